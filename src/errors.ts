@@ -1,0 +1,141 @@
+/**
+ * The one error type of quicmesh and the one table of its codes.
+ *
+ * Every failure that a caller can meet is a {@link MeshError} with a stable `code`. The table gives each
+ * code its number on the wire (SPEC.md, "Error codes"), so that both sides of a connection name the same
+ * failure the same way, over QUIC and over TCP.
+ */
+
+/** What the table says of one code. */
+interface CodeEntry {
+  /** The number that travels in a close, a reset or a refusal. 0x00-0x3f connection, 0x40-0x7f identity and handshake, 0x80-0xff calls. */
+  readonly wire: number;
+  /** Whether trying again later, unchanged, can succeed. */
+  readonly retryable: boolean;
+}
+
+/** The table of codes. Numbers are part of wire version 1 and are never reused. */
+export const ERROR_CODES = {
+  // The connection as a whole.
+  NoError: { wire: 0x00, retryable: true },
+  InternalError: { wire: 0x01, retryable: true },
+  ProtocolViolation: { wire: 0x02, retryable: false },
+  ChecksumMismatch: { wire: 0x03, retryable: true },
+  FrameTooLarge: { wire: 0x04, retryable: false },
+  MalformedMessage: { wire: 0x05, retryable: false },
+  UnsupportedCompression: { wire: 0x06, retryable: false },
+  FlowControlViolation: { wire: 0x07, retryable: false },
+  StreamLimitExceeded: { wire: 0x08, retryable: true },
+  IdleTimeout: { wire: 0x09, retryable: true },
+  ConnectTimeout: { wire: 0x0a, retryable: true },
+  ConnectFailed: { wire: 0x0b, retryable: true },
+  ConnectionLost: { wire: 0x0c, retryable: true },
+  ConnectionClosed: { wire: 0x0d, retryable: true },
+  GoingAway: { wire: 0x0e, retryable: true },
+  TransportUnavailable: { wire: 0x0f, retryable: false },
+  TlsFailure: { wire: 0x10, retryable: false },
+  ApplicationProtocolMismatch: { wire: 0x11, retryable: false },
+  ConnectionLimitExceeded: { wire: 0x12, retryable: true },
+
+  // Identity: certificates and names.
+  CertificateRequired: { wire: 0x40, retryable: false },
+  CertificateUntrusted: { wire: 0x41, retryable: false },
+  CertificateExpired: { wire: 0x42, retryable: false },
+  CertificateNotYetValid: { wire: 0x43, retryable: false },
+  CertificateNameMismatch: { wire: 0x44, retryable: false },
+  CertificateUsage: { wire: 0x45, retryable: false },
+  CertificateInvalid: { wire: 0x46, retryable: false },
+
+  // The handshake above TLS.
+  VersionUnsupported: { wire: 0x50, retryable: false },
+  ClusterMismatch: { wire: 0x51, retryable: false },
+  NodeIdMismatch: { wire: 0x52, retryable: false },
+  AuthTokenRejected: { wire: 0x53, retryable: false },
+  NonceReplayed: { wire: 0x54, retryable: false },
+  ClockSkew: { wire: 0x55, retryable: false },
+  HandshakeTimeout: { wire: 0x56, retryable: true },
+  HandshakeRequired: { wire: 0x57, retryable: false },
+  HandshakeRepeated: { wire: 0x58, retryable: false },
+
+  // One call or one stream.
+  Cancelled: { wire: 0x80, retryable: false },
+  DeadlineExceeded: { wire: 0x81, retryable: true },
+  NoHandler: { wire: 0x82, retryable: false },
+  HandlerFailed: { wire: 0x83, retryable: false },
+  UnknownMessageType: { wire: 0x84, retryable: false },
+  Overloaded: { wire: 0x85, retryable: true },
+  MessageTooLarge: { wire: 0x86, retryable: false },
+  StreamReset: { wire: 0x87, retryable: true },
+  UnexpectedMessage: { wire: 0x88, retryable: false },
+  CapabilityMissing: { wire: 0x89, retryable: false },
+
+  // Local use of the library; these never travel.
+  InvalidOptions: { wire: 0xf0, retryable: false },
+  InvalidArgument: { wire: 0xf1, retryable: false },
+  NodeClosed: { wire: 0xf2, retryable: false },
+} as const satisfies Record<string, CodeEntry>;
+
+/** A stable name of a failure; see {@link ERROR_CODES}. */
+export type MeshErrorCode = keyof typeof ERROR_CODES;
+
+const nameByWire: ReadonlyMap<number, MeshErrorCode> = new Map(
+  Object.entries(ERROR_CODES).map(([name, entry]) => [entry.wire, name as MeshErrorCode]),
+);
+
+/** The wire number of a code. */
+export function wireCodeOf(code: MeshErrorCode): number {
+  return ERROR_CODES[code].wire;
+}
+
+/** The code behind a wire number; `undefined` for numbers this version does not know. */
+export function codeOfWire(wire: number): MeshErrorCode | undefined {
+  return nameByWire.get(wire);
+}
+
+/** Whether a text names a code of this version. */
+export function isMeshErrorCode(name: string): name is MeshErrorCode {
+  return Object.hasOwn(ERROR_CODES, name);
+}
+
+/** Which side decided that the thing failed. */
+export type ErrorSide = 'local' | 'remote';
+
+/** What a {@link MeshError} is made of besides its text. */
+export interface MeshErrorDetails {
+  /** Default `'local'`. */
+  readonly side?: ErrorSide;
+  /** Default: what the table says of the code. */
+  readonly retryable?: boolean;
+  /** Whether the other side may have executed the call although it failed here. Default false. */
+  readonly maybeExecuted?: boolean;
+  readonly cause?: unknown;
+}
+
+/**
+ * The error that every part of quicmesh throws and rejects with.
+ *
+ * `code` is stable and meant for programs, `message` for people. Neither ever carries a key, a token or
+ * the other side's stack.
+ */
+export class MeshError extends Error {
+  override readonly name = 'MeshError';
+  readonly code: MeshErrorCode;
+  readonly side: ErrorSide;
+  readonly retryable: boolean;
+  readonly maybeExecuted: boolean;
+
+  constructor(code: MeshErrorCode, message: string, details: MeshErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.side = details.side ?? 'local';
+    this.retryable = details.retryable ?? ERROR_CODES[code].retryable;
+    this.maybeExecuted = details.maybeExecuted ?? false;
+  }
+}
+
+/** Any thrown value as a {@link MeshError}: itself, or wrapped as the given code with the value as `cause`. */
+export function toMeshError(thrown: unknown, code: MeshErrorCode = 'InternalError'): MeshError {
+  if (thrown instanceof MeshError) return thrown;
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  return new MeshError(code, text, { cause: thrown });
+}

@@ -1,0 +1,105 @@
+/**
+ * A look at a CBOR item before it is decoded: the decoder recurses, builds regular expressions and big
+ * integers, and would follow hostile input wherever it leads. SPEC.md, "Payload".
+ *
+ * One pass without recursion over the initial bytes of each item (RFC 8949, section 3). Nothing is decoded
+ * and nothing is allocated per item.
+ */
+import { isUtf8 } from 'node:buffer';
+import { MeshError } from '../errors.js';
+
+/** Limits of the scan. */
+export interface CborLimits {
+  /** Nesting of lists and maps. */
+  readonly maxDepth: number;
+  /** Data items in all. */
+  readonly maxItems: number;
+}
+
+export const DEFAULT_CBOR_LIMITS: CborLimits = { maxDepth: 64, maxItems: 1_000_000 };
+
+/**
+ * Checks that `payload` is exactly one CBOR item of definite lengths, without tags, within the limits.
+ * @throws MeshError MalformedMessage saying what was found and at which byte
+ */
+export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_LIMITS): void {
+  // Items still to come at each open level; the payload itself is one item.
+  const remaining = new Float64Array(limits.maxDepth + 1);
+  let depth = 0;
+  let items = 0;
+  let at = 0;
+  remaining[0] = 1;
+  while (depth >= 0) {
+    if (remaining[depth] === 0) {
+      depth -= 1;
+      continue;
+    }
+    remaining[depth] = (remaining[depth] as number) - 1;
+    items += 1;
+    if (items > limits.maxItems) throw malformed(at, `more than ${limits.maxItems} items`);
+    const initial = byteAt(payload, at);
+    const major = initial >> 5;
+    const info = initial & 0x1f;
+    if (info > 27) {
+      throw malformed(at, info === 31 ? 'indefinite length' : 'reserved length');
+    }
+    const headBytes = info < 24 ? 1 : 1 + (1 << (info - 24));
+    const argument = readArgument(payload, at, info);
+    const start = at;
+    at += headBytes;
+    switch (major) {
+      case 0:
+      case 1:
+        break;
+      case 2:
+      case 3: {
+        const end = at + argument;
+        if (end > payload.length) throw malformed(start, 'string runs past the end');
+        if (major === 3 && !isUtf8(payload.subarray(at, end)))
+          throw malformed(start, 'text is not UTF-8');
+        at = end;
+        break;
+      }
+      case 4:
+      case 5: {
+        if (depth + 1 > limits.maxDepth) throw malformed(start, `nesting over ${limits.maxDepth}`);
+        const children = major === 5 ? argument * 2 : argument;
+        // Each child takes a byte at least: a count beyond that lies.
+        if (children > payload.length - at) throw malformed(start, 'fewer items than announced');
+        depth += 1;
+        remaining[depth] = children;
+        break;
+      }
+      case 6:
+        throw malformed(start, `tag ${argument} is not allowed`);
+      default:
+        checkSimple(start, info, argument);
+    }
+  }
+  if (at !== payload.length) throw malformed(at, `${payload.length - at} bytes after the item`);
+}
+
+/** False, true, null, undefined and the three widths of float; nothing else of major type 7. */
+function checkSimple(at: number, info: number, argument: number): void {
+  if (info >= 25 && info <= 27) return;
+  if (info < 24 && argument >= 20 && argument <= 23) return;
+  throw malformed(at, 'simple value is not allowed');
+}
+
+function readArgument(payload: Uint8Array, at: number, info: number): number {
+  if (info < 24) return info;
+  let value = 0;
+  const end = at + 1 + (1 << (info - 24));
+  for (let i = at + 1; i < end; i += 1) value = value * 256 + byteAt(payload, i);
+  return value;
+}
+
+function byteAt(payload: Uint8Array, at: number): number {
+  const byte = payload[at];
+  if (byte === undefined) throw malformed(at, 'item is cut short');
+  return byte;
+}
+
+function malformed(at: number, problem: string): MeshError {
+  return new MeshError('MalformedMessage', `CBOR at byte ${at}: ${problem}`);
+}

@@ -1,0 +1,85 @@
+/**
+ * Message <-> payload: CBOR with definite lengths, scanned before and checked after it is decoded.
+ * SPEC.md, "Payload".
+ */
+import { Encoder } from 'cbor-x';
+import { MeshError } from '../errors.js';
+import { DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
+import { DEFAULT_MAX_PAYLOAD_BYTES } from './frame.js';
+import { MESSAGE_FIELDS, type Message, type MessageType } from './message.js';
+import { type FieldsOf, isPlainMap, readFields, widenFields } from './schema.js';
+
+/** Encodes and decodes payloads. Holds no state between calls; one serves any number of connections. */
+export class MessageCodec {
+  readonly #cbor = new Encoder({
+    useRecords: false,
+    mapsAsObjects: true,
+    tagUint8Array: false,
+    variableMapSize: true,
+  });
+
+  /**
+   * A message as the payload of a frame. The bytes are the caller's.
+   * @throws MeshError MessageTooLarge over `maxBytes`; InvalidArgument when a value has no CBOR form here
+   */
+  encode(message: Message, maxBytes: number = DEFAULT_MAX_PAYLOAD_BYTES): Uint8Array {
+    const payload = this.#encodeValue(message);
+    if (payload.length > maxBytes) {
+      throw new MeshError(
+        'MessageTooLarge',
+        `${message.type} of ${payload.length} bytes is over the limit of ${maxBytes}`,
+      );
+    }
+    return payload;
+  }
+
+  /**
+   * The message in a payload.
+   *
+   * Unknown fields of a known message are ignored. Byte strings in the result share the payload's memory.
+   * @throws MeshError MalformedMessage naming the byte or the field; UnknownMessageType
+   */
+  decode(payload: Uint8Array): Message {
+    scanCbor(payload, DEFAULT_CBOR_LIMITS);
+    const value: unknown = this.#decodeValue(payload);
+    if (!isPlainMap(value)) throw new MeshError('MalformedMessage', 'payload is not a map');
+    const { type } = value;
+    if (typeof type !== 'string')
+      throw new MeshError('MalformedMessage', 'field type must be text');
+    if (!isMessageType(type)) {
+      throw new MeshError(
+        'UnknownMessageType',
+        `message type ${JSON.stringify(type.slice(0, 64))} is not known`,
+      );
+    }
+    return readFields(value, fieldsOf(type), '') as unknown as Message;
+  }
+
+  #encodeValue(message: Message): Uint8Array {
+    try {
+      const fields = fieldsOf(message.type);
+      return this.#cbor.encode(widenFields(message as unknown as Record<string, unknown>, fields));
+    } catch (error) {
+      throw new MeshError('InvalidArgument', `${message.type} cannot be encoded`, { cause: error });
+    }
+  }
+
+  #decodeValue(payload: Uint8Array): unknown {
+    try {
+      return this.#cbor.decode(payload);
+    } catch (error) {
+      throw new MeshError('MalformedMessage', 'payload is not CBOR that can be decoded', {
+        cause: error,
+      });
+    }
+  }
+}
+
+function fieldsOf(type: MessageType): FieldsOf<object> {
+  return MESSAGE_FIELDS[type];
+}
+
+/** Whether a text names a message of wire version 1. */
+export function isMessageType(type: string): type is MessageType {
+  return Object.hasOwn(MESSAGE_FIELDS, type);
+}

@@ -1,0 +1,64 @@
+/**
+ * Payloads of the control frames that give one TCP stream what QUIC has by itself: reset and credit.
+ * SPEC.md, "Control frames".
+ */
+import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../errors.js';
+
+/** The longest reason text that travels with a reset or a close, in bytes of UTF-8. */
+export const MAX_REASON_BYTES = 256;
+
+/** What a reset frame, or a close of the connection, says. */
+export interface ResetFields {
+  readonly code: MeshErrorCode;
+  /** For people; cut to {@link MAX_REASON_BYTES}. */
+  readonly reason: string;
+}
+
+/** A reason as UTF-8, cut at {@link MAX_REASON_BYTES} on a character boundary. */
+export function encodeReason(reason: string): Buffer {
+  const bytes = Buffer.from(reason, 'utf8');
+  if (bytes.length <= MAX_REASON_BYTES) return bytes;
+  let end = MAX_REASON_BYTES;
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return bytes.subarray(0, end);
+}
+
+/** A reset's payload: u32 code, then the reason. */
+export function encodeReset(fields: ResetFields): Buffer {
+  const code = Buffer.alloc(4);
+  code.writeUInt32BE(wireCodeOf(fields.code));
+  return Buffer.concat([code, encodeReason(fields.reason)]);
+}
+
+/**
+ * A reset's payload, read. A code that this version does not know reads as `fallback`.
+ * @throws MeshError ProtocolViolation when there is no code or the text is too long
+ */
+export function decodeReset(payload: Uint8Array, fallback: MeshErrorCode): ResetFields {
+  if (payload.length < 4 || payload.length > 4 + MAX_REASON_BYTES) {
+    throw new MeshError('ProtocolViolation', `reset payload of ${payload.length} bytes`);
+  }
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  return { code: codeOfWire(bytes.readUInt32BE(0)) ?? fallback, reason: bytes.toString('utf8', 4) };
+}
+
+/** A credit's payload: u32 increment in bytes. */
+export function encodeCredit(incrementBytes: number): Buffer {
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32BE(incrementBytes);
+  return payload;
+}
+
+/**
+ * A credit's payload, read.
+ * @throws MeshError ProtocolViolation when it is not four bytes or grants nothing
+ */
+export function decodeCredit(payload: Uint8Array): number {
+  if (payload.length !== 4) {
+    throw new MeshError('ProtocolViolation', `credit payload of ${payload.length} bytes`);
+  }
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, 4);
+  const incrementBytes = bytes.readUInt32BE(0);
+  if (incrementBytes === 0) throw new MeshError('ProtocolViolation', 'credit of zero bytes');
+  return incrementBytes;
+}

@@ -1,0 +1,283 @@
+/**
+ * The frame: 14 bytes of header, a payload, an optional checksum. SPEC.md, "Frame".
+ *
+ * ```
+ * +---------+---------+------------+---------+----------+
+ * | length  | flags   | message id | payload | checksum |
+ * | u32     | u16     | u64        | N bytes | u32      |   big-endian
+ * +---------+---------+------------+---------+----------+
+ * ```
+ *
+ * `length` counts what follows the header. The checksum covers header and payload.
+ */
+import { MeshError } from '../errors.js';
+import { crc32 } from './checksum.js';
+
+/** The version of the wire protocol that this code speaks. */
+export const WIRE_VERSION = 1;
+export const HEADER_BYTES = 14;
+export const CHECKSUM_BYTES = 4;
+/** The largest payload a frame carries by default, before a handshake says otherwise. */
+export const DEFAULT_MAX_PAYLOAD_BYTES = 16 * 1024 * 1024;
+
+/** Bits of the `flags` field. The set is closed: any other bit is a ProtocolViolation. */
+export const FrameFlag = {
+  /** Bits 0-3: protocol version. */
+  versionMask: 0x000f,
+  /** Bits 4-6: compression of the payload. */
+  compressionMask: 0x0070,
+  compressionShift: 4,
+  /** Bit 7: four bytes of CRC-32 follow the payload. */
+  checksum: 0x0080,
+  /** Bit 8, TCP only: the sender sends nothing more for this message id (QUIC has FIN). */
+  end: 0x0100,
+  /** Bit 9, TCP only: both directions of this message id are abandoned; id 0: the connection is. Payload: u32 code, UTF-8 text. */
+  reset: 0x0200,
+  /** Bit 10, TCP only: the receiver grants more bytes for this message id; id 0: for the connection. Payload: u32 increment. */
+  credit: 0x0400,
+} as const;
+
+const KNOWN_FLAGS =
+  FrameFlag.versionMask |
+  FrameFlag.compressionMask |
+  FrameFlag.checksum |
+  FrameFlag.end |
+  FrameFlag.reset |
+  FrameFlag.credit;
+
+/** Compression of one payload, as bits 4-6 say it. */
+export const Compression = { none: 0, lz4: 1, zstd: 2 } as const;
+export type Compression = (typeof Compression)[keyof typeof Compression];
+
+/** One frame, decoded. */
+export interface Frame {
+  /** Bits 7-10 as they came, and the rest of the field. */
+  readonly flags: number;
+  readonly compression: Compression;
+  /** 0 is the connection itself; requests count from 1. At most 2^53 - 1. */
+  readonly messageId: number;
+  /** Owned by whoever receives the frame; may share memory with its neighbours, so never write to it. */
+  readonly payload: Uint8Array;
+}
+
+/** What {@link encodeFrame} is given. */
+export interface FrameFields {
+  /** Any of `end`, `reset`, `credit`; 0 for a plain frame. */
+  readonly control?: number;
+  readonly compression?: Compression;
+  readonly messageId: number;
+  readonly payload: Uint8Array;
+  readonly checksum: boolean;
+}
+
+/**
+ * One frame as bytes, in memory of its own.
+ * @throws MeshError InvalidArgument when the message id is not a safe integer
+ */
+export function encodeFrame(fields: FrameFields): Buffer {
+  const { messageId, payload, checksum } = fields;
+  if (!Number.isSafeInteger(messageId) || messageId < 0) {
+    throw new MeshError(
+      'InvalidArgument',
+      `message id ${messageId} is not an integer from 0 to 2^53-1`,
+    );
+  }
+  const bodyBytes = payload.length + (checksum ? CHECKSUM_BYTES : 0);
+  const out = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes);
+  const flags =
+    WIRE_VERSION |
+    ((fields.compression ?? Compression.none) << FrameFlag.compressionShift) |
+    (checksum ? FrameFlag.checksum : 0) |
+    (fields.control ?? 0);
+  out.writeUInt32BE(bodyBytes, 0);
+  out.writeUInt16BE(flags, 4);
+  out.writeUInt32BE(Math.floor(messageId / 0x1_0000_0000), 6);
+  out.writeUInt32BE(messageId >>> 0, 10);
+  out.set(payload, HEADER_BYTES);
+  if (checksum) {
+    const covered = HEADER_BYTES + payload.length;
+    out.writeUInt32BE(crc32(out.subarray(0, covered)), covered);
+  }
+  return out;
+}
+
+/** The limits of one decoder. */
+export interface FrameDecoderOptions {
+  /** Payloads above this are refused before a byte of them is kept. Default 16 MiB. */
+  readonly maxPayloadBytes?: number;
+  /** Whether a frame without checksum is refused. Default true; a handshake may agree otherwise. */
+  readonly requireChecksum?: boolean;
+}
+
+/**
+ * Turns a stream of bytes, cut anywhere, into frames.
+ *
+ * Usage: `push(chunk)`, then `next()` until it returns `undefined`. What is kept between calls is never more
+ * than the bytes received of one frame plus the chunk at hand, so a header that claims 16 MiB costs nothing
+ * until the bytes come. A frame that lies within one chunk is sliced from it, not copied: the chunk's memory
+ * passes to the decoder with `push`. After a throw the decoder is dead and throws the same error again.
+ */
+export class FrameDecoder {
+  maxPayloadBytes: number;
+  requireChecksum: boolean;
+  #chunk: Buffer = EMPTY;
+  #offset = 0;
+  /** Earlier chunks of a frame that is not whole yet; `#chunk` follows them. */
+  #parts: Buffer[] = [];
+  #partsBytes = 0;
+  /** Bytes that the frame at the front needs before it can be looked at again. */
+  #neededBytes = HEADER_BYTES;
+  #failure: MeshError | undefined;
+
+  constructor(options: FrameDecoderOptions = {}) {
+    this.maxPayloadBytes = options.maxPayloadBytes ?? DEFAULT_MAX_PAYLOAD_BYTES;
+    this.requireChecksum = options.requireChecksum ?? true;
+  }
+
+  /** Bytes received of a frame that is not whole yet. */
+  get bufferedBytes(): number {
+    return this.#partsBytes + this.#chunk.length - this.#offset;
+  }
+
+  /** Takes the next bytes of the stream, and their memory with them. Call `next()` until it is empty before the next push. */
+  push(chunk: Uint8Array): void {
+    if (this.#offset < this.#chunk.length) {
+      const rest = this.#chunk.subarray(this.#offset);
+      this.#parts.push(rest);
+      this.#partsBytes += rest.length;
+    }
+    this.#chunk = asBuffer(chunk);
+    this.#offset = 0;
+  }
+
+  /**
+   * The next whole frame, or `undefined` until more bytes are pushed.
+   * @throws MeshError VersionUnsupported, ProtocolViolation (unknown bits, contradictory control bits, a length
+   *   that cannot be, an id over 2^53-1), FrameTooLarge, UnsupportedCompression, ChecksumMismatch
+   */
+  next(): Frame | undefined {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.bufferedBytes < this.#neededBytes) return undefined;
+    if (this.#parts.length > 0) this.#join();
+    try {
+      return this.#decode();
+    } catch (error) {
+      this.#failure = error as MeshError;
+      this.#chunk = EMPTY;
+      this.#offset = 0;
+      throw error;
+    }
+  }
+
+  #decode(): Frame | undefined {
+    const bytes = this.#chunk;
+    const start = this.#offset;
+    const bodyBytes = bytes.readUInt32BE(start);
+    const flags = bytes.readUInt16BE(start + 4);
+    // The header is judged as soon as it is there: a lying length must not make us wait for its bytes.
+    if (this.#neededBytes === HEADER_BYTES) {
+      checkHeader(flags, bodyBytes, this.maxPayloadBytes, this.requireChecksum);
+      this.#neededBytes = HEADER_BYTES + bodyBytes;
+      if (bytes.length - start < this.#neededBytes) return undefined;
+    }
+    const high = bytes.readUInt32BE(start + 6);
+    if (high > 0x1f_ffff) throw new MeshError('ProtocolViolation', 'message id above 2^53-1');
+    const messageId = high * 0x1_0000_0000 + bytes.readUInt32BE(start + 10);
+    let end = start + HEADER_BYTES + bodyBytes;
+    this.#offset = end;
+    this.#neededBytes = HEADER_BYTES;
+    if ((flags & FrameFlag.checksum) !== 0) {
+      end -= CHECKSUM_BYTES;
+      const stated = bytes.readUInt32BE(end);
+      if (crc32(bytes.subarray(start, end)) !== stated) {
+        throw new MeshError(
+          'ChecksumMismatch',
+          `frame of message ${messageId} does not match its checksum`,
+        );
+      }
+    }
+    return {
+      flags,
+      compression: ((flags & FrameFlag.compressionMask) >>
+        FrameFlag.compressionShift) as Compression,
+      messageId,
+      payload: bytes.subarray(start + HEADER_BYTES, end),
+    };
+  }
+
+  #join(): void {
+    this.#parts.push(this.#chunk.subarray(this.#offset));
+    this.#chunk = Buffer.concat(this.#parts);
+    this.#offset = 0;
+    this.#parts = [];
+    this.#partsBytes = 0;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+function checkHeader(
+  flags: number,
+  bodyBytes: number,
+  maxPayloadBytes: number,
+  requireChecksum: boolean,
+): void {
+  const version = flags & FrameFlag.versionMask;
+  if (version !== WIRE_VERSION) {
+    throw new MeshError(
+      'VersionUnsupported',
+      `frame of wire version ${version}, this side speaks ${WIRE_VERSION}`,
+    );
+  }
+  if ((flags & ~KNOWN_FLAGS) !== 0) {
+    throw new MeshError(
+      'ProtocolViolation',
+      `frame sets reserved flag bits 0x${(flags & ~KNOWN_FLAGS).toString(16)}`,
+    );
+  }
+  if ((flags & FrameFlag.compressionMask) >> FrameFlag.compressionShift > Compression.zstd) {
+    throw new MeshError(
+      'UnsupportedCompression',
+      'frame names a compression that wire version 1 does not have',
+    );
+  }
+  const hasChecksum = (flags & FrameFlag.checksum) !== 0;
+  if (requireChecksum && !hasChecksum) {
+    throw new MeshError('ProtocolViolation', 'frame without the checksum that was agreed');
+  }
+  checkControl(flags);
+  const payloadBytes = bodyBytes - (hasChecksum ? CHECKSUM_BYTES : 0);
+  if (payloadBytes < 0) {
+    throw new MeshError(
+      'ProtocolViolation',
+      `frame of ${bodyBytes} bytes has no room for its checksum`,
+    );
+  }
+  if (payloadBytes > maxPayloadBytes) {
+    throw new MeshError(
+      'FrameTooLarge',
+      `payload of ${payloadBytes} bytes is over the limit of ${maxPayloadBytes}`,
+    );
+  }
+  if ((flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit)) === 0 && payloadBytes === 0) {
+    throw new MeshError('ProtocolViolation', 'frame without payload says nothing');
+  }
+}
+
+function checkControl(flags: number): void {
+  const control = flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit);
+  // At most one of the three: a power of two or zero.
+  if ((control & (control - 1)) !== 0) {
+    throw new MeshError('ProtocolViolation', 'frame sets more than one of end, reset and credit');
+  }
+  const compressed = (flags & FrameFlag.compressionMask) !== 0;
+  if (compressed && (control & (FrameFlag.reset | FrameFlag.credit)) !== 0) {
+    throw new MeshError('ProtocolViolation', 'reset and credit frames are never compressed');
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,291 @@
+/**
+ * The handshake above TLS: who is calling, of which cluster, in which version, with which capabilities.
+ * SPEC.md, "Handshake". Pure: the shell brings clock, nonce and session id, and carries the messages.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { isMeshErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
+import { WIRE_VERSION } from './frame.js';
+import type { Capabilities, HandshakeRequest, HandshakeResponse } from './message.js';
+import type { ReplayGuard } from './replay-guard.js';
+
+/** Wire versions that this code speaks, best first. */
+export const SUPPORTED_VERSIONS: readonly number[] = [WIRE_VERSION];
+
+/** What one side says of itself in every handshake. */
+export interface HandshakeConfig {
+  readonly nodeId: string;
+  readonly cluster: string;
+  readonly capabilities: Capabilities;
+  /** Default {@link SUPPORTED_VERSIONS}. */
+  readonly versions?: readonly number[];
+  /** A secret shared by the cluster, demanded of dialers and shown to acceptors. */
+  readonly authToken?: string;
+}
+
+/** What both sides know after an accepted handshake. */
+export interface Negotiated {
+  readonly version: number;
+  readonly peerNodeId: string;
+  /** Booleans and compressions that both sides have, the smaller message limit, checksums if either wants them. */
+  readonly capabilities: Capabilities;
+  /** Streams that this side may have open towards the peer. */
+  readonly maxOutgoingStreams: number;
+  /** Streams that the peer may have open towards this side. */
+  readonly maxIncomingStreams: number;
+  readonly sessionId: Uint8Array;
+}
+
+/** States of one side's handshake, each with its data. */
+export type HandshakeState =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'requested' }
+  | { readonly kind: 'accepted'; readonly negotiated: Negotiated }
+  | { readonly kind: 'refused'; readonly code: MeshErrorCode };
+
+export type HandshakeStateKind = HandshakeState['kind'];
+
+const TRANSITIONS: Readonly<Record<HandshakeStateKind, readonly HandshakeStateKind[]>> = {
+  idle: ['requested', 'refused'],
+  requested: ['accepted', 'refused'],
+  accepted: [],
+  refused: [],
+};
+
+/**
+ * The next state, if the table allows it.
+ * @throws MeshError HandshakeRepeated, with the state left as it was
+ */
+export function nextHandshakeState(from: HandshakeState, to: HandshakeState): HandshakeState {
+  if (!TRANSITIONS[from.kind].includes(to.kind)) {
+    throw new MeshError('HandshakeRepeated', `handshake cannot go from ${from.kind} to ${to.kind}`);
+  }
+  return to;
+}
+
+/** The dialer's request. `nonce` is 16 random bytes that are used once. */
+export function createHandshakeRequest(
+  config: HandshakeConfig,
+  nowMs: number,
+  nonce: Uint8Array,
+): HandshakeRequest {
+  return {
+    type: 'handshakeRequest',
+    versions: config.versions ?? SUPPORTED_VERSIONS,
+    nodeId: config.nodeId,
+    cluster: config.cluster,
+    capabilities: config.capabilities,
+    timestampMs: nowMs,
+    nonce,
+    ...(config.authToken === undefined ? {} : { authToken: config.authToken }),
+  };
+}
+
+/** What the acceptor judges a request by, besides its own config. */
+export interface AcceptanceContext {
+  /** Node ids that the dialer's certificate proves. */
+  readonly certifiedNodeIds: readonly string[];
+  readonly nowMs: number;
+  readonly replayGuard: ReplayGuard;
+  /** 16 random bytes. */
+  readonly sessionId: Uint8Array;
+}
+
+/** The acceptor's verdict, with the answer to send. */
+export type HandshakeVerdict =
+  | {
+      readonly kind: 'accepted';
+      readonly response: HandshakeResponse;
+      readonly negotiated: Negotiated;
+    }
+  | { readonly kind: 'refused'; readonly response: HandshakeResponse; readonly error: MeshError };
+
+/** Judges a dialer's request. Checks run from what is public to what is secret; the first that fails answers. */
+export function acceptHandshake(
+  request: HandshakeRequest,
+  config: HandshakeConfig,
+  context: AcceptanceContext,
+): HandshakeVerdict {
+  const refusal = findRefusal(request, config, context);
+  if (refusal !== undefined) {
+    const { code, message } = refusal;
+    return {
+      kind: 'refused',
+      error: refusal,
+      response: {
+        type: 'handshakeResponse',
+        accepted: false,
+        nodeId: config.nodeId,
+        code,
+        text: message,
+      },
+    };
+  }
+  const version = bestVersion(request.versions, config) as number;
+  const capabilities = negotiateCapabilities(config.capabilities, request.capabilities);
+  return {
+    kind: 'accepted',
+    response: {
+      type: 'handshakeResponse',
+      accepted: true,
+      nodeId: config.nodeId,
+      version,
+      capabilities,
+      sessionId: context.sessionId,
+    },
+    negotiated: {
+      version,
+      peerNodeId: request.nodeId,
+      capabilities,
+      maxOutgoingStreams: request.capabilities.maxStreams,
+      maxIncomingStreams: config.capabilities.maxStreams,
+      sessionId: context.sessionId,
+    },
+  };
+}
+
+/** What the dialer judges an answer by. */
+export interface ResponseContext {
+  /** Node ids that the acceptor's certificate proves. */
+  readonly certifiedNodeIds: readonly string[];
+  /** The node that was dialed, where the dialer knows it. */
+  readonly expectedNodeId?: string | undefined;
+}
+
+/**
+ * Judges an acceptor's answer.
+ * @throws MeshError with the acceptor's code and side `remote` for a refusal; with side `local` when the
+ *   answer itself cannot be accepted
+ */
+export function completeHandshake(
+  response: HandshakeResponse,
+  config: HandshakeConfig,
+  context: ResponseContext,
+): Negotiated {
+  if (!response.accepted) throw refusalOf(response);
+  const { version, capabilities, sessionId, nodeId } = response;
+  if (version === undefined || capabilities === undefined || sessionId === undefined) {
+    throw new MeshError(
+      'MalformedMessage',
+      'accepted handshake without version, capabilities or session id',
+    );
+  }
+  if (!(config.versions ?? SUPPORTED_VERSIONS).includes(version)) {
+    throw new MeshError(
+      'VersionUnsupported',
+      `acceptor chose version ${version}, which was not offered`,
+    );
+  }
+  checkCertified(nodeId, context.certifiedNodeIds);
+  if (context.expectedNodeId !== undefined && !sameNodeId(nodeId, context.expectedNodeId)) {
+    throw new MeshError('NodeIdMismatch', `dialed ${context.expectedNodeId}, reached ${nodeId}`);
+  }
+  const ours = config.capabilities;
+  return {
+    version,
+    peerNodeId: nodeId,
+    // The answer is held against what was offered: an acceptor cannot agree to what was never on the table.
+    capabilities: negotiateCapabilities(capabilities, { ...ours, checksum: capabilities.checksum }),
+    maxOutgoingStreams: capabilities.maxStreams,
+    maxIncomingStreams: ours.maxStreams,
+    sessionId,
+  };
+}
+
+/** What two sides share: see {@link Negotiated}. `maxStreams` is the first side's own. */
+export function negotiateCapabilities(ours: Capabilities, theirs: Capabilities): Capabilities {
+  return {
+    query: ours.query && theirs.query,
+    replication: ours.replication && theirs.replication,
+    consensus: ours.consensus && theirs.consensus,
+    dataTransfer: ours.dataTransfer && theirs.dataTransfer,
+    maxStreams: ours.maxStreams,
+    maxMessageBytes: Math.min(ours.maxMessageBytes, theirs.maxMessageBytes),
+    compressions: ours.compressions.filter((name) => theirs.compressions.includes(name)),
+    checksum: ours.checksum || theirs.checksum,
+  };
+}
+
+/** Node ids are DNS names and compare without regard to case (RFC 4343). */
+export function sameNodeId(a: string, b: string): boolean {
+  return a.toLowerCase() === b.toLowerCase();
+}
+
+function findRefusal(
+  request: HandshakeRequest,
+  config: HandshakeConfig,
+  context: AcceptanceContext,
+): MeshError | undefined {
+  if (bestVersion(request.versions, config) === undefined) {
+    const spoken = (config.versions ?? SUPPORTED_VERSIONS).join(', ');
+    return new MeshError(
+      'VersionUnsupported',
+      `versions ${request.versions.join(', ')} offered, this side speaks ${spoken}`,
+    );
+  }
+  if (request.cluster !== config.cluster) {
+    return new MeshError('ClusterMismatch', 'the two sides belong to different clusters');
+  }
+  if (!isCertified(request.nodeId, context.certifiedNodeIds)) return notCertified(request.nodeId);
+  if (sameNodeId(request.nodeId, config.nodeId)) {
+    return new MeshError('NodeIdMismatch', `dialer claims ${config.nodeId}, which is this node`);
+  }
+  if (!tokenMatches(request.authToken, config.authToken)) {
+    return new MeshError('AuthTokenRejected', 'auth token is missing or wrong');
+  }
+  // Last, so that only requests that would be accepted take room in the guard.
+  return replayRefusal(request, context);
+}
+
+function replayRefusal(
+  request: HandshakeRequest,
+  { replayGuard, nowMs }: AcceptanceContext,
+): MeshError | undefined {
+  switch (replayGuard.check(request.nonce, request.timestampMs, nowMs)) {
+    case 'fresh':
+      return undefined;
+    case 'replayed':
+      return new MeshError('NonceReplayed', 'handshake nonce was seen before');
+    case 'outsideWindow':
+      return new MeshError(
+        'ClockSkew',
+        'handshake timestamp is too far from the clock of this side',
+      );
+    case 'full':
+      return new MeshError('Overloaded', 'too many handshakes within the timestamp window');
+  }
+}
+
+function bestVersion(offered: readonly number[], config: HandshakeConfig): number | undefined {
+  const common = (config.versions ?? SUPPORTED_VERSIONS).filter((version) =>
+    offered.includes(version),
+  );
+  return common.length === 0 ? undefined : Math.max(...common);
+}
+
+/** Compares digests, so that neither length nor content shows in the time it takes. */
+function tokenMatches(shown: string | undefined, demanded: string | undefined): boolean {
+  if (demanded === undefined) return true;
+  return timingSafeEqual(digest(shown ?? ''), digest(demanded));
+}
+
+function digest(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
+}
+
+function isCertified(nodeId: string, certified: readonly string[]): boolean {
+  return certified.some((name) => sameNodeId(name, nodeId));
+}
+
+function notCertified(nodeId: string): MeshError {
+  return new MeshError('CertificateNameMismatch', `certificate does not name node ${nodeId}`);
+}
+
+function checkCertified(nodeId: string, certified: readonly string[]): void {
+  if (!isCertified(nodeId, certified)) throw notCertified(nodeId);
+}
+
+function refusalOf(response: HandshakeResponse): MeshError {
+  const code =
+    response.code !== undefined && isMeshErrorCode(response.code) ? response.code : 'ConnectFailed';
+  return new MeshError(code, response.text ?? 'handshake refused', { side: 'remote' });
+}

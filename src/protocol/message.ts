@@ -1,0 +1,329 @@
+/**
+ * The 12 messages of wire version 1, as one discriminated union, and the table that checks them on arrival.
+ * SPEC.md, "Messages".
+ *
+ * Byte strings are owned by whoever decoded the message; after decoding they share memory with the frame
+ * they came in, so copy what is to outlive the handling of a large frame.
+ */
+import {
+  anything,
+  bool,
+  bytes,
+  type Field,
+  type FieldsOf,
+  listOf,
+  oneOf,
+  optional,
+  record,
+  text,
+  uint,
+} from './schema.js';
+
+/** What a side can do and how much it takes. Travels in both handshake messages. */
+export interface Capabilities {
+  readonly query: boolean;
+  readonly replication: boolean;
+  readonly consensus: boolean;
+  readonly dataTransfer: boolean;
+  /** Streams that the other side may have open towards this one. */
+  readonly maxStreams: number;
+  /** Largest payload of a frame, in bytes before compression. */
+  readonly maxMessageBytes: number;
+  /** Compressions this side can read, best first; none is always possible and not listed. */
+  readonly compressions: readonly string[];
+  /** Whether frames after the handshake carry checksums. */
+  readonly checksum: boolean;
+}
+
+export interface HandshakeRequest {
+  readonly type: 'handshakeRequest';
+  /** Wire versions the dialer speaks. */
+  readonly versions: readonly number[];
+  readonly nodeId: string;
+  readonly cluster: string;
+  readonly capabilities: Capabilities;
+  /** Milliseconds since 1970, on the dialer's clock. */
+  readonly timestampMs: number;
+  /** 16 random bytes, never used twice. */
+  readonly nonce: Uint8Array;
+  readonly authToken?: string;
+}
+
+export interface HandshakeResponse {
+  readonly type: 'handshakeResponse';
+  readonly accepted: boolean;
+  readonly nodeId: string;
+  /** With a refusal: a code of SPEC.md, "Error codes", and a text for people. */
+  readonly code?: string;
+  readonly text?: string;
+  /** With an acceptance: what was agreed. */
+  readonly version?: number;
+  readonly capabilities?: Capabilities;
+  /** 16 random bytes that name the session in both sides' logs. */
+  readonly sessionId?: Uint8Array;
+}
+
+export interface Ping {
+  readonly type: 'ping';
+  /** Comes back in the pong. At most 64 bytes. */
+  readonly token?: Uint8Array;
+}
+
+export interface Pong {
+  readonly type: 'pong';
+  readonly token?: Uint8Array;
+}
+
+export interface QueryRequest {
+  readonly type: 'queryRequest';
+  readonly query: string;
+  readonly parameters?: unknown;
+  readonly database?: string;
+  /** Time left for the call, in milliseconds, when it was sent. */
+  readonly timeoutMs?: number;
+}
+
+export interface QueryResponse {
+  readonly type: 'queryResponse';
+  readonly result?: unknown;
+}
+
+/** One entry of a replicated log. */
+export interface LogEntry {
+  readonly index: number;
+  readonly term: number;
+  readonly data: Uint8Array;
+}
+
+export interface ReplicationLog {
+  readonly type: 'replicationLog';
+  readonly group?: string;
+  readonly term: number;
+  readonly prevIndex: number;
+  readonly commitIndex: number;
+  readonly entries: readonly LogEntry[];
+  readonly timeoutMs?: number;
+}
+
+/** Raft's messages and their responses (Ongaro and Ousterhout, 2014, figures 2 and 13). */
+export type RaftBody =
+  | {
+      readonly kind: 'requestVote';
+      readonly term: number;
+      readonly candidateId: string;
+      readonly lastLogIndex: number;
+      readonly lastLogTerm: number;
+    }
+  | { readonly kind: 'requestVoteResponse'; readonly term: number; readonly voteGranted: boolean }
+  | {
+      readonly kind: 'appendEntries';
+      readonly term: number;
+      readonly leaderId: string;
+      readonly prevLogIndex: number;
+      readonly prevLogTerm: number;
+      readonly entries: readonly LogEntry[];
+      readonly leaderCommit: number;
+    }
+  | {
+      readonly kind: 'appendEntriesResponse';
+      readonly term: number;
+      readonly success: boolean;
+      readonly matchIndex?: number;
+    }
+  | {
+      readonly kind: 'installSnapshot';
+      readonly term: number;
+      readonly leaderId: string;
+      readonly lastIncludedIndex: number;
+      readonly lastIncludedTerm: number;
+      readonly offset: number;
+      readonly data: Uint8Array;
+      readonly done: boolean;
+    }
+  | { readonly kind: 'installSnapshotResponse'; readonly term: number };
+
+export interface Consensus {
+  readonly type: 'consensus';
+  /** The Raft group, where a node runs several. */
+  readonly group?: string;
+  readonly body: RaftBody;
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Bulk data. The first message of a stream opens the transfer and says what it is; the chunks that follow,
+ * in either direction, carry `data` at `offset`.
+ */
+export interface DataTransfer {
+  readonly type: 'dataTransfer';
+  readonly transferId: string;
+  /** Position of `data` within the whole, in bytes. */
+  readonly offset: number;
+  readonly data?: Uint8Array;
+  readonly name?: string;
+  readonly totalBytes?: number;
+  readonly metadata?: unknown;
+  readonly timeoutMs?: number;
+}
+
+/** The answer to a call that failed. */
+export interface ErrorMessage {
+  readonly type: 'error';
+  /** A code of SPEC.md, "Error codes". */
+  readonly code: string;
+  readonly text: string;
+  readonly retryable?: boolean;
+}
+
+/** A call of the application's own. */
+export interface Request {
+  readonly type: 'request';
+  readonly method: string;
+  readonly body?: unknown;
+  readonly timeoutMs?: number;
+}
+
+export interface Response {
+  readonly type: 'response';
+  readonly body?: unknown;
+}
+
+export type Message =
+  | HandshakeRequest
+  | HandshakeResponse
+  | Ping
+  | Pong
+  | QueryRequest
+  | QueryResponse
+  | ReplicationLog
+  | Consensus
+  | DataTransfer
+  | ErrorMessage
+  | Request
+  | Response;
+
+export type MessageType = Message['type'];
+/** The message with the given `type`. */
+export type MessageOf<T extends MessageType> = Extract<Message, { type: T }>;
+
+const MAX_ID_BYTES = 253;
+const MAX_QUERY_BYTES = 1024 * 1024;
+const MAX_PAYLOAD_BYTES = 0xffff_ffff;
+const MAX_ITEMS = 65_536;
+
+const timeoutMs = optional(uint);
+const group = optional(text(MAX_ID_BYTES));
+const logEntry = record<LogEntry>({ index: uint, term: uint, data: bytes(0, MAX_PAYLOAD_BYTES) });
+
+/** Compressions are checked one by one when they are negotiated; here only their number and length. */
+const capabilities = record<Capabilities>({
+  query: bool,
+  replication: bool,
+  consensus: bool,
+  dataTransfer: bool,
+  maxStreams: uint,
+  maxMessageBytes: uint,
+  compressions: listOf(text(16), 8),
+  checksum: bool,
+});
+
+type RaftKind = RaftBody['kind'];
+const RAFT_FIELDS: { [K in RaftKind]: FieldsOf<Omit<Extract<RaftBody, { kind: K }>, 'kind'>> } = {
+  requestVote: {
+    term: uint,
+    candidateId: text(MAX_ID_BYTES),
+    lastLogIndex: uint,
+    lastLogTerm: uint,
+  },
+  requestVoteResponse: { term: uint, voteGranted: bool },
+  appendEntries: {
+    term: uint,
+    leaderId: text(MAX_ID_BYTES),
+    prevLogIndex: uint,
+    prevLogTerm: uint,
+    entries: listOf(logEntry, MAX_ITEMS),
+    leaderCommit: uint,
+  },
+  appendEntriesResponse: { term: uint, success: bool, matchIndex: optional(uint) },
+  installSnapshot: {
+    term: uint,
+    leaderId: text(MAX_ID_BYTES),
+    lastIncludedIndex: uint,
+    lastIncludedTerm: uint,
+    offset: uint,
+    data: bytes(0, MAX_PAYLOAD_BYTES),
+    done: bool,
+  },
+  installSnapshotResponse: { term: uint },
+};
+
+/** A map whose `kind` says which further fields it has. */
+function variant(table: Readonly<Record<string, Field>>): Field {
+  const kindField = oneOf(...Object.keys(table));
+  const head = record<{ kind: string }>({ kind: kindField });
+  return {
+    kind: 'map',
+    optional: false,
+    read(value, path) {
+      const { kind } = head.read(value, path) as { kind: string };
+      return table[kind]?.read(value, path);
+    },
+    widen: (value) => table[(value as { kind: string }).kind]?.widen(value) ?? value,
+  };
+}
+
+const raftBody = variant(
+  Object.fromEntries(Object.entries(RAFT_FIELDS).map(([kind, fields]) => [kind, record(fields)])),
+);
+
+/** Every message's fields besides `type`. */
+export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, 'type'>> } = {
+  handshakeRequest: {
+    versions: listOf(uint, 16),
+    nodeId: text(MAX_ID_BYTES),
+    cluster: text(MAX_ID_BYTES),
+    capabilities,
+    timestampMs: uint,
+    nonce: bytes(16, 16),
+    authToken: optional(text(4096)),
+  },
+  handshakeResponse: {
+    accepted: bool,
+    nodeId: text(MAX_ID_BYTES),
+    code: optional(text(64)),
+    text: optional(text(1024)),
+    version: optional(uint),
+    capabilities: optional(capabilities),
+    sessionId: optional(bytes(16, 16)),
+  },
+  ping: { token: optional(bytes(0, 64)) },
+  pong: { token: optional(bytes(0, 64)) },
+  queryRequest: {
+    query: text(MAX_QUERY_BYTES),
+    parameters: optional(anything),
+    database: optional(text(MAX_ID_BYTES)),
+    timeoutMs,
+  },
+  queryResponse: { result: optional(anything) },
+  replicationLog: {
+    group,
+    term: uint,
+    prevIndex: uint,
+    commitIndex: uint,
+    entries: listOf(logEntry, MAX_ITEMS),
+    timeoutMs,
+  },
+  consensus: { group, body: raftBody, timeoutMs },
+  dataTransfer: {
+    transferId: text(256),
+    offset: uint,
+    data: optional(bytes(0, MAX_PAYLOAD_BYTES)),
+    name: optional(text(1024)),
+    totalBytes: optional(uint),
+    metadata: optional(anything),
+    timeoutMs,
+  },
+  error: { code: text(64), text: text(1024), retryable: optional(bool) },
+  request: { method: text(256), body: optional(anything), timeoutMs },
+  response: { body: optional(anything) },
+};

@@ -1,0 +1,239 @@
+/**
+ * What QUIC and TCP have in common, and all that the layers above know of either: connections that carry
+ * streams of frames. SPEC.md, "Transports".
+ *
+ * A request is a stream of its own: on QUIC a bidirectional stream, on TCP the frames of one message id.
+ * Everything here is synchronous from the bytes' arrival to the handler's call: handlers are objects with
+ * methods, not events or promises, so that a frame costs no allocation besides itself.
+ */
+import type { MeshError, MeshErrorCode } from '../errors.js';
+import type { Compression, Frame } from '../protocol/frame.js';
+
+/** How a connection travels. `memory` is a pair within one process, for tests. */
+export type TransportName = 'quic' | 'tcp' | 'memory';
+
+/** Who opened the connection. Decides who counts message ids odd (dialer) and even (acceptor). */
+export type Role = 'dialer' | 'acceptor';
+
+export interface SocketAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What a peer's certificate proved: its chain leads to the CA and its dates hold. */
+export interface PeerIdentity {
+  /** DNS names of the certificate: the node ids its owner may claim. */
+  readonly nodeIds: readonly string[];
+  /** SHA-256 of the certificate, in hex pairs with colons. */
+  readonly fingerprint256: string;
+  readonly validToMs: number;
+}
+
+/** Receives what arrives on one stream. Methods are called synchronously and must not throw. */
+export interface FrameStreamHandler {
+  /** A frame. Its payload's memory is the handler's from here on. */
+  onFrame(frame: Frame): void;
+  /** The peer sends nothing more on this stream. */
+  onEnd(): void;
+  /** The stream is over in both directions, by the peer's reset or with its connection. Nothing follows. */
+  onReset(error: MeshError): void;
+  /** After `send` answered false: there is room again. */
+  onDrain?(): void;
+}
+
+/**
+ * One bidirectional stream of frames.
+ *
+ * It is over when both sides have ended, or either has reset; `onReset` is not called for one's own reset.
+ */
+export interface FrameStream {
+  /** 0 until the first frame is on its way: ids are given in the order in which streams reach the wire. */
+  readonly messageId: number;
+  /** Who opened the stream, seen from here. */
+  readonly initiator: 'local' | 'remote';
+  /** May be replaced at any time between two calls into the stream. */
+  handler: FrameStreamHandler;
+  /**
+   * Hands a frame over; `payload` belongs to the connection until it is sent.
+   * @returns false when the stream holds more than its high-water mark: wait for `onDrain`
+   * @throws MeshError ConnectionClosed or StreamReset when the stream is over, InvalidArgument after `end`,
+   *   Overloaded when the caller goes on in spite of false until the queue's limit
+   */
+  send(payload: Uint8Array, options?: SendOptions): boolean;
+  /** Says that nothing more will be sent, without a frame. Does nothing when that was said already. */
+  end(): void;
+  /** Abandons both directions and tells the peer why. Does nothing on a stream that is over. */
+  reset(code: MeshErrorCode, reason?: string): void;
+  /** Stops delivery; what the peer may still send is bounded by the stream's credit. */
+  pause(): void;
+  resume(): void;
+}
+
+export interface SendOptions {
+  readonly compression?: Compression;
+  /** Whether this is the last frame of this side. */
+  readonly end?: boolean;
+}
+
+/** A connection's life. A state carries its own data; see {@link nextConnectionState} for what may follow what. */
+export type ConnectionState =
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'open' }
+  | { readonly kind: 'closing'; readonly error: MeshError }
+  | { readonly kind: 'closed'; readonly error: MeshError };
+
+const NEXT_STATES: Readonly<Record<ConnectionState['kind'], readonly ConnectionState['kind'][]>> = {
+  connecting: ['open', 'closing', 'closed'],
+  open: ['closing', 'closed'],
+  closing: ['closed'],
+  closed: [],
+};
+
+/** The state that follows, or `undefined` where the table does not allow it; the caller then changes nothing. */
+export function nextConnectionState(
+  from: ConnectionState,
+  to: ConnectionState,
+): ConnectionState | undefined {
+  return NEXT_STATES[from.kind].includes(to.kind) ? to : undefined;
+}
+
+/** What passed over one connection, in counts and bytes of frames. */
+export interface ConnectionCounters {
+  framesSent: number;
+  framesReceived: number;
+  bytesSent: number;
+  bytesReceived: number;
+  streamsOpened: number;
+  streamsAccepted: number;
+  streamsReset: number;
+}
+
+/** What a handshake settled and a connection has to hold to. */
+export interface AgreedLimits {
+  readonly maxMessageBytes: number;
+  readonly maxOutgoingStreams: number;
+  readonly maxIncomingStreams: number;
+  readonly checksum: boolean;
+}
+
+/** Limits that hold on every connection, from its first byte. */
+export interface StreamLimits {
+  /** Largest payload accepted until a handshake agreed on another. */
+  readonly maxMessageBytes: number;
+  /** Streams that the peer may have open. */
+  readonly maxIncomingStreams: number;
+  /** Streams waiting for the peer's stream limit; `openStream` beyond that throws Overloaded. */
+  readonly maxQueuedStreams: number;
+  /** Bytes that a peer may send on one stream before the reader takes them. */
+  readonly streamWindowBytes: number;
+  /** The same for all streams of a connection together. */
+  readonly connectionWindowBytes: number;
+  /** Above so many unsent bytes on a stream, `send` answers false. */
+  readonly sendHighWaterBytes: number;
+}
+
+export const DEFAULT_STREAM_LIMITS: StreamLimits = {
+  maxMessageBytes: 16 * 1024 * 1024,
+  maxIncomingStreams: 1024,
+  maxQueuedStreams: 65_536,
+  streamWindowBytes: 1024 * 1024,
+  connectionWindowBytes: 16 * 1024 * 1024,
+  sendHighWaterBytes: 256 * 1024,
+};
+
+/** A secured connection to one peer. */
+export interface Connection {
+  readonly transport: TransportName;
+  readonly role: Role;
+  /** What the peer's certificate proved; checked before the connection is handed out. */
+  readonly peerIdentity: PeerIdentity;
+  readonly localAddress: SocketAddress;
+  readonly remoteAddress: SocketAddress;
+  readonly state: ConnectionState;
+  readonly counters: Readonly<ConnectionCounters>;
+  /** Round-trip time as the transport measures it, in milliseconds; `undefined` where it does not. */
+  readonly rttMs: number | undefined;
+  /** Streams of this side that are open or waiting. */
+  readonly openStreams: number;
+  /**
+   * Opens a stream. Where the peer's stream limit is reached it waits its turn, in order.
+   * @throws MeshError ConnectionClosed, Overloaded (too many waiting)
+   */
+  openStream(handler: FrameStreamHandler): FrameStream;
+  /**
+   * Called for every stream that the peer opens, before its first frame is delivered; the answer receives
+   * the stream. Until it is set, the peer's streams wait unread.
+   */
+  onStream: ((stream: FrameStream) => FrameStreamHandler) | undefined;
+  /** Puts into force what the handshake agreed. Called once. */
+  applyLimits(limits: AgreedLimits): void;
+  /**
+   * Closes and tells the peer why. Streams still open are reset on both sides. Calling it again changes
+   * nothing and waits for the same end.
+   */
+  close(code?: MeshErrorCode, reason?: string): Promise<void>;
+  /** Fulfils once, when the connection is over: code `NoError` after a close in good order. Never rejects. */
+  readonly closed: Promise<MeshError>;
+}
+
+/** How to reach a peer. */
+export interface DialTarget {
+  readonly host: string;
+  readonly port: number;
+  /** The node id that the peer's certificate must carry; without it any certificate of the CA will do. */
+  readonly nodeId?: string | undefined;
+}
+
+export interface DialOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Default: the transport's own. */
+  readonly connectTimeoutMs?: number | undefined;
+}
+
+/** One way of reaching peers and of being reached. */
+export interface Transport {
+  readonly name: TransportName;
+  /**
+   * Dials a peer and checks its certificate.
+   * @throws MeshError ConnectTimeout, ConnectFailed, Cancelled, TransportUnavailable, a Certificate* code
+   */
+  dial(target: DialTarget, options?: DialOptions): Promise<Connection>;
+  /** Starts to accept. At most one listener a transport. */
+  listen(options: ListenOptions): Promise<Listener>;
+  /** What was dropped and refused before it became a connection. */
+  readonly counters: Readonly<Record<string, number>>;
+  /** Closes the listener and every connection. */
+  close(): Promise<void>;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 lets the system pick. */
+  readonly port: number;
+  /** A peer arrived with a certificate of the CA. */
+  readonly onConnection: (connection: Connection) => void;
+  /** A peer was turned away before it became a connection. */
+  readonly onRefused?: (refusal: Refusal) => void;
+}
+
+/** A peer that was turned away, and why. */
+export interface Refusal {
+  readonly error: MeshError;
+  readonly remoteAddress: SocketAddress;
+  readonly transport: TransportName;
+}
+
+export interface Listener {
+  readonly address: SocketAddress;
+  close(): Promise<void>;
+}
+
+/** Certificates in PEM. `cert` may carry intermediates after the leaf; `ca` may hold several roots. */
+export interface TlsMaterial {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** The application protocol of wire version 1 (RFC 7301). */
+export const ALPN_PROTOCOL = 'quicmesh/1';

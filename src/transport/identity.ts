@@ -1,0 +1,134 @@
+/**
+ * Whether a peer is who it says: its certificate chain, dates, usage and names. SPEC.md, "Identity".
+ *
+ * TLS libraries check much of this too, but not after a resumption, and they do not name failures alike. This
+ * check runs after every handshake, on both sides and both transports, and its codes are what both sides see.
+ */
+import { X509Certificate } from 'node:crypto';
+import { MeshError } from '../errors.js';
+import { sameNodeId } from '../protocol/handshake.js';
+import type { PeerIdentity } from './connection.js';
+
+/** Intermediates between a leaf and its root at most. */
+const MAX_CHAIN_LENGTH = 8;
+
+const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+
+/** The roots that peers' certificates must lead to. */
+export class TrustStore {
+  readonly #roots: readonly X509Certificate[];
+
+  /** @throws MeshError InvalidOptions when `pem` holds no certificate or one that cannot be read */
+  constructor(pem: string) {
+    this.#roots = parsePem(pem);
+    if (this.#roots.length === 0)
+      throw new MeshError('InvalidOptions', 'tls.ca holds no certificate');
+  }
+
+  /**
+   * Checks a peer's chain, leaf first, as TLS delivered it (DER).
+   * @param peerRole what the peer is in this connection: an acceptor must be a TLS server, a dialer a client
+   * @throws MeshError CertificateRequired, CertificateInvalid, CertificateUntrusted, CertificateExpired,
+   *   CertificateNotYetValid, CertificateUsage
+   */
+  verify(
+    chain: readonly Uint8Array[],
+    peerRole: 'dialer' | 'acceptor',
+    nowMs: number,
+  ): PeerIdentity {
+    const [leaf, ...intermediates] = chain.slice(0, MAX_CHAIN_LENGTH).map(parseDer);
+    if (leaf === undefined) throw new MeshError('CertificateRequired', 'peer sent no certificate');
+    this.#verifyPath(leaf, intermediates, nowMs);
+    checkUsage(leaf, peerRole);
+    return {
+      nodeIds: dnsNames(leaf),
+      fingerprint256: leaf.fingerprint256,
+      validToMs: Date.parse(leaf.validTo),
+    };
+  }
+
+  #verifyPath(leaf: X509Certificate, intermediates: X509Certificate[], nowMs: number): void {
+    checkDates(leaf, nowMs);
+    let subject = leaf;
+    const unused = [...intermediates];
+    for (let steps = 0; steps < MAX_CHAIN_LENGTH; steps += 1) {
+      const root = this.#roots.find((candidate) => isIssuedBy(subject, candidate));
+      if (root !== undefined) {
+        checkDates(root, nowMs);
+        return;
+      }
+      const next = unused.findIndex((candidate) => candidate.ca && isIssuedBy(subject, candidate));
+      if (next < 0) break;
+      subject = unused.splice(next, 1)[0] as X509Certificate;
+      checkDates(subject, nowMs);
+    }
+    throw new MeshError('CertificateUntrusted', 'certificate does not lead to a trusted CA');
+  }
+}
+
+/**
+ * Checks that an identity may claim a node id.
+ * @throws MeshError CertificateNameMismatch
+ */
+export function checkNodeId(identity: PeerIdentity, nodeId: string): void {
+  if (identity.nodeIds.some((name) => sameNodeId(name, nodeId))) return;
+  throw new MeshError('CertificateNameMismatch', `certificate does not name node ${nodeId}`);
+}
+
+/** Certificates of a PEM text, in order. */
+export function parsePem(pem: string): X509Certificate[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.map((block) => {
+    try {
+      return new X509Certificate(block);
+    } catch (cause) {
+      throw new MeshError('InvalidOptions', 'a certificate in PEM cannot be read', { cause });
+    }
+  });
+}
+
+function parseDer(der: Uint8Array): X509Certificate {
+  try {
+    return new X509Certificate(der);
+  } catch (cause) {
+    throw new MeshError('CertificateInvalid', 'peer sent a certificate that cannot be read', {
+      cause,
+    });
+  }
+}
+
+function isIssuedBy(subject: X509Certificate, issuer: X509Certificate): boolean {
+  try {
+    return subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
+  } catch {
+    return false;
+  }
+}
+
+function checkDates(certificate: X509Certificate, nowMs: number): void {
+  const who = certificate.subject?.replaceAll('\n', ', ') ?? 'certificate';
+  if (nowMs < Date.parse(certificate.validFrom)) {
+    throw new MeshError('CertificateNotYetValid', `${who} is valid from ${certificate.validFrom}`);
+  }
+  if (nowMs > Date.parse(certificate.validTo)) {
+    throw new MeshError('CertificateExpired', `${who} expired at ${certificate.validTo}`);
+  }
+}
+
+/** Without the extension any usage is allowed (RFC 5280, section 4.2.1.12). */
+function checkUsage(leaf: X509Certificate, peerRole: 'dialer' | 'acceptor'): void {
+  const usages: readonly string[] | undefined = leaf.keyUsage;
+  const needed = peerRole === 'acceptor' ? SERVER_AUTH : CLIENT_AUTH;
+  if (usages === undefined || usages.length === 0 || usages.includes(needed)) return;
+  throw new MeshError(
+    'CertificateUsage',
+    `certificate is not meant for a TLS ${peerRole === 'acceptor' ? 'server' : 'client'}`,
+  );
+}
+
+/** DNS names among the subject alternative names. Node ids hold no character that Node would quote. */
+function dnsNames(leaf: X509Certificate): string[] {
+  const names = leaf.subjectAltName?.split(', ') ?? [];
+  return names.filter((name) => name.startsWith('DNS:')).map((name) => name.slice('DNS:'.length));
+}
