@@ -19,27 +19,33 @@ export interface CborLimits {
 export const DEFAULT_CBOR_LIMITS: CborLimits = { maxDepth: 64, maxItems: 1_000_000 };
 
 /**
- * Checks that `payload` is exactly one CBOR item of definite lengths, without tags, within the limits.
+ * Checks that `payload` is exactly one CBOR item of definite lengths, without tags, its maps keyed by text,
+ * within the limits.
  * @throws MeshError MalformedMessage saying what was found and at which byte
  */
 export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_LIMITS): void {
-  // Items still to come at each open level; the payload itself is one item.
-  const remaining = new Float64Array(limits.maxDepth + 1);
+  // Items still to come at each open level; the payload itself is one item. Plain arrays that grow with the
+  // depth met: a typed array of the full depth costs more than the scan of a short payload.
+  const remaining: number[] = [1];
+  // Levels that are maps: keys and values take turns, so an even count still to come means a key.
+  const isMap: boolean[] = [false];
   let depth = 0;
   let items = 0;
   let at = 0;
-  remaining[0] = 1;
   while (depth >= 0) {
     if (remaining[depth] === 0) {
       depth -= 1;
       continue;
     }
-    remaining[depth] = (remaining[depth] as number) - 1;
+    const left = remaining[depth] as number;
+    remaining[depth] = left - 1;
     items += 1;
     if (items > limits.maxItems) throw malformed(at, `more than ${limits.maxItems} items`);
     const initial = byteAt(payload, at);
     const major = initial >> 5;
     const info = initial & 0x1f;
+    if (major !== 3 && isMap[depth] === true && left % 2 === 0)
+      throw malformed(at, 'key is not text');
     if (info > 27) {
       throw malformed(at, info === 31 ? 'indefinite length' : 'reserved length');
     }
@@ -55,8 +61,7 @@ export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_
       case 3: {
         const end = at + argument;
         if (end > payload.length) throw malformed(start, 'string runs past the end');
-        if (major === 3 && !isUtf8(payload.subarray(at, end)))
-          throw malformed(start, 'text is not UTF-8');
+        if (major === 3 && !isText(payload, at, end)) throw malformed(start, 'text is not UTF-8');
         at = end;
         break;
       }
@@ -68,6 +73,7 @@ export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_
         if (children > payload.length - at) throw malformed(start, 'fewer items than announced');
         depth += 1;
         remaining[depth] = children;
+        isMap[depth] = major === 5;
         break;
       }
       case 6:
@@ -77,6 +83,15 @@ export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_
     }
   }
   if (at !== payload.length) throw malformed(at, `${payload.length - at} bytes after the item`);
+}
+
+/** Most texts are short keys in ASCII: seeing that costs less than a call out of JavaScript. */
+function isText(payload: Uint8Array, start: number, end: number): boolean {
+  if (end - start > 64) return isUtf8(payload.subarray(start, end));
+  for (let i = start; i < end; i += 1) {
+    if ((payload[i] as number) > 0x7f) return isUtf8(payload.subarray(start, end));
+  }
+  return true;
 }
 
 /** False, true, null, undefined and the three widths of float; nothing else of major type 7. */

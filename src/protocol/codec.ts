@@ -20,6 +20,9 @@ export class MessageCodec {
 
   /**
    * A message as the payload of a frame. The bytes are the caller's.
+   *
+   * What the peer's scan would refuse is refused here: a Date, a Map, a Set, a bigint over 64 bits, nesting over
+   * 64. `undefined` within a list or a free-form map stays `undefined`; class instances travel as their own fields.
    * @throws MeshError MessageTooLarge over `maxBytes`; InvalidArgument when a value has no CBOR form here
    */
   encode(message: Message, maxBytes: number = DEFAULT_MAX_PAYLOAD_BYTES): Uint8Array {
@@ -58,9 +61,16 @@ export class MessageCodec {
   #encodeValue(message: Message): Uint8Array {
     try {
       const fields = fieldsOf(message.type);
-      return this.#cbor.encode(widenFields(message as unknown as Record<string, unknown>, fields));
+      const payload = this.#cbor.encode(
+        widenFields(message as unknown as Record<string, unknown>, fields),
+      );
+      scanCbor(payload, DEFAULT_CBOR_LIMITS);
+      return payload;
     } catch (error) {
-      throw new MeshError('InvalidArgument', `${message.type} cannot be encoded`, { cause: error });
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new MeshError('InvalidArgument', `${message.type} cannot be encoded: ${reason}`, {
+        cause: error,
+      });
     }
   }
 

@@ -141,11 +141,8 @@ export class FrameDecoder {
 
   /** Takes the next bytes of the stream, and their memory with them. Call `next()` until it is empty before the next push. */
   push(chunk: Uint8Array): void {
-    if (this.#offset < this.#chunk.length) {
-      const rest = this.#chunk.subarray(this.#offset);
-      this.#parts.push(rest);
-      this.#partsBytes += rest.length;
-    }
+    if (this.#failure !== undefined) return;
+    if (this.#offset < this.#chunk.length) this.#keep(this.#chunk.subarray(this.#offset));
     this.#chunk = asBuffer(chunk);
     this.#offset = 0;
   }
@@ -174,15 +171,17 @@ export class FrameDecoder {
     const start = this.#offset;
     const bodyBytes = bytes.readUInt32BE(start);
     const flags = bytes.readUInt16BE(start + 4);
+    const idHigh = bytes.readUInt32BE(start + 6);
     // The header is judged as soon as it is there: a lying length must not make us wait for its bytes.
     if (this.#neededBytes === HEADER_BYTES) {
       checkHeader(flags, bodyBytes, this.maxPayloadBytes, this.requireChecksum);
+      if (idHigh > MAX_ID_HIGH) {
+        throw new MeshError('ProtocolViolation', 'message id above 2^53-1');
+      }
       this.#neededBytes = HEADER_BYTES + bodyBytes;
       if (bytes.length - start < this.#neededBytes) return undefined;
     }
-    const high = bytes.readUInt32BE(start + 6);
-    if (high > 0x1f_ffff) throw new MeshError('ProtocolViolation', 'message id above 2^53-1');
-    const messageId = high * 0x1_0000_0000 + bytes.readUInt32BE(start + 10);
+    const messageId = idHigh * 0x1_0000_0000 + bytes.readUInt32BE(start + 10);
     let end = start + HEADER_BYTES + bodyBytes;
     this.#offset = end;
     this.#neededBytes = HEADER_BYTES;
@@ -205,6 +204,26 @@ export class FrameDecoder {
     };
   }
 
+  /**
+   * Puts the rest of a chunk aside. Small neighbours are merged, like digits of a binary counter: a peer that
+   * sends byte by byte would otherwise make us hold an object of some hundred bytes for each of them.
+   */
+  #keep(rest: Buffer): void {
+    this.#partsBytes += rest.length;
+    let part = rest;
+    let last = this.#parts.at(-1);
+    while (
+      last !== undefined &&
+      last.length <= 2 * part.length &&
+      last.length + part.length <= MERGED_PART_BYTES
+    ) {
+      this.#parts.pop();
+      part = Buffer.concat([last, part]);
+      last = this.#parts.at(-1);
+    }
+    this.#parts.push(part);
+  }
+
   #join(): void {
     this.#parts.push(this.#chunk.subarray(this.#offset));
     this.#chunk = Buffer.concat(this.#parts);
@@ -215,6 +234,10 @@ export class FrameDecoder {
 }
 
 const EMPTY = Buffer.alloc(0);
+/** Upper half of 2^53-1. */
+const MAX_ID_HIGH = 0x1f_ffff;
+/** Parts are merged up to this size; above, copying would cost more than it saves. */
+const MERGED_PART_BYTES = 16 * 1024;
 
 function checkHeader(
   flags: number,

@@ -103,6 +103,8 @@ export interface ReplicationLog {
   readonly commitIndex: number;
   readonly entries: readonly LogEntry[];
   readonly timeoutMs?: number;
+  /** The sender wants no answer: the acceptor just ends its side. */
+  readonly oneWay?: boolean;
 }
 
 /** Raft's messages and their responses (Ongaro and Ousterhout, 2014, figures 2 and 13). */
@@ -148,6 +150,8 @@ export interface Consensus {
   readonly group?: string;
   readonly body: RaftBody;
   readonly timeoutMs?: number;
+  /** As in {@link ReplicationLog}. */
+  readonly oneWay?: boolean;
 }
 
 /**
@@ -181,6 +185,8 @@ export interface Request {
   readonly method: string;
   readonly body?: unknown;
   readonly timeoutMs?: number;
+  /** As in {@link ReplicationLog}. */
+  readonly oneWay?: boolean;
 }
 
 export interface Response {
@@ -212,6 +218,7 @@ const MAX_PAYLOAD_BYTES = 0xffff_ffff;
 const MAX_ITEMS = 65_536;
 
 const timeoutMs = optional(uint);
+const oneWay = optional(bool);
 const group = optional(text(MAX_ID_BYTES));
 const logEntry = record<LogEntry>({ index: uint, term: uint, data: bytes(0, MAX_PAYLOAD_BYTES) });
 
@@ -312,8 +319,9 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     commitIndex: uint,
     entries: listOf(logEntry, MAX_ITEMS),
     timeoutMs,
+    oneWay,
   },
-  consensus: { group, body: raftBody, timeoutMs },
+  consensus: { group, body: raftBody, timeoutMs, oneWay },
   dataTransfer: {
     transferId: text(256),
     offset: uint,
@@ -324,6 +332,6 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     timeoutMs,
   },
   error: { code: text(64), text: text(1024), retryable: optional(bool) },
-  request: { method: text(256), body: optional(anything), timeoutMs },
+  request: { method: text(256), body: optional(anything), timeoutMs, oneWay },
   response: { body: optional(anything) },
 };

@@ -1,0 +1,125 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { DEFAULT_REPLAY_GUARD, ReplayGuard } from '../../src/protocol/replay-guard.js';
+import { holds } from './properties.js';
+
+const T0 = 1_767_225_600_000;
+const SECOND = 1000;
+
+test('a timestamp up to 30 s off is taken, beyond that it is outside the window', (t) => {
+  const guard = new ReplayGuard();
+  let used = 0;
+  for (const offMs of [0, 29_000, 30_000, -29_000, -30_000]) {
+    t.is(guard.check(nonce(used++), T0 + offMs, T0), 'fresh', `${offMs} ms`);
+  }
+  for (const offMs of [30_001, 31_000, -30_001, -31_000, -T0]) {
+    t.is(guard.check(nonce(used++), T0 + offMs, T0), 'outsideWindow', `${offMs} ms`);
+  }
+  t.is(guard.size, 5);
+});
+
+test('a nonce is taken once, whatever timestamp it comes with again', (t) => {
+  const guard = new ReplayGuard();
+  t.is(guard.check(nonce(1), T0, T0), 'fresh');
+  t.is(guard.check(nonce(1), T0, T0), 'replayed');
+  t.is(guard.check(nonce(1), T0 + 5 * SECOND, T0 + 10 * SECOND), 'replayed');
+  t.is(guard.check(nonce(2), T0, T0), 'fresh');
+});
+
+test('a nonce outside the window is not remembered', (t) => {
+  const guard = new ReplayGuard();
+  t.is(guard.check(nonce(1), T0 - 31 * SECOND, T0), 'outsideWindow');
+  t.is(guard.check(nonce(1), T0, T0), 'fresh');
+});
+
+test('nonces are told apart by all of their bytes', (t) => {
+  const guard = new ReplayGuard();
+  const first = Buffer.alloc(16, 0xff);
+  const last = Buffer.from(first);
+  last[15] = 0xfe;
+  t.is(guard.check(first, T0, T0), 'fresh');
+  t.is(guard.check(last, T0, T0), 'fresh');
+  t.is(guard.check(new Uint8Array(first), T0, T0), 'replayed');
+});
+
+test('a nonce from the future is still held when its timestamp leaves the window', (t) => {
+  for (const startMs of [0, 1, 30_000, 59_999, 60_000, 60_001]) {
+    const guard = new ReplayGuard();
+    guard.check(nonce(0), T0, T0);
+    const seenMs = T0 + startMs;
+    const stampMs = seenMs + 30 * SECOND;
+    t.is(guard.check(nonce(1), stampMs, seenMs), 'fresh');
+    // Traffic in between turns the generations at the worst moments.
+    for (let at = 0; at <= 60_000; at += 500) guard.check(nonce(2 + at), seenMs + at, seenMs + at);
+    t.is(guard.check(nonce(1), stampMs, seenMs + 60 * SECOND), 'replayed');
+    t.is(guard.check(nonce(1), stampMs, seenMs + 60 * SECOND + 1), 'outsideWindow');
+  }
+});
+
+test('nonces are forgotten after two generations at most, or at once after a long silence', (t) => {
+  const guard = new ReplayGuard();
+  guard.check(nonce(1), T0, T0);
+  guard.check(nonce(2), T0 + 60 * SECOND, T0 + 60 * SECOND);
+  t.is(guard.size, 2);
+  guard.check(nonce(3), T0 + 120 * SECOND, T0 + 120 * SECOND);
+  t.is(guard.size, 2);
+  guard.check(nonce(4), T0 + 300 * SECOND, T0 + 300 * SECOND);
+  t.is(guard.size, 1);
+});
+
+test('a full guard refuses fresh nonces, still knows the old, and has room again later', (t) => {
+  const guard = new ReplayGuard({ ...DEFAULT_REPLAY_GUARD, maxNonces: 3 });
+  for (let i = 0; i < 3; i += 1) t.is(guard.check(nonce(i), T0, T0), 'fresh');
+  t.is(guard.check(nonce(3), T0, T0), 'full');
+  t.is(guard.check(nonce(0), T0, T0), 'replayed');
+  t.is(guard.size, 3);
+  const laterMs = T0 + 120 * SECOND;
+  t.is(guard.check(nonce(3), laterMs, laterMs), 'fresh');
+});
+
+test('a clock that steps back does not make the guard forget', (t) => {
+  const guard = new ReplayGuard();
+  guard.check(nonce(1), T0, T0);
+  t.is(guard.check(nonce(1), T0, T0 - 10 * SECOND), 'replayed');
+});
+
+test('no nonce is taken twice while its timestamp is within the window', (t) => {
+  const step = fc.record({
+    waitMs: fc.oneof(fc.nat(2_000), fc.nat(40_000), fc.constantFrom(0, 30_000, 60_000, 59_999)),
+    nonce: fc.nat(5),
+    offMs: fc.integer({ min: -32_000, max: 32_000 }),
+    again: fc.boolean(),
+  });
+  holds(
+    t,
+    fc.property(
+      fc.array(step, { maxLength: 40 }),
+      fc.integer({ min: 1, max: 8 }),
+      (steps, maxNonces) => {
+        const guard = new ReplayGuard({ windowMs: 30_000, maxNonces });
+        const taken = new Map<number, number>();
+        let nowMs = T0;
+        for (const { waitMs, nonce: id, offMs, again } of steps) {
+          nowMs += waitMs;
+          // A replay carries the timestamp it was recorded with.
+          const stampMs = again ? (taken.get(id) ?? nowMs + offMs) : nowMs + offMs;
+          const verdict = guard.check(nonce(id), stampMs, nowMs);
+          const isInside = Math.abs(nowMs - stampMs) <= 30_000;
+          if ((verdict === 'outsideWindow') === isInside) return false;
+          if (verdict === 'fresh' && taken.get(id) === stampMs) return false;
+          if (verdict === 'fresh') taken.set(id, stampMs);
+          if (guard.size > maxNonces) return false;
+        }
+        return true;
+      },
+    ),
+    2000,
+  );
+});
+
+/** 16 bytes that name `id`. */
+function nonce(id: number): Buffer {
+  const bytes = Buffer.alloc(16);
+  bytes.writeUInt32BE(id, 12);
+  return bytes;
+}
