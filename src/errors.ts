@@ -22,7 +22,6 @@ export const ERROR_CODES = {
   ProtocolViolation: { wire: 0x02, retryable: false },
   ChecksumMismatch: { wire: 0x03, retryable: true },
   FrameTooLarge: { wire: 0x04, retryable: false },
-  MalformedMessage: { wire: 0x05, retryable: false },
   UnsupportedCompression: { wire: 0x06, retryable: false },
   FlowControlViolation: { wire: 0x07, retryable: false },
   StreamLimitExceeded: { wire: 0x08, retryable: true },
@@ -68,6 +67,7 @@ export const ERROR_CODES = {
   StreamReset: { wire: 0x87, retryable: true },
   UnexpectedMessage: { wire: 0x88, retryable: false },
   CapabilityMissing: { wire: 0x89, retryable: false },
+  MalformedMessage: { wire: 0x8a, retryable: false },
 
   // Local use of the library; these never travel.
   InvalidOptions: { wire: 0xf0, retryable: false },

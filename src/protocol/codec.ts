@@ -11,21 +11,29 @@ import { type FieldsOf, isPlainMap, readFields, widenFields } from './schema.js'
 
 /** Encodes and decodes payloads. Holds no state between calls; one serves any number of connections. */
 export class MessageCodec {
-  readonly #cbor = new Encoder({
-    useRecords: false,
-    mapsAsObjects: true,
-    tagUint8Array: false,
-    variableMapSize: true,
-  });
+  readonly #cbor: Encoder;
+  readonly #maxBytes: number;
+
+  /** @param maxBytes largest payload that `encode` makes */
+  constructor(maxBytes: number = DEFAULT_MAX_PAYLOAD_BYTES, cbor: Encoder = createCbor()) {
+    this.#maxBytes = maxBytes;
+    this.#cbor = cbor;
+  }
+
+  /** The same codec, held to the limit that a handshake agreed. */
+  withLimit(maxBytes: number): MessageCodec {
+    return new MessageCodec(maxBytes, this.#cbor);
+  }
 
   /**
    * A message as the payload of a frame. The bytes are the caller's.
    *
    * What the peer's scan would refuse is refused here: a Date, a Map, a Set, a bigint over 64 bits, nesting over
    * 64. `undefined` within a list or a free-form map stays `undefined`; class instances travel as their own fields.
-   * @throws MeshError MessageTooLarge over `maxBytes`; InvalidArgument when a value has no CBOR form here
+   * @throws MeshError MessageTooLarge over the limit; InvalidArgument when a value has no CBOR form here
    */
-  encode(message: Message, maxBytes: number = DEFAULT_MAX_PAYLOAD_BYTES): Uint8Array {
+  encode(message: Message): Uint8Array {
+    const maxBytes = this.#maxBytes;
     const payload = this.#encodeValue(message);
     if (payload.length > maxBytes) {
       throw new MeshError(
@@ -83,6 +91,15 @@ export class MessageCodec {
       });
     }
   }
+}
+
+function createCbor(): Encoder {
+  return new Encoder({
+    useRecords: false,
+    mapsAsObjects: true,
+    tagUint8Array: false,
+    variableMapSize: true,
+  });
 }
 
 function fieldsOf(type: MessageType): FieldsOf<object> {

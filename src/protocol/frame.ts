@@ -49,6 +49,8 @@ const KNOWN_FLAGS =
 export const Compression = { none: 0, lz4: 1, zstd: 2 } as const;
 export type Compression = (typeof Compression)[keyof typeof Compression];
 
+const ALL_COMPRESSIONS: readonly Compression[] = Object.values(Compression);
+
 /** One frame, decoded. */
 export interface Frame {
   /** Bits 7-10 as they came, and the rest of the field. */
@@ -107,6 +109,8 @@ export interface FrameDecoderOptions {
   readonly maxPayloadBytes?: number;
   /** Whether a frame without checksum is refused. Default true; a handshake may agree otherwise. */
   readonly requireChecksum?: boolean;
+  /** Compressions that were agreed. Default: all that wire version 1 has. */
+  readonly compressions?: readonly Compression[];
 }
 
 /**
@@ -120,6 +124,7 @@ export interface FrameDecoderOptions {
 export class FrameDecoder {
   maxPayloadBytes: number;
   requireChecksum: boolean;
+  compressions: readonly Compression[];
   #chunk: Buffer = EMPTY;
   #offset = 0;
   /** Earlier chunks of a frame that is not whole yet; `#chunk` follows them. */
@@ -132,6 +137,7 @@ export class FrameDecoder {
   constructor(options: FrameDecoderOptions = {}) {
     this.maxPayloadBytes = options.maxPayloadBytes ?? DEFAULT_MAX_PAYLOAD_BYTES;
     this.requireChecksum = options.requireChecksum ?? true;
+    this.compressions = options.compressions ?? ALL_COMPRESSIONS;
   }
 
   /** Bytes received of a frame that is not whole yet. */
@@ -174,7 +180,7 @@ export class FrameDecoder {
     const idHigh = bytes.readUInt32BE(start + 6);
     // The header is judged as soon as it is there: a lying length must not make us wait for its bytes.
     if (this.#neededBytes === HEADER_BYTES) {
-      checkHeader(flags, bodyBytes, this.maxPayloadBytes, this.requireChecksum);
+      checkHeader(flags, bodyBytes, this);
       if (idHigh > MAX_ID_HIGH) {
         throw new MeshError('ProtocolViolation', 'message id above 2^53-1');
       }
@@ -197,8 +203,7 @@ export class FrameDecoder {
     }
     return {
       flags,
-      compression: ((flags & FrameFlag.compressionMask) >>
-        FrameFlag.compressionShift) as Compression,
+      compression: compressionOf(flags),
       messageId,
       payload: bytes.subarray(start + HEADER_BYTES, end),
     };
@@ -242,8 +247,7 @@ const MERGED_PART_BYTES = 16 * 1024;
 function checkHeader(
   flags: number,
   bodyBytes: number,
-  maxPayloadBytes: number,
-  requireChecksum: boolean,
+  { maxPayloadBytes, requireChecksum, compressions }: Required<FrameDecoderOptions>,
 ): void {
   const version = flags & FrameFlag.versionMask;
   if (version !== WIRE_VERSION) {
@@ -258,11 +262,8 @@ function checkHeader(
       `frame sets reserved flag bits 0x${(flags & ~KNOWN_FLAGS).toString(16)}`,
     );
   }
-  if ((flags & FrameFlag.compressionMask) >> FrameFlag.compressionShift > Compression.zstd) {
-    throw new MeshError(
-      'UnsupportedCompression',
-      'frame names a compression that wire version 1 does not have',
-    );
+  if (!compressions.includes(compressionOf(flags))) {
+    throw new MeshError('UnsupportedCompression', 'frame has a compression that was not agreed');
   }
   const hasChecksum = (flags & FrameFlag.checksum) !== 0;
   if (requireChecksum && !hasChecksum) {
@@ -285,6 +286,11 @@ function checkHeader(
   if ((flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit)) === 0 && payloadBytes === 0) {
     throw new MeshError('ProtocolViolation', 'frame without payload says nothing');
   }
+}
+
+/** Bits 4-6; a value that no compression has is refused before anything else looks at it. */
+function compressionOf(flags: number): Compression {
+  return ((flags & FrameFlag.compressionMask) >> FrameFlag.compressionShift) as Compression;
 }
 
 function checkControl(flags: number): void {

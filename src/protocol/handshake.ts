@@ -184,7 +184,7 @@ export function completeHandshake(
     version,
     peerNodeId: nodeId,
     // The answer is held against what was offered: an acceptor cannot agree to what was never on the table.
-    capabilities: negotiateCapabilities(capabilities, { ...ours, checksum: capabilities.checksum }),
+    capabilities: negotiateCapabilities(capabilities, ours),
     maxOutgoingStreams: capabilities.maxStreams,
     maxIncomingStreams: ours.maxStreams,
     sessionId,

@@ -42,7 +42,7 @@ export class TrustStore {
     this.#verifyPath(leaf, intermediates, nowMs);
     checkUsage(leaf, peerRole);
     return {
-      nodeIds: dnsNames(leaf),
+      nodeIds: certifiedNodeIds(leaf),
       fingerprint256: leaf.fingerprint256,
       validToMs: Date.parse(leaf.validTo),
     };
@@ -128,11 +128,12 @@ function checkUsage(leaf: X509Certificate, peerRole: 'dialer' | 'acceptor'): voi
 }
 
 /**
- * DNS names among the subject alternative names. Node quotes a name that holds a separator, which no node id
- * does: such a certificate proves no name at all, so that nothing can be smuggled in between the quotes.
+ * The node ids that a certificate proves: the DNS names among its subject alternative names. Node quotes a name
+ * that holds a separator, which no node id does: such a certificate proves no name at all, so that nothing can be
+ * smuggled in between the quotes.
  */
-function dnsNames(leaf: X509Certificate): string[] {
-  const names = leaf.subjectAltName ?? '';
+export function certifiedNodeIds(leaf: X509Certificate | undefined): string[] {
+  const names = leaf?.subjectAltName ?? '';
   if (names.includes('"')) return [];
   return names
     .split(', ')

@@ -153,8 +153,8 @@ test('keys named __proto__ and constructor change no prototype', (t) => {
 test('a message over the limit is MessageTooLarge, one of exactly the limit is sent', (t) => {
   const message: Message = { type: 'response', body: Buffer.alloc(100) };
   const { length } = codec.encode(message);
-  t.is(codec.encode(message, length).length, length);
-  const error = errorOf(() => codec.encode(message, length - 1));
+  t.is(codec.withLimit(length).encode(message).length, length);
+  const error = errorOf(() => codec.withLimit(length - 1).encode(message));
   t.is(error.code, 'MessageTooLarge');
   t.regex(error.message, new RegExp(`response of ${length} bytes is over the limit of`));
 });

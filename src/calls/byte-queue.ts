@@ -1,0 +1,112 @@
+/**
+ * Bytes that arrived on a stream and wait for their reader: an async iterable that pauses the stream when the
+ * reader is slow and resumes it when it catches up.
+ */
+import { MeshError } from '../errors.js';
+import type { FrameStream } from '../transport/connection.js';
+
+/** Above so many unread bytes the stream is paused; the transport's own window bounds what is still to come. */
+const HIGH_WATER_BYTES = 256 * 1024;
+
+/** `live`: more may come. `ended`: everything came. `failed`: it broke off. */
+type Phase =
+  | { readonly kind: 'live' }
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'failed'; readonly error: MeshError };
+
+interface Waiter {
+  readonly resolve: (result: IteratorResult<Uint8Array>) => void;
+  readonly reject: (error: MeshError) => void;
+}
+
+export class ByteQueue implements AsyncIterable<Uint8Array> {
+  readonly #stream: FrameStream | undefined;
+  readonly #onAbandon: () => void;
+  readonly #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  #phase: Phase = { kind: 'live' };
+  #waiter: Waiter | undefined;
+  #paused = false;
+  #taken = false;
+
+  /** @param onAbandon called when the reader stops before the end */
+  constructor(stream: FrameStream | undefined, onAbandon: () => void) {
+    this.#stream = stream;
+    this.#onAbandon = onAbandon;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#phase.kind !== 'live' || chunk.length === 0) return;
+    const waiter = this.#waiter;
+    if (waiter !== undefined) {
+      this.#waiter = undefined;
+      waiter.resolve({ done: false, value: chunk });
+      return;
+    }
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    if (this.#bytes <= HIGH_WATER_BYTES || this.#paused) return;
+    this.#paused = true;
+    this.#stream?.pause();
+  }
+
+  end(): void {
+    if (this.#phase.kind !== 'live') return;
+    this.#phase = { kind: 'ended' };
+    this.#waiter?.resolve({ done: true, value: undefined });
+    this.#waiter = undefined;
+  }
+
+  /** What was received before is still read; then the reader meets the error. */
+  fail(error: MeshError): void {
+    if (this.#phase.kind !== 'live') return;
+    this.#phase = { kind: 'failed', error };
+    this.#waiter?.reject(error);
+    this.#waiter = undefined;
+  }
+
+  /** @throws MeshError InvalidArgument when it is read by two */
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    if (this.#taken) throw new MeshError('InvalidArgument', 'a stream of bytes has one reader');
+    this.#taken = true;
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        this.#abandon();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  #next(): Promise<IteratorResult<Uint8Array>> {
+    const chunk = this.#chunks.shift();
+    if (chunk !== undefined) {
+      this.#bytes -= chunk.length;
+      if (this.#paused && this.#bytes <= HIGH_WATER_BYTES / 2) {
+        this.#paused = false;
+        this.#stream?.resume();
+      }
+      return Promise.resolve({ done: false, value: chunk });
+    }
+    if (this.#phase.kind === 'ended') return Promise.resolve({ done: true, value: undefined });
+    if (this.#phase.kind === 'failed') return Promise.reject(this.#phase.error);
+    if (this.#waiter !== undefined) {
+      return Promise.reject(
+        new MeshError('InvalidArgument', 'the last next() has not settled yet'),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject };
+    });
+  }
+
+  #abandon(): void {
+    this.#chunks.length = 0;
+    this.#bytes = 0;
+    if (this.#phase.kind !== 'live') return;
+    this.#phase = { kind: 'ended' };
+    this.#waiter?.resolve({ done: true, value: undefined });
+    this.#waiter = undefined;
+    this.#onAbandon();
+  }
+}

@@ -1,0 +1,284 @@
+/** One call of the peer: finds its handler, and answers with what that gives, or with why it did not. */
+import { MeshError, toMeshError } from '../errors.js';
+import type { MessageCodec } from '../protocol/codec.js';
+import type { Frame } from '../protocol/frame.js';
+import type { DataTransfer, Message } from '../protocol/message.js';
+import type { FrameStream, FrameStreamHandler, TransportName } from '../transport/connection.js';
+import { ByteQueue } from './byte-queue.js';
+import { DrainGate, sendChunks } from './chunk-sender.js';
+import { takeChunk } from './outgoing-transfer.js';
+import {
+  type CallContext,
+  type Handler,
+  type HandlerKind,
+  REPLY_TYPES,
+  type RequestMessage,
+} from './types.js';
+
+/** Handlers by kind, as a node holds them. */
+export type Handlers = ReadonlyMap<HandlerKind, Handler<HandlerKind>>;
+
+/** What a call asks of the session it belongs to. */
+export interface CallHost {
+  readonly codec: MessageCodec;
+  readonly handlers: Handlers;
+  readonly peer: { readonly nodeId: string };
+  readonly transport: TransportName;
+  readonly isDraining: boolean;
+  /** The peer broke the protocol in a way that no single call can answer for. */
+  violated(error: MeshError): void;
+  handlerFailed(kind: Message['type'], error: MeshError): void;
+  /** The call is over. Called once. */
+  finished(call: IncomingCall): void;
+}
+
+const KIND_OF: Readonly<Partial<Record<Message['type'], HandlerKind>>> = {
+  queryRequest: 'query',
+  replicationLog: 'replicationLog',
+  consensus: 'consensus',
+  dataTransfer: 'dataTransfer',
+  request: 'request',
+};
+
+export class IncomingCall implements FrameStreamHandler {
+  readonly #host: CallHost;
+  readonly #stream: FrameStream;
+  #message: Message | undefined;
+  #context: Context | undefined;
+  #gate: DrainGate | undefined;
+  #nextOffset = 0;
+  #over = false;
+
+  constructor(host: CallHost, stream: FrameStream) {
+    this.#host = host;
+    this.#stream = stream;
+  }
+
+  onFrame(frame: Frame): void {
+    if (this.#over) return;
+    try {
+      const message = this.#host.codec.decode(frame.payload);
+      if (this.#message === undefined) this.#begin(message);
+      else this.#continue(message);
+    } catch (thrown) {
+      this.#answerError(thrown as MeshError);
+    }
+  }
+
+  onEnd(): void {
+    if (this.#message === undefined && !this.#over) {
+      this.#answerError(new MeshError('UnexpectedMessage', 'call ended before it began'));
+      return;
+    }
+    this.#context?.body.end();
+  }
+
+  onReset(error: MeshError): void {
+    this.#context?.cancel(error);
+    this.#gate?.fail(error);
+    this.#finish();
+  }
+
+  onDrain(): void {
+    this.#gate?.drained();
+  }
+
+  #begin(message: Message): void {
+    this.#message = message;
+    if (message.type === 'ping') {
+      this.#send(
+        message.token === undefined ? { type: 'pong' } : { type: 'pong', token: message.token },
+      );
+      return;
+    }
+    if (message.type === 'handshakeRequest' || message.type === 'handshakeResponse') {
+      this.#host.violated(
+        new MeshError('HandshakeRepeated', 'handshake came twice on one connection'),
+      );
+      return;
+    }
+    const kind = KIND_OF[message.type];
+    if (kind === undefined) {
+      throw new MeshError('UnexpectedMessage', `${message.type} does not begin a call`);
+    }
+    if (this.#host.isDraining)
+      throw new MeshError('GoingAway', 'node is closing and takes no new calls');
+    const handler = this.#host.handlers.get(kind);
+    if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
+    this.#run(handler, message as Exclude<RequestMessage, { type: 'ping' }> | DataTransfer);
+  }
+
+  /** Only a transfer has more than one message. */
+  #continue(message: Message): void {
+    const context = this.#context;
+    if (this.#message?.type !== 'dataTransfer' || context === undefined) {
+      throw new MeshError('UnexpectedMessage', `${message.type} came after a call's only message`);
+    }
+    const data = takeChunk(message, this.#nextOffset);
+    this.#nextOffset += data.length;
+    context.body.push(data);
+  }
+
+  #run(
+    handler: Handler<HandlerKind>,
+    message: Exclude<RequestMessage, { type: 'ping' }> | DataTransfer,
+  ): void {
+    const context = new Context(this.#host, this.#stream, message.timeoutMs);
+    this.#context = context;
+    if (message.type === 'dataTransfer') {
+      this.#nextOffset = message.offset;
+      if (message.data !== undefined) this.#continue(message);
+    }
+    let result: unknown;
+    try {
+      result = handler(message, context);
+    } catch (thrown) {
+      this.#handlerFailed(thrown);
+      return;
+    }
+    // A handler that answers at once is answered for at once: no promise on the way.
+    if (result instanceof Promise) result.then(this.#handled, this.#handlerFailed);
+    else this.#handled(result);
+  }
+
+  readonly #handled = (result: unknown): void => {
+    if (this.#over) return;
+    const message = this.#message as RequestMessage | DataTransfer;
+    if (message.type === 'dataTransfer') {
+      void this.#answerBytes(result as AsyncIterable<Uint8Array> | undefined, message);
+    } else if ('oneWay' in message && message.oneWay === true) {
+      this.#stream.end();
+      this.#finish();
+    } else {
+      this.#answer(message, result);
+    }
+  };
+
+  readonly #handlerFailed = (thrown: unknown): void => {
+    const error = toMeshError(thrown, 'HandlerFailed');
+    this.#host.handlerFailed((this.#message as Message).type, error);
+    this.#answerError(error);
+  };
+
+  #answer(message: RequestMessage, result: unknown): void {
+    try {
+      if (result !== undefined && (typeof result !== 'object' || result === null)) {
+        throw new MeshError(
+          'HandlerFailed',
+          `handler of ${message.type} must answer with an object`,
+        );
+      }
+      this.#send({ ...result, type: REPLY_TYPES[message.type] } as Message);
+    } catch (thrown) {
+      this.#handlerFailed(thrown);
+    }
+  }
+
+  async #answerBytes(
+    bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined,
+    transfer: DataTransfer,
+  ): Promise<void> {
+    try {
+      if (bytes !== undefined) {
+        this.#gate = new DrainGate();
+        await sendChunks(bytes, transfer, this.#stream, this.#gate, this.#host.codec);
+      }
+      if (this.#over) return;
+      this.#stream.end();
+      this.#finish();
+    } catch (thrown) {
+      if (!this.#over) this.#handlerFailed(thrown);
+    }
+  }
+
+  #answerError(error: MeshError): void {
+    if (this.#over) return;
+    const { code, retryable } = error;
+    const text = error.message.slice(0, MAX_ERROR_TEXT);
+    try {
+      this.#send({ type: 'error', code, text, retryable });
+    } catch (thrown) {
+      this.#stream.reset('InternalError', toMeshError(thrown).message);
+      this.#finish();
+    }
+  }
+
+  #send(message: Message): void {
+    if (this.#over) return;
+    this.#stream.send(this.#host.codec.encode(message), { end: true });
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    // Whoever still reads the body after the answer reads in vain; what still arrives is dropped.
+    this.#context?.close();
+    this.#host.finished(this);
+  }
+}
+
+/** `text` of an error message holds 1024 bytes; a UTF-16 unit is three at most. */
+const MAX_ERROR_TEXT = 341;
+
+/** Made for every call, so what few handlers use is made when they ask. */
+class Context implements CallContext {
+  readonly early = false;
+  readonly deadline: number | undefined;
+  readonly #host: CallHost;
+  readonly #stream: FrameStream;
+  #abort: AbortController | undefined;
+  #cancelled: MeshError | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #body: ByteQueue | undefined;
+
+  constructor(host: CallHost, stream: FrameStream, timeoutMs: number | undefined) {
+    this.#host = host;
+    this.#stream = stream;
+    this.deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
+  }
+
+  get peer(): { readonly nodeId: string } {
+    return this.#host.peer;
+  }
+
+  get transport(): TransportName {
+    return this.#host.transport;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#cancelled !== undefined) this.#abort.abort(this.#cancelled);
+      else if (this.deadline !== undefined) this.#armDeadline(this.deadline);
+    }
+    return this.#abort.signal;
+  }
+
+  get body(): ByteQueue {
+    this.#body ??= new ByteQueue(this.#stream, () => {});
+    return this.#body;
+  }
+
+  cancel(error: MeshError): void {
+    this.#cancelled ??= error;
+    this.#abort?.abort(error);
+    this.#body?.fail(error);
+    this.close();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #armDeadline(deadline: number): void {
+    const delayMs = Math.min(Math.max(0, deadline - Date.now()), MAX_TIMER_MS);
+    this.#timer = setTimeout(() => {
+      this.cancel(new MeshError('DeadlineExceeded', 'the caller does not wait any longer'));
+    }, delayMs);
+    this.#timer.unref();
+  }
+}
+
+/** Node's timers hold 31 bits. */
+const MAX_TIMER_MS = 0x7fff_ffff;

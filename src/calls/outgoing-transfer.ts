@@ -1,0 +1,166 @@
+/** A dataTransfer that this side opened: bytes out from `body`, bytes in as an async iterable. */
+import { MeshError, toMeshError } from '../errors.js';
+import type { MessageCodec } from '../protocol/codec.js';
+import type { Frame } from '../protocol/frame.js';
+import type { DataTransfer } from '../protocol/message.js';
+import { cancelledError } from '../transport/abortable.js';
+import type { Connection, FrameStream, FrameStreamHandler } from '../transport/connection.js';
+import { ByteQueue } from './byte-queue.js';
+import { DrainGate, sendChunks } from './chunk-sender.js';
+import { decodeReply, withExecution } from './outgoing-call.js';
+import type { StreamCallOptions } from './types.js';
+
+/** Opens a transfer; see Peer.stream. `onSettled` is called once, with the failure if there is one. */
+export function openTransfer(
+  connection: Connection,
+  codec: MessageCodec,
+  open: DataTransfer,
+  options: StreamCallOptions,
+  onSettled: (failure: MeshError | undefined) => void,
+): AsyncIterable<Uint8Array> {
+  const transfer = new OutgoingTransfer(codec, open, options, onSettled);
+  transfer.start(connection);
+  return transfer.incoming;
+}
+
+class OutgoingTransfer implements FrameStreamHandler {
+  incoming: ByteQueue;
+  readonly #codec: MessageCodec;
+  readonly #open: DataTransfer;
+  readonly #options: StreamCallOptions;
+  readonly #onSettled: (failure: MeshError | undefined) => void;
+  readonly #gate = new DrainGate();
+  #stream: FrameStream | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #nextOffset: number;
+  #settled = false;
+
+  constructor(
+    codec: MessageCodec,
+    open: DataTransfer,
+    options: StreamCallOptions,
+    onSettled: (failure: MeshError | undefined) => void,
+  ) {
+    this.#codec = codec;
+    this.#open = open;
+    this.#options = options;
+    this.#onSettled = onSettled;
+    this.#nextOffset = open.offset;
+    this.incoming = new ByteQueue(undefined, () => {});
+  }
+
+  start(connection: Connection): void {
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY } = this.#options;
+    try {
+      if (signal?.aborted === true) throw cancelledError(signal);
+      const timed =
+        timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs: Math.ceil(timeoutMs) };
+      const payload = this.#codec.encode({ ...this.#open, ...timed });
+      const stream = connection.openStream(this);
+      this.#stream = stream;
+      this.incoming = new ByteQueue(stream, this.#abandoned);
+      signal?.addEventListener('abort', this.#aborted, { once: true });
+      if (timeoutMs !== Number.POSITIVE_INFINITY)
+        this.#timer = setTimeout(this.#timedOut, timeoutMs);
+      const { body } = this.#options;
+      const taken = stream.send(payload, { end: body === undefined });
+      if (body !== undefined) void this.#upload(body, stream, taken);
+    } catch (thrown) {
+      this.#fail(toMeshError(thrown));
+    }
+  }
+
+  onFrame(frame: Frame): void {
+    if (this.#settled) return;
+    try {
+      const message = decodeReply(this.#codec, frame);
+      const data = takeChunk(message, this.#nextOffset);
+      this.#nextOffset += data.length;
+      this.incoming.push(data);
+    } catch (thrown) {
+      this.#giveUp(thrown as MeshError);
+    }
+  }
+
+  onEnd(): void {
+    if (this.#settled) return;
+    this.#settle(undefined);
+    this.incoming.end();
+  }
+
+  onReset(error: MeshError): void {
+    this.#fail(withExecution(error, true));
+  }
+
+  onDrain(): void {
+    this.#gate.drained();
+  }
+
+  async #upload(
+    body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    stream: FrameStream,
+    taken: boolean,
+  ): Promise<void> {
+    try {
+      if (!taken) await this.#gate.wait();
+      await sendChunks(body, this.#open, stream, this.#gate, this.#codec);
+      stream.end();
+    } catch (thrown) {
+      // An acceptor that ended already is content with what it has; the rest has no reader.
+      if (!this.#settled) this.#giveUp(toMeshError(thrown, 'Cancelled'));
+    }
+  }
+
+  readonly #abandoned = (): void => {
+    this.#giveUp(new MeshError('Cancelled', 'the reader stopped before the end'));
+  };
+
+  readonly #aborted = (): void => {
+    this.#giveUp(cancelledError(this.#options.signal as AbortSignal));
+  };
+
+  readonly #timedOut = (): void => {
+    this.#giveUp(
+      new MeshError('DeadlineExceeded', `transfer took over ${this.#options.timeoutMs} ms`),
+    );
+  };
+
+  #giveUp(error: MeshError): void {
+    this.#stream?.reset(error.side === 'remote' ? 'Cancelled' : error.code, error.message);
+    this.#fail(withExecution(error, true));
+  }
+
+  #fail(error: MeshError): void {
+    this.#gate.fail(error);
+    if (this.#settled) return;
+    this.#settle(error);
+    this.incoming.fail(error);
+  }
+
+  #settle(failure: MeshError | undefined): void {
+    this.#settled = true;
+    clearTimeout(this.#timer);
+    this.#options.signal?.removeEventListener('abort', this.#aborted);
+    this.#onSettled(failure);
+  }
+}
+
+/**
+ * The bytes of one chunk of a transfer.
+ * @throws MeshError UnexpectedMessage when it is another message, or not the chunk that is due
+ */
+export function takeChunk(message: { readonly type: string }, offset: number): Uint8Array {
+  if (message.type !== 'dataTransfer') {
+    throw new MeshError('UnexpectedMessage', `${message.type} came within a transfer`, {
+      side: 'remote',
+    });
+  }
+  const chunk = message as DataTransfer;
+  if (chunk.offset !== offset) {
+    const text = `chunk at ${chunk.offset} came where ${offset} was due`;
+    throw new MeshError('UnexpectedMessage', text, { side: 'remote' });
+  }
+  return chunk.data ?? NOTHING;
+}
+
+const NOTHING = new Uint8Array(0);

@@ -1,0 +1,106 @@
+/** The kinds of calls: what is asked, what is answered, who handles it. */
+import type { MeshError } from '../errors.js';
+import type {
+  Consensus,
+  DataTransfer,
+  Message,
+  MessageOf,
+  Ping,
+  QueryRequest,
+  ReplicationLog,
+  Request,
+} from '../protocol/message.js';
+import type { TransportName } from '../transport/connection.js';
+
+/** Messages that ask for an answer, and the type that answers each. */
+export interface ReplyTypes {
+  ping: 'pong';
+  queryRequest: 'queryResponse';
+  replicationLog: 'response';
+  consensus: 'consensus';
+  request: 'response';
+}
+
+export type RequestMessage = Ping | QueryRequest | ReplicationLog | Consensus | Request;
+export type ReplyTo<M extends RequestMessage> = MessageOf<ReplyTypes[M['type']]>;
+/** Messages that may be sent without waiting for an answer. */
+export type OneWayMessage = ReplicationLog | Consensus | Request;
+
+export const REPLY_TYPES: Readonly<ReplyTypes> = {
+  ping: 'pong',
+  queryRequest: 'queryResponse',
+  replicationLog: 'response',
+  consensus: 'consensus',
+  request: 'response',
+};
+
+/** What a handler is called for, and the message that it is called with. */
+export interface HandledMessages {
+  query: QueryRequest;
+  replicationLog: ReplicationLog;
+  consensus: Consensus;
+  dataTransfer: DataTransfer;
+  request: Request;
+}
+
+export type HandlerKind = keyof HandledMessages;
+
+/** What a handler answers: the reply's fields without `type`, which is known. */
+export interface HandlerResults {
+  query: Omit<MessageOf<'queryResponse'>, 'type'>;
+  /** Nothing is an empty acknowledgement. */
+  replicationLog: Omit<MessageOf<'response'>, 'type'> | undefined | void;
+  /** Nothing only where the message came one-way. */
+  consensus: Omit<Consensus, 'type'> | undefined | void;
+  /** The bytes that go back, in order; nothing sends none. */
+  dataTransfer: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined | void;
+  request: Omit<MessageOf<'response'>, 'type'>;
+}
+
+/**
+ * Serves one kind of call. It may answer at once or by a promise; what it throws reaches the caller as a
+ * MeshError: a MeshError keeps its code, anything else becomes HandlerFailed. A stack never travels.
+ */
+export type Handler<K extends HandlerKind> = (
+  request: HandledMessages[K],
+  context: CallContext,
+) => HandlerResults[K] | Promise<HandlerResults[K]>;
+
+/** What a handler knows of its call. */
+export interface CallContext {
+  /** The node that called, as certificate and handshake proved. */
+  readonly peer: { readonly nodeId: string };
+  readonly transport: TransportName;
+  /** Fires when the caller gives up, its deadline passes, or the connection is lost. */
+  readonly signal: AbortSignal;
+  /** When the caller stops waiting, in milliseconds since 1970 on this clock; `undefined` when it set no limit. */
+  readonly deadline: number | undefined;
+  /** Whether the call came as 0-RTT data, which an attacker could have recorded and sent again. */
+  readonly early: boolean;
+  /** The caller's bytes, for `dataTransfer`; empty for every other kind. Reading paces the sender. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+/** How a call is made. */
+export interface CallOptions {
+  /** Until when an answer is wanted. Default 10,000; `Infinity` waits as long as the connection lives. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface StreamCallOptions extends CallOptions {
+  /** Bytes to send with the transfer. An upload ends when it does. */
+  readonly body?: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined;
+}
+
+/** Calls on one connection, in counts. */
+export interface CallCounters {
+  sent: number;
+  succeeded: number;
+  failed: number;
+  handled: number;
+  handlerErrors: number;
+}
+
+/** A handler failed; for the node's log. */
+export type HandlerFailureListener = (kind: Message['type'], error: MeshError) => void;

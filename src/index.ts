@@ -1,0 +1,40 @@
+/** quicmesh: the communication layer between the nodes of a distributed database. */
+export type {
+  CallContext,
+  CallCounters,
+  CallOptions,
+  HandledMessages,
+  Handler,
+  HandlerKind,
+  HandlerResults,
+  OneWayMessage,
+  ReplyTo,
+  RequestMessage,
+  StreamCallOptions,
+} from './calls/types.js';
+export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
+export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node.js';
+export type { NodeOptions, TlsOption } from './options.js';
+export { Peer, type PeerConnection } from './peer.js';
+export type {
+  Consensus,
+  DataTransfer,
+  LogEntry,
+  Message,
+  MessageOf,
+  MessageType,
+  QueryRequest,
+  QueryResponse,
+  RaftBody,
+  ReplicationLog,
+  Request,
+  Response,
+} from './protocol/message.js';
+export type { NodeEvent } from './status.js';
+export type { LoggingOption, LogLevel } from './telemetry/logging.js';
+export type {
+  DialTarget,
+  SocketAddress,
+  TlsMaterial,
+  TransportName,
+} from './transport/connection.js';

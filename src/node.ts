@@ -1,0 +1,316 @@
+/** createNode and MeshNode: where transports, handshake, calls and peers come together. */
+import type { Logger } from 'pino';
+import type { Handlers } from './calls/incoming-call.js';
+import { CallSession } from './calls/session.js';
+import type { Handler, HandlerKind } from './calls/types.js';
+import { MeshError, toMeshError } from './errors.js';
+import { type NodeConfig, type NodeOptions, resolveOptions } from './options.js';
+import { Peer } from './peer.js';
+import { MessageCodec } from './protocol/codec.js';
+import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
+import { ReplayGuard } from './protocol/replay-guard.js';
+import { type NodeEvent, StatusFeed } from './status.js';
+import { createLogger } from './telemetry/logging.js';
+import { abortable } from './transport/abortable.js';
+import type {
+  Connection,
+  DialTarget,
+  Listener,
+  Refusal,
+  SocketAddress,
+  TlsMaterial,
+  Transport,
+} from './transport/connection.js';
+import { awaitHandshake, dialHandshake } from './transport/handshaker.js';
+import { certifiedNodeIds, parsePem, TrustStore } from './transport/identity.js';
+import { TransportManager } from './transport/manager.js';
+import { QuicTransport } from './transport/quic/transport.js';
+import { TcpTransport } from './transport/tcp/transport.js';
+
+/**
+ * Starts a node: reads its certificates and, with `listen`, accepts peers.
+ * @throws MeshError InvalidOptions naming what is wrong; ConnectFailed when the address is taken;
+ *   TransportUnavailable when none of the transports works on this platform
+ */
+export async function createNode(options: NodeOptions): Promise<MeshNode> {
+  const config = resolveOptions(options);
+  const node = new MeshNode(config, await loadTls(config));
+  try {
+    await node.start();
+  } catch (thrown) {
+    await node.close();
+    throw thrown;
+  }
+  return node;
+}
+
+export interface ConnectOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Counts of a node: its transports' own, and its handshakes. */
+export interface NodeCounters {
+  readonly transports: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly handshakes: { readonly accepted: number; readonly refused: number };
+}
+
+export class MeshNode {
+  readonly nodeId: string;
+  readonly #config: NodeConfig;
+  readonly #log: Logger;
+  readonly #codec = new MessageCodec();
+  readonly #replayGuard = new ReplayGuard();
+  readonly #manager: TransportManager;
+  readonly #handlers = new Map<HandlerKind, Handler<HandlerKind>>();
+  /** By lower-case node id, in which form node ids compare. */
+  readonly #peers = new Map<string, Peer>();
+  readonly #sessions = new Set<CallSession>();
+  readonly #dialing = new Map<string, Promise<Peer>>();
+  readonly #status = new StatusFeed();
+  readonly #handshakes = { accepted: 0, refused: 0 };
+  readonly #stopping = new AbortController();
+  #tls: TlsMaterial;
+  #listener: Listener | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** Nodes are made by {@link createNode}. */
+  constructor(config: NodeConfig, tls: TlsMaterial) {
+    this.nodeId = config.nodeId;
+    this.#config = config;
+    this.#tls = tls;
+    this.#log = createLogger(config.logger, config.nodeId);
+    this.#manager = new TransportManager({
+      transports: config.transports.map((name) => this.#createTransport(name)),
+      onUnavailable: ({ name }, error) => {
+        this.#log.warn({ transport: name, code: error.code }, error.message);
+      },
+    });
+  }
+
+  /** Where the node listens; `undefined` when it only dials. */
+  get address(): SocketAddress | undefined {
+    return this.#listener?.address;
+  }
+
+  /** Peers that this node has, or had, a connection with. */
+  get peers(): readonly Peer[] {
+    return [...this.#peers.values()];
+  }
+
+  get counters(): NodeCounters {
+    return { transports: this.#manager.counters, handshakes: { ...this.#handshakes } };
+  }
+
+  /** Links going up and down, and peers refused, from now on. Each follower keeps at most 1024 unread events. */
+  status(): AsyncIterableIterator<NodeEvent> {
+    return this.#status.follow();
+  }
+
+  /**
+   * Serves a kind of call from now on.
+   * @throws MeshError InvalidArgument when the kind has a handler already
+   */
+  handle<K extends HandlerKind>(kind: K, handler: Handler<K>): this {
+    if (!HANDLER_KINDS.has(kind))
+      throw new MeshError('InvalidArgument', `there is no call of kind ${String(kind)}`);
+    if (this.#handlers.has(kind))
+      throw new MeshError('InvalidArgument', `${kind} has a handler already`);
+    this.#handlers.set(kind, handler as unknown as Handler<HandlerKind>);
+    return this;
+  }
+
+  /** The peer of that name, if this node has met it. */
+  peer(nodeId: string): Peer | undefined {
+    return this.#peers.get(nodeId.toLowerCase());
+  }
+
+  /**
+   * Connects to a peer, or answers with the connection there is. Without `nodeId` the peer is whoever certificate
+   * and handshake agree on.
+   * @throws MeshError why the peer could not be reached, or which side refused the other and why; Cancelled
+   */
+  connect(target: DialTarget, options: ConnectOptions = {}): Promise<Peer> {
+    if (this.#closing !== undefined)
+      return Promise.reject(new MeshError('NodeClosed', 'node is closed'));
+    const { nodeId } = target;
+    if (nodeId === undefined) return abortable(this.#dial(target, options.signal), options.signal);
+    const known = this.peer(nodeId);
+    if (known?.isConnected) return Promise.resolve(known);
+    const key = nodeId.toLowerCase();
+    let dialing = this.#dialing.get(key);
+    if (dialing === undefined) {
+      dialing = this.#dial(target, options.signal).finally(() => this.#dialing.delete(key));
+      this.#dialing.set(key, dialing);
+    }
+    return abortable(dialing, options.signal);
+  }
+
+  /**
+   * Reads the certificates again. New connections use them; open ones stay.
+   * @throws MeshError InvalidOptions when they cannot be read; then the old ones stay in force
+   */
+  async reloadTls(): Promise<void> {
+    this.#tls = await loadTls(this.#config);
+  }
+
+  /**
+   * Ends the node: takes no new calls, gives those under way `drainTimeoutMs`, closes every connection and the
+   * sockets. Calling it again waits for the same end.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** @internal Starts to listen. */
+  async start(): Promise<void> {
+    const names = certifiedNodeIds(parsePem(this.#tls.cert)[0]);
+    if (!names.some((name) => sameNodeId(name, this.nodeId))) {
+      this.#log.warn({ names }, 'the certificate does not name this node: peers will refuse it');
+    }
+    const { listen } = this.#config;
+    if (listen === undefined) return;
+    this.#listener = await this.#manager.listen({
+      ...listen,
+      onConnection: (connection) => void this.#greet(connection),
+      onRefused: (refusal) => this.#refused(refusal),
+    });
+    this.#log.info(this.#listener.address, 'listening');
+  }
+
+  async #close(): Promise<void> {
+    this.#stopping.abort(new MeshError('NodeClosed', 'node is closing'));
+    const sessions = [...this.#sessions];
+    await Promise.all(sessions.map((session) => session.drain(this.#config.drainTimeoutMs)));
+    await Promise.all(sessions.map(({ connection }) => connection.close('NoError', 'node closed')));
+    await this.#listener?.close();
+    await this.#manager.close();
+    this.#status.close();
+    this.#log.info('closed');
+  }
+
+  async #dial(target: DialTarget, signal: AbortSignal | undefined): Promise<Peer> {
+    const { connectTimeoutMs, handshakeTimeoutMs } = this.#config;
+    const stopping = this.#stopping.signal;
+    const either = signal === undefined ? stopping : AbortSignal.any([signal, stopping]);
+    const connection = await this.#manager.dial(target, { signal: either, connectTimeoutMs });
+    const negotiated = await dialHandshake(connection, {
+      config: this.#handshakeConfig(),
+      codec: this.#codec,
+      timeoutMs: handshakeTimeoutMs,
+      signal: either,
+      expectedNodeId: target.nodeId,
+    });
+    const { session, peer } = this.#admit(connection, negotiated);
+    connection.onStream = session.accept;
+    return peer;
+  }
+
+  /** Takes a dialer through the handshake, or turns it away. */
+  async #greet(connection: Connection): Promise<void> {
+    try {
+      await awaitHandshake(connection, {
+        config: this.#handshakeConfig(),
+        codec: this.#codec,
+        timeoutMs: this.#config.handshakeTimeoutMs,
+        signal: this.#stopping.signal,
+        replayGuard: this.#replayGuard,
+        accepted: (negotiated) => this.#admit(connection, negotiated).session.accept,
+      });
+    } catch (thrown) {
+      const { transport, remoteAddress } = connection;
+      this.#refused({ error: toMeshError(thrown), remoteAddress, transport });
+    }
+  }
+
+  #admit(connection: Connection, negotiated: Negotiated): { session: CallSession; peer: Peer } {
+    const { peerNodeId } = negotiated;
+    const session = new CallSession({
+      connection,
+      negotiated,
+      codec: this.#codec,
+      handlers: this.#handlers satisfies Handlers,
+      onHandlerFailure: (type, error) => {
+        this.#log.debug({ peer: peerNodeId, type, code: error.code }, 'handler failed');
+      },
+    });
+    const peer = this.peer(peerNodeId) ?? new Peer(peerNodeId);
+    this.#peers.set(peerNodeId.toLowerCase(), peer);
+    this.#sessions.add(session);
+    peer.attach(session);
+    this.#handshakes.accepted += 1;
+    const { transport, role, remoteAddress } = connection;
+    this.#log.info({ peer: peerNodeId, transport, role }, 'peer up');
+    this.#status.emit({ kind: 'peerUp', nodeId: peerNodeId, transport, role, remoteAddress });
+    void connection.closed.then((error) => this.#lost(session, peer, error));
+    return { session, peer };
+  }
+
+  #lost(session: CallSession, peer: Peer, error: MeshError): void {
+    this.#sessions.delete(session);
+    peer.detach(session);
+    const { nodeId } = peer;
+    const { transport } = session;
+    const level = error.code === 'NoError' ? 'info' : 'warn';
+    this.#log[level]({ peer: nodeId, transport, code: error.code, side: error.side }, 'peer down');
+    this.#status.emit({ kind: 'peerDown', nodeId, transport, error });
+  }
+
+  #refused({ error, remoteAddress, transport }: Refusal): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#handshakes.refused += 1;
+    this.#log.warn(
+      { ...remoteAddress, transport, code: error.code, side: error.side },
+      'peer refused',
+    );
+    this.#status.emit({ kind: 'refused', error, remoteAddress, transport });
+  }
+
+  #handshakeConfig(): HandshakeConfig {
+    const { nodeId, cluster, authToken, capabilities, maxStreams, maxMessageBytes, checksum } =
+      this.#config;
+    return {
+      nodeId,
+      cluster,
+      capabilities: { ...capabilities, maxStreams, maxMessageBytes, compressions: [], checksum },
+      ...(authToken === undefined ? {} : { authToken }),
+    };
+  }
+
+  #createTransport(name: 'quic' | 'tcp'): Transport {
+    const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = this.#config;
+    const { maxMessageBytes, maxStreams } = this.#config;
+    const limits = { maxMessageBytes, maxIncomingStreams: maxStreams };
+    const tls = () => this.#tls;
+    if (name === 'tcp') return new TcpTransport({ tls, limits, connectTimeoutMs, keepAliveMs });
+    return new QuicTransport({
+      tls,
+      limits,
+      connectTimeoutMs,
+      keepAliveMs,
+      idleTimeoutMs,
+      maxDatagramBytes,
+    });
+  }
+}
+
+const HANDLER_KINDS: ReadonlySet<string> = new Set<HandlerKind>([
+  'query',
+  'replicationLog',
+  'consensus',
+  'dataTransfer',
+  'request',
+]);
+
+/** The certificates, checked as far as they can be without a peer. */
+async function loadTls(config: NodeConfig): Promise<TlsMaterial> {
+  const tls = typeof config.tls === 'function' ? await config.tls() : config.tls;
+  new TrustStore(tls.ca);
+  if (parsePem(tls.cert).length === 0)
+    throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
+  return Object.freeze({ ca: tls.ca, cert: tls.cert, key: tls.key });
+}

@@ -1,0 +1,134 @@
+/** What users pass to `createNode`, checked once and resolved into one frozen config. Unknown keys are errors. */
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { assertNodeIds } from './certs/names.js';
+import { MeshError, toMeshError } from './errors.js';
+import type { LoggingOption } from './telemetry/logging.js';
+import { DEFAULT_STREAM_LIMITS, type TlsMaterial } from './transport/connection.js';
+
+/** PEM texts, or where to get them: asked at the start and again by `reloadTls()`. */
+export type TlsOption = TlsMaterial | (() => TlsMaterial | Promise<TlsMaterial>);
+
+/** Options of {@link createNode}. Durations are in milliseconds, sizes in bytes. */
+export interface NodeOptions {
+  /** This node's name, which its certificate must carry as a DNS subject alternative name. */
+  readonly nodeId: string;
+  /** Nodes of different clusters refuse each other. */
+  readonly cluster: string;
+  readonly tls: TlsOption;
+  /** Where to accept peers: one port number, UDP for QUIC and TCP for the fallback. Without it the node only dials. */
+  readonly listen?: { readonly host: string; readonly port: number } | undefined;
+  /** In order of preference. Default `['quic', 'tcp']`. */
+  readonly transports?: readonly ('quic' | 'tcp')[] | undefined;
+  /** What this node takes part in. Default: all of it. */
+  readonly capabilities?:
+    | {
+        readonly query?: boolean | undefined;
+        readonly replication?: boolean | undefined;
+        readonly consensus?: boolean | undefined;
+        readonly dataTransfer?: boolean | undefined;
+      }
+    | undefined;
+  /** A secret of the cluster, demanded of every peer that dials. */
+  readonly authToken?: string | undefined;
+  /** Largest message, before compression. Default 16 MiB. */
+  readonly maxMessageBytes?: number | undefined;
+  /** Calls that a peer may have under way on one connection. Default 1024. */
+  readonly maxStreams?: number | undefined;
+  /** CRC-32 on every frame. Default true; off only where both sides say so. */
+  readonly checksum?: boolean | undefined;
+  /** Time for one transport to connect. Default 5000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Time for the handshake above it. Default 5000. */
+  readonly handshakeTimeoutMs?: number | undefined;
+  /** A QUIC connection without any datagram for so long is dead. Default 30,000. */
+  readonly idleTimeoutMs?: number | undefined;
+  /** After so long a silence the transport asks for a sign of life. Default 10,000. */
+  readonly keepAliveMs?: number | undefined;
+  /** Time that `close()` gives calls under way. Default 5000. */
+  readonly drainTimeoutMs?: number | undefined;
+  /** Largest QUIC datagram: `'auto'` is large on loopback and 1350 elsewhere. */
+  readonly maxDatagramBytes?: number | 'auto' | undefined;
+  /** A pino logger, or the level of the default one on standard error. Default `'warn'`. */
+  readonly logger?: LoggingOption | undefined;
+}
+
+const durationMs = z.number().int().min(1).max(0x7fff_ffff);
+const MIB = 1024 * 1024;
+
+const schema = z.strictObject({
+  nodeId: z.string(),
+  cluster: z.string().min(1).max(253),
+  tls: z.union([
+    z.strictObject({ ca: z.string(), cert: z.string(), key: z.string() }),
+    z.custom<() => TlsMaterial | Promise<TlsMaterial>>((value) => typeof value === 'function'),
+  ]),
+  listen: z
+    .strictObject({
+      host: z.union([z.ipv4(), z.ipv6()]),
+      port: z.number().int().min(0).max(65_535),
+    })
+    .optional(),
+  transports: z
+    .array(z.enum(['quic', 'tcp']))
+    .min(1)
+    .refine((names) => new Set(names).size === names.length, 'names a transport twice')
+    .default(['quic', 'tcp']),
+  capabilities: z
+    .strictObject({
+      query: z.boolean().default(true),
+      replication: z.boolean().default(true),
+      consensus: z.boolean().default(true),
+      dataTransfer: z.boolean().default(true),
+    })
+    .prefault({}),
+  authToken: z.string().min(1).max(1024).optional(),
+  maxMessageBytes: z
+    .number()
+    .int()
+    .min(128 * 1024)
+    .max(256 * MIB)
+    .default(DEFAULT_STREAM_LIMITS.maxMessageBytes),
+  maxStreams: z.number().int().min(2).max(65_536).default(DEFAULT_STREAM_LIMITS.maxIncomingStreams),
+  checksum: z.boolean().default(true),
+  connectTimeoutMs: durationMs.default(5000),
+  handshakeTimeoutMs: durationMs.default(5000),
+  idleTimeoutMs: durationMs.default(30_000),
+  keepAliveMs: durationMs.default(10_000),
+  drainTimeoutMs: durationMs.default(5000),
+  maxDatagramBytes: z
+    .union([z.literal('auto'), z.number().int().min(1200).max(65_527)])
+    .default('auto'),
+  logger: z
+    .union([
+      z.enum(['silent', 'error', 'warn', 'info', 'debug']),
+      z.custom<Logger>(
+        (value) => typeof value === 'object' && value !== null && 'child' in value,
+        'must be a pino logger or a level',
+      ),
+    ])
+    .default('warn'),
+});
+
+/** The options with every default filled in. */
+export type NodeConfig = Readonly<z.output<typeof schema>>;
+
+/**
+ * Checks options and fills in defaults.
+ * @throws MeshError InvalidOptions naming every option that is wrong
+ */
+export function resolveOptions(options: NodeOptions): NodeConfig {
+  const parsed = schema.safeParse(options);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(
+      ({ path, message }) => `${path.join('.') || 'options'}: ${message}`,
+    );
+    throw new MeshError('InvalidOptions', problems.join('; '));
+  }
+  try {
+    assertNodeIds([parsed.data.nodeId]);
+  } catch (thrown) {
+    throw new MeshError('InvalidOptions', toMeshError(thrown).message, { cause: thrown });
+  }
+  return Object.freeze(parsed.data);
+}

@@ -1,0 +1,115 @@
+/** Another node, as long as this node lives: calls go over whichever connection to it is open. */
+import type { CallSession } from './calls/session.js';
+import type {
+  CallCounters,
+  CallOptions,
+  OneWayMessage,
+  ReplyTo,
+  RequestMessage,
+  StreamCallOptions,
+} from './calls/types.js';
+import { MeshError } from './errors.js';
+import type { DataTransfer } from './protocol/message.js';
+import type { Role, SocketAddress, TransportName } from './transport/connection.js';
+
+/** One connection of a peer, as `peer.connections` shows it. */
+export interface PeerConnection {
+  readonly transport: TransportName;
+  readonly role: Role;
+  readonly remoteAddress: SocketAddress;
+  readonly calls: Readonly<CallCounters>;
+}
+
+export class Peer {
+  readonly nodeId: string;
+  /** Oldest first: both sides may have dialed at once. */
+  readonly #sessions: CallSession[] = [];
+
+  /** Peers are made by MeshNode. */
+  constructor(nodeId: string) {
+    this.nodeId = nodeId;
+  }
+
+  get isConnected(): boolean {
+    return this.#sessions.some((session) => session.isOpen);
+  }
+
+  /** The transport that a call would take now; `undefined` while there is no connection. */
+  get transport(): TransportName | undefined {
+    return this.#sessions.find((session) => session.isOpen)?.transport;
+  }
+
+  get connections(): readonly PeerConnection[] {
+    return this.#sessions.map(({ transport, connection, counters }) => ({
+      transport,
+      role: connection.role,
+      remoteAddress: connection.remoteAddress,
+      calls: { ...counters },
+    }));
+  }
+
+  /**
+   * Asks and waits for the answer. Settles exactly once.
+   * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled;
+   *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node
+   */
+  async request<M extends RequestMessage>(
+    message: M,
+    options: CallOptions = {},
+  ): Promise<ReplyTo<M>> {
+    return this.#open().request(message, options);
+  }
+
+  /**
+   * Sends without waiting for an answer: fulfils when the transport has taken the message under backpressure.
+   * Whether it arrived is not known.
+   */
+  async send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
+    return this.#open().send(message, options);
+  }
+
+  /**
+   * Opens a bulk transfer: `body` goes out, what the peer's handler yields comes back. Both directions are flow
+   * controlled by bytes; leaving the loop early cancels the transfer.
+   * @throws MeshError as `request`, from the loop over the bytes
+   */
+  stream(
+    transfer: Omit<DataTransfer, 'type' | 'offset' | 'data'> & {
+      readonly type?: 'dataTransfer';
+      readonly offset?: number;
+    },
+    options: StreamCallOptions = {},
+  ): AsyncIterable<Uint8Array> {
+    return this.#open().stream({ offset: 0, ...transfer, type: 'dataTransfer' }, options);
+  }
+
+  /** Round-trip time of a ping, in milliseconds. */
+  async ping(options: CallOptions = {}): Promise<number> {
+    const startMs = performance.now();
+    await this.request({ type: 'ping' }, options);
+    return performance.now() - startMs;
+  }
+
+  /** Closes every connection to this peer, without waiting for calls. */
+  async close(): Promise<void> {
+    await Promise.all(
+      this.#sessions.map(({ connection }) => connection.close('NoError', 'peer closed')),
+    );
+  }
+
+  /** @internal A connection whose handshake is done. */
+  attach(session: CallSession): void {
+    this.#sessions.push(session);
+  }
+
+  /** @internal A connection that is over. */
+  detach(session: CallSession): void {
+    const index = this.#sessions.indexOf(session);
+    if (index >= 0) this.#sessions.splice(index, 1);
+  }
+
+  #open(): CallSession {
+    for (const session of this.#sessions) if (session.isOpen) return session;
+    throw new MeshError('ConnectionLost', `no open connection to ${this.nodeId}`);
+  }
+}

@@ -1,0 +1,14 @@
+/** The log of a node: pino, on standard error unless the user brings a logger. */
+import { destination, type Logger, pino } from 'pino';
+
+export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug';
+
+/** A user's own pino logger, or the level of the default one. */
+export type LoggingOption = Logger | LogLevel;
+
+/** The logger of one node. Neither keys nor tokens are ever handed to it. */
+export function createLogger(option: LoggingOption, nodeId: string): Logger {
+  const parent =
+    typeof option === 'string' ? pino({ name: 'quicmesh', level: option }, destination(2)) : option;
+  return parent.child({ nodeId });
+}

@@ -1,0 +1,222 @@
+/**
+ * Carries the handshake of `protocol/handshake.ts` over a connection: clock, randomness and waiting live here.
+ * SPEC.md, "Handshake".
+ */
+import { randomBytes } from 'node:crypto';
+import { MeshError, toMeshError } from '../errors.js';
+import type { MessageCodec } from '../protocol/codec.js';
+import type { Frame } from '../protocol/frame.js';
+import {
+  acceptHandshake,
+  completeHandshake,
+  createHandshakeRequest,
+  type HandshakeConfig,
+  type HandshakeState,
+  type Negotiated,
+  nextHandshakeState,
+} from '../protocol/handshake.js';
+import type { HandshakeRequest, HandshakeResponse } from '../protocol/message.js';
+import type { ReplayGuard } from '../protocol/replay-guard.js';
+import { cancelledError } from './abortable.js';
+import type { AgreedLimits, Connection, FrameStream, FrameStreamHandler } from './connection.js';
+
+/** The message id of the dialer's first stream, which carries the handshake. */
+const HANDSHAKE_MESSAGE_ID = 1;
+
+export interface HandshakeOptions {
+  readonly config: HandshakeConfig;
+  readonly codec: MessageCodec;
+  /** Until when the handshake must be done. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * The dialer's side. The connection is closed with the error's code when this rejects.
+ * @throws MeshError the acceptor's refusal (side `remote`), HandshakeTimeout, Cancelled, or what ended the connection
+ */
+export function dialHandshake(
+  connection: Connection,
+  options: HandshakeOptions & { readonly expectedNodeId?: string | undefined },
+): Promise<Negotiated> {
+  const { config, codec } = options;
+  let state: HandshakeState = { kind: 'idle' };
+  return settle(connection, options, (done) => {
+    const stream = connection.openStream({
+      onFrame(frame) {
+        done(() => {
+          const response = expectMessage<HandshakeResponse>(codec, frame, 'handshakeResponse');
+          const negotiated = completeHandshake(response, config, {
+            certifiedNodeIds: connection.peerIdentity.nodeIds,
+            expectedNodeId: options.expectedNodeId,
+          });
+          state = nextHandshakeState(state, { kind: 'accepted', negotiated });
+          connection.applyLimits(limitsOf(negotiated));
+          return negotiated;
+        });
+      },
+      onEnd() {
+        done(() => {
+          throw new MeshError(
+            'HandshakeRequired',
+            'acceptor ended the handshake without an answer',
+          );
+        });
+      },
+      onReset(error) {
+        done(() => {
+          throw error;
+        });
+      },
+    });
+    const request = createHandshakeRequest(config, Date.now(), randomBytes(16));
+    state = nextHandshakeState(state, { kind: 'requested' });
+    stream.send(codec.encode(request), { end: true });
+  });
+}
+
+/**
+ * The acceptor's side. Streams that arrive before the dialer is accepted wait unread, bounded by the stream limit
+ * and by flow control; `accept` receives them, and all later ones, once it is.
+ * @throws MeshError why the dialer was refused, HandshakeTimeout, or what ended the connection
+ */
+export function awaitHandshake(
+  connection: Connection,
+  options: HandshakeOptions & {
+    readonly replayGuard: ReplayGuard;
+    /** Called as soon as the dialer is accepted, before any of its calls is read. */
+    readonly accepted: (negotiated: Negotiated) => (stream: FrameStream) => FrameStreamHandler;
+  },
+): Promise<Negotiated> {
+  const { config, codec } = options;
+  let state: HandshakeState = { kind: 'idle' };
+  const held = new Set<FrameStream>();
+  return settle(connection, options, (done) => {
+    connection.onStream = (stream) => {
+      if (stream.messageId !== HANDSHAKE_MESSAGE_ID) return hold(stream, held);
+      return {
+        onFrame(frame) {
+          done(() => {
+            const request = expectMessage<HandshakeRequest>(codec, frame, 'handshakeRequest');
+            state = nextHandshakeState(state, { kind: 'requested' });
+            const verdict = acceptHandshake(request, config, {
+              certifiedNodeIds: connection.peerIdentity.nodeIds,
+              nowMs: Date.now(),
+              replayGuard: options.replayGuard,
+              sessionId: randomBytes(16),
+            });
+            stream.send(codec.encode(verdict.response), { end: true });
+            if (verdict.kind === 'refused') {
+              state = nextHandshakeState(state, { kind: 'refused', code: verdict.error.code });
+              throw verdict.error;
+            }
+            const { negotiated } = verdict;
+            state = nextHandshakeState(state, { kind: 'accepted', negotiated });
+            connection.applyLimits(limitsOf(negotiated));
+            release(connection, held, options.accepted(negotiated));
+            return negotiated;
+          });
+        },
+        onEnd() {},
+        onReset() {},
+      };
+    };
+  });
+}
+
+/** Runs one side to its one outcome: the first `done`, the deadline, the signal, or the connection's end. */
+function settle(
+  connection: Connection,
+  options: HandshakeOptions,
+  start: (done: (outcome: () => Negotiated) => void) => void,
+): Promise<Negotiated> {
+  const { timeoutMs, signal } = options;
+  return new Promise((resolve, reject) => {
+    let settled = false;
+    const finish = (outcome: () => Negotiated): void => {
+      if (settled) return;
+      settled = true;
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      try {
+        resolve(outcome());
+      } catch (thrown) {
+        const error = toMeshError(thrown);
+        void connection.close(error.code, error.message);
+        reject(error);
+      }
+    };
+    const fail = (error: MeshError) =>
+      finish(() => {
+        throw error;
+      });
+    const onAbort = () => fail(cancelledError(signal as AbortSignal));
+    const timer = setTimeout(() => {
+      fail(new MeshError('HandshakeTimeout', `no handshake within ${timeoutMs} ms`));
+    }, timeoutMs);
+    void connection.closed.then((error) => fail(asFailure(error)));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal?.aborted === true) {
+      onAbort();
+      return;
+    }
+    try {
+      start(finish);
+    } catch (thrown) {
+      fail(toMeshError(thrown));
+    }
+  });
+}
+
+/** An orderly close is still a failure to whoever waits for a handshake. */
+function asFailure(closed: MeshError): MeshError {
+  if (closed.code !== 'NoError') return closed;
+  const text = 'connection was closed before the handshake was done';
+  return new MeshError('ConnectionClosed', text, { side: closed.side });
+}
+
+function hold(stream: FrameStream, held: Set<FrameStream>): FrameStreamHandler {
+  stream.pause();
+  held.add(stream);
+  return {
+    onFrame() {},
+    onEnd() {},
+    onReset() {
+      held.delete(stream);
+    },
+  };
+}
+
+function release(
+  connection: Connection,
+  held: Set<FrameStream>,
+  accept: (stream: FrameStream) => FrameStreamHandler,
+): void {
+  connection.onStream = accept;
+  for (const stream of held) {
+    stream.handler = accept(stream);
+    stream.resume();
+  }
+  held.clear();
+}
+
+function expectMessage<M extends HandshakeRequest | HandshakeResponse>(
+  codec: MessageCodec,
+  frame: Frame,
+  type: M['type'],
+): M {
+  const message = codec.decode(frame.payload);
+  if (message.type !== type) {
+    throw new MeshError('HandshakeRequired', `${message.type} came where ${type} was due`);
+  }
+  return message as M;
+}
+
+function limitsOf(negotiated: Negotiated): AgreedLimits {
+  return {
+    maxMessageBytes: negotiated.capabilities.maxMessageBytes,
+    maxOutgoingStreams: negotiated.maxOutgoingStreams,
+    maxIncomingStreams: negotiated.maxIncomingStreams,
+    checksum: negotiated.capabilities.checksum,
+  };
+}

@@ -1,0 +1,8 @@
+/** `quicmesh/transport`: connections without nodes and calls, for those who build their own layer. */
+export * from '../errors.js';
+export * from './connection.js';
+export { awaitHandshake, dialHandshake, type HandshakeOptions } from './handshaker.js';
+export { checkNodeId, TrustStore } from './identity.js';
+export { TransportManager, type TransportManagerOptions } from './manager.js';
+export { QuicTransport, type QuicTransportOptions } from './quic/transport.js';
+export { TcpTransport, type TcpTransportOptions } from './tcp/transport.js';

@@ -1,0 +1,82 @@
+/** The binding's configuration: every limit is set here, because many default to zero. */
+import { MeshError } from '../../errors.js';
+import { ALPN_PROTOCOL, type StreamLimits, type TlsMaterial } from '../connection.js';
+import type { NativeConfig, NativeQuic } from './native.js';
+
+/** What a QUIC transport may be told besides certificates. */
+export interface QuicTuning {
+  readonly limits: StreamLimits;
+  readonly idleTimeoutMs: number;
+  /** Largest datagram sent, in bytes of UDP payload. */
+  readonly maxDatagramBytes: number;
+}
+
+/** What every path carries (RFC 9000, section 14.1, less headers of Ethernet, IPv6 and UDP rounded down). */
+export const PATH_DATAGRAM_BYTES = 1350;
+/** Loopback carries 65,535; beyond this size bulk does not get faster. */
+export const LOOPBACK_DATAGRAM_BYTES = 16_000;
+/** The largest UDP payload that can arrive. */
+const MAX_RECEIVED_DATAGRAM_BYTES = 65_527;
+/** Cancellation notices: see `control-stream.ts`. */
+const CONTROL_WINDOW_BYTES = 64 * 1024;
+
+/** The signature algorithms of TLS 1.3 that BoringSSL has. */
+const SIGNATURE_ALGORITHMS = [
+  'ecdsa_secp256r1_sha256',
+  'ecdsa_secp384r1_sha384',
+  'ecdsa_secp521r1_sha512',
+  'ed25519',
+  'rsa_pss_rsae_sha256',
+  'rsa_pss_rsae_sha384',
+  'rsa_pss_rsae_sha512',
+].join(':');
+
+/**
+ * A configuration that serves every connection of an endpoint, dialed and accepted.
+ * @throws MeshError InvalidOptions when certificates or key cannot be read
+ */
+export function createNativeConfig(
+  native: NativeQuic,
+  tls: TlsMaterial,
+  tuning: QuicTuning,
+): NativeConfig {
+  const config = withCertificates(native, tls);
+  const { limits } = tuning;
+  config.setApplicationProtos([ALPN_PROTOCOL]);
+  config.grease(true);
+  config.setMaxIdleTimeout(tuning.idleTimeoutMs);
+  config.setMaxRecvUdpPayloadSize(MAX_RECEIVED_DATAGRAM_BYTES);
+  config.setMaxSendUdpPayloadSize(tuning.maxDatagramBytes);
+  config.setInitialMaxData(limits.connectionWindowBytes);
+  config.setMaxConnectionWindow(limits.connectionWindowBytes);
+  config.setInitialMaxStreamDataBidiLocal(limits.streamWindowBytes);
+  config.setInitialMaxStreamDataBidiRemote(limits.streamWindowBytes);
+  config.setMaxStreamWindow(limits.streamWindowBytes);
+  config.setInitialMaxStreamsBidi(limits.maxIncomingStreams);
+  config.setInitialMaxStreamsUni(1);
+  config.setInitialMaxStreamDataUni(CONTROL_WINDOW_BYTES);
+  config.setActiveConnectionIdLimit(4);
+  config.setDisableActiveMigration(false);
+  config.setCcAlgorithmName('cubic');
+  config.enableHystart(true);
+  config.enablePacing(false);
+  config.setAckDelayExponent(3);
+  config.setMaxAckDelay(25);
+  return config;
+}
+
+/** BoringSSL demands and checks the peer's certificate on both sides; our own check follows it. */
+function withCertificates(native: NativeQuic, tls: TlsMaterial): NativeConfig {
+  try {
+    return native.Config.withBoringSslCtx(
+      true,
+      false,
+      Buffer.from(tls.ca),
+      [Buffer.from(tls.key)],
+      [Buffer.from(tls.cert)],
+      SIGNATURE_ALGORITHMS,
+    );
+  } catch (cause) {
+    throw new MeshError('InvalidOptions', 'tls certificates or key cannot be read', { cause });
+  }
+}

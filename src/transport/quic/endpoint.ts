@@ -1,0 +1,347 @@
+/**
+ * One UDP socket for every QUIC connection, dialed and accepted: routes datagrams by connection ID and turns
+ * away what belongs to none. Nothing that arrives here may end the process: it is served, or dropped and
+ * counted.
+ */
+import { randomBytes } from 'node:crypto';
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+import { MeshError } from '../../errors.js';
+import type { PeerIdentity, Refusal, SocketAddress, StreamLimits } from '../connection.js';
+import { type ConnectionHost, QuicConnection } from './connection.js';
+import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
+import { CONNECTION_ID_BYTES, routeDatagram } from './packet.js';
+import { Slab } from './slab.js';
+
+export interface EndpointCounters extends Record<string, number> {
+  datagramsReceived: number;
+  datagramsSent: number;
+  bytesReceived: number;
+  bytesSent: number;
+  sendErrors: number;
+  droppedMalformed: number;
+  droppedUnknownVersion: number;
+  droppedShortInitial: number;
+  droppedUnknownConnection: number;
+  /** Initials that came while as many handshakes as allowed were under way, or while nobody listened. */
+  droppedNotAccepting: number;
+  accepted: number;
+  dialed: number;
+  refused: number;
+}
+
+export interface EndpointOptions {
+  readonly native: NativeQuic;
+  readonly limits: StreamLimits;
+  readonly connectTimeoutMs: number;
+  readonly keepAliveMs: number;
+  /** Handshakes of dialers under way at once. */
+  readonly maxHalfOpen: number;
+  /** The binding's configuration for a connection with this peer, with the certificates in force now. */
+  readonly configFor: (remote: SocketAddress) => NativeConfig;
+  readonly verifyPeer: (
+    chain: readonly Uint8Array[],
+    peerRole: 'dialer' | 'acceptor',
+  ) => PeerIdentity;
+}
+
+/** What a listener wants to hear; see ListenOptions. */
+export interface EndpointAcceptor {
+  readonly onConnection: (connection: QuicConnection) => void;
+  readonly onRefused?: ((refusal: Refusal) => void) | undefined;
+}
+
+/** Sends are written into slabs of this size; each holds several of the largest datagrams. */
+const SEND_SLAB_BYTES = 256 * 1024;
+const READ_SLAB_BYTES = 64 * 1024;
+const MIN_READ_BYTES = 4 * 1024;
+/** Room for any datagram that the binding may write. */
+const MAX_DATAGRAM_BYTES = 65_535;
+/** Asked of the system, which grants what it is set to: bursts of a congestion window must fit. */
+const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
+
+const DROP_COUNTERS = {
+  malformed: 'droppedMalformed',
+  unknownVersion: 'droppedUnknownVersion',
+  shortInitial: 'droppedShortInitial',
+  unknownConnection: 'droppedUnknownConnection',
+} as const;
+
+export class QuicEndpoint implements ConnectionHost {
+  readonly localAddress: SocketAddress;
+  readonly sendSlab = new Slab(SEND_SLAB_BYTES, MAX_DATAGRAM_BYTES);
+  readonly readSlab = new Slab(READ_SLAB_BYTES, MIN_READ_BYTES);
+  readonly counters: EndpointCounters;
+  acceptor: EndpointAcceptor | undefined;
+
+  readonly #socket: Socket;
+  readonly #options: EndpointOptions;
+  /** Every connection under each of its connection IDs. */
+  readonly #routes = new Map<string, QuicConnection>();
+  /** A connection's IDs, and for a dial that is under way, whom to tell. */
+  readonly #connections = new Map<QuicConnection, Resident>();
+  #toFlush: QuicConnection[] = [];
+  readonly #flushing = new Set<QuicConnection>();
+  #halfOpen = 0;
+  readonly #keepAliveTimer: NodeJS.Timeout;
+  #closed = false;
+
+  /**
+   * Opens the socket.
+   * @param address a port of 0 lets the system pick
+   * @throws MeshError ConnectFailed when the address cannot be bound
+   */
+  static async bind(
+    address: SocketAddress,
+    options: EndpointOptions,
+    counters: EndpointCounters,
+  ): Promise<QuicEndpoint> {
+    const socket = createSocket({
+      type: isIPv6(address.host) ? 'udp6' : 'udp4',
+      // Addresses are always numeric here: without this, every send would pass through a deferred DNS lookup.
+      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+    });
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', (cause) => {
+        const text = `cannot bind UDP ${address.host}:${address.port}`;
+        reject(new MeshError('ConnectFailed', text, { cause }));
+      });
+      socket.bind(address.port, address.host, resolve);
+    });
+    socket.removeAllListeners('error');
+    growBuffers(socket);
+    return new QuicEndpoint(socket, options, counters);
+  }
+
+  private constructor(socket: Socket, options: EndpointOptions, counters: EndpointCounters) {
+    this.#socket = socket;
+    this.#options = options;
+    this.counters = counters;
+    const { address, port } = socket.address();
+    this.localAddress = { host: address, port };
+    socket.on('message', (datagram, remote) => this.#receive(datagram, remote));
+    socket.on('error', () => {
+      this.counters.sendErrors += 1;
+    });
+    this.#keepAliveTimer = setInterval(() => this.#keepAlive(), options.keepAliveMs / 2).unref();
+  }
+
+  /** Starts a connection. It settles through `established` or `ended`, which the returned promise follows. */
+  dial(
+    remote: SocketAddress,
+    connectTimeoutMs: number,
+  ): { connection: QuicConnection; ready: Promise<void> } {
+    const { native } = this.#options;
+    const connectionId = randomBytes(CONNECTION_ID_BYTES);
+    const connection = this.#admit(
+      native.Connection.connect(
+        null,
+        connectionId,
+        this.localAddress,
+        remote,
+        this.#options.configFor(remote),
+      ),
+      'dialer',
+      remote,
+      [connectionId.toString('latin1')],
+      connectTimeoutMs,
+    );
+    this.counters.dialed += 1;
+    const ready = new Promise<void>((resolve, reject) => {
+      const resident = this.#connections.get(connection) as Resident;
+      resident.dial = { resolve, reject };
+    });
+    connection.flush();
+    return { connection, ready };
+  }
+
+  /** Closes every connection with this code, then the socket. */
+  async close(error: MeshError): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#keepAliveTimer);
+    for (const connection of this.#connections.keys()) connection.fail(error);
+    for (const connection of [...this.#connections.keys()]) connection.release();
+    await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
+  }
+
+  // ---- ConnectionHost -----------------------------------------------------------------------------------
+
+  sendDatagram(datagram: Buffer, to: SocketAddress): void {
+    this.counters.datagramsSent += 1;
+    this.counters.bytesSent += datagram.length;
+    this.#socket.send(datagram, 0, datagram.length, to.port, to.host, this.#sent);
+  }
+
+  flushSoon(connection: QuicConnection): void {
+    if (this.#flushing.has(connection)) return;
+    this.#flushing.add(connection);
+    this.#toFlush.push(connection);
+    // After the poll phase: answers to all datagrams of this turn share packets and acknowledgements.
+    if (this.#toFlush.length === 1) setImmediate(() => this.#flushAll());
+  }
+
+  verifyPeer(connection: QuicConnection, chain: readonly Uint8Array[]): PeerIdentity {
+    return this.#options.verifyPeer(chain, connection.role === 'dialer' ? 'acceptor' : 'dialer');
+  }
+
+  established(connection: QuicConnection): void {
+    const resident = this.#connections.get(connection);
+    if (resident === undefined) return;
+    if (connection.role === 'dialer') {
+      resident.dial?.resolve();
+      return;
+    }
+    this.#settleHalfOpen(resident);
+    this.counters.accepted += 1;
+    this.acceptor?.onConnection(connection);
+  }
+
+  ended(connection: QuicConnection, error: MeshError): void {
+    const resident = this.#connections.get(connection);
+    if (resident === undefined) return;
+    resident.dial?.reject(error);
+    if (!resident.halfOpen) return;
+    this.#settleHalfOpen(resident);
+    this.counters.refused += 1;
+    this.acceptor?.onRefused?.({
+      error,
+      remoteAddress: connection.remoteAddress,
+      transport: 'quic',
+    });
+  }
+
+  released(connection: QuicConnection): void {
+    for (const id of this.#connections.get(connection)?.ids ?? []) this.#routes.delete(id);
+    this.#connections.delete(connection);
+  }
+
+  // ---- Datagrams in -------------------------------------------------------------------------------------
+
+  #receive(datagram: Buffer, remote: RemoteInfo): void {
+    this.counters.datagramsReceived += 1;
+    this.counters.bytesReceived += datagram.length;
+    const route = routeDatagram(datagram, this.#isKnown);
+    if (route.kind === 'drop') {
+      this.counters[DROP_COUNTERS[route.reason]] += 1;
+      return;
+    }
+    const from = { host: remote.address, port: remote.port };
+    const connection =
+      route.kind === 'known'
+        ? this.#routes.get(route.connectionId)
+        : this.#accept(route.connectionId, from);
+    connection?.receive(datagram, from);
+  }
+
+  /** A connection for a dialer's first packet, where one may still be accepted. */
+  #accept(originalId: string, from: SocketAddress): QuicConnection | undefined {
+    if (
+      this.acceptor === undefined ||
+      this.#closed ||
+      this.#halfOpen >= this.#options.maxHalfOpen
+    ) {
+      this.counters.droppedNotAccepting += 1;
+      return undefined;
+    }
+    const connectionId = randomBytes(CONNECTION_ID_BYTES);
+    try {
+      const native = this.#options.native.Connection.accept(
+        connectionId,
+        null,
+        this.localAddress,
+        from,
+        this.#options.configFor(from),
+      );
+      // The dialer's own choice of ID stays a route: its first packets may arrive late or twice.
+      return this.#admit(native, 'acceptor', from, [connectionId.toString('latin1'), originalId]);
+    } catch {
+      // An address that the binding cannot read, such as one with an IPv6 zone.
+      this.counters.droppedMalformed += 1;
+      return undefined;
+    }
+  }
+
+  #admit(
+    native: NativeConnection,
+    role: 'dialer' | 'acceptor',
+    remoteAddress: SocketAddress,
+    ids: readonly string[],
+    connectTimeoutMs: number = this.#options.connectTimeoutMs,
+  ): QuicConnection {
+    const { limits } = this.#options;
+    const connection = new QuicConnection({
+      native,
+      host: this,
+      role,
+      remoteAddress,
+      limits,
+      connectTimeoutMs,
+    });
+    const halfOpen = role === 'acceptor';
+    if (halfOpen) this.#halfOpen += 1;
+    this.#connections.set(connection, { ids, halfOpen, dial: undefined });
+    for (const id of ids) this.#routes.set(id, connection);
+    return connection;
+  }
+
+  #settleHalfOpen(resident: Resident): void {
+    if (!resident.halfOpen) return;
+    resident.halfOpen = false;
+    this.#halfOpen -= 1;
+  }
+
+  #flushAll(): void {
+    const connections = this.#toFlush;
+    this.#toFlush = [];
+    this.#flushing.clear();
+    for (const connection of connections) connection.flush();
+  }
+
+  #keepAlive(): void {
+    const silentSinceMs = performance.now() - this.#options.keepAliveMs;
+    for (const connection of this.#connections.keys()) {
+      if (connection.lastReceivedMs < silentSinceMs) connection.keepAlive();
+    }
+  }
+
+  readonly #isKnown = (connectionId: string): boolean => this.#routes.has(connectionId);
+
+  readonly #sent = (error: Error | null): void => {
+    if (error !== null && error !== undefined) this.counters.sendErrors += 1;
+  };
+}
+
+interface Resident {
+  readonly ids: readonly string[];
+  /** A dialer's handshake is under way. */
+  halfOpen: boolean;
+  dial: { readonly resolve: () => void; readonly reject: (error: MeshError) => void } | undefined;
+}
+
+export function newEndpointCounters(): EndpointCounters {
+  return {
+    datagramsReceived: 0,
+    datagramsSent: 0,
+    bytesReceived: 0,
+    bytesSent: 0,
+    sendErrors: 0,
+    droppedMalformed: 0,
+    droppedUnknownVersion: 0,
+    droppedShortInitial: 0,
+    droppedUnknownConnection: 0,
+    droppedNotAccepting: 0,
+    accepted: 0,
+    dialed: 0,
+    refused: 0,
+  };
+}
+
+function growBuffers(socket: Socket): void {
+  try {
+    socket.setRecvBufferSize(SOCKET_BUFFER_BYTES);
+    socket.setSendBufferSize(SOCKET_BUFFER_BYTES);
+  } catch {
+    // Larger than the system grants anybody: its default serves.
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * The version-independent part of a QUIC packet (RFC 8999), as far as an endpoint needs it to route a
+ * datagram: read by hand, because every datagram passes here.
+ */
+
+/** Length of the connection IDs that this side issues. */
+export const CONNECTION_ID_BYTES = 16;
+export const QUIC_VERSION_1 = 0x0000_0001;
+/** A client's first datagram is at least this long (RFC 9000, section 14.1). */
+export const MIN_INITIAL_BYTES = 1200;
+
+/** Where a datagram goes. Connection IDs are given as latin1 text, one character a byte: a key for maps. */
+export type Route =
+  | { readonly kind: 'known'; readonly connectionId: string }
+  | {
+      /** The first packet of a client that may be accepted. */
+      readonly kind: 'initial';
+      readonly connectionId: string;
+    }
+  | { readonly kind: 'drop'; readonly reason: DropReason };
+
+export type DropReason = 'malformed' | 'unknownVersion' | 'shortInitial' | 'unknownConnection';
+
+/** Where a datagram goes, given which connection IDs are known. */
+export function routeDatagram(datagram: Buffer, isKnown: (connectionId: string) => boolean): Route {
+  const first = datagram[0];
+  if (first === undefined) return drop('malformed');
+  return (first & 0x80) === 0 ? routeShort(datagram, isKnown) : routeLong(datagram, first, isKnown);
+}
+
+function routeShort(datagram: Buffer, isKnown: (connectionId: string) => boolean): Route {
+  const end = 1 + CONNECTION_ID_BYTES;
+  if (datagram.length < end) return drop('malformed');
+  const connectionId = datagram.toString('latin1', 1, end);
+  return isKnown(connectionId) ? { kind: 'known', connectionId } : drop('unknownConnection');
+}
+
+/** Long header: first byte, u32 version, then both connection IDs, each behind its length. */
+function routeLong(
+  datagram: Buffer,
+  first: number,
+  isKnown: (connectionId: string) => boolean,
+): Route {
+  if (datagram.length < 7) return drop('malformed');
+  const destinationBytes = datagram[5] as number;
+  const destinationEnd = 6 + destinationBytes;
+  if (destinationBytes > 20 || destinationEnd >= datagram.length) return drop('malformed');
+  const sourceBytes = datagram[destinationEnd] as number;
+  if (sourceBytes > 20 || destinationEnd + 1 + sourceBytes > datagram.length)
+    return drop('malformed');
+  const connectionId = datagram.toString('latin1', 6, destinationEnd);
+  // Version 0 is version negotiation: only a connection of ours that asked has use for it.
+  if (isKnown(connectionId)) return { kind: 'known', connectionId };
+  if (datagram.readUInt32BE(1) !== QUIC_VERSION_1) return drop('unknownVersion');
+  const isInitial = (first & 0x70) === 0x40;
+  if (!isInitial) return drop('unknownConnection');
+  if (datagram.length < MIN_INITIAL_BYTES) return drop('shortInitial');
+  // A client's own choice of destination is at least 8 bytes (RFC 9000, section 7.2).
+  return destinationBytes < 8 ? drop('malformed') : { kind: 'initial', connectionId };
+}
+
+function drop(reason: DropReason): Route {
+  return { kind: 'drop', reason };
+}

@@ -1,0 +1,30 @@
+/** Memory that the binding writes into, handed out in slices: one allocation serves many datagrams or reads. */
+export class Slab {
+  readonly #slabBytes: number;
+  readonly #minBytes: number;
+  #buffer: Buffer;
+  #offset = 0;
+
+  /** @param minBytes what `room()` offers at least */
+  constructor(slabBytes: number, minBytes: number) {
+    this.#slabBytes = slabBytes;
+    this.#minBytes = minBytes;
+    this.#buffer = Buffer.allocUnsafeSlow(slabBytes);
+  }
+
+  /** Free memory to write into. Not taken until `take`. */
+  room(): Buffer {
+    if (this.#slabBytes - this.#offset < this.#minBytes) {
+      this.#buffer = Buffer.allocUnsafeSlow(this.#slabBytes);
+      this.#offset = 0;
+    }
+    return this.#offset === 0 ? this.#buffer : this.#buffer.subarray(this.#offset);
+  }
+
+  /** The first `length` bytes of what `room` offered last; they are the caller's from here on. */
+  take(length: number): Buffer {
+    const start = this.#offset;
+    this.#offset += length;
+    return this.#buffer.subarray(start, this.#offset);
+  }
+}

@@ -1,0 +1,315 @@
+/**
+ * One request on a QUIC connection: a bidirectional stream that carries frames. SPEC.md, "QUIC".
+ *
+ * The stream keeps its own books, the connection drives the binding: `StreamIo` is all it needs of it.
+ */
+import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { Compression, encodeFrame, type FrameDecoder, FrameFlag } from '../../protocol/frame.js';
+import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
+
+/** What a stream asks of its connection. */
+export interface StreamIo {
+  readonly maxMessageBytes: number;
+  readonly sendHighWaterBytes: number;
+  readonly checksum: boolean;
+  /** Gives the stream its place on the wire, or puts it in line for one. */
+  open(stream: QuicStream): void;
+  /** Hands bytes to QUIC; returns how many it took. A stream that the peer stopped is reset from within. */
+  write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number;
+  /** This side abandoned the stream: tells the peer. */
+  abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void;
+  /** Ends this side without a word, because the peer is not interested any more. */
+  endSending(stream: QuicStream): void;
+  /** Nothing will arrive any more, and nothing is to be sent. */
+  finished(stream: QuicStream): void;
+  /** There may be bytes to read that were left while the stream was paused. */
+  readSoon(stream: QuicStream): void;
+  countFrame(direction: 'sent' | 'received', bytes: number): void;
+}
+
+/** A frame that waits, either for the stream's place on the wire or for room behind earlier bytes. */
+interface Unsent {
+  readonly payload: Uint8Array;
+  readonly compression: Compression;
+  readonly end: boolean;
+}
+
+/** `discarding`: abandoned here; what still arrives is read and dropped until the peer ends. */
+type Phase =
+  | { readonly kind: 'live' }
+  | { readonly kind: 'discarding' }
+  | { readonly kind: 'over'; readonly error: MeshError };
+
+const LIVE: Phase = { kind: 'live' };
+const DISCARDING: Phase = { kind: 'discarding' };
+const NOTHING = Buffer.alloc(0);
+const CONTROL_BITS = FrameFlag.end | FrameFlag.reset | FrameFlag.credit;
+
+/** The message id of a bidirectional stream: 4n is the dialer's 2n+1, 4n+1 the acceptor's 2n+2. */
+export function messageIdOf(streamId: number): number {
+  return Math.floor(streamId / 4) * 2 + 1 + (streamId & 1);
+}
+
+/** The bidirectional stream of a message id; the reverse of {@link messageIdOf}. */
+export function streamIdOf(messageId: number): number {
+  const side = (messageId - 1) & 1;
+  return ((messageId - 1 - side) / 2) * 4 + side;
+}
+
+export class QuicStream implements FrameStream {
+  handler: FrameStreamHandler;
+  readonly initiator: 'local' | 'remote';
+  /** QUIC's stream id; -1 while the stream waits for its place. */
+  id = -1;
+  readonly #io: StreamIo;
+  readonly #decoder: FrameDecoder;
+  #phase: Phase = LIVE;
+  #paused = false;
+  /** This side's last frame was handed to `send`; `#sendingOver` once QUIC has all of it, or was told to forget it. */
+  #endQueued = false;
+  #sendingOver = false;
+  #finReceived = false;
+  /** The handler was told of the peer's end. */
+  #peerEnded = false;
+  #queue: Unsent[] = [];
+  /** The rest of an encoded frame that QUIC took in part, and whether the stream ends with it. */
+  #partial: Uint8Array = NOTHING;
+  #partialEnds = false;
+  #unsentBytes = 0;
+  #wantsDrain = false;
+
+  constructor(
+    io: StreamIo,
+    initiator: 'local' | 'remote',
+    handler: FrameStreamHandler,
+    decoder: FrameDecoder,
+  ) {
+    this.#io = io;
+    this.initiator = initiator;
+    this.handler = handler;
+    this.#decoder = decoder;
+  }
+
+  get messageId(): number {
+    return this.id < 0 ? 0 : messageIdOf(this.id);
+  }
+
+  get isLive(): boolean {
+    return this.#phase.kind === 'live';
+  }
+
+  /** Whether the stream has bytes that QUIC did not take yet. */
+  get isBlocked(): boolean {
+    return this.#partial.length > 0 || this.#partialEnds || this.#queue.length > 0;
+  }
+
+  get isPaused(): boolean {
+    return this.#paused && this.isLive;
+  }
+
+  /** Whether QUIC has this side's end. */
+  get hasEnded(): boolean {
+    return this.#sendingOver;
+  }
+
+  send(payload: Uint8Array, options: SendOptions = {}): boolean {
+    if (this.#phase.kind !== 'live') throw this.#overError();
+    if (this.#endQueued) throw new MeshError('InvalidArgument', 'stream was ended already');
+    const limitBytes = this.#io.maxMessageBytes + 4 * this.#io.sendHighWaterBytes;
+    if (this.#unsentBytes > limitBytes) {
+      throw new MeshError(
+        'Overloaded',
+        `stream holds ${this.#unsentBytes} unsent bytes: wait for onDrain`,
+      );
+    }
+    const end = options.end ?? false;
+    this.#endQueued = end;
+    this.#push({ payload, compression: options.compression ?? Compression.none, end });
+    if (this.#unsentBytes <= this.#io.sendHighWaterBytes) return true;
+    this.#wantsDrain = true;
+    return false;
+  }
+
+  end(): void {
+    if (this.#phase.kind !== 'live' || this.#endQueued) return;
+    this.#endQueued = true;
+    this.#push({ payload: NOTHING, compression: Compression.none, end: true });
+  }
+
+  reset(code: MeshErrorCode, reason = ''): void {
+    if (this.#phase.kind !== 'live') return;
+    this.#dropUnsent();
+    this.#phase = DISCARDING;
+    this.#io.abandon(this, code, reason);
+    this.#sendingOver = true;
+    if (this.#finReceived || this.id < 0) this.#finish();
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    if (this.isLive) this.#io.readSoon(this);
+  }
+
+  /** Hands over what waits, as far as QUIC takes it. Called when there may be room. */
+  pump(): void {
+    while (this.isBlocked && !this.#sendingOver) {
+      if (this.#partial.length === 0 && !this.#partialEnds) this.#encodeNext();
+      const took = this.#io.write(this, this.#partial, this.#partialEnds);
+      if (this.#phase.kind === 'over') return;
+      this.#unsentBytes -= took;
+      if (took < this.#partial.length) {
+        this.#partial = this.#partial.subarray(took);
+        break;
+      }
+      this.#partial = NOTHING;
+      if (this.#partialEnds) this.#sendingOver = true;
+      this.#partialEnds = false;
+    }
+    this.#finishIfBothEnded();
+    this.#drainIfRoom();
+  }
+
+  /**
+   * Bytes from the peer, and whether they are the last. Their memory passes to the stream.
+   * @throws MeshError as {@link progress}
+   */
+  receive(bytes: Uint8Array, fin: boolean): void {
+    if (fin) this.#finReceived = true;
+    if (this.#phase.kind === 'live') {
+      if (bytes.length > 0) this.#decoder.push(bytes);
+      this.progress();
+    } else if (fin && this.#phase.kind === 'discarding') {
+      this.#finish();
+    }
+  }
+
+  /**
+   * Gives whole frames to the handler, then the end, until it pauses or there is no more.
+   * @throws MeshError what the decoder throws, and ProtocolViolation for an id or a flag that QUIC does not use
+   */
+  progress(): void {
+    while (this.#phase.kind === 'live' && !this.#paused) {
+      const frame = this.#decoder.next();
+      if (frame === undefined) {
+        if (this.#finReceived && !this.#peerEnded) this.#receiveEnd();
+        return;
+      }
+      this.#checkFrame(frame.messageId, frame.flags);
+      this.#io.countFrame('received', frame.payload.length);
+      this.handler.onFrame(frame);
+    }
+  }
+
+  /** The peer abandoned the stream and sends nothing more on it. The handler hears of it, once. */
+  receiveReset(error: MeshError): void {
+    const { kind } = this.#phase;
+    if (kind === 'over') return;
+    this.#dropUnsent();
+    this.#endSending();
+    this.#phase = { kind: 'over', error };
+    this.#io.finished(this);
+    if (kind === 'live') this.handler.onReset(error);
+  }
+
+  /** The peer lost interest, but what it sent before may still arrive: that is read and dropped. */
+  receiveNotice(error: MeshError): void {
+    if (this.#phase.kind !== 'live') return;
+    if (this.#finReceived) {
+      this.receiveReset(error);
+      return;
+    }
+    this.#dropUnsent();
+    this.#endSending();
+    this.#phase = DISCARDING;
+    this.handler.onReset(error);
+  }
+
+  #receiveEnd(): void {
+    if (this.#decoder.bufferedBytes > 0) {
+      const text = 'stream ended in the middle of a frame';
+      this.receiveReset(new MeshError('StreamReset', text, { side: 'remote' }));
+      return;
+    }
+    this.#peerEnded = true;
+    this.handler.onEnd();
+    this.#finishIfBothEnded();
+  }
+
+  #push(unsent: Unsent): void {
+    this.#queue.push(unsent);
+    this.#unsentBytes += unsent.payload.length;
+    if (this.id < 0) this.#io.open(this);
+    else if (this.#partial.length === 0 && !this.#partialEnds) this.pump();
+  }
+
+  #encodeNext(): void {
+    const next = this.#queue.shift() as Unsent;
+    this.#partialEnds = next.end;
+    if (next.payload.length === 0) return;
+    this.#partial = encodeFrame({
+      messageId: this.messageId,
+      payload: next.payload,
+      compression: next.compression,
+      checksum: this.#io.checksum,
+    });
+    this.#unsentBytes += this.#partial.length - next.payload.length;
+    this.#io.countFrame('sent', next.payload.length);
+  }
+
+  #checkFrame(messageId: number, flags: number): void {
+    if (messageId !== this.messageId) {
+      throw new MeshError(
+        'ProtocolViolation',
+        `frame of message ${messageId} on the stream of ${this.messageId}`,
+      );
+    }
+    if ((flags & CONTROL_BITS) !== 0) {
+      throw new MeshError(
+        'ProtocolViolation',
+        'end, reset and credit bits are not used on a QUIC stream',
+      );
+    }
+  }
+
+  #drainIfRoom(): void {
+    if (!this.#wantsDrain || this.#phase.kind !== 'live') return;
+    if (this.#unsentBytes > this.#io.sendHighWaterBytes) return;
+    this.#wantsDrain = false;
+    this.handler.onDrain?.();
+  }
+
+  #endSending(): void {
+    if (this.#sendingOver || this.id < 0) return;
+    this.#sendingOver = true;
+    this.#io.endSending(this);
+  }
+
+  #dropUnsent(): void {
+    this.#queue = [];
+    this.#partial = NOTHING;
+    this.#partialEnds = false;
+    this.#unsentBytes = 0;
+  }
+
+  #finishIfBothEnded(): void {
+    if (this.#sendingOver && this.#peerEnded && this.#phase.kind === 'live') this.#finish();
+  }
+
+  #finish(): void {
+    this.#phase = {
+      kind: 'over',
+      error: new MeshError('InvalidArgument', 'stream is over: both sides have ended'),
+    };
+    this.#io.finished(this);
+  }
+
+  #overError(): MeshError {
+    if (this.#phase.kind === 'over') return this.#phase.error;
+    return new MeshError('StreamReset', 'stream was reset by this side');
+  }
+}

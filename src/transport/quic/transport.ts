@@ -1,0 +1,213 @@
+/** QUIC as a {@link Transport}: dials and listens on one UDP socket for each address family. */
+import { lookup } from 'node:dns/promises';
+import { isIP, isIPv6 } from 'node:net';
+import { MeshError } from '../../errors.js';
+import { abortable } from '../abortable.js';
+import {
+  type Connection,
+  DEFAULT_STREAM_LIMITS,
+  type DialOptions,
+  type DialTarget,
+  type Listener,
+  type ListenOptions,
+  type SocketAddress,
+  type StreamLimits,
+  type TlsMaterial,
+  type Transport,
+} from '../connection.js';
+import { checkNodeId, TrustStore } from '../identity.js';
+import { createNativeConfig, LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
+import { type EndpointCounters, newEndpointCounters, QuicEndpoint } from './endpoint.js';
+import { loadNative, type NativeConfig, type NativeQuic } from './native.js';
+
+export interface QuicTransportOptions {
+  /** The certificates in force; asked again whenever a connection begins. */
+  readonly tls: () => TlsMaterial;
+  readonly limits?: Partial<StreamLimits> | undefined;
+  /** Until when a connection must be established, either side. Default 5000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** A connection without any datagram for so long is dead. Default 30,000. */
+  readonly idleTimeoutMs?: number | undefined;
+  /** After so long a silence the peer is asked for a sign of life. Default 10,000. */
+  readonly keepAliveMs?: number | undefined;
+  /** `'auto'`: large on loopback, 1350 elsewhere. */
+  readonly maxDatagramBytes?: number | 'auto' | undefined;
+  /** Handshakes of dialers under way at once. Default 1024. */
+  readonly maxHalfOpen?: number | undefined;
+}
+
+const DEFAULTS = {
+  connectTimeoutMs: 5000,
+  idleTimeoutMs: 30_000,
+  keepAliveMs: 10_000,
+  maxHalfOpen: 1024,
+};
+
+export class QuicTransport implements Transport {
+  readonly name = 'quic';
+  readonly #counters = newEndpointCounters();
+  readonly #options: QuicTransportOptions;
+  readonly #limits: StreamLimits;
+  #native: Promise<NativeQuic> | undefined;
+  #listening: QuicEndpoint | undefined;
+  /** Sockets that only dial, by address family, for targets that the listening socket cannot reach. */
+  readonly #dialing = new Map<4 | 6, Promise<QuicEndpoint>>();
+  #closing: Promise<void> | undefined;
+  #credentials: Credentials | undefined;
+
+  constructor(options: QuicTransportOptions) {
+    this.#options = options;
+    this.#limits = { ...DEFAULT_STREAM_LIMITS, ...options.limits };
+  }
+
+  get counters(): Readonly<EndpointCounters> {
+    return this.#counters;
+  }
+
+  async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
+    const { signal } = options;
+    const timeoutMs =
+      options.connectTimeoutMs ?? this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs;
+    const remote = await abortable(resolveTarget(target), signal);
+    const endpoint = await abortable(this.#endpointFor(remote), signal);
+    const { connection, ready } = endpoint.dial(remote, timeoutMs);
+    try {
+      await abortable(ready, signal);
+      if (target.nodeId !== undefined) checkNodeId(connection.peerIdentity, target.nodeId);
+      return connection;
+    } catch (thrown) {
+      const error = thrown as MeshError;
+      connection.fail(error);
+      throw error;
+    }
+  }
+
+  async listen(options: ListenOptions): Promise<Listener> {
+    this.#checkOpen();
+    if (this.#listening !== undefined) {
+      throw new MeshError('InvalidArgument', 'this transport listens already');
+    }
+    const endpoint = await this.#bind({ host: options.host, port: options.port });
+    endpoint.acceptor = { onConnection: options.onConnection, onRefused: options.onRefused };
+    this.#listening = endpoint;
+    return {
+      address: endpoint.localAddress,
+      close: async () => {
+        // Its connections live on: only the door closes.
+        endpoint.acceptor = undefined;
+      },
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#closeAll();
+    return this.#closing;
+  }
+
+  async #closeAll(): Promise<void> {
+    const dialing = await Promise.allSettled(this.#dialing.values());
+    const endpoints = dialing.flatMap((result) =>
+      result.status === 'fulfilled' ? [result.value] : [],
+    );
+    if (this.#listening !== undefined) endpoints.push(this.#listening);
+    const error = new MeshError('NoError', 'transport closed');
+    await Promise.all(endpoints.map((endpoint) => endpoint.close(error)));
+  }
+
+  #endpointFor(remote: SocketAddress): Promise<QuicEndpoint> {
+    this.#checkOpen();
+    const family = isIPv6(remote.host) ? 6 : 4;
+    const listening = this.#listening;
+    if (listening !== undefined && isIPv6(listening.localAddress.host) === (family === 6)) {
+      return Promise.resolve(listening);
+    }
+    let endpoint = this.#dialing.get(family);
+    if (endpoint === undefined) {
+      endpoint = this.#bind({ host: family === 6 ? '::' : '0.0.0.0', port: 0 });
+      this.#dialing.set(family, endpoint);
+      endpoint.catch(() => this.#dialing.delete(family));
+    }
+    return endpoint;
+  }
+
+  async #bind(address: SocketAddress): Promise<QuicEndpoint> {
+    this.#native ??= loadNative();
+    const native = await this.#native;
+    // Certificates that cannot be read are to be found now, not when the first datagram arrives.
+    this.#credentialsInForce(native);
+    return QuicEndpoint.bind(
+      address,
+      {
+        native,
+        limits: this.#limits,
+        connectTimeoutMs: this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
+        keepAliveMs: this.#options.keepAliveMs ?? DEFAULTS.keepAliveMs,
+        maxHalfOpen: this.#options.maxHalfOpen ?? DEFAULTS.maxHalfOpen,
+        configFor: (remote) =>
+          this.#credentialsInForce(native).configFor(this.#datagramBytesTo(remote)),
+        verifyPeer: (chain, peerRole) =>
+          this.#credentialsInForce(native).trust.verify(chain, peerRole, Date.now()),
+      },
+      this.#counters,
+    );
+  }
+
+  #datagramBytesTo(remote: SocketAddress): number {
+    const { maxDatagramBytes = 'auto' } = this.#options;
+    if (maxDatagramBytes !== 'auto') return maxDatagramBytes;
+    return isLoopback(remote.host) ? LOOPBACK_DATAGRAM_BYTES : PATH_DATAGRAM_BYTES;
+  }
+
+  #credentialsInForce(native: NativeQuic): Credentials {
+    const tls = this.#options.tls();
+    if (this.#credentials?.tls !== tls) {
+      const idleTimeoutMs = this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs;
+      this.#credentials = new Credentials(native, tls, this.#limits, idleTimeoutMs);
+    }
+    return this.#credentials;
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new MeshError('NodeClosed', 'transport is closed');
+  }
+}
+
+/** What is made of one set of certificates: roots to trust, and a native configuration for each datagram size. */
+class Credentials {
+  readonly tls: TlsMaterial;
+  readonly trust: TrustStore;
+  readonly #configs = new Map<number, NativeConfig>();
+  readonly #create: (maxDatagramBytes: number) => NativeConfig;
+
+  constructor(native: NativeQuic, tls: TlsMaterial, limits: StreamLimits, idleTimeoutMs: number) {
+    this.tls = tls;
+    this.trust = new TrustStore(tls.ca);
+    this.#create = (maxDatagramBytes) =>
+      createNativeConfig(native, tls, { limits, idleTimeoutMs, maxDatagramBytes });
+    this.configFor(PATH_DATAGRAM_BYTES);
+  }
+
+  configFor(maxDatagramBytes: number): NativeConfig {
+    let config = this.#configs.get(maxDatagramBytes);
+    if (config === undefined) {
+      config = this.#create(maxDatagramBytes);
+      this.#configs.set(maxDatagramBytes, config);
+    }
+    return config;
+  }
+}
+
+/** A numeric address for a target. @throws MeshError ConnectFailed when its name does not resolve */
+async function resolveTarget(target: DialTarget): Promise<SocketAddress> {
+  if (isIP(target.host) !== 0) return { host: target.host, port: target.port };
+  try {
+    const { address } = await lookup(target.host);
+    return { host: address, port: target.port };
+  } catch (cause) {
+    throw new MeshError('ConnectFailed', `cannot resolve ${target.host}`, { cause });
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === '::1' || host.startsWith('127.');
+}

@@ -1,0 +1,33 @@
+/** Nodes for tests: real sockets on loopback, certificates of the shared dev CA, closed when the test ends. */
+import type { ExecutionContext } from 'ava';
+import { createNode, type MeshNode, type NodeOptions } from '../../src/index.js';
+import { nodeCert, type TestNodeId } from './certs.js';
+
+export type TestTransport = 'quic' | 'tcp';
+export const TEST_TRANSPORTS: readonly TestTransport[] = ['quic', 'tcp'];
+
+/** A node that listens on a port of the system's choice and is closed when the test ends. */
+export async function startNode(
+  t: ExecutionContext,
+  nodeId: TestNodeId,
+  options: Partial<NodeOptions> = {},
+): Promise<MeshNode> {
+  const node = await createNode({
+    nodeId,
+    cluster: 'test',
+    tls: await nodeCert(nodeId),
+    listen: { host: '127.0.0.1', port: 0 },
+    logger: 'silent',
+    drainTimeoutMs: 2000,
+    ...options,
+  });
+  t.teardown(() => node.close());
+  return node;
+}
+
+/** Where to dial a node. */
+export function targetOf(node: MeshNode): { nodeId: string; host: string; port: number } {
+  const { address } = node;
+  if (address === undefined) throw new Error(`${node.nodeId} does not listen`);
+  return { nodeId: node.nodeId, host: address.host, port: address.port };
+}
