@@ -114,6 +114,8 @@ export interface AgreedLimits {
   readonly maxOutgoingStreams: number;
   readonly maxIncomingStreams: number;
   readonly checksum: boolean;
+  /** Compressions that frames may have: `none` and what both sides read. */
+  readonly compressions: readonly Compression[];
 }
 
 /** Limits that hold on every connection, from its first byte. */

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { MeshError, toMeshError } from '../errors.js';
 import type { MessageCodec } from '../protocol/codec.js';
-import type { Frame } from '../protocol/frame.js';
+import { Compression, type Frame } from '../protocol/frame.js';
 import {
   acceptHandshake,
   completeHandshake,
@@ -218,5 +218,6 @@ function limitsOf(negotiated: Negotiated): AgreedLimits {
     maxOutgoingStreams: negotiated.maxOutgoingStreams,
     maxIncomingStreams: negotiated.maxIncomingStreams,
     checksum: negotiated.capabilities.checksum,
+    compressions: [Compression.none],
   };
 }

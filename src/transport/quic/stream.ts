@@ -12,6 +12,8 @@ export interface StreamIo {
   readonly maxMessageBytes: number;
   readonly sendHighWaterBytes: number;
   readonly checksum: boolean;
+  /** The connection is closing or closed. */
+  readonly isOver: boolean;
   /** Gives the stream its place on the wire, or puts it in line for one. */
   open(stream: QuicStream): void;
   /** Hands bytes to QUIC; returns how many it took. A stream that the peer stopped is reset from within. */
@@ -38,7 +40,11 @@ interface Unsent {
 type Phase =
   | { readonly kind: 'live' }
   | { readonly kind: 'discarding' }
-  | { readonly kind: 'over'; readonly error: MeshError };
+  | {
+      readonly kind: 'over';
+      /** False after both sides have ended. */
+      readonly wasReset: boolean;
+    };
 
 const LIVE: Phase = { kind: 'live' };
 const DISCARDING: Phase = { kind: 'discarding' };
@@ -114,7 +120,16 @@ export class QuicStream implements FrameStream {
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
     if (this.#phase.kind !== 'live') throw this.#overError();
+    const end = options.end ?? false;
     if (this.#endQueued) throw new MeshError('InvalidArgument', 'stream was ended already');
+    if (payload.length === 0 && !end) {
+      throw new MeshError('InvalidArgument', 'a frame without payload can only end a stream');
+    }
+    if (payload.length > this.#io.maxMessageBytes) {
+      // The peer would close the connection over it.
+      const text = `payload of ${payload.length} bytes is over the limit of ${this.#io.maxMessageBytes}`;
+      throw new MeshError('MessageTooLarge', text);
+    }
     const limitBytes = this.#io.maxMessageBytes + 4 * this.#io.sendHighWaterBytes;
     if (this.#unsentBytes > limitBytes) {
       throw new MeshError(
@@ -122,7 +137,6 @@ export class QuicStream implements FrameStream {
         `stream holds ${this.#unsentBytes} unsent bytes: wait for onDrain`,
       );
     }
-    const end = options.end ?? false;
     this.#endQueued = end;
     this.#push({ payload, compression: options.compression ?? Compression.none, end });
     if (this.#unsentBytes <= this.#io.sendHighWaterBytes) return true;
@@ -211,7 +225,7 @@ export class QuicStream implements FrameStream {
     if (kind === 'over') return;
     this.#dropUnsent();
     this.#endSending();
-    this.#phase = { kind: 'over', error };
+    this.#phase = { kind: 'over', wasReset: true };
     this.#io.finished(this);
     if (kind === 'live') this.handler.onReset(error);
   }
@@ -301,15 +315,15 @@ export class QuicStream implements FrameStream {
   }
 
   #finish(): void {
-    this.#phase = {
-      kind: 'over',
-      error: new MeshError('InvalidArgument', 'stream is over: both sides have ended'),
-    };
+    this.#phase = { kind: 'over', wasReset: this.#phase.kind === 'discarding' };
     this.#io.finished(this);
   }
 
   #overError(): MeshError {
-    if (this.#phase.kind === 'over') return this.#phase.error;
-    return new MeshError('StreamReset', 'stream was reset by this side');
+    if (this.#io.isOver) return new MeshError('ConnectionClosed', 'connection is closed');
+    if (this.#phase.kind === 'over' && !this.#phase.wasReset) {
+      return new MeshError('InvalidArgument', 'stream was ended already');
+    }
+    return new MeshError('StreamReset', 'stream was reset');
   }
 }

@@ -1,0 +1,49 @@
+/**
+ * A timer for a deadline that moves with every datagram: it is not cancelled while it fires early enough, and is
+ * set again when it has fired too early. Arming it is then a comparison, most of the time.
+ */
+export class DeadlineTimer {
+  readonly #onDeadline: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #firesAtMs = 0;
+  #deadlineMs = Number.POSITIVE_INFINITY;
+
+  constructor(onDeadline: () => void) {
+    this.#onDeadline = onDeadline;
+  }
+
+  /** Moves the deadline to `delayMs` from now; `null` is never. */
+  arm(delayMs: number | null): void {
+    if (delayMs === null) {
+      this.#deadlineMs = Number.POSITIVE_INFINITY;
+      return;
+    }
+    this.#deadlineMs = performance.now() + delayMs;
+    if (this.#timer === undefined || this.#firesAtMs > this.#deadlineMs) this.#set();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#deadlineMs = Number.POSITIVE_INFINITY;
+  }
+
+  #set(): void {
+    clearTimeout(this.#timer);
+    this.#firesAtMs = this.#deadlineMs;
+    // Delays come rounded down to milliseconds: one more, or the timer would fire before the deadline.
+    const delayMs = Math.ceil(this.#deadlineMs - performance.now()) + 1;
+    this.#timer = setTimeout(() => this.#fired(), Math.max(1, delayMs));
+  }
+
+  #fired(): void {
+    this.#timer = undefined;
+    if (this.#deadlineMs === Number.POSITIVE_INFINITY) return;
+    if (performance.now() < this.#deadlineMs) {
+      this.#set();
+      return;
+    }
+    this.#deadlineMs = Number.POSITIVE_INFINITY;
+    this.#onDeadline();
+  }
+}

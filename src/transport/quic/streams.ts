@@ -1,0 +1,409 @@
+/**
+ * The streams of one QUIC connection: which there are, which wait for a place on the wire or for room, and what
+ * the binding says of each. RFC 9000, sections 2 to 4; SPEC.md, "QUIC".
+ *
+ * Two habits of quiche 0.18.0 shape this file. Streams past the peer's limit throw, so they wait in line here. And
+ * a stream that is reset holds the peer's stream credit for good unless what is unsent of it is flushed before, and
+ * unless it is read once more after.
+ */
+import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../../errors.js';
+import { Compression, FrameDecoder } from '../../protocol/frame.js';
+import type {
+  AgreedLimits,
+  ConnectionCounters,
+  FrameStream,
+  FrameStreamHandler,
+  Role,
+  StreamLimits,
+} from '../connection.js';
+import { CONTROL_STREAM_ID, ControlReceiver, ControlSender } from './control-stream.js';
+import { type NativeConnection, readNativeFailure, SHUTDOWN_WRITE } from './native.js';
+import type { Slab } from './slab.js';
+import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
+
+/** What the streams ask of their connection. */
+export interface StreamsHost {
+  readonly isOpen: boolean;
+  readonly isOver: boolean;
+  /** Sends what QUIC has to send, now. */
+  flushNow(): void;
+  /** The same, once this turn's input is read. */
+  flushSoon(): void;
+  /** Runs a step outside of any input; what it throws closes the connection. */
+  guard(step: () => void): void;
+}
+
+export interface QuicStreamsOptions {
+  readonly native: NativeConnection;
+  readonly host: StreamsHost;
+  readonly role: Role;
+  readonly limits: StreamLimits;
+  readonly counters: ConnectionCounters;
+  /** Memory for stream bytes. */
+  readonly slab: Slab;
+}
+
+const NOTHING = Buffer.alloc(0);
+/** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
+const FEW_BLOCKED = 8;
+
+export class QuicStreams implements StreamIo {
+  maxMessageBytes: number;
+  checksum = true;
+  readonly sendHighWaterBytes: number;
+
+  readonly #native: NativeConnection;
+  readonly #host: StreamsHost;
+  readonly #role: Role;
+  readonly #limits: StreamLimits;
+  readonly #counters: ConnectionCounters;
+  readonly #slab: Slab;
+  #compressions: readonly Compression[] = [Compression.none];
+  #onStream: ((stream: FrameStream) => FrameStreamHandler) | undefined;
+
+  /** Streams that have a place on the wire, by QUIC's id. */
+  readonly #streams = new Map<number, QuicStream>();
+  /** Streams in line for a place, in order. */
+  readonly #waiting = new Set<QuicStream>();
+  readonly #blocked = new Set<QuicStream>();
+  /** Streams abandoned while QUIC may hold unsent bytes of them: reset after the next input made room to send those. */
+  #lateResets: { id: number; code: MeshErrorCode }[] = [];
+  /** Streams that the peer reset, until QUIC has let go of them: see `#reap`. */
+  readonly #unreaped = new Set<number>();
+  #localStreams = 0;
+  #nextStreamId: number;
+  /** Streams that the peer still allows, as last asked. */
+  #streamsLeft = 0;
+  readonly #controlSender = new ControlSender();
+  readonly #controlReceiver = new ControlReceiver();
+
+  constructor(options: QuicStreamsOptions) {
+    const { limits, role } = options;
+    this.#native = options.native;
+    this.#host = options.host;
+    this.#role = role;
+    this.#limits = limits;
+    this.#counters = options.counters;
+    this.#slab = options.slab;
+    this.maxMessageBytes = limits.maxMessageBytes;
+    this.sendHighWaterBytes = limits.sendHighWaterBytes;
+    this.#nextStreamId = role === 'dialer' ? 0 : 1;
+  }
+
+  /** Streams of this side that are open or waiting. */
+  get ownStreams(): number {
+    return this.#localStreams + this.#waiting.size;
+  }
+
+  get isOver(): boolean {
+    return this.#host.isOver;
+  }
+
+  get onStream(): ((stream: FrameStream) => FrameStreamHandler) | undefined {
+    return this.#onStream;
+  }
+
+  set onStream(accept: ((stream: FrameStream) => FrameStreamHandler) | undefined) {
+    this.#onStream = accept;
+    if (this.#host.isOpen) this.#host.guard(() => this.#readAll());
+  }
+
+  /** QUIC's own transport parameters already carry the limits of streams. */
+  applyLimits(limits: AgreedLimits): void {
+    this.maxMessageBytes = limits.maxMessageBytes;
+    this.checksum = limits.checksum;
+    this.#compressions = limits.compressions;
+  }
+
+  /** @throws MeshError ConnectionClosed, Overloaded */
+  create(handler: FrameStreamHandler): FrameStream {
+    if (this.isOver) throw new MeshError('ConnectionClosed', 'connection is closed');
+    if (this.#waiting.size >= this.#limits.maxQueuedStreams) {
+      const text = `${this.#waiting.size} streams wait for the peer's stream limit`;
+      throw new MeshError('Overloaded', text);
+    }
+    return new QuicStream(this, 'local', handler, this.#newDecoder());
+  }
+
+  /**
+   * Does what new input allows: reads, opens, writes.
+   * @throws MeshError what a peer did wrong
+   */
+  progress(): void {
+    if (this.#lateResets.length > 0) this.#sendLateResets();
+    if (this.#unreaped.size > 0) this.#reap();
+    this.#readAll();
+    this.#openWaiting();
+    this.pumpBlocked();
+  }
+
+  /** Writes what waited for room, as far as there is room now. */
+  pumpBlocked(): void {
+    if (!this.#host.isOpen) return;
+    if (this.#controlSender.isBlocked) this.#controlSender.pump(this.#writeControl);
+    if (this.#blocked.size === 0) return;
+    if (this.#blocked.size <= FEW_BLOCKED) {
+      for (const stream of [...this.#blocked]) this.#pumpOne(stream);
+      return;
+    }
+    for (const id of this.#native.writable()) {
+      const stream = this.#streams.get(id);
+      if (stream !== undefined && this.#blocked.has(stream)) this.#pumpOne(stream);
+    }
+  }
+
+  /** The connection is over: every stream hears of it. */
+  end(error: MeshError): void {
+    const streams = [...this.#streams.values(), ...this.#waiting];
+    this.#waiting.clear();
+    this.#blocked.clear();
+    for (const stream of streams) stream.receiveReset(error);
+    this.#streams.clear();
+  }
+
+  // ---- What streams ask for -----------------------------------------------------------------------------
+
+  open(stream: QuicStream): void {
+    this.#waiting.add(stream);
+    if (this.#host.isOpen) this.#openWaiting();
+  }
+
+  write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
+    let took: number | null;
+    try {
+      took = this.#native.streamSend(stream.id, bytes, fin);
+    } catch (thrown) {
+      this.#streamFailed(stream, thrown);
+      return 0;
+    }
+    if ((took ?? 0) < bytes.length) this.#blocked.add(stream);
+    this.#host.flushSoon();
+    return took ?? 0;
+  }
+
+  abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void {
+    this.#counters.streamsReset += 1;
+    const wasBlocked = this.#blocked.delete(stream);
+    if (this.#waiting.delete(stream) || !this.#host.isOpen) return;
+    if (stream.hasEnded) {
+      this.#controlSender.notify(stream.messageId, code, reason, this.#writeControl);
+    } else if (wasBlocked) {
+      this.#lateResets.push({ id: stream.id, code });
+    } else {
+      this.#host.flushNow();
+      this.#resetNative(stream.id, code);
+    }
+    this.#host.flushSoon();
+  }
+
+  /** Our own side must end too, or the peer's stream credit never comes back. */
+  endSending(stream: QuicStream): void {
+    this.#blocked.delete(stream);
+    if (this.#host.isOpen) this.#endNative(stream.id);
+  }
+
+  finished(stream: QuicStream): void {
+    this.#blocked.delete(stream);
+    if (this.#streams.delete(stream.id) && stream.initiator === 'local') this.#localStreams -= 1;
+  }
+
+  readSoon(stream: QuicStream): void {
+    queueMicrotask(() => {
+      if (!this.#host.isOpen || this.#streams.get(stream.id) !== stream) return;
+      this.#host.guard(() => {
+        stream.progress();
+        this.#readStream(stream);
+      });
+    });
+  }
+
+  countFrame(direction: 'sent' | 'received', bytes: number): void {
+    const counters = this.#counters;
+    if (direction === 'sent') {
+      counters.framesSent += 1;
+      counters.bytesSent += bytes;
+    } else {
+      counters.framesReceived += 1;
+      counters.bytesReceived += bytes;
+    }
+  }
+
+  // ---- Reading ------------------------------------------------------------------------------------------
+
+  #readAll(): void {
+    for (const id of this.#native.readable()) {
+      if (!this.#host.isOpen) return;
+      const stream = this.#streams.get(id) ?? this.#unknownStream(id);
+      if (stream !== undefined) this.#readStream(stream);
+    }
+  }
+
+  /** A stream that the peer just opened; the control stream; or the rest of one that is over, to be dropped. */
+  #unknownStream(id: number): QuicStream | undefined {
+    if ((id & 2) !== 0) {
+      this.#readControl(id);
+      return undefined;
+    }
+    const isPeers = (id & 1) === (this.#role === 'dialer' ? 1 : 0);
+    if (!isPeers) {
+      this.#drop(id);
+      return undefined;
+    }
+    if (this.#onStream === undefined) return undefined;
+    const stream = new QuicStream(this, 'remote', UNHANDLED, this.#newDecoder());
+    stream.id = id;
+    this.#streams.set(id, stream);
+    this.#counters.streamsAccepted += 1;
+    stream.handler = this.#onStream(stream);
+    return stream;
+  }
+
+  #readStream(stream: QuicStream): void {
+    while (!stream.isPaused && this.#streams.get(stream.id) === stream) {
+      const read = this.#streamRecv(stream);
+      if (read === undefined) return;
+      stream.receive(read.bytes, read.fin);
+      if (read.fin) return;
+    }
+  }
+
+  #streamRecv(stream: QuicStream): { bytes: Buffer; fin: boolean } | undefined {
+    const slab = this.#slab;
+    try {
+      const read = this.#native.streamRecv(stream.id, slab.room());
+      if (read === null) return undefined;
+      return { bytes: slab.take(read[0]), fin: read[1] };
+    } catch (thrown) {
+      this.#streamFailed(stream, thrown);
+      return undefined;
+    }
+  }
+
+  #readControl(id: number): void {
+    const peerRole = this.#role === 'dialer' ? 'acceptor' : 'dialer';
+    const slab = this.#slab;
+    for (;;) {
+      let read: [number, boolean] | null;
+      try {
+        read = this.#native.streamRecv(id, slab.room());
+      } catch {
+        read = [0, true];
+      }
+      if (read === null) return;
+      if (id !== CONTROL_STREAM_ID[peerRole] || read[1]) {
+        throw new MeshError(
+          'ProtocolViolation',
+          'the control stream is the only unidirectional one, and never ends',
+        );
+      }
+      this.#controlReceiver.receive(slab.take(read[0]), (messageId, error) => {
+        this.#streams.get(streamIdOf(messageId))?.receiveNotice(error);
+      });
+    }
+  }
+
+  /** Reads and forgets what arrives on a stream that is over. */
+  #drop(id: number): void {
+    try {
+      while (this.#native.streamRecv(id, this.#slab.room()) !== null);
+    } catch (thrown) {
+      if (readNativeFailure(thrown).name === 'StreamReset') this.#unreaped.add(id);
+    }
+  }
+
+  /**
+   * quiche 0.18.0 releases a stream that was reset only when it is read once more after our own end was
+   * acknowledged; until then it holds the peer's stream credit.
+   */
+  #reap(): void {
+    const ids = [...this.#unreaped];
+    this.#unreaped.clear();
+    for (const id of ids) this.#drop(id);
+  }
+
+  /** The binding refused a read or a write: the peer reset the stream, stopped it, or QUIC is done with it. */
+  #streamFailed(stream: QuicStream, thrown: unknown): void {
+    const { name, value } = readNativeFailure(thrown);
+    if (name === 'StreamReset' || name === 'StreamStopped') {
+      const code = codeOfWire(value ?? -1) ?? 'StreamReset';
+      const error = new MeshError(code, `stream reset with ${code}`, { side: 'remote' });
+      if (name === 'StreamReset') {
+        this.#unreaped.add(stream.id);
+        stream.receiveReset(error);
+      } else {
+        stream.receiveNotice(error);
+      }
+      return;
+    }
+    const text = `QUIC ended the stream: ${name}`;
+    stream.receiveReset(new MeshError('StreamReset', text, { side: 'remote', cause: thrown }));
+  }
+
+  // ---- Writing ------------------------------------------------------------------------------------------
+
+  /** Gives waiting streams their place, as far as the peer's limit reaches. */
+  #openWaiting(): void {
+    if (!this.#host.isOpen) return;
+    for (const stream of this.#waiting) {
+      if (this.#streamsLeft <= 0) this.#streamsLeft = this.#native.peerStreamsLeftBidi();
+      if (this.#streamsLeft <= 0) return;
+      this.#waiting.delete(stream);
+      this.#streamsLeft -= 1;
+      this.#localStreams += 1;
+      this.#counters.streamsOpened += 1;
+      stream.id = this.#nextStreamId;
+      this.#nextStreamId += 4;
+      this.#streams.set(stream.id, stream);
+      stream.pump();
+    }
+  }
+
+  #pumpOne(stream: QuicStream): void {
+    // `write` puts it back when there is still not room for all.
+    if (this.#blocked.delete(stream)) stream.pump();
+  }
+
+  readonly #writeControl = (bytes: Uint8Array): number => {
+    this.#host.flushSoon();
+    try {
+      return this.#native.streamSend(CONTROL_STREAM_ID[this.#role], bytes, false) ?? 0;
+    } catch {
+      // The peer allows no control stream or stopped it: notices are hints, so they are dropped.
+      return bytes.length;
+    }
+  };
+
+  #endNative(id: number): void {
+    try {
+      this.#native.streamSend(id, NOTHING, true);
+    } catch {
+      // Stopped or collected: it has ended.
+    }
+    this.#host.flushSoon();
+  }
+
+  #resetNative(id: number, code: MeshErrorCode): void {
+    try {
+      this.#native.streamShutdown(id, SHUTDOWN_WRITE, wireCodeOf(code));
+    } catch {
+      // Already reset or collected.
+    }
+  }
+
+  #sendLateResets(): void {
+    this.#host.flushNow();
+    for (const { id, code } of this.#lateResets) this.#resetNative(id, code);
+    this.#lateResets = [];
+  }
+
+  #newDecoder(): FrameDecoder {
+    return new FrameDecoder({
+      maxPayloadBytes: this.maxMessageBytes,
+      requireChecksum: this.checksum,
+      compressions: this.#compressions,
+    });
+  }
+}
+
+/** Stands in for the moment between a stream's arrival and its handler. */
+const UNHANDLED: FrameStreamHandler = { onFrame() {}, onEnd() {}, onReset() {} };
