@@ -1,0 +1,82 @@
+/** One attempt to reach a peer over TCP and TLS. */
+import { isIP } from 'node:net';
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { MeshError, toMeshError } from '../../errors.js';
+import { cancelledError } from '../abortable.js';
+import { ALPN_PROTOCOL, type DialTarget } from '../connection.js';
+import { refusePeer } from './peer-check.js';
+import type { TlsSetup } from './tls-context.js';
+import { handshakeError } from './tls-errors.js';
+
+/** What {@link dialTls} is given. */
+export interface DialTlsOptions<T> {
+  readonly target: DialTarget;
+  readonly setup: TlsSetup;
+  readonly timeoutMs: number;
+  /** Any of them ends the attempt. */
+  readonly signals: readonly AbortSignal[];
+  /** Makes the result of a socket whose TLS handshake is done, or throws why the peer is not wanted. */
+  readonly admit: (socket: TLSSocket) => T;
+}
+
+/**
+ * Connects, and hands the socket to `admit` in the turn in which the handshake ends, so that nothing of it is
+ * missed. Settles once; until then the socket is its own, and no longer than `timeoutMs`.
+ * @throws MeshError ConnectTimeout, ConnectFailed, Cancelled, TlsFailure, ApplicationProtocolMismatch, and
+ *   what `admit` throws, of which the peer is told
+ */
+export function dialTls<T>({ target, setup, timeoutMs, signals, admit }: DialTlsOptions<T>) {
+  return new Promise<T>((resolve, reject) => {
+    const aborted = signals.find((signal) => signal.aborted);
+    if (aborted !== undefined) {
+      reject(cancelledError(aborted));
+      return;
+    }
+    const socket = connect(connectOptions(target, setup));
+    const settle = () => {
+      clearTimeout(timer);
+      for (const signal of signals) signal.removeEventListener('abort', onAbort);
+    };
+    const giveUp = (error: MeshError) => {
+      settle();
+      socket.destroy();
+      reject(error);
+    };
+    const onAbort = (event: Event) => giveUp(cancelledError(event.target as AbortSignal));
+    const where = `${target.host}:${target.port}`;
+    const timer = setTimeout(() => {
+      giveUp(new MeshError('ConnectTimeout', `${where} did not answer within ${timeoutMs} ms`));
+    }, timeoutMs);
+    for (const signal of signals) signal.addEventListener('abort', onAbort);
+    const onError = (cause: unknown) => giveUp(handshakeError(cause));
+    const onClose = () => giveUp(new MeshError('ConnectFailed', `${where} hung up`));
+    socket.on('error', onError);
+    socket.on('close', onClose);
+    socket.once('secureConnect', () => {
+      settle();
+      socket.off('close', onClose);
+      try {
+        resolve(admit(socket));
+        socket.off('error', onError);
+      } catch (thrown) {
+        const error = toMeshError(thrown);
+        refusePeer(socket, error);
+        reject(error);
+      }
+    });
+  });
+}
+
+function connectOptions(target: DialTarget, setup: TlsSetup): ConnectionOptions {
+  const { host, port, nodeId } = target;
+  return {
+    host,
+    port,
+    secureContext: setup.context,
+    ALPNProtocols: [ALPN_PROTOCOL],
+    rejectUnauthorized: false,
+    // Names are node ids, not host names, and are compared after the handshake.
+    checkServerIdentity: () => undefined,
+    ...(nodeId !== undefined && isIP(nodeId) === 0 ? { servername: nodeId } : {}),
+  };
+}

@@ -1,0 +1,167 @@
+/** Accepts TCP sockets and takes them through TLS, a bounded number at a time and for a bounded time. */
+import { createServer, type Server, type Socket } from 'node:net';
+import {
+  createServer as createTlsServer,
+  type TLSSocket,
+  type Server as TlsServer,
+} from 'node:tls';
+import { MeshError } from '../../errors.js';
+import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
+import type { TlsSetup } from './tls-context.js';
+
+/** What was dropped on the way to a connection. */
+export interface ListenerCounters {
+  /** Sockets above `maxHalfOpen`, or gone before they were looked at. */
+  halfOpenDropped: number;
+  /** Sockets that took longer than `handshakeTimeoutMs`. */
+  handshakeTimeouts: number;
+  /** Sockets whose TLS handshake failed or was broken off. */
+  tlsErrors: number;
+  /** Times that certificates changed and could not be used. */
+  reloadsFailed: number;
+}
+
+/** What a {@link TcpListener} is given. */
+export interface TcpListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Asked at every socket, so that new certificates hold from the next one on. Answers with the same object until then. */
+  readonly setup: () => TlsSetup;
+  readonly handshakeTimeoutMs: number;
+  /** Sockets at once that are not connections yet. */
+  readonly maxHalfOpen: number;
+  readonly counters: ListenerCounters;
+  /** The TLS handshake is done. @returns whether the socket became a connection */
+  readonly onSecure: (socket: TLSSocket, setup: TlsSetup) => boolean;
+  /** The TLS handshake failed, over what the socket sent. */
+  readonly onTlsError: (cause: Error, remoteAddress: SocketAddress) => void;
+}
+
+/** A socket that is not a connection yet, or is being turned away. */
+interface HalfOpen {
+  readonly key: string;
+  readonly socket: Socket;
+  readonly setup: TlsSetup;
+  readonly timer: NodeJS.Timeout;
+}
+
+export class TcpListener implements Listener {
+  readonly #options: TcpListenerOptions;
+  readonly #server: Server;
+  readonly #tlsServer: TlsServer;
+  /** By remote address: all that a TLS socket and the socket under it have in common. */
+  readonly #halfOpen = new Map<string, HalfOpen>();
+  #setup: TlsSetup;
+
+  /** @throws MeshError what `setup` throws */
+  constructor(options: TcpListenerOptions) {
+    this.#options = options;
+    this.#setup = options.setup();
+    // Sockets come in through a server of ours and are passed on: so they can be counted, and dropped,
+    // before any work is done for them.
+    this.#server = createServer((socket) => this.#admit(socket));
+    this.#tlsServer = createTlsServer({
+      ...this.#setup.options,
+      ALPNProtocols: [ALPN_PROTOCOL],
+      requestCert: true,
+      rejectUnauthorized: false,
+    });
+    this.#tlsServer.on('secureConnection', (socket) => this.#handleSecure(socket));
+    this.#tlsServer.on('tlsClientError', (cause, socket) => this.#handleTlsError(cause, socket));
+  }
+
+  get address(): SocketAddress {
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') return { host: '', port: 0 };
+    return { host: address.address, port: address.port };
+  }
+
+  /** @throws MeshError TransportUnavailable when the address cannot be had */
+  listen(): Promise<void> {
+    const { host, port } = this.#options;
+    return new Promise((resolve, reject) => {
+      const onError = (cause: Error) => {
+        const message = `cannot listen on ${host}:${port}: ${cause.message}`;
+        reject(new MeshError('TransportUnavailable', message, { cause }));
+      };
+      this.#server.once('error', onError);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', onError);
+        // From here on errors are those of single sockets that could not be accepted.
+        this.#server.on('error', () => {});
+        resolve();
+      });
+    });
+  }
+
+  /** Stops accepting. Connections stay. */
+  async close(): Promise<void> {
+    this.#server.close();
+    for (const { socket } of this.#halfOpen.values()) socket.destroy();
+  }
+
+  #admit(socket: Socket): void {
+    // A socket that errs before TLS listens to it must not end the process.
+    socket.on('error', () => {});
+    const { maxHalfOpen, handshakeTimeoutMs, counters } = this.#options;
+    if (socket.remoteAddress === undefined || this.#halfOpen.size >= maxHalfOpen) {
+      counters.halfOpenDropped += 1;
+      socket.destroy();
+      return;
+    }
+    // Hard, unlike the server's own `handshakeTimeout`, which starts again with every byte.
+    const timer = setTimeout(() => {
+      counters.handshakeTimeouts += 1;
+      socket.destroy();
+    }, handshakeTimeoutMs).unref();
+    this.#refreshSetup();
+    const halfOpen: HalfOpen = { key: keyOf(socket), socket, setup: this.#setup, timer };
+    this.#halfOpen.set(halfOpen.key, halfOpen);
+    socket.once('close', () => this.#release(halfOpen));
+    this.#tlsServer.emit('connection', socket);
+  }
+
+  #refreshSetup(): void {
+    try {
+      const setup = this.#options.setup();
+      if (setup === this.#setup) return;
+      this.#tlsServer.setSecureContext(setup.options);
+      this.#setup = setup;
+    } catch {
+      // Certificates that cannot be used do not end what the old ones still can.
+      this.#options.counters.reloadsFailed += 1;
+    }
+  }
+
+  #handleSecure(socket: TLSSocket): void {
+    const halfOpen = this.#halfOpen.get(keyOf(socket));
+    if (halfOpen === undefined) socket.destroy();
+    // One that is turned away stays half-open until its socket is gone.
+    else if (this.#options.onSecure(socket, halfOpen.setup)) this.#release(halfOpen);
+  }
+
+  #handleTlsError(cause: Error, socket: TLSSocket): void {
+    this.#options.counters.tlsErrors += 1;
+    socket.destroy();
+    this.#options.onTlsError(cause, addressOf(socket).remote);
+  }
+
+  #release(halfOpen: HalfOpen): void {
+    const { key, timer } = halfOpen;
+    clearTimeout(timer);
+    // A peer that has reset its socket may be back from the same port before we hear of the reset.
+    if (this.#halfOpen.get(key) === halfOpen) this.#halfOpen.delete(key);
+  }
+}
+
+/** The addresses of a socket; empty ones when it is gone already. */
+export function addressOf(socket: Socket): { local: SocketAddress; remote: SocketAddress } {
+  return {
+    local: { host: socket.localAddress ?? '', port: socket.localPort ?? 0 },
+    remote: { host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 },
+  };
+}
+
+function keyOf(socket: Socket): string {
+  return `${socket.remoteAddress}:${socket.remotePort}`;
+}

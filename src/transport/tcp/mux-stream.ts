@@ -1,0 +1,233 @@
+/** One stream of a multiplexed connection: the frames of one message id. */
+import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { Compression, type Frame, FrameFlag } from '../../protocol/frame.js';
+import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
+import { INITIAL_STREAM_WINDOW_BYTES, ReceiveWindow } from './credit.js';
+import { Inbox, type InboxOwner } from './inbox.js';
+import { Outbox, type OutgoingFrame } from './outbox.js';
+
+/** What a stream needs of its connection. None of it throws. */
+export interface StreamHost {
+  readonly isOpen: boolean;
+  readonly sendsChecksum: boolean;
+  readonly maxMessageBytes: number;
+  /** Above so many unsent bytes, `send` throws. */
+  readonly maxQueuedBytes: number;
+  /** The stream may have become able to send. */
+  wake(stream: MuxStream): void;
+  /** Whether `send` may go on at once. If not, the stream's `onDrain` is due later. */
+  hasRoom(stream: MuxStream): boolean;
+  /** Bytes of the connection's window were read or discarded. */
+  onRead(bytes: number): void;
+  onHeldChange(stream: MuxStream, frames: number): void;
+  sendCredit(stream: MuxStream, bytes: number): void;
+  /** The stream is over on the wire: its id and its place are free. */
+  release(stream: MuxStream): void;
+  /** The same, by this side's reset, which the peer must be told. */
+  releaseWithReset(stream: MuxStream, code: MeshErrorCode, reason: string): void;
+}
+
+/**
+ * The two directions end apart. Once both have, the stream is over on the wire and its connection forgets it;
+ * frames that a paused reader has not taken yet are still delivered by `resume`, even after the connection.
+ */
+export class MuxStream implements FrameStream, InboxOwner {
+  readonly initiator: 'local' | 'remote';
+  /** Whether the peer's stream limit leaves room for this stream. */
+  isAdmitted: boolean;
+  readonly #host: StreamHost;
+  readonly #outbox = new Outbox();
+  readonly #inbox = new Inbox(this);
+  readonly #window: ReceiveWindow;
+  #messageId = 0;
+  #reader: FrameStreamHandler | undefined;
+  /** `ending`: the last frame is handed over, and not on the wire yet. */
+  #sending: 'open' | 'ending' | 'ended' | 'reset' = 'open';
+
+  /** @param reader undefined for a peer's stream that no one has taken yet: see {@link adopt} */
+  constructor(
+    host: StreamHost,
+    initiator: 'local' | 'remote',
+    windowBytes: number,
+    reader?: FrameStreamHandler,
+  ) {
+    this.#host = host;
+    this.initiator = initiator;
+    this.isAdmitted = initiator === 'remote';
+    this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes);
+    this.#reader = reader;
+  }
+
+  get messageId(): number {
+    return this.#messageId;
+  }
+
+  get handler(): FrameStreamHandler {
+    return this.#reader ?? NO_HANDLER;
+  }
+
+  set handler(handler: FrameStreamHandler) {
+    this.#reader = handler;
+  }
+
+  get reader(): FrameStreamHandler | undefined {
+    return this.#reader;
+  }
+
+  get queuedBytes(): number {
+    return this.#outbox.queuedBytes;
+  }
+
+  send(payload: Uint8Array, options: SendOptions = {}): boolean {
+    const { compression = Compression.none, end = false } = options;
+    this.#assertSendable(payload, end);
+    this.#outbox.push(this.#frame(payload, compression, end ? FrameFlag.end : 0));
+    if (end) this.#sending = 'ending';
+    this.#host.wake(this);
+    return this.#host.hasRoom(this);
+  }
+
+  end(): void {
+    if (this.#sending !== 'open' || !this.#host.isOpen) return;
+    this.#sending = 'ending';
+    if (this.#outbox.endLast()) return;
+    this.#outbox.push(this.#frame(NO_BYTES, Compression.none, FrameFlag.end));
+    this.#host.wake(this);
+  }
+
+  reset(code: MeshErrorCode, reason = ''): void {
+    const wasOver = this.#isOver();
+    this.#drop();
+    if (!wasOver) this.#host.releaseWithReset(this, code, reason);
+  }
+
+  pause(): void {
+    this.#inbox.pause();
+  }
+
+  resume(): void {
+    this.#inbox.resume();
+  }
+
+  /** Gives a peer's stream to whoever takes it, with all that came until now. */
+  adopt(handler: FrameStreamHandler): void {
+    this.#reader = handler;
+    this.#inbox.drain();
+  }
+
+  /** The stream has its id: its first frame is about to be, or was, on the wire. */
+  reachWire(messageId: number): void {
+    this.#messageId = messageId;
+  }
+
+  /** What the window is larger by than the peer counts on; once, as soon as the peer knows the stream. */
+  sendOpeningCredit(): void {
+    this.#sendCredit(this.#window.takeOpeningGrant());
+  }
+
+  /** What the first waiting frame may need besides the socket: see {@link Outbox.next}. */
+  get nextToSend(): 'none' | 'data' | 'bareEnd' {
+    const { next } = this.#outbox;
+    if (!this.isAdmitted || (next === 'data' && this.#outbox.credit.isExhausted)) return 'none';
+    return next;
+  }
+
+  /** The frame to be written now. Call {@link onWritten} when it is. */
+  takeFrame(): OutgoingFrame | undefined {
+    const frame = this.#outbox.take();
+    if (frame !== undefined) frame.messageId = this.#messageId;
+    return frame;
+  }
+
+  onWritten(frame: OutgoingFrame): void {
+    if ((frame.control & FrameFlag.end) === 0 || this.#sending !== 'ending') return;
+    this.#sending = 'ended';
+    if (this.#isOver()) this.#host.release(this);
+  }
+
+  /** @throws MeshError ProtocolViolation, FlowControlViolation */
+  receiveData(frame: Frame): void {
+    if (this.#inbox.isEnded) {
+      throw new MeshError('ProtocolViolation', `frame after the end of stream ${this.messageId}`);
+    }
+    this.#window.receive(frame.payload.length);
+    if ((frame.flags & FrameFlag.end) !== 0) {
+      this.#inbox.markEnded();
+      // Before delivery: the place is free on the wire whenever the reader takes the rest.
+      if (this.#isOver()) this.#host.release(this);
+    }
+    if (frame.payload.length > 0) this.#inbox.deliver(frame);
+    this.#inbox.drain();
+  }
+
+  /** @throws MeshError FlowControlViolation */
+  receiveCredit(bytes: number): void {
+    this.#outbox.credit.grant(bytes);
+    this.#host.wake(this);
+  }
+
+  /** The stream is over by someone else's decision: the peer's, or its connection's. */
+  abandon(error: MeshError): void {
+    this.#drop();
+    this.#reader?.onReset(error);
+  }
+
+  /** This side's connection gives up the stream. */
+  fail(error: MeshError): void {
+    this.reset(error.code, error.message);
+    this.#reader?.onReset(error);
+  }
+
+  onRead(bytes: number): void {
+    this.#host.onRead(bytes);
+    if (this.#inbox.isEnded) return;
+    this.#window.consume(bytes);
+    this.#sendCredit(this.#window.takeGrant());
+  }
+
+  onHeldChange(frames: number): void {
+    this.#host.onHeldChange(this, frames);
+  }
+
+  #frame(payload: Uint8Array, compression: Compression, control: number): OutgoingFrame {
+    return { payload, compression, control, messageId: 0, checksum: this.#host.sendsChecksum };
+  }
+
+  #sendCredit(bytes: number): void {
+    if (bytes > 0) this.#host.sendCredit(this, bytes);
+  }
+
+  #isOver(): boolean {
+    return this.#sending === 'reset' || (this.#sending === 'ended' && this.#inbox.isEnded);
+  }
+
+  #drop(): void {
+    this.#sending = 'reset';
+    this.#outbox.clear();
+    this.#host.onRead(this.#inbox.discard());
+  }
+
+  #assertSendable(payload: Uint8Array, end: boolean): void {
+    if (!this.#host.isOpen) throw new MeshError('ConnectionClosed', 'connection is closed');
+    if (this.#sending === 'reset') throw new MeshError('StreamReset', 'stream was reset');
+    if (this.#sending !== 'open') throw new MeshError('InvalidArgument', 'send after end');
+    if (payload.length === 0 && !end) {
+      throw new MeshError('InvalidArgument', 'a frame without payload can only end a stream');
+    }
+    const { maxMessageBytes, maxQueuedBytes } = this.#host;
+    if (payload.length > maxMessageBytes) {
+      // The peer would close the connection over it.
+      throw new MeshError(
+        'MessageTooLarge',
+        `payload of ${payload.length} bytes is over the limit of ${maxMessageBytes}`,
+      );
+    }
+    if (this.queuedBytes > maxQueuedBytes) {
+      throw new MeshError('Overloaded', `${this.queuedBytes} bytes wait to be sent on one stream`);
+    }
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+const NO_HANDLER: FrameStreamHandler = { onFrame() {}, onEnd() {}, onReset() {} };

@@ -1,0 +1,253 @@
+/**
+ * The streams of one multiplexed connection: opening, accepting, limits, credit, and where a frame goes.
+ * SPEC.md, "Transports".
+ */
+import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { decodeCredit, decodeReset, encodeCredit, encodeReset } from '../../protocol/control.js';
+import { type Frame, FrameFlag } from '../../protocol/frame.js';
+import {
+  type AgreedLimits,
+  type Connection,
+  type ConnectionCounters,
+  DEFAULT_STREAM_LIMITS,
+  type FrameStreamHandler,
+  type Role,
+  type StreamLimits,
+} from '../connection.js';
+import { INITIAL_CONNECTION_WINDOW_BYTES, ReceiveWindow } from './credit.js';
+import type { FrameWriter } from './frame-writer.js';
+import { MuxStream, type StreamHost } from './mux-stream.js';
+import { SendScheduler } from './send-scheduler.js';
+import { StreamTable, type StreamTableLimits } from './stream-table.js';
+
+/**
+ * Frames that paused streams of one connection may hold. Credit bounds their bytes only, and a held frame of
+ * one byte costs a hundred times that.
+ */
+const MAX_HELD_FRAMES = 262_144;
+
+/** {@link ConnectionCounters}, and what only a shared byte stream has. */
+export interface MuxCounters extends ConnectionCounters {
+  /** Frames for streams that were over already, and dropped. */
+  lateFrames: number;
+}
+
+/** What the streams need of their connection. */
+export interface MuxLink {
+  readonly isOpen: boolean;
+  /** Sends a reset or credit frame; closes the connection when that cannot be. */
+  sendControl(control: number, messageId: number, payload: Uint8Array): void;
+}
+
+/** What {@link MuxStreams} is given. */
+export interface MuxStreamsOptions {
+  readonly link: MuxLink;
+  readonly role: Role;
+  readonly limits: StreamLimits;
+  readonly writer: FrameWriter;
+  /** Counted up in place. */
+  readonly counters: MuxCounters;
+}
+
+export class MuxStreams implements StreamHost {
+  readonly #link: MuxLink;
+  readonly #limits: StreamLimits;
+  readonly #counters: MuxCounters;
+  readonly #tableLimits: StreamTableLimits;
+  readonly #table: StreamTable;
+  readonly #scheduler: SendScheduler;
+  readonly #window: ReceiveWindow;
+  /** The peer's streams that wait for {@link onStream}. */
+  readonly #untaken = new Set<MuxStream>();
+  #onStream: Connection['onStream'];
+  #heldFrames = 0;
+  sendsChecksum = true;
+  maxMessageBytes: number;
+
+  constructor({ link, role, limits, writer, counters }: MuxStreamsOptions) {
+    this.#link = link;
+    this.#limits = limits;
+    this.#counters = counters;
+    this.maxMessageBytes = limits.maxMessageBytes;
+    this.#tableLimits = {
+      // Until the handshake says otherwise, the peer is taken to allow what is allowed by default.
+      maxOutgoingStreams: DEFAULT_STREAM_LIMITS.maxIncomingStreams,
+      maxIncomingStreams: limits.maxIncomingStreams,
+      maxQueuedStreams: limits.maxQueuedStreams,
+    };
+    this.#table = new StreamTable(role, this.#tableLimits);
+    this.#scheduler = new SendScheduler({
+      writer,
+      sendHighWaterBytes: limits.sendHighWaterBytes,
+      onFirstFrame: (stream) => this.#table.assignId(stream),
+    });
+    this.#window = new ReceiveWindow(INITIAL_CONNECTION_WINDOW_BYTES, limits.connectionWindowBytes);
+  }
+
+  /** Streams of this side, open or waiting. */
+  get ownStreams(): number {
+    return this.#table.ownStreams;
+  }
+
+  get onStream(): Connection['onStream'] {
+    return this.#onStream;
+  }
+
+  set onStream(onStream: Connection['onStream']) {
+    this.#onStream = onStream;
+    for (const stream of this.#untaken) {
+      if (this.#onStream === undefined) return;
+      this.#untaken.delete(stream);
+      stream.adopt(this.#onStream(stream));
+    }
+  }
+
+  /** @throws MeshError Overloaded */
+  open(handler: FrameStreamHandler): MuxStream {
+    const stream = new MuxStream(this, 'local', this.#limits.streamWindowBytes, handler);
+    this.#table.add(stream);
+    this.#counters.streamsOpened += 1;
+    return stream;
+  }
+
+  applyLimits(limits: AgreedLimits): void {
+    this.maxMessageBytes = limits.maxMessageBytes;
+    this.sendsChecksum = limits.checksum;
+    this.#tableLimits.maxOutgoingStreams = limits.maxOutgoingStreams;
+    this.#tableLimits.maxIncomingStreams = limits.maxIncomingStreams;
+    this.#admitWaiting();
+  }
+
+  /** Grants what the connection's window is larger by than the peer counts on. Once, before any frame. */
+  sendOpeningCredit(): void {
+    this.#sendCredit(0, this.#window.takeOpeningGrant());
+  }
+
+  /** The peer lets the whole connection send more. @throws MeshError FlowControlViolation */
+  grant(bytes: number): void {
+    this.#scheduler.grant(bytes);
+  }
+
+  /** The socket takes bytes again. */
+  flush(): void {
+    this.#scheduler.flush();
+  }
+
+  /**
+   * A frame of one stream. The hot path.
+   * @throws MeshError ProtocolViolation, FlowControlViolation, StreamLimitExceeded: the connection is to be closed
+   */
+  receive(frame: Frame): void {
+    const isData = (frame.flags & (FrameFlag.reset | FrameFlag.credit)) === 0;
+    const stream = this.#table.find(frame.messageId) ?? this.#accept(frame, isData);
+    if (isData) this.#window.receive(frame.payload.length);
+    if (stream === undefined) this.#dropLate(frame, isData);
+    else if (isData) stream.receiveData(frame);
+    else if ((frame.flags & FrameFlag.credit) !== 0) {
+      stream.receiveCredit(decodeCredit(frame.payload));
+    } else this.#receiveReset(stream, frame);
+  }
+
+  /** The connection is over, and with it every stream. */
+  end(error: MeshError): void {
+    const streams = this.#table.takeAll();
+    for (const stream of this.#scheduler.takeDraining()) streams.add(stream);
+    this.#untaken.clear();
+    for (const stream of streams) stream.abandon(error);
+  }
+
+  get isOpen(): boolean {
+    return this.#link.isOpen;
+  }
+
+  get maxQueuedBytes(): number {
+    return this.maxMessageBytes + 4 * this.#limits.sendHighWaterBytes;
+  }
+
+  wake(stream: MuxStream): void {
+    this.#scheduler.wake(stream);
+  }
+
+  hasRoom(stream: MuxStream): boolean {
+    return this.#scheduler.hasRoom(stream);
+  }
+
+  onRead(bytes: number): void {
+    this.#window.consume(bytes);
+    this.#sendCredit(0, this.#window.takeGrant());
+  }
+
+  onHeldChange(stream: MuxStream, frames: number): void {
+    this.#heldFrames += frames;
+    if (frames > 0 && this.#heldFrames > MAX_HELD_FRAMES) {
+      stream.fail(new MeshError('Overloaded', 'too many frames wait for paused readers'));
+    }
+  }
+
+  sendCredit(stream: MuxStream, bytes: number): void {
+    this.#sendCredit(stream.messageId, bytes);
+  }
+
+  release(stream: MuxStream): void {
+    this.#table.remove(stream);
+    this.#admitWaiting();
+  }
+
+  releaseWithReset(stream: MuxStream, code: MeshErrorCode, reason: string): void {
+    if (!this.isOpen) return;
+    this.#forget(stream);
+    if (stream.messageId !== 0) {
+      const payload = encodeReset({ code, reason });
+      this.#link.sendControl(FrameFlag.reset, stream.messageId, payload);
+    }
+    this.#admitWaiting();
+  }
+
+  #receiveReset(stream: MuxStream, frame: Frame): void {
+    const { code, reason } = decodeReset(frame.payload, 'StreamReset');
+    const text = reason === '' ? 'stream reset by the peer' : reason;
+    this.#forget(stream);
+    stream.abandon(new MeshError(code, text, { side: 'remote' }));
+    this.#admitWaiting();
+  }
+
+  /** The stream that a frame opens; `undefined` when its id was used up, or `onStream` has reset it at once. */
+  #accept(frame: Frame, isData: boolean): MuxStream | undefined {
+    const { messageId } = frame;
+    if (this.#table.wasUsed(messageId)) return undefined;
+    this.#table.assertOpens(messageId);
+    if (!isData) {
+      throw new MeshError('ProtocolViolation', `stream ${messageId} opened by a control frame`);
+    }
+    const stream = new MuxStream(this, 'remote', this.#limits.streamWindowBytes);
+    this.#table.addFromPeer(stream);
+    this.#counters.streamsAccepted += 1;
+    stream.sendOpeningCredit();
+    if (this.#onStream === undefined) this.#untaken.add(stream);
+    else stream.handler = this.#onStream(stream);
+    return this.#table.find(messageId);
+  }
+
+  /** It may have been on its way when the stream ended here. */
+  #dropLate(frame: Frame, isData: boolean): void {
+    this.#counters.lateFrames += 1;
+    if (isData) this.onRead(frame.payload.length);
+  }
+
+  #forget(stream: MuxStream): void {
+    this.#counters.streamsReset += 1;
+    this.#table.remove(stream);
+    this.#scheduler.forget(stream);
+    this.#untaken.delete(stream);
+  }
+
+  #admitWaiting(): void {
+    for (let next = this.#table.admitNext(); next; next = this.#table.admitNext()) {
+      this.#scheduler.wake(next);
+    }
+  }
+
+  #sendCredit(messageId: number, bytes: number): void {
+    if (bytes > 0) this.#link.sendControl(FrameFlag.credit, messageId, encodeCredit(bytes));
+  }
+}

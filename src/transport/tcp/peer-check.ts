@@ -1,0 +1,50 @@
+/** Who is on the other end of a TLS socket, and how one that is not let in is told. */
+import type { X509Certificate } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { MeshError } from '../../errors.js';
+import { encodeReset } from '../../protocol/control.js';
+import { encodeFrame, FrameFlag } from '../../protocol/frame.js';
+import { ALPN_PROTOCOL, type PeerIdentity, type Role } from '../connection.js';
+import type { TrustStore } from '../identity.js';
+import { lingerClose } from './linger.js';
+import { verdictError } from './tls-errors.js';
+
+/**
+ * Checks a peer after its TLS handshake. Node is told to let every certificate pass (`rejectUnauthorized:
+ * false`): it would drop the socket without giving the peer a reason. So its verdict is asked for here, and
+ * our own comes first, because its codes are the same on both transports.
+ * @throws MeshError ApplicationProtocolMismatch, a Certificate* code
+ */
+export function identifyPeer(socket: TLSSocket, trust: TrustStore, peerRole: Role): PeerIdentity {
+  if (socket.alpnProtocol !== ALPN_PROTOCOL) {
+    throw new MeshError('ApplicationProtocolMismatch', `peer does not speak ${ALPN_PROTOCOL}`);
+  }
+  const identity = trust.verify(chainOf(socket), peerRole, Date.now());
+  if (!socket.authorized) throw verdictError(socket.authorizationError);
+  return identity;
+}
+
+/** Turns a peer away with a close frame, so that it learns the code, and ends the socket. */
+export function refusePeer(duplex: Duplex, error: MeshError): void {
+  const payload = encodeReset({ code: error.code, reason: error.message });
+  duplex.on('error', () => {});
+  duplex.write(encodeFrame({ control: FrameFlag.reset, messageId: 0, payload, checksum: true }));
+  lingerClose(duplex);
+}
+
+/** More than any chain that is accepted: the certificates come from the peer, and may form a circle. */
+const MAX_LINKS = 16;
+
+/** The peer's chain in DER, leaf first. */
+function chainOf(socket: TLSSocket): Buffer[] {
+  const chain: Buffer[] = [];
+  let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
+  while (certificate !== undefined && chain.length < MAX_LINKS) {
+    const { raw, issuerCertificate }: X509Certificate = certificate;
+    if (chain.some((seen) => seen.equals(raw))) break;
+    chain.push(raw);
+    certificate = issuerCertificate;
+  }
+  return chain;
+}

@@ -1,0 +1,189 @@
+/** TCP with TLS 1.3, both sides with certificates: the fallback of QUIC, and its equal above. SPEC.md, "TCP". */
+import type { TLSSocket } from 'node:tls';
+import { MeshError, toMeshError } from '../../errors.js';
+import type {
+  Connection,
+  DialOptions,
+  DialTarget,
+  Listener,
+  ListenOptions,
+  PeerIdentity,
+  Role,
+  StreamLimits,
+  TlsMaterial,
+  Transport,
+} from '../connection.js';
+import { checkNodeId } from '../identity.js';
+import { dialTls } from './dial.js';
+import { addressOf, TcpListener } from './listener.js';
+import { MuxConnection } from './mux.js';
+import { identifyPeer, refusePeer } from './peer-check.js';
+import { createTlsSetup, type TlsSetup } from './tls-context.js';
+import { handshakeError } from './tls-errors.js';
+
+/** What a {@link TcpTransport} is given. */
+export interface TcpTransportOptions {
+  /** The certificates in force; asked at every dial and for every socket accepted. */
+  readonly tls: () => TlsMaterial;
+  readonly limits?: Partial<StreamLimits> | undefined;
+  /** For name resolution, TCP and TLS together. Default 5,000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Idle time before the system probes whether the peer is still there. Default 10,000. */
+  readonly keepAliveMs?: number | undefined;
+  /** For an accepted socket to finish its TLS handshake, or to go when it is turned away. Default 5,000. */
+  readonly handshakeTimeoutMs?: number | undefined;
+  /** Accepted sockets at once that are not connections yet. Default 1,024. */
+  readonly maxHalfOpen?: number | undefined;
+}
+
+export class TcpTransport implements Transport {
+  readonly name = 'tcp';
+  readonly counters = {
+    dialed: 0,
+    dialsFailed: 0,
+    accepted: 0,
+    /** Peers turned away over their certificate or protocol, by this side. */
+    refused: 0,
+    halfOpenDropped: 0,
+    handshakeTimeouts: 0,
+    tlsErrors: 0,
+    reloadsFailed: 0,
+    /** Of connections that are over. */
+    lateFrames: 0,
+  };
+  readonly #options: TcpTransportOptions;
+  readonly #connections = new Set<MuxConnection>();
+  readonly #shutdown = new AbortController();
+  #listener: TcpListener | undefined;
+  #setup: TlsSetup | undefined;
+
+  constructor(options: TcpTransportOptions) {
+    this.#options = options;
+  }
+
+  async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
+    this.#assertOpen();
+    const { signal, connectTimeoutMs = this.#options.connectTimeoutMs } = options;
+    const shutdown = this.#shutdown.signal;
+    try {
+      const setup = this.#currentSetup();
+      const connection = await dialTls({
+        target,
+        setup,
+        timeoutMs: connectTimeoutMs ?? 5000,
+        signals: signal === undefined ? [shutdown] : [signal, shutdown],
+        admit: (socket) => {
+          const identity = identifyPeer(socket, setup.trust, 'acceptor');
+          if (target.nodeId !== undefined) checkNodeId(identity, target.nodeId);
+          return this.#connect(socket, 'dialer', identity);
+        },
+      });
+      this.counters.dialed += 1;
+      return connection;
+    } catch (error) {
+      this.counters.dialsFailed += 1;
+      this.#assertOpen();
+      throw toMeshError(error, 'InvalidArgument');
+    }
+  }
+
+  async listen(options: ListenOptions): Promise<Listener> {
+    this.#assertOpen();
+    if (this.#listener !== undefined) {
+      throw new MeshError('InvalidArgument', 'a transport has at most one listener');
+    }
+    const listener = new TcpListener({
+      host: options.host,
+      port: options.port,
+      setup: () => this.#currentSetup(),
+      handshakeTimeoutMs: this.#options.handshakeTimeoutMs ?? 5000,
+      maxHalfOpen: this.#options.maxHalfOpen ?? 1024,
+      counters: this.counters,
+      onSecure: (socket, setup) => this.#accept(socket, setup, options),
+      onTlsError: (cause, remoteAddress) => {
+        const error = handshakeError(cause);
+        // Who hung up was not turned away.
+        if (error.code === 'ConnectFailed') return;
+        options.onRefused?.({ error, remoteAddress, transport: this.name });
+      },
+    });
+    this.#listener = listener;
+    try {
+      await listener.listen();
+    } catch (error) {
+      this.#listener = undefined;
+      throw toMeshError(error, 'InvalidArgument');
+    }
+    return listener;
+  }
+
+  async close(): Promise<void> {
+    this.#shutdown.abort();
+    await this.#listener?.close();
+    await Promise.all([...this.#connections].map((connection) => connection.close()));
+  }
+
+  /** @returns whether the peer was let in */
+  #accept(socket: TLSSocket, setup: TlsSetup, options: ListenOptions): boolean {
+    const connection = this.#admit(socket, setup, options.onRefused);
+    if (connection === undefined) return false;
+    this.counters.accepted += 1;
+    options.onConnection(connection);
+    return true;
+  }
+
+  #admit(
+    socket: TLSSocket,
+    setup: TlsSetup,
+    onRefused: ListenOptions['onRefused'],
+  ): Connection | undefined {
+    try {
+      return this.#connect(socket, 'acceptor', identifyPeer(socket, setup.trust, 'dialer'));
+    } catch (thrown) {
+      const error = toMeshError(thrown);
+      const remoteAddress = addressOf(socket).remote;
+      this.counters.refused += 1;
+      refusePeer(socket, error);
+      onRefused?.({ error, remoteAddress, transport: this.name });
+      return undefined;
+    }
+  }
+
+  #connect(socket: TLSSocket, role: Role, peerIdentity: PeerIdentity): MuxConnection {
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, this.#options.keepAliveMs ?? 10_000);
+    const { local, remote } = addressOf(socket);
+    const connection = new MuxConnection(socket, {
+      transport: this.name,
+      role,
+      peerIdentity,
+      localAddress: local,
+      remoteAddress: remote,
+      limits: this.#options.limits,
+    });
+    this.#connections.add(connection);
+    connection.closed.then(() => {
+      this.#connections.delete(connection);
+      this.counters.lateFrames += connection.counters.lateFrames;
+    });
+    return connection;
+  }
+
+  /** @throws MeshError InvalidOptions */
+  #currentSetup(): TlsSetup {
+    const material = this.#options.tls();
+    if (this.#setup === undefined || !isSameMaterial(material, this.#setup.material)) {
+      this.#setup = createTlsSetup(material);
+    }
+    return this.#setup;
+  }
+
+  #assertOpen(): void {
+    if (!this.#shutdown.signal.aborted) return;
+    throw new MeshError('TransportUnavailable', 'transport is closed');
+  }
+}
+
+function isSameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
+  return a === b || (a.ca === b.ca && a.cert === b.cert && a.key === b.key);
+}

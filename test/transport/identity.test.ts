@@ -1,0 +1,148 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import test from 'ava';
+import { generateDevCerts } from '../../src/certs/index.js';
+import { issueLeafCert } from '../../src/certs/x509.js';
+import { checkNodeId, parsePem, TrustStore } from '../../src/transport/identity.js';
+import { devCerts, nodeCert, otherCaCert, wrongUsageCert } from '../helpers/certs.js';
+import { thrownBy } from '../helpers/frame-client.js';
+import { opensslCerts } from '../helpers/openssl-certs.js';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** The certificates of a PEM text as TLS delivers them. */
+function der(pem: string): Buffer[] {
+  return parsePem(pem).map(({ raw }) => raw);
+}
+
+test("a certificate of the CA proves its owner's names", async (t) => {
+  const { ca, cert } = await nodeCert('n1');
+  const leaf = new X509Certificate(cert);
+  for (const role of ['dialer', 'acceptor'] as const) {
+    const identity = new TrustStore(ca).verify(der(cert), role, Date.now());
+    t.deepEqual(identity.nodeIds, ['n1']);
+    t.is(identity.fingerprint256, leaf.fingerprint256);
+    t.is(identity.validToMs, Date.parse(leaf.validTo));
+  }
+});
+
+test('an identity may claim its own names only, in any case', async (t) => {
+  const { ca, nodes } = await generateDevCerts(['n1'], {
+    extraHosts: ['Db-1.Example', '10.0.0.1'],
+  });
+  const identity = new TrustStore(ca).verify(der(nodes.n1.cert), 'dialer', Date.now());
+  for (const name of ['n1', 'N1', 'db-1.example']) t.notThrows(() => checkNodeId(identity, name));
+  for (const name of ['n2', 'n', 'n1.example', 'example', '', '10.0.0.1', '*']) {
+    t.is(thrownBy(() => checkNodeId(identity, name)).code, 'CertificateNameMismatch', name);
+  }
+});
+
+test('of several roots, any will do', async (t) => {
+  const [ours, other] = await Promise.all([nodeCert('n1'), otherCaCert('n2')]);
+  const trust = new TrustStore(`${ours.ca}\nsome words in between\n${other.ca}`);
+  t.deepEqual(trust.verify(der(ours.cert), 'dialer', Date.now()).nodeIds, ['n1']);
+  t.deepEqual(trust.verify(der(other.cert), 'dialer', Date.now()).nodeIds, ['n2']);
+});
+
+test('a certificate of another CA is not trusted, even if its CA comes along', async (t) => {
+  const [{ ca }, other] = await Promise.all([nodeCert('n1'), otherCaCert('n1')]);
+  const trust = new TrustStore(ca);
+  for (const chain of [der(other.cert), [...der(other.cert), ...der(other.ca)]]) {
+    const error = thrownBy(() => trust.verify(chain, 'dialer', Date.now()));
+    t.is(error.code, 'CertificateUntrusted');
+  }
+});
+
+test('a certificate leads to the root over intermediates, in any order, and not without', async (t) => {
+  const { ca, nodes } = await opensslCerts({ kind: 'chain', nodeIds: ['n1', 'n2'] });
+  const trust = new TrustStore(ca);
+  const [leaf, intermediate] = der(nodes.n1.cert) as [Buffer, Buffer];
+  const [otherLeaf] = der(nodes.n2.cert) as [Buffer];
+  const [root] = der(ca) as [Buffer];
+  for (const chain of [
+    [leaf, intermediate],
+    [leaf, intermediate, root],
+    [leaf, root, otherLeaf, intermediate],
+  ]) {
+    t.deepEqual(trust.verify(chain, 'acceptor', Date.now()).nodeIds, ['n1']);
+  }
+  for (const chain of [[leaf], [leaf, otherLeaf], [leaf, leaf, leaf]]) {
+    const error = thrownBy(() => trust.verify(chain, 'acceptor', Date.now()));
+    t.is(error.code, 'CertificateUntrusted');
+  }
+});
+
+test('a node cannot issue certificates for others', async (t) => {
+  const { ca, nodes } = await devCerts();
+  // Signed by n2's key, which the CA has certified, but not as a CA.
+  const issuer = {
+    cert: new X509Certificate(nodes.n2.cert),
+    key: createPrivateKey(nodes.n2.key),
+  };
+  const validity = {
+    notBefore: new Date(Date.now() - DAY_MS),
+    notAfter: new Date(Date.now() + DAY_MS),
+  };
+  const forged = issueLeafCert({ issuer, key: nodes.n2.key, names: ['n1'], validity });
+  const chain = [...der(forged), ...der(nodes.n2.cert)];
+  const error = thrownBy(() => new TrustStore(ca).verify(chain, 'dialer', Date.now()));
+  t.is(error.code, 'CertificateUntrusted');
+});
+
+test('dates are held against the time that is given', async (t) => {
+  const { ca, cert } = await nodeCert('n1');
+  const trust = new TrustStore(ca);
+  const { validFrom, validTo } = new X509Certificate(cert);
+  const [fromMs, toMs] = [Date.parse(validFrom), Date.parse(validTo)];
+  const verify = (nowMs: number) => () => trust.verify(der(cert), 'dialer', nowMs);
+  t.notThrows(verify(Math.max(fromMs, Date.now())));
+  t.notThrows(verify(toMs));
+  t.is(thrownBy(verify(toMs + 1)).code, 'CertificateExpired');
+  t.is(thrownBy(verify(fromMs - 1)).code, 'CertificateNotYetValid');
+});
+
+test("an intermediate's and a root's dates count too", async (t) => {
+  const { ca, nodes } = await generateDevCerts(['n1'], { notAfter: new Date('2099-01-01') });
+  const { validTo } = new X509Certificate(ca);
+  t.true(Date.parse(validTo) < Date.parse('2099-01-01'));
+  const verify = () =>
+    new TrustStore(ca).verify(der(nodes.n1.cert), 'dialer', Date.parse(validTo) + DAY_MS);
+  t.is(thrownBy(verify).code, 'CertificateExpired');
+});
+
+test('a certificate for something else than TLS is refused to both roles', async (t) => {
+  const { ca, cert } = await wrongUsageCert('n1');
+  for (const role of ['dialer', 'acceptor'] as const) {
+    const error = thrownBy(() => new TrustStore(ca).verify(der(cert), role, Date.now()));
+    t.is(error.code, 'CertificateUsage');
+  }
+});
+
+test('no certificate, and one that cannot be read, are told apart', async (t) => {
+  const { ca, cert } = await nodeCert('n1');
+  const trust = new TrustStore(ca);
+  const [leaf] = der(cert) as [Buffer];
+  const codeOf = (chain: Buffer[]) =>
+    thrownBy(() => trust.verify(chain, 'dialer', Date.now())).code;
+  t.is(codeOf([]), 'CertificateRequired');
+  for (const garbage of [Buffer.alloc(0), Buffer.from('garbage'), leaf.subarray(0, 100)]) {
+    t.is(codeOf([garbage]), 'CertificateInvalid');
+    t.is(codeOf([leaf, garbage]), 'CertificateInvalid');
+  }
+});
+
+test('a certificate that was changed after it was signed is not trusted', async (t) => {
+  const { ca, cert } = await nodeCert('n1');
+  const [leaf] = der(cert) as [Buffer];
+  const forged = Buffer.from(leaf);
+  // The name, which stands as the subject and as the alternative name.
+  for (let at = forged.indexOf('n1'); at >= 0; at = forged.indexOf('n1')) forged.write('n2', at);
+  const error = thrownBy(() => new TrustStore(ca).verify([forged], 'dialer', Date.now()));
+  t.is(error.code, 'CertificateUntrusted');
+});
+
+test('roots that are no certificates are InvalidOptions', (t) => {
+  const broken = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----';
+  for (const pem of ['', 'no PEM', broken]) {
+    t.is(thrownBy(() => new TrustStore(pem)).code, 'InvalidOptions');
+  }
+});
