@@ -138,10 +138,11 @@ for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: a transfer whose source fails, fails on both sides`, async (t) => {
     const n1 = await startNode(t, 'n1', { transports });
     const n2 = await startNode(t, 'n2', { transports });
+    const begun = withResolvers<void>();
     const seen = new Promise<unknown>((resolve) => {
       n2.handle('dataTransfer', async (_request, context) => {
         try {
-          for await (const _ of context.body);
+          for await (const _ of context.body) begun.resolve();
         } catch (error) {
           resolve(error);
         }
@@ -150,6 +151,7 @@ for (const transport of TEST_TRANSPORTS) {
     const peer = await n1.connect(targetOf(n2));
     const body = (async function* () {
       yield randomBytes(1000);
+      await begun.promise;
       throw new Error('disk on fire');
     })();
     const error = await t.throwsAsync(async () => {

@@ -1,10 +1,10 @@
 /**
  * The unidirectional stream on which each side tells the other that it abandoned a request. SPEC.md, "QUIC".
  *
- * A request whose sending side has ended cannot be reset any more (RFC 9000, section 3.1), and STOP_SENDING
- * does not serve: when it meets an answer that quiche 0.18.0 holds unsent, the stream is never released and
- * the peer's stream credit shrinks for good. So the notice is a reset frame here, as it would be on TCP, and
- * the answer, if it comes, is read and dropped. A notice is a hint: one that overtakes its stream is ignored.
+ * RESET_STREAM and STOP_SENDING do not serve: a request whose sending side has ended cannot be reset any more
+ * (RFC 9000, section 3.1), and where one of the two meets bytes that quiche 0.18.0 holds unsent, the stream is never
+ * released and the peer's stream credit shrinks for good. So the notice is a reset frame here, as it is on TCP, with
+ * its reason.
  */
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { decodeReset, encodeReset, MAX_REASON_BYTES } from '../../protocol/control.js';

@@ -11,9 +11,6 @@ export type NativeConfig = Config;
 export type NativeConnection = Connection;
 export type NativeQuic = Quiche;
 
-/** Directions of `streamShutdown`; a `const enum` in the binding's types, so its number stands here. */
-export const SHUTDOWN_WRITE = 1;
-
 /**
  * The binding.
  * @throws MeshError TransportUnavailable where it has no build for this platform

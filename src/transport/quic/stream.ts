@@ -2,6 +2,10 @@
  * One request on a QUIC connection: a bidirectional stream that carries frames. SPEC.md, "QUIC".
  *
  * The stream keeps its own books, the connection drives the binding: `StreamIo` is all it needs of it.
+ *
+ * A side's last frame has the end bit, and FIN comes with its last byte. FIN without that bit says that the side
+ * gave up; it then comes with one byte of no meaning. So FIN never travels alone, for a reason: quiche 0.18.0
+ * takes a stream whose bytes are acknowledged for complete, and forgets a FIN of its own that was lost.
  */
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, encodeFrame, type FrameDecoder, FrameFlag } from '../../protocol/frame.js';
@@ -20,9 +24,7 @@ export interface StreamIo {
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number;
   /** This side abandoned the stream: tells the peer. */
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void;
-  /** Ends this side without a word, because the peer is not interested any more. */
-  endSending(stream: QuicStream): void;
-  /** Nothing will arrive any more, and nothing is to be sent. */
+  /** The stream is over: what still arrives on it is dropped. */
   finished(stream: QuicStream): void;
   /** There may be bytes to read that were left while the stream was paused. */
   readSoon(stream: QuicStream): void;
@@ -36,10 +38,8 @@ interface Unsent {
   readonly end: boolean;
 }
 
-/** `discarding`: abandoned here; what still arrives is read and dropped until the peer ends. */
 type Phase =
   | { readonly kind: 'live' }
-  | { readonly kind: 'discarding' }
   | {
       readonly kind: 'over';
       /** False after both sides have ended. */
@@ -47,9 +47,10 @@ type Phase =
     };
 
 const LIVE: Phase = { kind: 'live' };
-const DISCARDING: Phase = { kind: 'discarding' };
 const NOTHING = Buffer.alloc(0);
-const CONTROL_BITS = FrameFlag.end | FrameFlag.reset | FrameFlag.credit;
+/** What comes with the FIN of a side that gave up. */
+const GIVEN_UP = Buffer.alloc(1);
+const UNUSED_BITS = FrameFlag.reset | FrameFlag.credit;
 
 /** The message id of a bidirectional stream: 4n is the dialer's 2n+1, 4n+1 the acceptor's 2n+2. */
 export function messageIdOf(streamId: number): number {
@@ -71,7 +72,7 @@ export class QuicStream implements FrameStream {
   readonly #decoder: FrameDecoder;
   #phase: Phase = LIVE;
   #paused = false;
-  /** This side's last frame was handed to `send`; `#sendingOver` once QUIC has all of it, or was told to forget it. */
+  /** This side's last frame was handed to `send`; `#sendingOver` once QUIC has all of it, with the FIN. */
   #endQueued = false;
   #sendingOver = false;
   #finReceived = false;
@@ -106,16 +107,11 @@ export class QuicStream implements FrameStream {
 
   /** Whether the stream has bytes that QUIC did not take yet. */
   get isBlocked(): boolean {
-    return this.#partial.length > 0 || this.#partialEnds || this.#queue.length > 0;
+    return this.#partial.length > 0 || this.#queue.length > 0;
   }
 
   get isPaused(): boolean {
     return this.#paused && this.isLive;
-  }
-
-  /** Whether QUIC has this side's end. */
-  get hasEnded(): boolean {
-    return this.#sendingOver;
   }
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
@@ -152,11 +148,8 @@ export class QuicStream implements FrameStream {
 
   reset(code: MeshErrorCode, reason = ''): void {
     if (this.#phase.kind !== 'live') return;
-    this.#dropUnsent();
-    this.#phase = DISCARDING;
     this.#io.abandon(this, code, reason);
-    this.#sendingOver = true;
-    if (this.#finReceived || this.id < 0) this.#finish();
+    this.#finish(true);
   }
 
   pause(): void {
@@ -172,9 +165,8 @@ export class QuicStream implements FrameStream {
   /** Hands over what waits, as far as QUIC takes it. Called when there may be room. */
   pump(): void {
     while (this.isBlocked && !this.#sendingOver) {
-      if (this.#partial.length === 0 && !this.#partialEnds) this.#encodeNext();
+      if (this.#partial.length === 0) this.#encodeNext();
       const took = this.#io.write(this, this.#partial, this.#partialEnds);
-      if (this.#phase.kind === 'over') return;
       this.#unsentBytes -= took;
       if (took < this.#partial.length) {
         this.#partial = this.#partial.subarray(took);
@@ -182,10 +174,15 @@ export class QuicStream implements FrameStream {
       }
       this.#partial = NOTHING;
       if (this.#partialEnds) this.#sendingOver = true;
-      this.#partialEnds = false;
     }
     this.#finishIfBothEnded();
     this.#drainIfRoom();
+  }
+
+  /** QUIC takes nothing more on this stream. */
+  sendingFailed(): void {
+    this.#dropUnsent();
+    this.#sendingOver = true;
   }
 
   /**
@@ -193,61 +190,50 @@ export class QuicStream implements FrameStream {
    * @throws MeshError as {@link progress}
    */
   receive(bytes: Uint8Array, fin: boolean): void {
+    if (this.#phase.kind !== 'live') return;
     if (fin) this.#finReceived = true;
-    if (this.#phase.kind === 'live') {
-      if (bytes.length > 0) this.#decoder.push(bytes);
-      this.progress();
-    } else if (fin && this.#phase.kind === 'discarding') {
-      this.#finish();
-    }
+    if (bytes.length > 0) this.#decoder.push(bytes);
+    this.progress();
   }
 
   /**
    * Gives whole frames to the handler, then the end, until it pauses or there is no more.
-   * @throws MeshError what the decoder throws, and ProtocolViolation for an id or a flag that QUIC does not use
+   * @throws MeshError what the decoder throws, and ProtocolViolation for an id or a flag that QUIC does not use,
+   *   or a frame after the end
    */
   progress(): void {
-    while (this.#phase.kind === 'live' && !this.#paused) {
+    while (this.#phase.kind === 'live' && !this.#paused && !this.#peerEnded) {
       const frame = this.#decoder.next();
       if (frame === undefined) {
-        if (this.#finReceived && !this.#peerEnded) this.#receiveEnd();
+        if (this.#finReceived) this.#receiveAbort();
         return;
       }
       this.#checkFrame(frame.messageId, frame.flags);
       this.#io.countFrame('received', frame.payload.length);
-      this.handler.onFrame(frame);
+      const isLast = (frame.flags & FrameFlag.end) !== 0;
+      if (frame.payload.length > 0) this.handler.onFrame(frame);
+      if (isLast) this.#receiveEnd();
     }
   }
 
-  /** The peer abandoned the stream and sends nothing more on it. The handler hears of it, once. */
+  /** The stream is over by the peer, or with its connection. The handler hears of it, once. */
   receiveReset(error: MeshError): void {
-    const { kind } = this.#phase;
-    if (kind === 'over') return;
-    this.#dropUnsent();
-    this.#endSending();
-    this.#phase = { kind: 'over', wasReset: true };
-    this.#io.finished(this);
-    if (kind === 'live') this.handler.onReset(error);
-  }
-
-  /** The peer lost interest, but what it sent before may still arrive: that is read and dropped. */
-  receiveNotice(error: MeshError): void {
     if (this.#phase.kind !== 'live') return;
-    if (this.#finReceived) {
-      this.receiveReset(error);
-      return;
-    }
-    this.#dropUnsent();
-    this.#endSending();
-    this.#phase = DISCARDING;
+    this.#finish(true);
     this.handler.onReset(error);
   }
 
+  /** FIN without the end bit before it. */
+  #receiveAbort(): void {
+    const text = 'the peer gave up the stream';
+    this.receiveReset(new MeshError('StreamReset', text, { side: 'remote' }));
+  }
+
   #receiveEnd(): void {
+    // The handler may have reset the stream when it got the frame.
+    if (this.#phase.kind !== 'live') return;
     if (this.#decoder.bufferedBytes > 0) {
-      const text = 'stream ended in the middle of a frame';
-      this.receiveReset(new MeshError('StreamReset', text, { side: 'remote' }));
-      return;
+      throw new MeshError('ProtocolViolation', `bytes after the end of message ${this.messageId}`);
     }
     this.#peerEnded = true;
     this.handler.onEnd();
@@ -258,14 +244,14 @@ export class QuicStream implements FrameStream {
     this.#queue.push(unsent);
     this.#unsentBytes += unsent.payload.length;
     if (this.id < 0) this.#io.open(this);
-    else if (this.#partial.length === 0 && !this.#partialEnds) this.pump();
+    else if (this.#partial.length === 0) this.pump();
   }
 
   #encodeNext(): void {
     const next = this.#queue.shift() as Unsent;
     this.#partialEnds = next.end;
-    if (next.payload.length === 0) return;
     this.#partial = encodeFrame({
+      control: next.end ? FrameFlag.end : 0,
       messageId: this.messageId,
       payload: next.payload,
       compression: next.compression,
@@ -282,11 +268,8 @@ export class QuicStream implements FrameStream {
         `frame of message ${messageId} on the stream of ${this.messageId}`,
       );
     }
-    if ((flags & CONTROL_BITS) !== 0) {
-      throw new MeshError(
-        'ProtocolViolation',
-        'end, reset and credit bits are not used on a QUIC stream',
-      );
+    if ((flags & UNUSED_BITS) !== 0) {
+      throw new MeshError('ProtocolViolation', 'reset and credit frames are for TCP');
     }
   }
 
@@ -297,12 +280,6 @@ export class QuicStream implements FrameStream {
     this.handler.onDrain?.();
   }
 
-  #endSending(): void {
-    if (this.#sendingOver || this.id < 0) return;
-    this.#sendingOver = true;
-    this.#io.endSending(this);
-  }
-
   #dropUnsent(): void {
     this.#queue = [];
     this.#partial = NOTHING;
@@ -311,11 +288,22 @@ export class QuicStream implements FrameStream {
   }
 
   #finishIfBothEnded(): void {
-    if (this.#sendingOver && this.#peerEnded && this.#phase.kind === 'live') this.#finish();
+    if (this.#sendingOver && this.#peerEnded && this.#phase.kind === 'live') this.#finish(false);
   }
 
-  #finish(): void {
-    this.#phase = { kind: 'over', wasReset: this.#phase.kind === 'discarding' };
+  #finish(wasReset: boolean): void {
+    this.#phase = { kind: 'over', wasReset };
+    // A frame that lacks one byte gets that one: any other would make it whole and wrong.
+    let rest = this.#partial;
+    this.#dropUnsent();
+    if (!this.#sendingOver && this.id >= 0) {
+      // QUIC must see an end of this side too, or the peer's stream credit never comes back.
+      if (rest.length !== 1) rest = GIVEN_UP;
+      this.#partial = rest;
+      this.#partialEnds = true;
+      this.#unsentBytes = rest.length;
+      this.pump();
+    }
     this.#io.finished(this);
   }
 

@@ -2,11 +2,11 @@
  * The streams of one QUIC connection: which there are, which wait for a place on the wire or for room, and what
  * the binding says of each. RFC 9000, sections 2 to 4; SPEC.md, "QUIC".
  *
- * Two habits of quiche 0.18.0 shape this file. Streams past the peer's limit throw, so they wait in line here. And
- * a stream that is reset holds the peer's stream credit for good unless what is unsent of it is flushed before, and
- * unless it is read once more after.
+ * Habits of quiche 0.18.0 shape this file. Streams past the peer's limit throw, so they wait in line here. A stream
+ * that is reset or stopped while QUIC holds unsent bytes of it is never released and keeps the peer's stream credit
+ * for good, so this side does neither: it gives up a stream by a notice on the control stream, and ends it.
  */
-import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../../errors.js';
+import { codeOfWire, MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, FrameDecoder } from '../../protocol/frame.js';
 import type {
   AgreedLimits,
@@ -17,7 +17,8 @@ import type {
   StreamLimits,
 } from '../connection.js';
 import { CONTROL_STREAM_ID, ControlReceiver, ControlSender } from './control-stream.js';
-import { type NativeConnection, readNativeFailure, SHUTDOWN_WRITE } from './native.js';
+import { type NativeConnection, readNativeFailure } from './native.js';
+import { SeenStreams } from './seen-streams.js';
 import type { Slab } from './slab.js';
 import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
 
@@ -43,9 +44,10 @@ export interface QuicStreamsOptions {
   readonly slab: Slab;
 }
 
-const NOTHING = Buffer.alloc(0);
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
 const FEW_BLOCKED = 8;
+/** Of notices that overtake their streams; one more is ignored, and the work then done in vain. */
+const MAX_EARLY_NOTICES = 1024;
 
 export class QuicStreams implements StreamIo {
   maxMessageBytes: number;
@@ -65,17 +67,21 @@ export class QuicStreams implements StreamIo {
   readonly #streams = new Map<number, QuicStream>();
   /** Streams in line for a place, in order. */
   readonly #waiting = new Set<QuicStream>();
-  readonly #blocked = new Set<QuicStream>();
-  /** Streams abandoned while QUIC may hold unsent bytes of them: reset after the next input made room to send those. */
-  #lateResets: { id: number; code: MeshErrorCode }[] = [];
+  /** Streams that hold bytes which QUIC had no room for, by QUIC's id; among them some that are over but for that. */
+  readonly #blocked = new Map<number, QuicStream>();
   /** Streams that the peer reset, until QUIC has let go of them: see `#reap`. */
   readonly #unreaped = new Set<number>();
+  /** Streams that the peer opened, so that what arrives late is not taken for a new one. */
+  readonly #seen: SeenStreams;
   #localStreams = 0;
   #nextStreamId: number;
   /** Streams that the peer still allows, as last asked. */
   #streamsLeft = 0;
   readonly #controlSender = new ControlSender();
   readonly #controlReceiver = new ControlReceiver();
+  #controlIsUrgent = false;
+  /** Notices about streams that are still to come, by QUIC's id. */
+  readonly #earlyNotices = new Map<number, MeshError>();
 
   constructor(options: QuicStreamsOptions) {
     const { limits, role } = options;
@@ -88,6 +94,7 @@ export class QuicStreams implements StreamIo {
     this.maxMessageBytes = limits.maxMessageBytes;
     this.sendHighWaterBytes = limits.sendHighWaterBytes;
     this.#nextStreamId = role === 'dialer' ? 0 : 1;
+    this.#seen = new SeenStreams(role === 'dialer' ? 1 : 0);
   }
 
   /** Streams of this side that are open or waiting. */
@@ -130,7 +137,6 @@ export class QuicStreams implements StreamIo {
    * @throws MeshError what a peer did wrong
    */
   progress(): void {
-    if (this.#lateResets.length > 0) this.#sendLateResets();
     if (this.#unreaped.size > 0) this.#reap();
     this.#readAll();
     this.#openWaiting();
@@ -143,12 +149,12 @@ export class QuicStreams implements StreamIo {
     if (this.#controlSender.isBlocked) this.#controlSender.pump(this.#writeControl);
     if (this.#blocked.size === 0) return;
     if (this.#blocked.size <= FEW_BLOCKED) {
-      for (const stream of [...this.#blocked]) this.#pumpOne(stream);
+      for (const stream of [...this.#blocked.values()]) this.#pumpOne(stream);
       return;
     }
     for (const id of this.#native.writable()) {
-      const stream = this.#streams.get(id);
-      if (stream !== undefined && this.#blocked.has(stream)) this.#pumpOne(stream);
+      const stream = this.#blocked.get(id);
+      if (stream !== undefined) this.#pumpOne(stream);
     }
   }
 
@@ -173,38 +179,25 @@ export class QuicStreams implements StreamIo {
     try {
       took = this.#native.streamSend(stream.id, bytes, fin);
     } catch (thrown) {
+      stream.sendingFailed();
       this.#streamFailed(stream, thrown);
       return 0;
     }
-    if ((took ?? 0) < bytes.length) this.#blocked.add(stream);
+    if ((took ?? 0) < bytes.length) this.#blocked.set(stream.id, stream);
     this.#host.flushSoon();
     return took ?? 0;
   }
 
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void {
     this.#counters.streamsReset += 1;
-    const wasBlocked = this.#blocked.delete(stream);
     if (this.#waiting.delete(stream) || !this.#host.isOpen) return;
-    if (stream.hasEnded) {
-      this.#controlSender.notify(stream.messageId, code, reason, this.#writeControl);
-    } else if (wasBlocked) {
-      this.#lateResets.push({ id: stream.id, code });
-    } else {
-      this.#host.flushNow();
-      this.#resetNative(stream.id, code);
-    }
-    this.#host.flushSoon();
-  }
-
-  /** Our own side must end too, or the peer's stream credit never comes back. */
-  endSending(stream: QuicStream): void {
-    this.#blocked.delete(stream);
-    if (this.#host.isOpen) this.#endNative(stream.id);
+    this.#controlSender.notify(stream.messageId, code, reason, this.#writeControl);
   }
 
   finished(stream: QuicStream): void {
-    this.#blocked.delete(stream);
-    if (this.#streams.delete(stream.id) && stream.initiator === 'local') this.#localStreams -= 1;
+    if (!this.#streams.delete(stream.id)) return;
+    if (stream.initiator === 'local') this.#localStreams -= 1;
+    if (this.#host.isOpen) this.#drop(stream.id);
   }
 
   readSoon(stream: QuicStream): void {
@@ -244,18 +237,22 @@ export class QuicStreams implements StreamIo {
       this.#readControl(id);
       return undefined;
     }
-    const isPeers = (id & 1) === (this.#role === 'dialer' ? 1 : 0);
-    if (!isPeers) {
+    if (!this.#isPeers(id) || this.#seen.has(id)) {
       this.#drop(id);
       return undefined;
     }
     if (this.#onStream === undefined) return undefined;
+    this.#seen.add(id);
     const stream = new QuicStream(this, 'remote', UNHANDLED, this.#newDecoder());
     stream.id = id;
     this.#streams.set(id, stream);
     this.#counters.streamsAccepted += 1;
     stream.handler = this.#onStream(stream);
-    return stream;
+    const notice = this.#earlyNotices.get(id);
+    if (notice === undefined) return stream;
+    this.#earlyNotices.delete(id);
+    stream.receiveReset(notice);
+    return undefined;
   }
 
   #readStream(stream: QuicStream): void {
@@ -297,9 +294,26 @@ export class QuicStreams implements StreamIo {
         );
       }
       this.#controlReceiver.receive(slab.take(read[0]), (messageId, error) => {
-        this.#streams.get(streamIdOf(messageId))?.receiveNotice(error);
+        this.#receiveNotice(streamIdOf(messageId), error);
       });
     }
+  }
+
+  /** The peer gave up a stream; maybe before the stream's first byte, which the notice overtakes, is here. */
+  #receiveNotice(id: number, error: MeshError): void {
+    const stream = this.#streams.get(id);
+    if (stream !== undefined) stream.receiveReset(error);
+    else if (
+      this.#isPeers(id) &&
+      !this.#seen.has(id) &&
+      this.#earlyNotices.size < MAX_EARLY_NOTICES
+    ) {
+      this.#earlyNotices.set(id, error);
+    }
+  }
+
+  #isPeers(id: number): boolean {
+    return (id & 1) === (this.#role === 'dialer' ? 1 : 0);
   }
 
   /** Reads and forgets what arrives on a stream that is over. */
@@ -312,7 +326,7 @@ export class QuicStreams implements StreamIo {
   }
 
   /**
-   * quiche 0.18.0 releases a stream that was reset only when it is read once more after our own end was
+   * quiche 0.18.0 releases a stream that the peer reset only when it is read once more after our own end was
    * acknowledged; until then it holds the peer's stream credit.
    */
   #reap(): void {
@@ -327,12 +341,8 @@ export class QuicStreams implements StreamIo {
     if (name === 'StreamReset' || name === 'StreamStopped') {
       const code = codeOfWire(value ?? -1) ?? 'StreamReset';
       const error = new MeshError(code, `stream reset with ${code}`, { side: 'remote' });
-      if (name === 'StreamReset') {
-        this.#unreaped.add(stream.id);
-        stream.receiveReset(error);
-      } else {
-        stream.receiveNotice(error);
-      }
+      if (name === 'StreamReset') this.#unreaped.add(stream.id);
+      stream.receiveReset(error);
       return;
     }
     const text = `QUIC ended the stream: ${name}`;
@@ -360,41 +370,23 @@ export class QuicStreams implements StreamIo {
 
   #pumpOne(stream: QuicStream): void {
     // `write` puts it back when there is still not room for all.
-    if (this.#blocked.delete(stream)) stream.pump();
+    if (this.#blocked.delete(stream.id)) stream.pump();
   }
 
   readonly #writeControl = (bytes: Uint8Array): number => {
     this.#host.flushSoon();
     try {
+      if (!this.#controlIsUrgent) {
+        // Ahead of the end of the stream that a notice is about.
+        this.#native.streamPriority(CONTROL_STREAM_ID[this.#role], 0, false);
+        this.#controlIsUrgent = true;
+      }
       return this.#native.streamSend(CONTROL_STREAM_ID[this.#role], bytes, false) ?? 0;
     } catch {
       // The peer allows no control stream or stopped it: notices are hints, so they are dropped.
       return bytes.length;
     }
   };
-
-  #endNative(id: number): void {
-    try {
-      this.#native.streamSend(id, NOTHING, true);
-    } catch {
-      // Stopped or collected: it has ended.
-    }
-    this.#host.flushSoon();
-  }
-
-  #resetNative(id: number, code: MeshErrorCode): void {
-    try {
-      this.#native.streamShutdown(id, SHUTDOWN_WRITE, wireCodeOf(code));
-    } catch {
-      // Already reset or collected.
-    }
-  }
-
-  #sendLateResets(): void {
-    this.#host.flushNow();
-    for (const { id, code } of this.#lateResets) this.#resetNative(id, code);
-    this.#lateResets = [];
-  }
 
   #newDecoder(): FrameDecoder {
     return new FrameDecoder({

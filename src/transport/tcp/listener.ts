@@ -76,13 +76,13 @@ export class TcpListener implements Listener {
     return { host: address.address, port: address.port };
   }
 
-  /** @throws MeshError TransportUnavailable when the address cannot be had */
+  /** @throws MeshError ConnectFailed when the address cannot be had */
   listen(): Promise<void> {
     const { host, port } = this.#options;
     return new Promise((resolve, reject) => {
       const onError = (cause: Error) => {
         const message = `cannot listen on ${host}:${port}: ${cause.message}`;
-        reject(new MeshError('TransportUnavailable', message, { cause }));
+        reject(new MeshError('ConnectFailed', message, { cause }));
       };
       this.#server.once('error', onError);
       this.#server.listen({ host, port }, () => {

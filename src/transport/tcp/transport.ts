@@ -180,7 +180,7 @@ export class TcpTransport implements Transport {
 
   #assertOpen(): void {
     if (!this.#shutdown.signal.aborted) return;
-    throw new MeshError('TransportUnavailable', 'transport is closed');
+    throw new MeshError('NodeClosed', 'transport is closed');
   }
 }
 
