@@ -29,9 +29,9 @@ export const FrameFlag = {
   compressionShift: 4,
   /** Bit 7: four bytes of CRC-32 follow the payload. */
   checksum: 0x0080,
-  /** Bit 8, TCP only: the sender sends nothing more for this message id (QUIC has FIN). */
+  /** Bit 8: the sender sends nothing more for this message id. */
   end: 0x0100,
-  /** Bit 9, TCP only: both directions of this message id are abandoned; id 0: the connection is. Payload: u32 code, UTF-8 text. */
+  /** Bit 9: both directions of this message id are abandoned; id 0: the connection is. Payload: u32 code, UTF-8 text. */
   reset: 0x0200,
   /** Bit 10, TCP only: the receiver grants more bytes for this message id; id 0: for the connection. Payload: u32 increment. */
   credit: 0x0400,

@@ -176,6 +176,44 @@ test('5,000 calls given up at any moment cost neither stream credit nor other ca
   t.is(dialer.state.kind, 'open');
 });
 
+test('with one datagram of twenty lost, every stream ends and nobody waits for ever', async (t) => {
+  const relay = await relayTo(t);
+  let seed = Date.now() % 2 ** 31;
+  t.log(`seed ${seed}`);
+  relay.mangle = (datagram) => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+    return seed % 20 === 0 ? [] : [datagram];
+  };
+  const limits = { maxIncomingStreams: 32 };
+  const { dialer, acceptor } = await pairOf(t, { limits }, undefined, undefined, relay.through);
+  acceptor.onStream = (stream) => ({
+    onFrame(frame) {
+      if (frame.payload[0] === 2) stream.reset('Overloaded');
+      // A frame, and later an end by itself: the one that must not get lost.
+      else stream.send(Buffer.alloc(frame.payload[0] === 1 ? 50_000 : 5, 7));
+      setImmediate(() => stream.end());
+    },
+    onEnd() {},
+    onReset() {},
+  });
+  const outcomes = Array.from({ length: 600 }, async (_, i) => {
+    const call = openCollected(dialer);
+    const outcome = call.collector.ended.then(
+      (bytes) => bytes.length,
+      (error: unknown) => (error as { code: string }).code,
+    );
+    call.stream.send(Buffer.of(i % 3), { end: true });
+    if (i % 7 === 0) setTimeout(() => call.stream.reset('Cancelled'), i % 50);
+    return i % 7 === 0 ? undefined : outcome;
+  });
+  for (const [i, outcome] of (await Promise.all(outcomes)).entries()) {
+    if (outcome === undefined) continue;
+    if (i % 3 === 2) t.true(outcome === 'Overloaded' || outcome === 'StreamReset');
+    else t.is(outcome, i % 3 === 1 ? 50_000 : 5);
+  }
+  await until(() => dialer.openStreams === 0);
+});
+
 test('a datagram that comes again, late or in pieces changes nothing', async (t) => {
   const relay = await relayTo(t);
   relay.mangle = (datagram) => [datagram, datagram, datagram.subarray(0, datagram.length >> 1)];
