@@ -4,7 +4,12 @@ import type { Handlers } from './calls/incoming-call.js';
 import { CallSession } from './calls/session.js';
 import type { Handler, HandlerKind } from './calls/types.js';
 import { MeshError, toMeshError } from './errors.js';
-import { type NodeConfig, type NodeOptions, resolveOptions } from './options.js';
+import {
+  type NodeConfig,
+  type NodeOptions,
+  resolveOptions,
+  resolveTlsMaterial,
+} from './options.js';
 import { Peer } from './peer.js';
 import { MessageCodec } from './protocol/codec.js';
 import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
@@ -22,7 +27,7 @@ import type {
   Transport,
 } from './transport/connection.js';
 import { awaitHandshake, dialHandshake } from './transport/handshaker.js';
-import { certifiedNodeIds, parsePem, TrustStore } from './transport/identity.js';
+import { certifiedNodeIds, checkTlsMaterial, parsePem } from './transport/identity.js';
 import { TransportManager } from './transport/manager.js';
 import { QuicTransport } from './transport/quic/transport.js';
 import { TcpTransport } from './transport/tcp/transport.js';
@@ -308,9 +313,9 @@ const HANDLER_KINDS: ReadonlySet<string> = new Set<HandlerKind>([
 
 /** The certificates, checked as far as they can be without a peer. */
 async function loadTls(config: NodeConfig): Promise<TlsMaterial> {
-  const tls = typeof config.tls === 'function' ? await config.tls() : config.tls;
-  new TrustStore(tls.ca);
-  if (parsePem(tls.cert).length === 0)
-    throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
-  return Object.freeze({ ca: tls.ca, cert: tls.cert, key: tls.key });
+  const tls = resolveTlsMaterial(
+    typeof config.tls === 'function' ? await config.tls() : config.tls,
+  );
+  checkTlsMaterial(tls);
+  return tls;
 }

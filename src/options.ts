@@ -56,13 +56,20 @@ export interface NodeOptions {
 const durationMs = z.number().int().min(1).max(0x7fff_ffff);
 const MIB = 1024 * 1024;
 
+const tlsMaterial = z.strictObject({ ca: z.string(), cert: z.string(), key: z.string() });
+
 const schema = z.strictObject({
   nodeId: z.string(),
   cluster: z.string().min(1).max(253),
-  tls: z.union([
-    z.strictObject({ ca: z.string(), cert: z.string(), key: z.string() }),
-    z.custom<() => TlsMaterial | Promise<TlsMaterial>>((value) => typeof value === 'function'),
-  ]),
+  tls: z.unknown().transform((value, context): TlsOption => {
+    if (typeof value === 'function') return value as () => TlsMaterial | Promise<TlsMaterial>;
+    const parsed = tlsMaterial.safeParse(value);
+    if (parsed.success) return parsed.data;
+    for (const { message, path } of parsed.error.issues) {
+      context.addIssue({ code: 'custom', message, path });
+    }
+    return z.NEVER;
+  }),
   listen: z
     .strictObject({
       host: z.union([z.ipv4(), z.ipv6()]),
@@ -128,7 +135,22 @@ export function resolveOptions(options: NodeOptions): NodeConfig {
   try {
     assertNodeIds([parsed.data.nodeId]);
   } catch (thrown) {
-    throw new MeshError('InvalidOptions', toMeshError(thrown).message, { cause: thrown });
+    throw new MeshError('InvalidOptions', `nodeId: ${toMeshError(thrown).message}`, {
+      cause: thrown,
+    });
   }
   return Object.freeze(parsed.data);
+}
+
+/**
+ * What a `tls` function gave, checked as the option itself is.
+ * @throws MeshError InvalidOptions
+ */
+export function resolveTlsMaterial(given: unknown): TlsMaterial {
+  const parsed = tlsMaterial.safeParse(given);
+  if (parsed.success) return Object.freeze(parsed.data);
+  const problems = parsed.error.issues.map(
+    ({ path, message }) => `tls.${path.join('.')}: ${message}`,
+  );
+  throw new MeshError('InvalidOptions', problems.join('; '));
 }

@@ -4,10 +4,10 @@
  * TLS libraries check much of this too, but not after a resumption, and they do not name failures alike. This
  * check runs after every handshake, on both sides and both transports, and its codes are what both sides see.
  */
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { MeshError } from '../errors.js';
 import { sameNodeId } from '../protocol/handshake.js';
-import type { PeerIdentity } from './connection.js';
+import type { PeerIdentity, TlsMaterial } from './connection.js';
 
 /** Intermediates between a leaf and its root at most. */
 const MAX_CHAIN_LENGTH = 8;
@@ -74,6 +74,29 @@ export class TrustStore {
 export function checkNodeId(identity: PeerIdentity, nodeId: string): void {
   if (identity.nodeIds.some((name) => sameNodeId(name, nodeId))) return;
   throw new MeshError('CertificateNameMismatch', `certificate does not name node ${nodeId}`);
+}
+
+/**
+ * Checks what can be known of one's own certificates without a peer: that they can be read, and that the key belongs to
+ * the first of `cert`.
+ * @throws MeshError InvalidOptions
+ */
+export function checkTlsMaterial({ ca, cert, key }: TlsMaterial): void {
+  new TrustStore(ca);
+  const [leaf] = parsePem(cert);
+  if (leaf === undefined) throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
+  if (!leaf.checkPrivateKey(parseKey(key))) {
+    throw new MeshError('InvalidOptions', 'tls.key does not belong to tls.cert');
+  }
+}
+
+function parseKey(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    // The cause might quote the key.
+    throw new MeshError('InvalidOptions', 'tls.key cannot be read');
+  }
 }
 
 /** Certificates of a PEM text, in order. */

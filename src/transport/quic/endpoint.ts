@@ -85,6 +85,7 @@ export class QuicEndpoint implements ConnectionHost {
   #halfOpen = 0;
   readonly #keepAliveTimer: NodeJS.Timeout;
   #closed = false;
+  #retiring = false;
 
   /**
    * Opens the socket.
@@ -155,6 +156,13 @@ export class QuicEndpoint implements ConnectionHost {
     return { connection, ready };
   }
 
+  /** Accepts no more. The socket lives as long as its connections, and the port with it; this does not wait for that. */
+  async retire(): Promise<void> {
+    this.acceptor = undefined;
+    this.#retiring = true;
+    if (this.#connections.size === 0) await this.close(new MeshError('NoError', 'listener closed'));
+  }
+
   /** Closes every connection with this code, then the socket. */
   async close(error: MeshError): Promise<void> {
     if (this.#closed) return;
@@ -214,6 +222,7 @@ export class QuicEndpoint implements ConnectionHost {
   released(connection: QuicConnection): void {
     for (const id of this.#connections.get(connection)?.ids ?? []) this.#routes.delete(id);
     this.#connections.delete(connection);
+    if (this.#retiring) void this.retire();
   }
 
   // ---- Datagrams in -------------------------------------------------------------------------------------

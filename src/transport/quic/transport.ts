@@ -15,7 +15,7 @@ import {
   type TlsMaterial,
   type Transport,
 } from '../connection.js';
-import { checkNodeId, TrustStore } from '../identity.js';
+import { checkNodeId, checkTlsMaterial, TrustStore } from '../identity.js';
 import { createNativeConfig, LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
 import { type EndpointCounters, newEndpointCounters, QuicEndpoint } from './endpoint.js';
 import { loadNative, type NativeConfig, type NativeQuic } from './native.js';
@@ -50,6 +50,8 @@ export class QuicTransport implements Transport {
   readonly #limits: StreamLimits;
   #native: Promise<NativeQuic> | undefined;
   #listening: QuicEndpoint | undefined;
+  /** Sockets that listen no more, while connections still live on them. */
+  readonly #retired = new Set<QuicEndpoint>();
   /** Sockets that only dial, by address family, for targets that the listening socket cannot reach. */
   readonly #dialing = new Map<4 | 6, Promise<QuicEndpoint>>();
   #closing: Promise<void> | undefined;
@@ -93,8 +95,10 @@ export class QuicTransport implements Transport {
     return {
       address: endpoint.localAddress,
       close: async () => {
-        // Its connections live on: only the door closes.
-        endpoint.acceptor = undefined;
+        if (this.#listening !== endpoint) return;
+        this.#listening = undefined;
+        this.#retired.add(endpoint);
+        await endpoint.retire();
       },
     };
   }
@@ -109,6 +113,7 @@ export class QuicTransport implements Transport {
     const endpoints = dialing.flatMap((result) =>
       result.status === 'fulfilled' ? [result.value] : [],
     );
+    endpoints.push(...this.#retired);
     if (this.#listening !== undefined) endpoints.push(this.#listening);
     const error = new MeshError('NoError', 'transport closed');
     await Promise.all(endpoints.map((endpoint) => endpoint.close(error)));
@@ -180,6 +185,7 @@ class Credentials {
   readonly #create: (maxDatagramBytes: number) => NativeConfig;
 
   constructor(native: NativeQuic, tls: TlsMaterial, limits: StreamLimits, idleTimeoutMs: number) {
+    checkTlsMaterial(tls);
     this.tls = tls;
     this.trust = new TrustStore(tls.ca);
     this.#create = (maxDatagramBytes) =>

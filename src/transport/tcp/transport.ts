@@ -114,7 +114,13 @@ export class TcpTransport implements Transport {
       this.#listener = undefined;
       throw toMeshError(error, 'InvalidArgument');
     }
-    return listener;
+    return {
+      address: listener.address,
+      close: async () => {
+        await listener.close();
+        if (this.#listener === listener) this.#listener = undefined;
+      },
+    };
   }
 
   async close(): Promise<void> {
