@@ -1,0 +1,100 @@
+/** `npm run mesh`: a full mesh of nodes on this machine, each a process of its own, under a mix of all calls. */
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { summaryLines } from './mesh/report.js';
+import { toJson } from './mesh/result.js';
+import { type MeshOptions, runMesh } from './mesh/run.js';
+import { Screen } from './mesh/screen.js';
+import { Stopped, stopSignal } from './mesh/stop.js';
+
+interface CommandOptions extends MeshOptions {
+  readonly json: boolean;
+}
+
+const BAD_OPTION = 2;
+
+const command = new Command('mesh')
+  .description(
+    'Start a local mesh of nodes, run calls of every type between all of them, and sum up',
+  )
+  .option('--nodes <count>', 'nodes, each a process of its own (2 to 32)', wholeNumber(2, 32), 5)
+  .option('--seconds <duration>', 'how long the calls go on', positiveNumber(86_400), 5)
+  .addOption(
+    new Option('--transport <name>', 'how the nodes reach each other; auto prefers quic')
+      .choices(['quic', 'tcp', 'auto'])
+      .default('auto'),
+  )
+  .option(
+    '--concurrency <count>',
+    'calls in flight per direction of a link',
+    wholeNumber(1, 1000),
+    2,
+  )
+  .option('--file <path>', 'a file that the first node streams to all others afterwards')
+  .option('--certs <directory>', 'development certificates; made where missing', 'certs')
+  .option(
+    '--json',
+    'end with one line of JSON on standard output; progress goes to standard error',
+    false,
+  )
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : BAD_OPTION))
+  .parse();
+
+process.exit(await main(command.opts<CommandOptions>()));
+
+/** Runs the mesh and answers with the exit code. */
+async function main(options: CommandOptions): Promise<number> {
+  const { file, json } = options;
+  if (file !== undefined && !(await isReadableFile(file))) {
+    process.stderr.write(`error: --file ${file} is not a file that can be read\n`);
+    return BAD_OPTION;
+  }
+  const screen = new Screen(json ? process.stderr : process.stdout);
+  // Nobody reads on, as in `npm run mesh | head`.
+  process.stdout.on('error', () => process.exit(1));
+  process.stderr.on('error', () => process.exit(1));
+  try {
+    const result = await runMesh(options, screen, stopSignal());
+    screen.print('', ...summaryLines(result, screen.style), '');
+    if (json) await written(JSON.stringify(toJson(result)));
+    return result.failures.length === 0 ? 0 : 1;
+  } catch (error) {
+    screen.keep();
+    const text = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`\nmesh: ${text}\n`);
+    return error instanceof Stopped ? error.exitCode : 1;
+  }
+}
+
+async function isReadableFile(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.R_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
+}
+
+function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+function positiveNumber(max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+(\.\d+)?$/.test(text) && value > 0 && value <= max) return value;
+    throw new InvalidArgumentError(`It must be a number above 0, at most ${max}.`);
+  };
+}
+
+/** Fulfils when standard output has taken the line. */
+function written(line: string): Promise<void> {
+  return new Promise((resolve) => {
+    process.stdout.write(`${line}\n`, () => resolve());
+  });
+}

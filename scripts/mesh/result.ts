@@ -1,0 +1,97 @@
+/** What a run came to: the nodes' reports put together, and the object that `--json` promises. */
+import type { Links } from './links.js';
+import {
+  addCounts,
+  type CallCounts,
+  type CountsByType,
+  type TransferReport,
+  type TransportCounters,
+  type WorkloadReport,
+  zeroCounts,
+} from './protocol.js';
+
+/** What came of a run that got to its end. */
+export interface MeshResult {
+  readonly nodes: number;
+  readonly seconds: number;
+  /** Calls under way at any time, on all links together. */
+  readonly inFlight: number;
+  readonly links: Links;
+  readonly counts: CountsByType;
+  /** Of all nodes together. */
+  readonly counters: TransportCounters;
+  readonly transfer: TransferReport | null;
+  /** What failed, one line each; empty when nothing did. */
+  readonly failures: readonly string[];
+}
+
+/** Messages that only answer: what they count is in the calls' totals already. */
+export const ANSWERS: readonly string[] = ['pong', 'queryResponse', 'response'];
+/** They count by the links formed. */
+const HANDSHAKE: readonly string[] = ['handshakeRequest', 'handshakeResponse'];
+
+/** All calls of a run, each counted once; handshakes are not calls. */
+export function totalCalls(counts: CountsByType): CallCounts {
+  const total = { sent: 0, succeeded: 0, failed: 0 };
+  for (const [type, row] of Object.entries(counts)) {
+    if (ANSWERS.includes(type) || HANDSHAKE.includes(type)) continue;
+    total.sent += row.sent;
+    total.succeeded += row.succeeded;
+    total.failed += row.failed;
+  }
+  return total;
+}
+
+/** The result in the shape that `--json` promises. */
+export function toJson({ nodes, seconds, links, counts, transfer }: MeshResult): object {
+  const { latency } = links;
+  return {
+    nodes,
+    seconds,
+    links: links.all.map(({ from, to, transport, rttMs }) => ({
+      from,
+      to,
+      transport,
+      rttMs: Math.round(rttMs * 1000) / 1000,
+    })),
+    calls: { ...totalCalls(counts), byType: counts },
+    latencyMs: { p50: latency.percentileMs(0.5) ?? null, p99: latency.percentileMs(0.99) ?? null },
+    transfer: transfer && {
+      bytes: transfer.bytes,
+      sha256: transfer.sha256,
+      verifiedBy: transfer.verifiedBy,
+    },
+  };
+}
+
+/** The counts of all nodes together; handshakes count by the links formed. */
+export function countsOf(reports: readonly WorkloadReport[], links: Links): CountsByType {
+  const counts = zeroCounts();
+  const formed = links.all.length;
+  counts.handshakeRequest = { sent: formed, succeeded: formed, failed: 0 };
+  counts.handshakeResponse = { sent: formed, succeeded: formed, failed: 0 };
+  for (const report of reports) addCounts(counts, report.counts);
+  return counts;
+}
+
+/** The transports' counters of all nodes together. */
+export function countersOf(ofNodes: readonly TransportCounters[]): TransportCounters {
+  const sums: Record<string, Record<string, number>> = {};
+  for (const [transport, counters] of ofNodes.flatMap(Object.entries<Record<string, number>>)) {
+    sums[transport] ??= {};
+    const own = sums[transport];
+    for (const [name, value] of Object.entries(counters)) own[name] = (own[name] ?? 0) + value;
+  }
+  return sums;
+}
+
+/** What went wrong in the workload; the reports are in the order of the ids. */
+export function failuresOf(
+  reports: readonly WorkloadReport[],
+  nodeIds: readonly string[],
+): string[] {
+  return reports.flatMap(({ down, failures }, at) => [
+    ...down.map((peer) => `the link from ${nodeIds[at]} to ${peer} is down`),
+    ...failures.map(({ text, count }) => (count === 1 ? text : `${text} (${count} times)`)),
+  ]);
+}
