@@ -1,0 +1,164 @@
+/**
+ * Compression of payloads: LZ4 and Zstd behind one interface. SPEC.md, "Compression".
+ *
+ * A compressed payload is a u32, the length of the raw one, and then an LZ4 block or a Zstd frame. The length is checked
+ * before any memory is taken for it, and against the result. Small payloads are done with at once; large ones leave the
+ * event loop for it.
+ */
+import { MeshError } from '../errors.js';
+import { Compression } from './frame.js';
+import { checkZstdFrame } from './zstd-frame.js';
+
+/** Names of compressions, as capabilities list them. */
+export type CompressionName = 'lz4' | 'zstd';
+
+/** One algorithm. Results come at once or by a promise, depending on algorithm and size. */
+export interface Algorithm {
+  readonly name: CompressionName;
+  /** As bits 4-6 of a frame's flags say it. */
+  readonly id: Compression;
+  /** The bytes behind the u32. */
+  compress(raw: Buffer): Buffer | Promise<Buffer>;
+  /**
+   * The reverse. The caller checks that the result has `rawBytes` bytes.
+   * @throws MeshError MalformedMessage, before any memory is taken, when `data` cannot become that
+   */
+  decompress(data: Buffer, rawBytes: number): Buffer | Promise<Buffer>;
+}
+
+/** What goes into a frame. */
+export interface PackedPayload {
+  readonly payload: Uint8Array;
+  readonly compression: Compression;
+}
+
+/** Above so many raw bytes LZ4 works on another thread. Below, that would take longer than the work. */
+const LZ4_SYNC_BYTES = 64 * 1024;
+/** A byte of an LZ4 block becomes 255 at most. */
+const LZ4_MAX_RATIO = 255;
+const LENGTH_BYTES = 4;
+
+const LOADERS: Readonly<Record<CompressionName, () => Promise<Algorithm>>> = {
+  lz4: loadLz4,
+  zstd: loadZstd,
+};
+
+/**
+ * Loads an algorithm's library.
+ * @throws whatever the library throws where it has no build for the platform
+ */
+export function loadCompression(name: CompressionName): Promise<Algorithm> {
+  return LOADERS[name]();
+}
+
+/**
+ * A payload, compressed if that makes it smaller.
+ * @param algorithm `undefined` leaves the payload as it is
+ */
+export function packPayload(
+  payload: Uint8Array,
+  algorithm: Algorithm | undefined,
+): PackedPayload | Promise<PackedPayload> {
+  if (algorithm === undefined) return { payload, compression: Compression.none };
+  const compressed = algorithm.compress(asBuffer(payload));
+  if (compressed instanceof Promise)
+    return compressed.then((data) => smaller(payload, data, algorithm));
+  return smaller(payload, compressed, algorithm);
+}
+
+/**
+ * The raw payload of a compressed one.
+ * @throws MeshError MessageTooLarge when it is to become more than `maxBytes`; MalformedMessage when it is not what it
+ *   says. Either way before memory is taken, but for a payload whose own data is wrong.
+ */
+export function unpackPayload(
+  payload: Uint8Array,
+  algorithm: Algorithm,
+  maxBytes: number,
+): Uint8Array | Promise<Uint8Array> {
+  const bytes = asBuffer(payload);
+  if (bytes.length <= LENGTH_BYTES) {
+    throw new MeshError('MalformedMessage', 'compressed payload is cut short');
+  }
+  const rawBytes = bytes.readUInt32BE(0);
+  if (rawBytes > maxBytes) {
+    throw new MeshError(
+      'MessageTooLarge',
+      `payload of ${rawBytes} bytes is over the limit of ${maxBytes}`,
+    );
+  }
+  const failed = (cause: unknown): MeshError =>
+    cause instanceof MeshError
+      ? cause
+      : new MeshError('MalformedMessage', `${algorithm.name} data cannot be decompressed`, {
+          cause,
+        });
+  try {
+    const raw = algorithm.decompress(bytes.subarray(LENGTH_BYTES), rawBytes);
+    if (!(raw instanceof Promise)) return checkLength(raw, rawBytes);
+    return raw.then(
+      (result) => checkLength(result, rawBytes),
+      (cause: unknown) => {
+        throw failed(cause);
+      },
+    );
+  } catch (cause) {
+    throw failed(cause);
+  }
+}
+
+function smaller(raw: Uint8Array, data: Buffer, algorithm: Algorithm): PackedPayload {
+  if (LENGTH_BYTES + data.length >= raw.length)
+    return { payload: raw, compression: Compression.none };
+  const payload = Buffer.allocUnsafe(LENGTH_BYTES + data.length);
+  payload.writeUInt32BE(raw.length, 0);
+  data.copy(payload, LENGTH_BYTES);
+  return { payload, compression: algorithm.id };
+}
+
+function checkLength(raw: Buffer, rawBytes: number): Buffer {
+  if (raw.length === rawBytes) return raw;
+  const text = `compressed payload became ${raw.length} bytes instead of ${rawBytes}`;
+  throw new MeshError('MalformedMessage', text);
+}
+
+/** The library keeps the length in front of the block, in four bytes of its own order. */
+async function loadLz4(): Promise<Algorithm> {
+  const lz4 = (await import('lz4-napi')).default;
+  return {
+    name: 'lz4',
+    id: Compression.lz4,
+    compress(raw) {
+      if (raw.length <= LZ4_SYNC_BYTES) return lz4.compressSync(raw).subarray(LENGTH_BYTES);
+      return lz4.compress(raw).then((prefixed) => prefixed.subarray(LENGTH_BYTES));
+    },
+    decompress(data, rawBytes) {
+      if (rawBytes > data.length * LZ4_MAX_RATIO) {
+        throw new MeshError('MalformedMessage', 'LZ4 block is too short for what it states');
+      }
+      const prefixed = Buffer.allocUnsafe(LENGTH_BYTES + data.length);
+      prefixed.writeUInt32LE(rawBytes, 0);
+      data.copy(prefixed, LENGTH_BYTES);
+      return rawBytes <= LZ4_SYNC_BYTES ? lz4.uncompressSync(prefixed) : lz4.uncompress(prefixed);
+    },
+  };
+}
+
+async function loadZstd(): Promise<Algorithm> {
+  const zstd = (await import('@mongodb-js/zstd')).default;
+  return {
+    name: 'zstd',
+    id: Compression.zstd,
+    compress: (raw) => zstd.compress(raw),
+    decompress(data, rawBytes) {
+      checkZstdFrame(data, rawBytes);
+      return zstd.decompress(data);
+    },
+  };
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,65 @@
+/**
+ * Message <-> what a frame carries: CBOR, then compression, as one handshake agreed on them. SPEC.md, "Payload" and
+ * "Compression".
+ */
+import { MeshError } from '../errors.js';
+import type { MessageCodec } from './codec.js';
+import { type Algorithm, type PackedPayload, packPayload, unpackPayload } from './compression.js';
+import { Compression, type Frame } from './frame.js';
+import type { Message } from './message.js';
+
+export interface FrameCodecOptions {
+  readonly codec: MessageCodec;
+  /** Largest payload, before compression. */
+  readonly maxMessageBytes: number;
+  /** What both sides read, best first; payloads leave by the first. */
+  readonly algorithms: readonly Algorithm[];
+  /** Payloads below that are not compressed. */
+  readonly thresholdBytes: number;
+}
+
+export class FrameCodec {
+  readonly #codec: MessageCodec;
+  readonly #maxMessageBytes: number;
+  readonly #thresholdBytes: number;
+  readonly #preferred: Algorithm | undefined;
+  readonly #byId: ReadonlyMap<Compression, Algorithm>;
+
+  constructor({ codec, maxMessageBytes, algorithms, thresholdBytes }: FrameCodecOptions) {
+    this.#codec = codec.withLimit(maxMessageBytes);
+    this.#maxMessageBytes = maxMessageBytes;
+    this.#thresholdBytes = thresholdBytes;
+    this.#preferred = algorithms[0];
+    this.#byId = new Map(algorithms.map((algorithm) => [algorithm.id, algorithm]));
+  }
+
+  /**
+   * A message as a frame carries it: at once, unless it is large enough to be compressed on another thread.
+   * @throws MeshError MessageTooLarge, InvalidArgument
+   */
+  encode(message: Message): PackedPayload | Promise<PackedPayload> {
+    const payload = this.#codec.encode(message);
+    const isLarge = payload.length >= this.#thresholdBytes;
+    return packPayload(payload, isLarge ? this.#preferred : undefined);
+  }
+
+  /** The same, never compressed. For bulk data, which mostly is already. */
+  encodePlain(message: Message): PackedPayload {
+    return { payload: this.#codec.encode(message), compression: Compression.none };
+  }
+
+  /**
+   * The message in a frame: at once, unless it was compressed and is large.
+   * @throws MeshError MalformedMessage, UnknownMessageType, MessageTooLarge, UnsupportedCompression
+   */
+  decode(frame: Frame): Message | Promise<Message> {
+    if (frame.compression === Compression.none) return this.#codec.decode(frame.payload);
+    const algorithm = this.#byId.get(frame.compression);
+    if (algorithm === undefined) {
+      throw new MeshError('UnsupportedCompression', 'frame has a compression that was not agreed');
+    }
+    const raw = unpackPayload(frame.payload, algorithm, this.#maxMessageBytes);
+    if (raw instanceof Promise) return raw.then((payload) => this.#codec.decode(payload));
+    return this.#codec.decode(raw);
+  }
+}

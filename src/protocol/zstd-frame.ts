@@ -1,0 +1,85 @@
+/**
+ * A look at a Zstd frame before it is decompressed (RFC 8878, section 3.1): the decompressor takes as much memory as
+ * the frame asks for. Reads the headers of frame and blocks, and nothing in the blocks.
+ */
+import { MeshError } from '../errors.js';
+
+const MAGIC = 0xfd2f_b528;
+/** What RFC 8878, section 3.1.1.1.2, recommends every decoder to support. */
+const MAX_WINDOW_BYTES = 8 * 1024 * 1024;
+/** Block_Maximum_Size; a block is not longer, in the frame or out of it. */
+const MAX_BLOCK_BYTES = 128 * 1024;
+
+const BlockType = { raw: 0, rle: 1, compressed: 2 } as const;
+
+/**
+ * Checks that `frame` is one whole Zstd frame, without dictionary, with nothing behind it, that cannot become much more
+ * than `rawBytes`.
+ * @throws MeshError MalformedMessage
+ */
+export function checkZstdFrame(frame: Uint8Array, rawBytes: number): void {
+  const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
+  const { blocksAt, hasChecksum } = readHeader(bytes, rawBytes);
+  const end = walkBlocks(bytes, blocksAt, rawBytes) + (hasChecksum ? 4 : 0);
+  if (end > bytes.length) throw malformed('is cut short');
+  if (end < bytes.length) throw malformed('has bytes behind it');
+}
+
+function readHeader(bytes: Buffer, rawBytes: number): { blocksAt: number; hasChecksum: boolean } {
+  if (bytes.length < 6 || bytes.readUInt32LE(0) !== MAGIC) throw malformed('does not begin as one');
+  const descriptor = bytes[4] as number;
+  if ((descriptor & 0x08) !== 0) throw malformed('sets a reserved bit');
+  if ((descriptor & 0x03) !== 0) throw malformed('needs a dictionary');
+  const isSingleSegment = (descriptor & 0x20) !== 0;
+  let at = 5;
+  if (!isSingleSegment) {
+    if (windowBytes(bytes[at] as number) > MAX_WINDOW_BYTES)
+      throw malformed('has too large a window');
+    at += 1;
+  }
+  const sizeFlag = descriptor >> 6;
+  const sizeBytes = sizeFlag === 0 ? (isSingleSegment ? 1 : 0) : 1 << sizeFlag;
+  if (at + sizeBytes > bytes.length) throw malformed('is cut short');
+  if (sizeBytes > 0 && contentBytes(bytes, at, sizeBytes) !== rawBytes) {
+    throw malformed('states another length than the payload');
+  }
+  return { blocksAt: at + sizeBytes, hasChecksum: (descriptor & 0x04) !== 0 };
+}
+
+/**
+ * Where the last block ends. What compressed blocks become is not known before they are: each counts in full. An
+ * encoder may cut its blocks short, so the sum may reach twice what is stated, and a block.
+ */
+function walkBlocks(bytes: Buffer, blocksAt: number, rawBytes: number): number {
+  const mostBytes = 2 * rawBytes + MAX_BLOCK_BYTES;
+  let at = blocksAt;
+  let sum = 0;
+  for (let isLast = false; !isLast; ) {
+    if (at + 3 > bytes.length) throw malformed('is cut short');
+    const header = bytes.readUIntLE(at, 3);
+    const type = (header >> 1) & 0x03;
+    const size = header >> 3;
+    isLast = (header & 1) === 1;
+    if (type > BlockType.compressed || size > MAX_BLOCK_BYTES)
+      throw malformed('has an impossible block');
+    at += 3 + (type === BlockType.rle ? 1 : size);
+    sum += type === BlockType.compressed ? MAX_BLOCK_BYTES : size;
+    if (sum > mostBytes) throw malformed('can become more than it states');
+  }
+  return at;
+}
+
+function windowBytes(descriptor: number): number {
+  const base = 2 ** (10 + (descriptor >> 3));
+  return base + (base / 8) * (descriptor & 0x07);
+}
+
+function contentBytes(bytes: Buffer, at: number, sizeBytes: number): number {
+  if (sizeBytes === 8) return Number(bytes.readBigUInt64LE(at));
+  const value = bytes.readUIntLE(at, sizeBytes);
+  return sizeBytes === 2 ? value + 256 : value;
+}
+
+function malformed(problem: string): MeshError {
+  return new MeshError('MalformedMessage', `Zstd frame ${problem}`);
+}

@@ -1,0 +1,60 @@
+/**
+ * A node for clients in other languages to try: prints where it listens and certificates for a client, as one line of
+ * JSON, and serves until its standard input closes.
+ */
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { generateDevCerts } from '../../src/certs/index.js';
+import { createNode, MeshError } from '../../src/index.js';
+
+const { ca, nodes } = await generateDevCerts(['server', 'n1']);
+const directory = await mkdtemp(join(tmpdir(), 'quicmesh-interop-'));
+const files = {
+  ca: join(directory, 'ca.pem'),
+  cert: join(directory, 'n1.pem'),
+  key: join(directory, 'n1-key.pem'),
+};
+await writeFile(files.ca, ca);
+await writeFile(files.cert, nodes.n1.cert);
+await writeFile(files.key, nodes.n1.key, { mode: 0o600 });
+
+const node = await createNode({
+  nodeId: 'server',
+  cluster: 'demo',
+  tls: { ca, ...nodes.server },
+  listen: { host: '127.0.0.1', port: 0 },
+  transports: ['tcp'],
+  logger: 'silent',
+  drainTimeoutMs: 1,
+});
+
+node.handle('query', ({ parameters }) => ({ result: parameters }));
+
+node.handle('request', ({ method, body }) => {
+  if (method === 'echo') return { body };
+  if (method === 'hang') return new Promise(() => {});
+  throw new MeshError('HandlerFailed', 'made to fail');
+});
+
+node.handle('dataTransfer', async function* ({ transferId, name }, { body }) {
+  if (transferId === 'download') {
+    const bytes = Buffer.alloc(Number(name));
+    for (let i = 0; i < bytes.length; i += 1) bytes[i] = i % 251;
+    yield bytes;
+  } else if (transferId === 'echo') {
+    yield* body;
+  } else {
+    const hash = createHash('sha256');
+    for await (const chunk of body) hash.update(chunk);
+    yield hash.digest();
+  }
+});
+
+console.log(JSON.stringify({ ...node.address, ...files, nodeId: 'n1', cluster: 'demo' }));
+
+process.stdin.resume().on('end', async () => {
+  await node.close();
+  await rm(directory, { recursive: true });
+});
