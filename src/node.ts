@@ -12,6 +12,8 @@ import {
 } from './options.js';
 import { Peer } from './peer.js';
 import { MessageCodec } from './protocol/codec.js';
+import { type Algorithm, loadCompression } from './protocol/compression.js';
+import { FrameCodec } from './protocol/frame-codec.js';
 import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
 import { ReplayGuard } from './protocol/replay-guard.js';
 import { type NodeEvent, StatusFeed } from './status.js';
@@ -75,6 +77,8 @@ export class MeshNode {
   readonly #handshakes = { accepted: 0, refused: 0 };
   readonly #stopping = new AbortController();
   #tls: TlsMaterial;
+  /** What this node can compress with, best first. */
+  #algorithms: readonly Algorithm[] = [];
   #listener: Listener | undefined;
   #closing: Promise<void> | undefined;
 
@@ -177,6 +181,7 @@ export class MeshNode {
     if (!names.some((name) => sameNodeId(name, this.nodeId))) {
       this.#log.warn({ names }, 'the certificate does not name this node: peers will refuse it');
     }
+    await this.#loadCompressions();
     const { listen } = this.#config;
     if (listen === undefined) return;
     this.#listener = await this.#manager.listen({
@@ -185,6 +190,34 @@ export class MeshNode {
       onRefused: (refusal) => this.#refused(refusal),
     });
     this.#log.info(this.#listener.address, 'listening');
+  }
+
+  async #loadCompressions(): Promise<void> {
+    const loaded: Algorithm[] = [];
+    for (const name of this.#config.compressions) {
+      try {
+        loaded.push(await loadCompression(name));
+      } catch (thrown) {
+        this.#log.warn(
+          { compression: name },
+          `cannot be used here: ${toMeshError(thrown).message}`,
+        );
+      }
+    }
+    this.#algorithms = loaded;
+  }
+
+  #createFrameCodec({ capabilities }: Negotiated): FrameCodec {
+    const { compressions, maxMessageBytes } = capabilities;
+    const agreed = compressions.map((name) =>
+      this.#algorithms.find((known) => known.name === name),
+    );
+    return new FrameCodec({
+      codec: this.#codec,
+      maxMessageBytes,
+      algorithms: agreed.filter((algorithm) => algorithm !== undefined),
+      thresholdBytes: this.#config.compressionThresholdBytes,
+    });
   }
 
   async #close(): Promise<void> {
@@ -237,7 +270,7 @@ export class MeshNode {
     const session = new CallSession({
       connection,
       negotiated,
-      codec: this.#codec,
+      codec: this.#createFrameCodec(negotiated),
       handlers: this.#handlers satisfies Handlers,
       onHandlerFailure: (type, error) => {
         this.#log.debug({ peer: peerNodeId, type, code: error.code }, 'handler failed');
@@ -278,10 +311,11 @@ export class MeshNode {
   #handshakeConfig(): HandshakeConfig {
     const { nodeId, cluster, authToken, capabilities, maxStreams, maxMessageBytes, checksum } =
       this.#config;
+    const compressions = this.#algorithms.map(({ name }) => name);
     return {
       nodeId,
       cluster,
-      capabilities: { ...capabilities, maxStreams, maxMessageBytes, compressions: [], checksum },
+      capabilities: { ...capabilities, maxStreams, maxMessageBytes, compressions, checksum },
       ...(authToken === undefined ? {} : { authToken }),
     };
   }

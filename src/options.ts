@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { assertNodeIds } from './certs/names.js';
 import { MeshError, toMeshError } from './errors.js';
+import type { CompressionName } from './protocol/compression.js';
 import type { LoggingOption } from './telemetry/logging.js';
 import { DEFAULT_STREAM_LIMITS, type TlsMaterial } from './transport/connection.js';
 
@@ -35,6 +36,10 @@ export interface NodeOptions {
   readonly maxMessageBytes?: number | undefined;
   /** Calls that a peer may have under way on one connection. Default 1024. */
   readonly maxStreams?: number | undefined;
+  /** Compressions to offer, best first. Default `['lz4', 'zstd']`; `[]` for none. */
+  readonly compressions?: readonly CompressionName[] | undefined;
+  /** Messages from this size on are compressed, where that makes them smaller. Bulk transfers are not. Default 4096. */
+  readonly compressionThresholdBytes?: number | undefined;
   /** CRC-32 on every frame. Default true; off only where both sides say so. */
   readonly checksum?: boolean | undefined;
   /** Time for one transport to connect. Default 5000. */
@@ -97,6 +102,11 @@ const schema = z.strictObject({
     .max(256 * MIB)
     .default(DEFAULT_STREAM_LIMITS.maxMessageBytes),
   maxStreams: z.number().int().min(2).max(65_536).default(DEFAULT_STREAM_LIMITS.maxIncomingStreams),
+  compressions: z
+    .array(z.enum(['lz4', 'zstd']))
+    .max(2)
+    .default(['lz4', 'zstd']),
+  compressionThresholdBytes: z.number().int().min(64).max(0x7fff_ffff).default(4096),
   checksum: z.boolean().default(true),
   connectTimeoutMs: durationMs.default(5000),
   handshakeTimeoutMs: durationMs.default(5000),

@@ -18,6 +18,8 @@ export interface PeerConnection {
   readonly role: Role;
   readonly remoteAddress: SocketAddress;
   readonly calls: Readonly<CallCounters>;
+  /** Of frames, in bytes on the wire, before TLS. */
+  readonly bytes: { readonly sent: number; readonly received: number };
 }
 
 export class Peer {
@@ -45,6 +47,7 @@ export class Peer {
       role: connection.role,
       remoteAddress: connection.remoteAddress,
       calls: { ...counters },
+      bytes: { sent: connection.counters.bytesSent, received: connection.counters.bytesReceived },
     }));
   }
 

@@ -347,6 +347,49 @@ for (const transport of TEST_TRANSPORTS) {
     t.is((await n3.connect(targetOf(n1))).nodeId, 'n1');
   });
 
+  for (const compression of ['lz4', 'zstd'] as const) {
+    test(`${transport}: what ${compression} makes smaller travels smaller, both ways, in order`, async (t) => {
+      const compressions = [compression];
+      const n1 = await startNode(t, 'n1', { transports, compressions });
+      const n2 = await startNode(t, 'n2', { transports, compressions });
+      n2.handle('request', ({ body }) => ({ body }));
+      const peer = await n1.connect(targetOf(n2));
+      const bytes = () => {
+        const { connections } = peer;
+        return (connections[0]?.bytes.sent ?? 0) + (connections[0]?.bytes.received ?? 0);
+      };
+      for (const body of [
+        'x'.repeat(100),
+        'compress me '.repeat(1000),
+        'and me '.repeat(100_000),
+      ]) {
+        const before = bytes();
+        const calls = Array.from({ length: 5 }, () =>
+          peer.request({ type: 'request', method: 'm', body }),
+        );
+        for (const reply of await Promise.all(calls)) t.is(reply.body, body);
+        const onWire = bytes() - before;
+        if (body.length > 4096)
+          t.true(onWire < body.length, `${onWire} bytes for 10 times ${body.length}`);
+        else t.true(onWire > 10 * body.length);
+      }
+      const noise = randomBytes(50_000);
+      const before = bytes();
+      t.deepEqual((await peer.request({ type: 'request', method: 'm', body: noise })).body, noise);
+      t.true(bytes() - before > 2 * noise.length);
+    });
+  }
+
+  test(`${transport}: nodes without a compression in common send plain`, async (t) => {
+    const n1 = await startNode(t, 'n1', { transports, compressions: ['lz4'] });
+    const n2 = await startNode(t, 'n2', { transports, compressions: ['zstd'] });
+    n2.handle('request', ({ body }) => ({ body }));
+    const peer = await n1.connect(targetOf(n2));
+    const body = 'plain '.repeat(10_000);
+    t.is((await peer.request({ type: 'request', method: 'm', body })).body, body);
+    t.true((peer.connections[0]?.bytes.sent ?? 0) > body.length);
+  });
+
   test(`${transport}: 500 calls at once over a limit of 16 streams are all answered`, async (t) => {
     const n1 = await startNode(t, 'n1', { transports });
     const n2 = await startNode(t, 'n2', { transports, maxStreams: 16 });

@@ -3,7 +3,7 @@
  * reader is slow and resumes it when it catches up.
  */
 import { MeshError } from '../errors.js';
-import type { FrameStream } from '../transport/connection.js';
+import type { Flow } from './message-sink.js';
 
 /** Above so many unread bytes the stream is paused; the transport's own window bounds what is still to come. */
 const HIGH_WATER_BYTES = 256 * 1024;
@@ -20,7 +20,7 @@ interface Waiter {
 }
 
 export class ByteQueue implements AsyncIterable<Uint8Array> {
-  readonly #stream: FrameStream | undefined;
+  readonly #flow: Flow | undefined;
   readonly #onAbandon: () => void;
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;
@@ -30,8 +30,8 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   #taken = false;
 
   /** @param onAbandon called when the reader stops before the end */
-  constructor(stream: FrameStream | undefined, onAbandon: () => void) {
-    this.#stream = stream;
+  constructor(flow: Flow | undefined, onAbandon: () => void) {
+    this.#flow = flow;
     this.#onAbandon = onAbandon;
   }
 
@@ -47,7 +47,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     this.#bytes += chunk.length;
     if (this.#bytes <= HIGH_WATER_BYTES || this.#paused) return;
     this.#paused = true;
-    this.#stream?.pause();
+    this.#flow?.hold();
   }
 
   end(): void {
@@ -84,7 +84,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
       this.#bytes -= chunk.length;
       if (this.#paused && this.#bytes <= HIGH_WATER_BYTES / 2) {
         this.#paused = false;
-        this.#stream?.resume();
+        this.#flow?.release();
       }
       return Promise.resolve({ done: false, value: chunk });
     }
@@ -103,6 +103,10 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   #abandon(): void {
     this.#chunks.length = 0;
     this.#bytes = 0;
+    if (this.#paused) {
+      this.#paused = false;
+      this.#flow?.release();
+    }
     if (this.#phase.kind !== 'live') return;
     this.#phase = { kind: 'ended' };
     this.#waiter?.resolve({ done: true, value: undefined });

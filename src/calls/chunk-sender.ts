@@ -1,6 +1,6 @@
 /** Sends an iterable of bytes as dataTransfer messages, at the pace that the stream takes them. */
 import { MeshError } from '../errors.js';
-import type { MessageCodec } from '../protocol/codec.js';
+import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { FrameStream } from '../transport/connection.js';
 
 /** Bytes of one dataTransfer message at most: small enough that others get their turn between two. */
@@ -49,7 +49,7 @@ export async function sendChunks(
   transfer: { readonly transferId: string; readonly offset: number },
   stream: FrameStream,
   gate: DrainGate,
-  codec: MessageCodec,
+  codec: FrameCodec,
 ): Promise<void> {
   let { offset } = transfer;
   for await (const piece of source) {
@@ -59,7 +59,7 @@ export async function sendChunks(
     for (let start = 0; start < piece.length; start += CHUNK_BYTES) {
       if (gate.failure !== undefined) throw gate.failure;
       const data = piece.subarray(start, start + CHUNK_BYTES);
-      const payload = codec.encode({
+      const { payload } = codec.encodePlain({
         type: 'dataTransfer',
         transferId: transfer.transferId,
         offset,

@@ -1,11 +1,13 @@
 /** One call of the peer: finds its handler, and answers with what that gives, or with why it did not. */
 import { MeshError, toMeshError } from '../errors.js';
-import type { MessageCodec } from '../protocol/codec.js';
+import type { PackedPayload } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
+import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
 import type { FrameStream, FrameStreamHandler, TransportName } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
+import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import { takeChunk } from './outgoing-transfer.js';
 import {
   type CallContext,
@@ -20,7 +22,7 @@ export type Handlers = ReadonlyMap<HandlerKind, Handler<HandlerKind>>;
 
 /** What a call asks of the session it belongs to. */
 export interface CallHost {
-  readonly codec: MessageCodec;
+  readonly codec: FrameCodec;
   readonly handlers: Handlers;
   readonly peer: { readonly nodeId: string };
   readonly transport: TransportName;
@@ -40,13 +42,14 @@ const KIND_OF: Readonly<Partial<Record<Message['type'], HandlerKind>>> = {
   request: 'request',
 };
 
-export class IncomingCall implements FrameStreamHandler {
+export class IncomingCall implements FrameStreamHandler, MessageSink {
   readonly #host: CallHost;
   readonly #stream: FrameStream;
   #message: Message | undefined;
   #context: Context | undefined;
   #gate: DrainGate | undefined;
   #nextOffset = 0;
+  #flow: Flow | undefined;
   #over = false;
 
   constructor(host: CallHost, stream: FrameStream) {
@@ -54,15 +57,28 @@ export class IncomingCall implements FrameStreamHandler {
     this.#stream = stream;
   }
 
+  /** Made when it is needed: most calls are one small message. */
+  get flow(): Flow {
+    this.#flow ??= new Flow(this.#stream);
+    return this.#flow;
+  }
+
   onFrame(frame: Frame): void {
+    if (!this.#over) receiveFrame(frame, this.#host.codec, this);
+  }
+
+  onMessage(message: Message): void {
     if (this.#over) return;
     try {
-      const message = this.#host.codec.decode(frame.payload);
       if (this.#message === undefined) this.#begin(message);
       else this.#continue(message);
     } catch (thrown) {
-      this.#answerError(thrown as MeshError);
+      this.onBadMessage(toMeshError(thrown));
     }
+  }
+
+  onBadMessage(error: MeshError): void {
+    this.#answerError(error);
   }
 
   onEnd(): void {
@@ -123,7 +139,7 @@ export class IncomingCall implements FrameStreamHandler {
     handler: Handler<HandlerKind>,
     message: Exclude<RequestMessage, { type: 'ping' }> | DataTransfer,
   ): void {
-    const context = new Context(this.#host, this.#stream, message.timeoutMs);
+    const context = new Context(this.#host, this, message.timeoutMs);
     this.#context = context;
     if (message.type === 'dataTransfer') {
       this.#nextOffset = message.offset;
@@ -198,16 +214,33 @@ export class IncomingCall implements FrameStreamHandler {
     try {
       this.#send({ type: 'error', code, text, retryable });
     } catch (thrown) {
-      this.#stream.reset('InternalError', toMeshError(thrown).message);
-      this.#finish();
+      this.#cannotSend(thrown);
     }
   }
 
+  /** @throws MeshError what cannot be encoded */
   #send(message: Message): void {
     if (this.#over) return;
-    this.#stream.send(this.#host.codec.encode(message), { end: true });
-    this.#finish();
+    const packed = this.#host.codec.encode(message);
+    if (packed instanceof Promise) packed.then(this.#sendPacked, this.#cannotSend);
+    else this.#sendPacked(packed);
   }
+
+  readonly #sendPacked = ({ payload, compression }: PackedPayload): void => {
+    if (this.#over) return;
+    try {
+      this.#stream.send(payload, { compression, end: true });
+      this.#finish();
+    } catch (thrown) {
+      this.#cannotSend(thrown);
+    }
+  };
+
+  readonly #cannotSend = (thrown: unknown): void => {
+    if (this.#over) return;
+    this.#stream.reset('InternalError', toMeshError(thrown).message);
+    this.#finish();
+  };
 
   #finish(): void {
     if (this.#over) return;
@@ -226,15 +259,15 @@ class Context implements CallContext {
   readonly early = false;
   readonly deadline: number | undefined;
   readonly #host: CallHost;
-  readonly #stream: FrameStream;
+  readonly #call: { readonly flow: Flow };
   #abort: AbortController | undefined;
   #cancelled: MeshError | undefined;
   #timer: NodeJS.Timeout | undefined;
   #body: ByteQueue | undefined;
 
-  constructor(host: CallHost, stream: FrameStream, timeoutMs: number | undefined) {
+  constructor(host: CallHost, call: { readonly flow: Flow }, timeoutMs: number | undefined) {
     this.#host = host;
-    this.#stream = stream;
+    this.#call = call;
     this.deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
   }
 
@@ -256,7 +289,7 @@ class Context implements CallContext {
   }
 
   get body(): ByteQueue {
-    this.#body ??= new ByteQueue(this.#stream, () => {});
+    this.#body ??= new ByteQueue(this.#call.flow, () => {});
     return this.#body;
   }
 

@@ -1,10 +1,12 @@
 /** One call of this side: sends a message on a stream of its own and settles exactly once. */
-import { isMeshErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
-import type { MessageCodec } from '../protocol/codec.js';
+import { isMeshErrorCode, MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
+import type { PackedPayload } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
+import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { ErrorMessage, Message, MessageType } from '../protocol/message.js';
 import { cancelledError } from '../transport/abortable.js';
 import type { Connection, FrameStream, FrameStreamHandler } from '../transport/connection.js';
+import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import type { CallOptions } from './types.js';
 
 export const DEFAULT_TIMEOUT_MS = 10_000;
@@ -12,7 +14,7 @@ export const DEFAULT_TIMEOUT_MS = 10_000;
 /** Sends `message` and waits for a message of type `expected`; see Peer.request. */
 export function callOnce(
   connection: Connection,
-  codec: MessageCodec,
+  codec: FrameCodec,
   message: Message,
   expected: MessageType,
   options: CallOptions,
@@ -25,7 +27,7 @@ export function callOnce(
 /** Sends `message` and waits until the transport has taken it; see Peer.send. */
 export function sendOnce(
   connection: Connection,
-  codec: MessageCodec,
+  codec: FrameCodec,
   message: Message,
   options: CallOptions,
 ): Promise<void> {
@@ -34,8 +36,8 @@ export function sendOnce(
   });
 }
 
-class OutgoingCall implements FrameStreamHandler {
-  readonly #codec: MessageCodec;
+class OutgoingCall implements FrameStreamHandler, MessageSink {
+  readonly #codec: FrameCodec;
   /** `undefined`: one-way, settled when the message is taken. */
   readonly #expected: MessageType | undefined;
   readonly #signal: AbortSignal | undefined;
@@ -47,7 +49,7 @@ class OutgoingCall implements FrameStreamHandler {
   #settled = false;
 
   constructor(
-    codec: MessageCodec,
+    codec: FrameCodec,
     expected: MessageType | undefined,
     options: CallOptions,
     resolve: (message: Message) => void,
@@ -73,52 +75,42 @@ class OutgoingCall implements FrameStreamHandler {
       return;
     }
     try {
-      const timed =
-        timeoutMs === Number.POSITIVE_INFINITY
-          ? message
-          : { ...message, timeoutMs: Math.ceil(timeoutMs) };
-      const payload = this.#codec.encode(message.type === 'ping' ? message : timed);
+      const packed = this.#codec.encode(withTimeout(message, timeoutMs));
       this.#stream = connection.openStream(this);
       signal?.addEventListener('abort', this.#aborted, { once: true });
-      if (timeoutMs !== Number.POSITIVE_INFINITY)
+      if (timeoutMs !== Number.POSITIVE_INFINITY) {
         this.#timer = setTimeout(this.#timedOut, timeoutMs);
-      const taken = this.#stream.send(payload, { end: true });
-      if (taken && this.#expected === undefined) this.#succeed(message);
+      }
+      if (packed instanceof Promise) packed.then(this.#send, this.#failed);
+      else this.#send(packed);
     } catch (error) {
-      this.#fail(error as MeshError);
+      this.#fail(toMeshError(error));
     }
+  }
+
+  get flow(): Flow {
+    return new Flow(this.#stream as FrameStream);
   }
 
   onFrame(frame: Frame): void {
+    if (!this.#settled && this.#expected !== undefined) receiveFrame(frame, this.#codec, this);
+  }
+
+  onMessage(message: Message): void {
     if (this.#settled) return;
-    if (this.#expected === undefined) return;
-    try {
-      const reply = decodeReply(this.#codec, frame);
-      if (reply.type === this.#expected) {
-        this.#succeed(reply);
-        return;
-      }
-      throw new MeshError(
-        'UnexpectedMessage',
-        `${reply.type} came where ${this.#expected} was due`,
-        {
-          side: 'remote',
-          maybeExecuted: true,
-        },
-      );
-    } catch (error) {
-      this.#fail(error as MeshError);
-    }
+    if (message.type === this.#expected) this.#succeed(message);
+    else if (message.type === 'error') this.#fail(errorOfMessage(message));
+    else this.onBadMessage(unexpected(`${message.type} came where ${this.#expected} was due`));
+  }
+
+  onBadMessage(error: MeshError): void {
+    if (!this.#settled) this.#fail(withExecution(error, true));
   }
 
   onEnd(): void {
-    if (this.#settled) return;
-    this.#fail(
-      new MeshError('UnexpectedMessage', 'the call ended without an answer', {
-        side: 'remote',
-        maybeExecuted: true,
-      }),
-    );
+    if (!this.#settled && this.#expected !== undefined) {
+      this.#fail(unexpected('the call ended without an answer'));
+    }
   }
 
   onReset(error: MeshError): void {
@@ -133,6 +125,20 @@ class OutgoingCall implements FrameStreamHandler {
   get #wasSent(): boolean {
     return (this.#stream?.messageId ?? 0) > 0;
   }
+
+  readonly #send = ({ payload, compression }: PackedPayload): void => {
+    if (this.#settled) return;
+    try {
+      const taken = this.#stream?.send(payload, { compression, end: true });
+      if (taken === true && this.#expected === undefined) this.#succeed(NO_REPLY);
+    } catch (error) {
+      this.#fail(toMeshError(error));
+    }
+  };
+
+  readonly #failed = (thrown: unknown): void => {
+    if (!this.#settled) this.#fail(toMeshError(thrown));
+  };
 
   readonly #aborted = (): void => {
     const { code, message, cause } = cancelledError(this.#signal as AbortSignal);
@@ -170,14 +176,14 @@ class OutgoingCall implements FrameStreamHandler {
 /** What a one-way call settles with: nobody looks at it. */
 const NO_REPLY: Message = { type: 'response' };
 
-/**
- * The message of a reply.
- * @throws MeshError what the reply reports, if it is an `error`; what the codec throws
- */
-export function decodeReply(codec: MessageCodec, frame: Frame): Message {
-  const reply = codec.decode(frame.payload);
-  if (reply.type === 'error') throw errorOfMessage(reply);
-  return reply;
+/** The message with the time left for it; a ping has no such field. */
+function withTimeout(message: Message, timeoutMs: number): Message {
+  if (timeoutMs === Number.POSITIVE_INFINITY || message.type === 'ping') return message;
+  return { ...message, timeoutMs: Math.ceil(timeoutMs) } as Message;
+}
+
+function unexpected(text: string): MeshError {
+  return new MeshError('UnexpectedMessage', text, { side: 'remote', maybeExecuted: true });
 }
 
 /** The error that an `error` message reports. */

@@ -1,19 +1,20 @@
 /** A dataTransfer that this side opened: bytes out from `body`, bytes in as an async iterable. */
 import { MeshError, toMeshError } from '../errors.js';
-import type { MessageCodec } from '../protocol/codec.js';
 import type { Frame } from '../protocol/frame.js';
-import type { DataTransfer } from '../protocol/message.js';
+import type { FrameCodec } from '../protocol/frame-codec.js';
+import type { DataTransfer, Message } from '../protocol/message.js';
 import { cancelledError } from '../transport/abortable.js';
 import type { Connection, FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
-import { decodeReply, withExecution } from './outgoing-call.js';
+import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
+import { errorOfMessage, withExecution } from './outgoing-call.js';
 import type { StreamCallOptions } from './types.js';
 
 /** Opens a transfer; see Peer.stream. `onSettled` is called once, with the failure if there is one. */
 export function openTransfer(
   connection: Connection,
-  codec: MessageCodec,
+  codec: FrameCodec,
   open: DataTransfer,
   options: StreamCallOptions,
   onSettled: (failure: MeshError | undefined) => void,
@@ -23,20 +24,21 @@ export function openTransfer(
   return transfer.incoming;
 }
 
-class OutgoingTransfer implements FrameStreamHandler {
+class OutgoingTransfer implements FrameStreamHandler, MessageSink {
   incoming: ByteQueue;
-  readonly #codec: MessageCodec;
+  readonly #codec: FrameCodec;
   readonly #open: DataTransfer;
   readonly #options: StreamCallOptions;
   readonly #onSettled: (failure: MeshError | undefined) => void;
   readonly #gate = new DrainGate();
   #stream: FrameStream | undefined;
+  #flow: Flow | undefined;
   #timer: NodeJS.Timeout | undefined;
   #nextOffset: number;
   #settled = false;
 
   constructor(
-    codec: MessageCodec,
+    codec: FrameCodec,
     open: DataTransfer,
     options: StreamCallOptions,
     onSettled: (failure: MeshError | undefined) => void,
@@ -55,10 +57,11 @@ class OutgoingTransfer implements FrameStreamHandler {
       if (signal?.aborted === true) throw cancelledError(signal);
       const timed =
         timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs: Math.ceil(timeoutMs) };
-      const payload = this.#codec.encode({ ...this.#open, ...timed });
+      const { payload } = this.#codec.encodePlain({ ...this.#open, ...timed });
       const stream = connection.openStream(this);
       this.#stream = stream;
-      this.incoming = new ByteQueue(stream, this.#abandoned);
+      this.#flow = new Flow(stream);
+      this.incoming = new ByteQueue(this.#flow, this.#abandoned);
       signal?.addEventListener('abort', this.#aborted, { once: true });
       if (timeoutMs !== Number.POSITIVE_INFINITY)
         this.#timer = setTimeout(this.#timedOut, timeoutMs);
@@ -70,16 +73,28 @@ class OutgoingTransfer implements FrameStreamHandler {
     }
   }
 
+  get flow(): Flow {
+    return this.#flow as Flow;
+  }
+
   onFrame(frame: Frame): void {
+    if (!this.#settled) receiveFrame(frame, this.#codec, this);
+  }
+
+  onMessage(message: Message): void {
     if (this.#settled) return;
     try {
-      const message = decodeReply(this.#codec, frame);
+      if (message.type === 'error') throw errorOfMessage(message);
       const data = takeChunk(message, this.#nextOffset);
       this.#nextOffset += data.length;
       this.incoming.push(data);
     } catch (thrown) {
       this.#giveUp(thrown as MeshError);
     }
+  }
+
+  onBadMessage(error: MeshError): void {
+    if (!this.#settled) this.#giveUp(error);
   }
 
   onEnd(): void {

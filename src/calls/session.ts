@@ -1,6 +1,6 @@
 /** Calls over one connection whose handshake is done, in both directions. */
 import { MeshError } from '../errors.js';
-import type { MessageCodec } from '../protocol/codec.js';
+import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { Negotiated } from '../protocol/handshake.js';
 import type { Capabilities, DataTransfer, Message } from '../protocol/message.js';
 import type {
@@ -26,7 +26,7 @@ import {
 export interface CallSessionOptions {
   readonly connection: Connection;
   readonly negotiated: Negotiated;
-  readonly codec: MessageCodec;
+  readonly codec: FrameCodec;
   readonly handlers: Handlers;
   readonly onHandlerFailure: HandlerFailureListener;
 }
@@ -43,7 +43,7 @@ const NEEDED: Readonly<
 
 export class CallSession implements CallHost {
   readonly connection: Connection;
-  readonly codec: MessageCodec;
+  readonly codec: FrameCodec;
   readonly handlers: Handlers;
   readonly peer: { readonly nodeId: string };
   readonly counters: CallCounters = {
@@ -63,7 +63,7 @@ export class CallSession implements CallHost {
   constructor(options: CallSessionOptions) {
     const { connection, negotiated } = options;
     this.connection = connection;
-    this.codec = options.codec.withLimit(negotiated.capabilities.maxMessageBytes);
+    this.codec = options.codec;
     this.handlers = options.handlers;
     this.peer = Object.freeze({ nodeId: negotiated.peerNodeId });
     this.#capabilities = negotiated.capabilities;

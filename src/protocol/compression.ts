@@ -12,6 +12,14 @@ import { checkZstdFrame } from './zstd-frame.js';
 /** Names of compressions, as capabilities list them. */
 export type CompressionName = 'lz4' | 'zstd';
 
+const IDS: Readonly<Record<string, Compression>> = { lz4: Compression.lz4, zstd: Compression.zstd };
+
+/** What frames may have once these names are agreed: none, and those of them that this version knows. */
+export function compressionsOf(names: readonly string[]): Compression[] {
+  const known = names.filter((name) => Object.hasOwn(IDS, name));
+  return [Compression.none, ...known.map((name) => IDS[name] as Compression)];
+}
+
 /** One algorithm. Results come at once or by a promise, depending on algorithm and size. */
 export interface Algorithm {
   readonly name: CompressionName;

@@ -5,7 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import { MeshError, toMeshError } from '../errors.js';
 import type { MessageCodec } from '../protocol/codec.js';
-import { Compression, type Frame } from '../protocol/frame.js';
+import { compressionsOf } from '../protocol/compression.js';
+import type { Frame } from '../protocol/frame.js';
 import {
   acceptHandshake,
   completeHandshake,
@@ -218,6 +219,6 @@ function limitsOf(negotiated: Negotiated): AgreedLimits {
     maxOutgoingStreams: negotiated.maxOutgoingStreams,
     maxIncomingStreams: negotiated.maxIncomingStreams,
     checksum: negotiated.capabilities.checksum,
-    compressions: [Compression.none],
+    compressions: compressionsOf(negotiated.capabilities.compressions),
   };
 }

@@ -236,6 +236,33 @@ export function connectionSuite(
     t.true(slow.collector.payloads.every((chunk) => chunk.length === chunkBytes));
   });
 
+  behaviour(
+    'a reader that pauses at the last frame hears of the end when it resumes',
+    async (t, pair) => {
+      const told: string[] = [];
+      const ended = new Promise<void>((resolve) => {
+        pair.acceptor.onStream = (stream) => ({
+          onFrame() {
+            told.push('frame');
+            stream.pause();
+            setTimeout(() => {
+              told.push('resume');
+              stream.resume();
+            }, 20);
+          },
+          onEnd() {
+            told.push('end');
+            resolve();
+          },
+          onReset() {},
+        });
+      });
+      openCollected(pair.dialer).stream.send(Buffer.of(1), { end: true });
+      await ended;
+      t.deepEqual(told, ['frame', 'resume', 'end']);
+    },
+  );
+
   behaviour("streams wait until someone takes the peer's streams", async (t, pair) => {
     const clients = [1, 2, 3].map((i) => {
       const client = openCollected(pair.dialer);

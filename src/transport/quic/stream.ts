@@ -8,7 +8,15 @@
  * takes a stream whose bytes are acknowledged for complete, and forgets a FIN of its own that was lost.
  */
 import { MeshError, type MeshErrorCode } from '../../errors.js';
-import { Compression, encodeFrame, type FrameDecoder, FrameFlag } from '../../protocol/frame.js';
+import {
+  CHECKSUM_BYTES,
+  Compression,
+  encodeFrame,
+  type Frame,
+  type FrameDecoder,
+  FrameFlag,
+  HEADER_BYTES,
+} from '../../protocol/frame.js';
 import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
 
 /** What a stream asks of its connection. */
@@ -76,6 +84,8 @@ export class QuicStream implements FrameStream {
   #endQueued = false;
   #sendingOver = false;
   #finReceived = false;
+  /** A frame with the end bit was delivered; its end is told once the reader is not paused. */
+  #lastFrameSeen = false;
   /** The handler was told of the peer's end. */
   #peerEnded = false;
   #queue: Unsent[] = [];
@@ -203,16 +213,19 @@ export class QuicStream implements FrameStream {
    */
   progress(): void {
     while (this.#phase.kind === 'live' && !this.#paused && !this.#peerEnded) {
+      if (this.#lastFrameSeen) {
+        this.#receiveEnd();
+        return;
+      }
       const frame = this.#decoder.next();
       if (frame === undefined) {
         if (this.#finReceived) this.#receiveAbort();
         return;
       }
       this.#checkFrame(frame.messageId, frame.flags);
-      this.#io.countFrame('received', frame.payload.length);
-      const isLast = (frame.flags & FrameFlag.end) !== 0;
+      this.#lastFrameSeen = (frame.flags & FrameFlag.end) !== 0;
+      this.#io.countFrame('received', frameBytes(frame));
       if (frame.payload.length > 0) this.handler.onFrame(frame);
-      if (isLast) this.#receiveEnd();
     }
   }
 
@@ -230,8 +243,6 @@ export class QuicStream implements FrameStream {
   }
 
   #receiveEnd(): void {
-    // The handler may have reset the stream when it got the frame.
-    if (this.#phase.kind !== 'live') return;
     if (this.#decoder.bufferedBytes > 0) {
       throw new MeshError('ProtocolViolation', `bytes after the end of message ${this.messageId}`);
     }
@@ -258,7 +269,7 @@ export class QuicStream implements FrameStream {
       checksum: this.#io.checksum,
     });
     this.#unsentBytes += this.#partial.length - next.payload.length;
-    this.#io.countFrame('sent', next.payload.length);
+    this.#io.countFrame('sent', this.#partial.length);
   }
 
   #checkFrame(messageId: number, flags: number): void {
@@ -314,4 +325,9 @@ export class QuicStream implements FrameStream {
     }
     return new MeshError('StreamReset', 'stream was reset');
   }
+}
+
+function frameBytes({ flags, payload }: Frame): number {
+  const checksumBytes = (flags & FrameFlag.checksum) === 0 ? 0 : CHECKSUM_BYTES;
+  return HEADER_BYTES + payload.length + checksumBytes;
 }

@@ -1,0 +1,58 @@
+/** Rounds of several contestants in turn, and what comes out of them: medians, spread, ratios. */
+
+/** Something to be timed: `run` does it `count` times. */
+export interface Contestant {
+  readonly name: string;
+  run(count: number): void;
+}
+
+export interface Timing {
+  readonly name: string;
+  /** Of all rounds, in nanoseconds for one time. */
+  readonly medianNs: number;
+  readonly minNs: number;
+  readonly maxNs: number;
+}
+
+export interface RoundOptions {
+  readonly rounds: number;
+  /** Length of one contestant's part of a round; how often it runs in it is found out while warming up. */
+  readonly roundMs: number;
+}
+
+/** Times every contestant in each round, so that what disturbs the machine disturbs all of them. */
+export function compete(contestants: readonly Contestant[], options: RoundOptions): Timing[] {
+  const counts = contestants.map((contestant) => warmUp(contestant, options.roundMs));
+  const samples = contestants.map((): number[] => []);
+  for (let round = 0; round < options.rounds; round += 1) {
+    for (const [i, contestant] of contestants.entries()) {
+      const count = counts[i] as number;
+      samples[i]?.push(timeNs(contestant, count) / count);
+    }
+  }
+  return contestants.map(({ name }, i) => {
+    const sorted = (samples[i] as number[]).sort((a, b) => a - b);
+    return {
+      name,
+      medianNs: sorted[sorted.length >> 1] as number,
+      minNs: sorted[0] as number,
+      maxNs: sorted.at(-1) as number,
+    };
+  });
+}
+
+/** Runs until the compiler has done its work; answers how often fits a round. */
+function warmUp(contestant: Contestant, roundMs: number): number {
+  let count = 64;
+  for (;;) {
+    const tookMs = timeNs(contestant, count) / 1e6;
+    if (tookMs >= roundMs / 2) return Math.max(1, Math.round((count * roundMs) / tookMs));
+    count *= 2;
+  }
+}
+
+function timeNs(contestant: Contestant, count: number): number {
+  const start = process.hrtime.bigint();
+  contestant.run(count);
+  return Number(process.hrtime.bigint() - start);
+}
