@@ -32,8 +32,8 @@ export interface StreamIo {
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number;
   /** This side abandoned the stream: tells the peer. */
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void;
-  /** The stream is over: what still arrives on it is dropped. */
-  finished(stream: QuicStream): void;
+  /** The stream is over; where `mayReceive`, what still arrives on it is to be dropped. */
+  finished(stream: QuicStream, mayReceive: boolean): void;
   /** There may be bytes to read that were left while the stream was paused. */
   readSoon(stream: QuicStream): void;
   countFrame(direction: 'sent' | 'received', bytes: number): void;
@@ -315,7 +315,7 @@ export class QuicStream implements FrameStream {
       this.#unsentBytes = rest.length;
       this.pump();
     }
-    this.#io.finished(this);
+    this.#io.finished(this, !this.#finReceived);
   }
 
   #overError(): MeshError {

@@ -194,10 +194,10 @@ export class QuicStreams implements StreamIo {
     this.#controlSender.notify(stream.messageId, code, reason, this.#writeControl);
   }
 
-  finished(stream: QuicStream): void {
+  finished(stream: QuicStream, mayReceive: boolean): void {
     if (!this.#streams.delete(stream.id)) return;
     if (stream.initiator === 'local') this.#localStreams -= 1;
-    if (this.#host.isOpen) this.#drop(stream.id);
+    if (mayReceive && this.#host.isOpen) this.#drop(stream.id);
   }
 
   readSoon(stream: QuicStream): void {
