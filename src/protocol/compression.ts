@@ -28,10 +28,11 @@ export interface Algorithm {
   /** The bytes behind the u32. */
   compress(raw: Buffer): Buffer | Promise<Buffer>;
   /**
-   * The reverse. The caller checks that the result has `rawBytes` bytes.
+   * The reverse. The caller checks that `rawBytes` is within the limit, and that the result has as many.
+   * @param maxBytes the limit
    * @throws MeshError MalformedMessage, before any memory is taken, when `data` cannot become that
    */
-  decompress(data: Buffer, rawBytes: number): Buffer | Promise<Buffer>;
+  decompress(data: Buffer, rawBytes: number, maxBytes: number): Buffer | Promise<Buffer>;
 }
 
 /** What goes into a frame. */
@@ -102,7 +103,7 @@ export function unpackPayload(
           cause,
         });
   try {
-    const raw = algorithm.decompress(bytes.subarray(LENGTH_BYTES), rawBytes);
+    const raw = algorithm.decompress(bytes.subarray(LENGTH_BYTES), rawBytes, maxBytes);
     if (!(raw instanceof Promise)) return checkLength(raw, rawBytes);
     return raw.then(
       (result) => checkLength(result, rawBytes),
@@ -158,8 +159,8 @@ async function loadZstd(): Promise<Algorithm> {
     name: 'zstd',
     id: Compression.zstd,
     compress: (raw) => zstd.compress(raw),
-    decompress(data, rawBytes) {
-      checkZstdFrame(data, rawBytes);
+    decompress(data, rawBytes, maxBytes) {
+      checkZstdFrame(data, rawBytes, maxBytes);
       return zstd.decompress(data);
     },
   };

@@ -107,7 +107,7 @@ export function encodeFrame(fields: FrameFields): Buffer {
 export interface FrameDecoderOptions {
   /** Payloads above this are refused before a byte of them is kept. Default 16 MiB. */
   readonly maxPayloadBytes?: number;
-  /** Whether a frame without checksum is refused. Default true; a handshake may agree otherwise. */
+  /** Whether any frame without checksum is refused, and not reset and credit only. Default true; a handshake may agree otherwise. */
   readonly requireChecksum?: boolean;
   /** Compressions that were agreed. Default: all that wire version 1 has. */
   readonly compressions?: readonly Compression[];
@@ -266,8 +266,9 @@ function checkHeader(
     throw new MeshError('UnsupportedCompression', 'frame has a compression that was not agreed');
   }
   const hasChecksum = (flags & FrameFlag.checksum) !== 0;
-  if (requireChecksum && !hasChecksum) {
-    throw new MeshError('ProtocolViolation', 'frame without the checksum that was agreed');
+  // Without agreement on checksums, reset and credit frames carry one all the same.
+  if (!hasChecksum && (requireChecksum || (flags & (FrameFlag.reset | FrameFlag.credit)) !== 0)) {
+    throw new MeshError('ProtocolViolation', 'frame without the checksum that it has to carry');
   }
   checkControl(flags);
   const payloadBytes = bodyBytes - (hasChecksum ? CHECKSUM_BYTES : 0);

@@ -66,7 +66,8 @@ export const uint: Field = {
     if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0) {
       throw malformed(path, 'must be an integer from 0 to 2^53-1');
     }
-    return number;
+    // A float may say -0.
+    return number === 0 ? 0 : number;
   },
   widen: (value) => (typeof value === 'number' && value > 0xffff_ffff ? BigInt(value) : value),
 };

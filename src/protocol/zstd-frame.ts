@@ -9,18 +9,24 @@ const MAGIC = 0xfd2f_b528;
 const MAX_WINDOW_BYTES = 8 * 1024 * 1024;
 /** Block_Maximum_Size; a block is not longer, in the frame or out of it. */
 const MAX_BLOCK_BYTES = 128 * 1024;
+/** Empty blocks are three bytes: millions of them would hold up the event loop while they are walked. */
+const MIN_COUNTED_BYTES = 1024;
+/** What a byte of the frame pays for: as much as a byte of an LZ4 block can become. */
+const PAID_RATIO = 255;
 
 const BlockType = { raw: 0, rle: 1, compressed: 2 } as const;
 
 /**
  * Checks that `frame` is one whole Zstd frame, without dictionary, with nothing behind it, that cannot become much more
  * than `rawBytes`.
+ * @param maxBytes largest payload that either side sends
  * @throws MeshError MalformedMessage
  */
-export function checkZstdFrame(frame: Uint8Array, rawBytes: number): void {
+export function checkZstdFrame(frame: Uint8Array, rawBytes: number, maxBytes: number): void {
   const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
   const { blocksAt, hasChecksum } = readHeader(bytes, rawBytes);
-  const end = walkBlocks(bytes, blocksAt, rawBytes) + (hasChecksum ? 4 : 0);
+  const mostBytes = allowedSum(bytes.length, rawBytes, maxBytes);
+  const end = walkBlocks(bytes, blocksAt, mostBytes) + (hasChecksum ? 4 : 0);
   if (end > bytes.length) throw malformed('is cut short');
   if (end < bytes.length) throw malformed('has bytes behind it');
 }
@@ -47,11 +53,17 @@ function readHeader(bytes: Buffer, rawBytes: number): { blocksAt: number; hasChe
 }
 
 /**
- * Where the last block ends. What compressed blocks become is not known before they are: each counts in full. An
- * encoder may cut its blocks short, so the sum may reach twice what is stated, and a block.
+ * What the blocks may sum up to. A good encoder cuts blocks where the data changes, down to a hundred bytes of them
+ * (libzstd from level 16 on), so that a sound frame can sum up to many times what it is. It pays for its blocks in bytes,
+ * though, and a bomb does not.
  */
-function walkBlocks(bytes: Buffer, blocksAt: number, rawBytes: number): number {
-  const mostBytes = 2 * rawBytes + MAX_BLOCK_BYTES;
+function allowedSum(frameBytes: number, rawBytes: number, maxBytes: number): number {
+  const paidBytes = Math.min(frameBytes * PAID_RATIO, 2 * maxBytes);
+  return Math.max(2 * rawBytes + MAX_BLOCK_BYTES, paidBytes);
+}
+
+/** Where the last block ends. What compressed blocks become is not known before they are: each counts in full. */
+function walkBlocks(bytes: Buffer, blocksAt: number, mostBytes: number): number {
   let at = blocksAt;
   let sum = 0;
   for (let isLast = false; !isLast; ) {
@@ -63,7 +75,7 @@ function walkBlocks(bytes: Buffer, blocksAt: number, rawBytes: number): number {
     if (type > BlockType.compressed || size > MAX_BLOCK_BYTES)
       throw malformed('has an impossible block');
     at += 3 + (type === BlockType.rle ? 1 : size);
-    sum += type === BlockType.compressed ? MAX_BLOCK_BYTES : size;
+    sum += type === BlockType.compressed ? MAX_BLOCK_BYTES : Math.max(size, MIN_COUNTED_BYTES);
     if (sum > mostBytes) throw malformed('can become more than it states');
   }
   return at;

@@ -12,6 +12,11 @@ export class SeenStreams {
     this.#mark = firstId;
   }
 
+  /** The stream that is due next. */
+  get next(): number {
+    return this.#mark;
+  }
+
   has(id: number): boolean {
     return id < this.#mark || this.#above.has(id);
   }

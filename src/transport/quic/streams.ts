@@ -65,6 +65,9 @@ export class QuicStreams implements StreamIo {
 
   /** Streams that have a place on the wire, by QUIC's id. */
   readonly #streams = new Map<number, QuicStream>();
+  /** Those of our own whose answer has not ended, oldest first. */
+  readonly #awaited = new Set<QuicStream>();
+  #lastRead: QuicStream | undefined;
   /** Streams in line for a place, in order. */
   readonly #waiting = new Set<QuicStream>();
   /** Streams that hold bytes which QUIC had no room for, by QUIC's id; among them some that are over but for that. */
@@ -165,6 +168,8 @@ export class QuicStreams implements StreamIo {
     this.#blocked.clear();
     for (const stream of streams) stream.receiveReset(error);
     this.#streams.clear();
+    this.#awaited.clear();
+    this.#lastRead = undefined;
   }
 
   // ---- What streams ask for -----------------------------------------------------------------------------
@@ -196,6 +201,8 @@ export class QuicStreams implements StreamIo {
 
   finished(stream: QuicStream, mayReceive: boolean): void {
     if (!this.#streams.delete(stream.id)) return;
+    this.#awaited.delete(stream);
+    if (this.#lastRead === stream) this.#lastRead = undefined;
     if (stream.initiator === 'local') this.#localStreams -= 1;
     if (mayReceive && this.#host.isOpen) this.#drop(stream.id);
   }
@@ -223,11 +230,31 @@ export class QuicStreams implements StreamIo {
 
   // ---- Reading ------------------------------------------------------------------------------------------
 
+  /**
+   * Reads what there is to read. Asking the binding which streams that is costs more than all the rest of a small
+   * request, so where the bytes most likely are is tried first: the stream read last, the peer's next one, the oldest
+   * of our own that wait for an answer.
+   */
   #readAll(): void {
+    this.#readLikely();
+    if (!this.#host.isOpen || !this.#native.isReadable()) return;
     for (const id of this.#native.readable()) {
       if (!this.#host.isOpen) return;
       const stream = this.#streams.get(id) ?? this.#unknownStream(id);
       if (stream !== undefined) this.#readStream(stream);
+    }
+  }
+
+  #readLikely(): void {
+    const last = this.#lastRead;
+    if (last !== undefined) this.#readStream(last);
+    while (this.#onStream !== undefined && this.#native.streamReadable(this.#seen.next)) {
+      const stream = this.#unknownStream(this.#seen.next);
+      if (stream !== undefined) this.#readStream(stream);
+      if (!this.#host.isOpen) return;
+    }
+    for (const stream of this.#awaited) {
+      if (stream.isPaused || !this.#readStream(stream) || !this.#host.isOpen) return;
     }
   }
 
@@ -255,13 +282,23 @@ export class QuicStreams implements StreamIo {
     return undefined;
   }
 
-  #readStream(stream: QuicStream): void {
+  /** @returns whether there was something to read */
+  #readStream(stream: QuicStream): boolean {
+    let hasRead = false;
     while (!stream.isPaused && this.#streams.get(stream.id) === stream) {
       const read = this.#streamRecv(stream);
-      if (read === undefined) return;
+      if (read === undefined) break;
+      hasRead = true;
+      if (read.fin) {
+        this.#awaited.delete(stream);
+        this.#lastRead = undefined;
+      } else {
+        this.#lastRead = stream;
+      }
       stream.receive(read.bytes, read.fin);
-      if (read.fin) return;
+      if (read.fin) break;
     }
+    return hasRead;
   }
 
   #streamRecv(stream: QuicStream): { bytes: Buffer; fin: boolean } | undefined {
@@ -364,6 +401,7 @@ export class QuicStreams implements StreamIo {
       stream.id = this.#nextStreamId;
       this.#nextStreamId += 4;
       this.#streams.set(stream.id, stream);
+      this.#awaited.add(stream);
       stream.pump();
     }
   }
