@@ -78,13 +78,19 @@ export const ERROR_CODES = {
 /** A stable name of a failure; see {@link ERROR_CODES}. */
 export type MeshErrorCode = keyof typeof ERROR_CODES;
 
+/** Codes from this number on are for the user of the library, and never travel. */
+const FIRST_LOCAL = 0xf0;
+
 const nameByWire: ReadonlyMap<number, MeshErrorCode> = new Map(
-  Object.entries(ERROR_CODES).map(([name, entry]) => [entry.wire, name as MeshErrorCode]),
+  Object.entries(ERROR_CODES)
+    .filter(([, { wire }]) => wire < FIRST_LOCAL)
+    .map(([name, { wire }]) => [wire, name as MeshErrorCode]),
 );
 
-/** The wire number of a code. */
+/** The wire number of a code; that of InternalError for one that never travels. */
 export function wireCodeOf(code: MeshErrorCode): number {
-  return ERROR_CODES[code].wire;
+  const { wire } = ERROR_CODES[code];
+  return wire < FIRST_LOCAL ? wire : ERROR_CODES.InternalError.wire;
 }
 
 /** The code behind a wire number; `undefined` for numbers this version does not know. */
@@ -92,9 +98,9 @@ export function codeOfWire(wire: number): MeshErrorCode | undefined {
   return nameByWire.get(wire);
 }
 
-/** Whether a text names a code of this version. */
-export function isMeshErrorCode(name: string): name is MeshErrorCode {
-  return Object.hasOwn(ERROR_CODES, name);
+/** Whether a text from the wire names a code of this version that travels. */
+export function isWireErrorCode(name: string): name is MeshErrorCode {
+  return Object.hasOwn(ERROR_CODES, name) && ERROR_CODES[name as MeshErrorCode].wire < FIRST_LOCAL;
 }
 
 /** Which side decided that the thing failed. */

@@ -331,6 +331,10 @@ for (const transport of TEST_TRANSPORTS) {
     const n2 = await startNode(t, 'n2', { transports, capabilities: { consensus: false } });
     const peer = await n1.connect(targetOf(n2));
     const body = { kind: 'installSnapshotResponse', term: 1 } as const;
+    t.like(await t.throwsAsync(peer.request({ type: 'consensus', body })), {
+      code: 'CapabilityMissing',
+      side: 'local',
+    });
     t.like(await t.throwsAsync(peer.send({ type: 'consensus', body })), {
       code: 'CapabilityMissing',
     });

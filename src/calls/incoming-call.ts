@@ -1,5 +1,5 @@
 /** One call of the peer: finds its handler, and answers with what that gives, or with why it did not. */
-import { MeshError, toMeshError } from '../errors.js';
+import { isWireErrorCode, MeshError, toMeshError } from '../errors.js';
 import type { PackedPayload } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
@@ -27,6 +27,8 @@ export interface CallHost {
   readonly peer: { readonly nodeId: string };
   readonly transport: TransportName;
   readonly isDraining: boolean;
+  /** Why the two nodes do not exchange such messages, if they do not. */
+  capabilityRefusal(type: Message['type']): MeshError | undefined;
   /** The peer broke the protocol in a way that no single call can answer for. */
   violated(error: MeshError): void;
   handlerFailed(kind: Message['type'], error: MeshError): void;
@@ -119,6 +121,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     }
     if (this.#host.isDraining)
       throw new MeshError('GoingAway', 'node is closing and takes no new calls');
+    const refusal = this.#host.capabilityRefusal(message.type);
+    if (refusal !== undefined) throw refusal;
     const handler = this.#host.handlers.get(kind);
     if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
     this.#run(handler, message as Exclude<RequestMessage, { type: 'ping' }> | DataTransfer);
@@ -209,7 +213,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
 
   #answerError(error: MeshError): void {
     if (this.#over) return;
-    const { code, retryable } = error;
+    const { retryable } = error;
+    // What the application did wrong with the library is no news to the caller.
+    const code = isWireErrorCode(error.code) ? error.code : 'HandlerFailed';
     const text = error.message.slice(0, MAX_ERROR_TEXT);
     try {
       this.#send({ type: 'error', code, text, retryable });

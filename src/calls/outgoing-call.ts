@@ -1,5 +1,5 @@
 /** One call of this side: sends a message on a stream of its own and settles exactly once. */
-import { isMeshErrorCode, MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
+import { isWireErrorCode, MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import type { PackedPayload } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
@@ -188,7 +188,7 @@ function unexpected(text: string): MeshError {
 
 /** The error that an `error` message reports. */
 export function errorOfMessage(message: ErrorMessage): MeshError {
-  const code = isMeshErrorCode(message.code) ? message.code : 'HandlerFailed';
+  const code = isWireErrorCode(message.code) ? message.code : 'HandlerFailed';
   return new MeshError(code, message.text, {
     side: 'remote',
     maybeExecuted: !NEVER_EXECUTED.has(code),

@@ -134,6 +134,13 @@ export class CallSession implements CallHost {
 
   // ---- CallHost -----------------------------------------------------------------------------------------
 
+  capabilityRefusal(type: Message['type']): MeshError | undefined {
+    const needed = NEEDED[type];
+    if (needed === undefined || this.#capabilities[needed]) return undefined;
+    const text = `${this.peer.nodeId} and this node do not share ${needed}`;
+    return new MeshError('CapabilityMissing', text);
+  }
+
   violated(error: MeshError): void {
     void this.connection.close(error.code, error.message);
   }
@@ -158,12 +165,7 @@ export class CallSession implements CallHost {
 
   #refusal(message: Message): MeshError | undefined {
     if (this.#draining) return new MeshError('NodeClosed', 'node is closing');
-    const needed = NEEDED[message.type];
-    if (needed === undefined || this.#capabilities[needed]) return undefined;
-    return new MeshError(
-      'CapabilityMissing',
-      `${this.peer.nodeId} and this node do not share ${needed}`,
-    );
+    return this.capabilityRefusal(message.type);
   }
 
   #counted<T>(call: Promise<T>): Promise<T> {

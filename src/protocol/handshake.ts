@@ -3,7 +3,7 @@
  * SPEC.md, "Handshake". Pure: the shell brings clock, nonce and session id, and carries the messages.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { isMeshErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
+import { isWireErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
 import { WIRE_VERSION } from './frame.js';
 import type { Capabilities, HandshakeRequest, HandshakeResponse } from './message.js';
 import type { ReplayGuard } from './replay-guard.js';
@@ -169,6 +169,8 @@ export function completeHandshake(
       'accepted handshake without version, capabilities or session id',
     );
   }
+  const tooLittle = limitRefusal(capabilities);
+  if (tooLittle !== undefined) throw tooLittle;
   if (!(config.versions ?? SUPPORTED_VERSIONS).includes(version)) {
     throw new MeshError(
       'VersionUnsupported',
@@ -215,6 +217,8 @@ function findRefusal(
   config: HandshakeConfig,
   context: AcceptanceContext,
 ): MeshError | undefined {
+  const tooLittle = limitRefusal(request.capabilities);
+  if (tooLittle !== undefined) return tooLittle;
   if (bestVersion(request.versions, config) === undefined) {
     const spoken = (config.versions ?? SUPPORTED_VERSIONS).join(', ');
     return new MeshError(
@@ -234,6 +238,15 @@ function findRefusal(
   }
   // Last, so that only requests that would be accepted take room in the guard.
   return replayRefusal(request, context);
+}
+
+/** With less, not even an error could be answered. */
+const MIN_MESSAGE_BYTES = 4096;
+
+function limitRefusal({ maxMessageBytes, maxStreams }: Capabilities): MeshError | undefined {
+  if (maxMessageBytes >= MIN_MESSAGE_BYTES && maxStreams >= 1) return undefined;
+  const text = `limits of ${maxMessageBytes} bytes and ${maxStreams} streams are too small`;
+  return new MeshError('MalformedMessage', text);
 }
 
 function replayRefusal(
@@ -286,6 +299,6 @@ function checkCertified(nodeId: string, certified: readonly string[]): void {
 
 function refusalOf(response: HandshakeResponse): MeshError {
   const code =
-    response.code !== undefined && isMeshErrorCode(response.code) ? response.code : 'ConnectFailed';
+    response.code !== undefined && isWireErrorCode(response.code) ? response.code : 'ConnectFailed';
   return new MeshError(code, response.text ?? 'handshake refused', { side: 'remote' });
 }

@@ -128,7 +128,7 @@ export function readFields<T>(
       continue;
     }
     const read = field.read(found, `${prefix}${name}`);
-    if (read !== found) value[name] = read;
+    if (!Object.is(read, found)) value[name] = read;
   }
   return value;
 }

@@ -97,6 +97,10 @@ export function awaitHandshake(
       if (stream.messageId !== HANDSHAKE_MESSAGE_ID) return hold(stream, held);
       return {
         onFrame(frame) {
+          if (state.kind !== 'idle') {
+            void connection.close('HandshakeRepeated', 'the handshake stream carries one message');
+            return;
+          }
           done(() => {
             const request = expectMessage<HandshakeRequest>(codec, frame, 'handshakeRequest');
             state = nextHandshakeState(state, { kind: 'requested' });

@@ -31,6 +31,7 @@ const SCENARIOS = [
   'bad-version',
   'too-large',
   'bad-id',
+  'over-credit',
   'close',
 ];
 

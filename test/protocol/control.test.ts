@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { ERROR_CODES, type MeshErrorCode } from '../../src/errors.js';
+import { ERROR_CODES, isWireErrorCode, type MeshErrorCode } from '../../src/errors.js';
 import {
   decodeCredit,
   decodeReset,
@@ -19,13 +19,16 @@ test('a reset is its code in four bytes and the reason', (t) => {
   t.deepEqual(decodeReset(payload, 'StreamReset'), { code: 'Cancelled', reason: 'enough' });
 });
 
-test('every code survives a reset', (t) => {
+test('every code that travels survives a reset; one that never does leaves as InternalError', (t) => {
   for (const code of CODES) {
+    const expected = isWireErrorCode(code) ? code : 'InternalError';
     t.deepEqual(decodeReset(encodeReset({ code, reason: '' }), 'StreamReset'), {
-      code,
+      code: expected,
       reason: '',
     });
   }
+  const local = Buffer.from('000000f1', 'hex');
+  t.is(decodeReset(local, 'StreamReset').code, 'StreamReset');
 });
 
 test('an unknown code reads as the fallback and keeps its reason', (t) => {

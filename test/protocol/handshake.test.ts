@@ -378,8 +378,8 @@ function anyCapabilities(): fc.Arbitrary<Capabilities> {
     replication: fc.boolean(),
     consensus: fc.boolean(),
     dataTransfer: fc.boolean(),
-    maxStreams: fc.nat(100_000),
-    maxMessageBytes: fc.maxSafeNat(),
+    maxStreams: fc.integer({ min: 1, max: 100_000 }),
+    maxMessageBytes: fc.maxSafeNat().map((bytes) => Math.max(bytes, 4096)),
     compressions: fc.uniqueArray(fc.constantFrom('lz4', 'zstd', 'brotli', 'snappy')),
     checksum: fc.boolean(),
   });
