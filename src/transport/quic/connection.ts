@@ -259,7 +259,6 @@ export class QuicConnection implements Connection {
         get isOver() {
           return isOver();
         },
-        flushNow: () => this.#flushDatagrams(),
         flushSoon: () => host.flushSoon(this),
         guard: (step) => this.#input(step),
       },

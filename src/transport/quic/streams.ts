@@ -26,9 +26,7 @@ import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
 export interface StreamsHost {
   readonly isOpen: boolean;
   readonly isOver: boolean;
-  /** Sends what QUIC has to send, now. */
-  flushNow(): void;
-  /** The same, once this turn's input is read. */
+  /** Sends what QUIC has to send, once this turn's input is read. */
   flushSoon(): void;
   /** Runs a step outside of any input; what it throws closes the connection. */
   guard(step: () => void): void;
@@ -236,8 +234,10 @@ export class QuicStreams implements StreamIo {
    * of our own that wait for an answer.
    */
   #readAll(): void {
-    this.#readLikely();
+    const silent = this.#readLikely();
     if (!this.#host.isOpen || !this.#native.isReadable()) return;
+    // The one whose answer takes long goes to the end of the line: it would stand in the way of all others.
+    if (silent !== undefined && this.#awaited.delete(silent)) this.#awaited.add(silent);
     for (const id of this.#native.readable()) {
       if (!this.#host.isOpen) return;
       const stream = this.#streams.get(id) ?? this.#unknownStream(id);
@@ -245,17 +245,20 @@ export class QuicStreams implements StreamIo {
     }
   }
 
-  #readLikely(): void {
+  /** @returns the oldest of our own that has no answer yet, if that was looked for */
+  #readLikely(): QuicStream | undefined {
     const last = this.#lastRead;
     if (last !== undefined) this.#readStream(last);
     while (this.#onStream !== undefined && this.#native.streamReadable(this.#seen.next)) {
       const stream = this.#unknownStream(this.#seen.next);
       if (stream !== undefined) this.#readStream(stream);
-      if (!this.#host.isOpen) return;
+      if (!this.#host.isOpen) return undefined;
     }
     for (const stream of this.#awaited) {
-      if (stream.isPaused || !this.#readStream(stream) || !this.#host.isOpen) return;
+      if (stream.isPaused || !this.#readStream(stream)) return stream;
+      if (!this.#host.isOpen) return undefined;
     }
+    return undefined;
   }
 
   /** A stream that the peer just opened; the control stream; or the rest of one that is over, to be dropped. */
