@@ -156,7 +156,7 @@ export class FrameDecoder {
   /**
    * The next whole frame, or `undefined` until more bytes are pushed.
    * @throws MeshError VersionUnsupported, ProtocolViolation (unknown bits, contradictory control bits, a length
-   *   that cannot be, an id over 2^53-1), FrameTooLarge, UnsupportedCompression, ChecksumMismatch
+   *   that cannot be, an id over 2^53-1, a message on id 0), FrameTooLarge, UnsupportedCompression, ChecksumMismatch
    */
   next(): Frame | undefined {
     if (this.#failure !== undefined) throw this.#failure;
@@ -181,9 +181,7 @@ export class FrameDecoder {
     // The header is judged as soon as it is there: a lying length must not make us wait for its bytes.
     if (this.#neededBytes === HEADER_BYTES) {
       checkHeader(flags, bodyBytes, this);
-      if (idHigh > MAX_ID_HIGH) {
-        throw new MeshError('ProtocolViolation', 'message id above 2^53-1');
-      }
+      checkMessageId(flags, idHigh, bytes.readUInt32BE(start + 10));
       this.#neededBytes = HEADER_BYTES + bodyBytes;
       if (bytes.length - start < this.#neededBytes) return undefined;
     }
@@ -284,8 +282,17 @@ function checkHeader(
       `payload of ${payloadBytes} bytes is over the limit of ${maxPayloadBytes}`,
     );
   }
-  if ((flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit)) === 0 && payloadBytes === 0) {
+  const isControl = (flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit)) !== 0;
+  if (payloadBytes === 0 && (!isControl || compressionOf(flags) !== Compression.none)) {
     throw new MeshError('ProtocolViolation', 'frame without payload says nothing');
+  }
+}
+
+function checkMessageId(flags: number, high: number, low: number): void {
+  if (high > MAX_ID_HIGH) throw new MeshError('ProtocolViolation', 'message id above 2^53-1');
+  const isOfConnection = high === 0 && low === 0;
+  if (isOfConnection && (flags & (FrameFlag.reset | FrameFlag.credit)) === 0) {
+    throw new MeshError('ProtocolViolation', 'message id 0 carries reset and credit only');
   }
 }
 

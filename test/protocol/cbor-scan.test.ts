@@ -3,7 +3,7 @@ import { Encoder } from 'cbor-x';
 import fc from 'fast-check';
 import { scanCbor } from '../../src/protocol/cbor-scan.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
-import { readCbor } from './naive.js';
+import { readCbor } from './naive/cbor.js';
 import { byteStrings, errorOf, holds, refusalOf } from './properties.js';
 import { allSamples } from './samples.js';
 
@@ -49,11 +49,18 @@ const REFUSED: readonly {
   { what: 'false as a one-byte simple value', hex: 'f814', says: 'simple value is not allowed' },
   { what: 'a byte after the item', hex: '0000', says: 'byte 1: 1 bytes after the item' },
   { what: 'a list that promises 4 billion', hex: '9affffffff', says: 'fewer items than announced' },
-  { what: 'a list that promises 2^64-1', hex: '9bffffffffffffffff', says: 'fewer items' },
-  { what: 'a map that promises 2^64-1', hex: 'bbffffffffffffffff', says: 'fewer items' },
+  { what: 'a list that promises 2^64-1', hex: '9bffffffffffffffff', says: 'in eight bytes' },
+  { what: 'a map that promises 2^64-1', hex: 'bbffffffffffffffff', says: 'in eight bytes' },
+  { what: 'a map that promises 2^31', hex: 'ba80000000', says: 'fewer items' },
   { what: 'a map with half an entry', hex: 'a16161', says: 'item is cut short' },
   { what: 'a byte string past the end', hex: '5affffffff00', says: 'string runs past the end' },
-  { what: 'text of 2^64-1 bytes', hex: '7bffffffffffffffff61', says: 'string runs past the end' },
+  { what: 'text of 2^64-1 bytes', hex: '7bffffffffffffffff61', says: 'in eight bytes' },
+  {
+    what: 'text of one byte by a head of nine',
+    hex: '7b000000000000000161',
+    says: 'in eight bytes',
+  },
+  { what: 'bytes by a head of nine', hex: '5b000000000000000161', says: 'in eight bytes' },
   { what: 'an overlong zero in UTF-8', hex: '62c080', says: 'byte 0: text is not UTF-8' },
   { what: 'a surrogate in UTF-8', hex: '63eda080', says: 'byte 0: text is not UTF-8' },
   { what: 'text cut within a character', hex: '8262e282 61ac', says: 'text is not UTF-8' },

@@ -3,7 +3,7 @@ import { Encoder } from 'cbor-x';
 import fc from 'fast-check';
 import { MessageCodec } from '../../src/protocol/codec.js';
 import { MESSAGE_FIELDS, type Message, type MessageType } from '../../src/protocol/message.js';
-import { Float, readCbor } from './naive.js';
+import { Float, readCbor } from './naive/cbor.js';
 import { byteStrings, codeOf, errorOf, holds, refusalOf } from './properties.js';
 import { allSamples, logEntry, raftBodies, samples, WIDE } from './samples.js';
 

@@ -13,7 +13,7 @@ import {
   FrameFlag,
   HEADER_BYTES,
 } from '../../src/protocol/frame.js';
-import { type Outcome, readFrames } from './naive.js';
+import { type Outcome, readFrames } from './naive/frame.js';
 import { byteStrings, codeOf, holds, refusalOf } from './properties.js';
 
 const MAX_PAYLOAD_BYTES = 64;
@@ -45,7 +45,7 @@ test('a frame without checksum has the documented bytes', (t) => {
 test('any frame comes back as it was sent', (t) => {
   const fields = fc.record({
     control: fc.constantFrom(0, FrameFlag.end, FrameFlag.reset, FrameFlag.credit),
-    messageId: fc.maxSafeNat(),
+    messageId: fc.maxSafeNat().map((id) => Math.max(1, id)),
     payload: byteStrings(300).filter((payload) => payload.length > 0),
     checksum: fc.boolean(),
     compression: fc.constantFrom(...Object.values(Compression)),
@@ -53,10 +53,12 @@ test('any frame comes back as it was sent', (t) => {
   holds(
     t,
     fc.property(fields, (sent) => {
+      // Reset and credit frames are never compressed, and always have a checksum.
       const isPlain = sent.control === 0 || sent.control === FrameFlag.end;
       const compression = isPlain ? sent.compression : Compression.none;
-      const decoder = new FrameDecoder({ requireChecksum: sent.checksum });
-      decoder.push(encodeFrame({ ...sent, compression }));
+      const checksum = sent.checksum || !isPlain;
+      const decoder = new FrameDecoder({ requireChecksum: checksum });
+      decoder.push(encodeFrame({ ...sent, compression, checksum }));
       const frame = decoder.next();
       return (
         frame !== undefined &&
@@ -167,11 +169,19 @@ const HEADER_REFUSALS: readonly {
   { title: 'an unknown compression', header: { flags: 0x00b1 }, code: 'UnsupportedCompression' },
   { title: 'no checksum', header: { flags: 0x0001 }, code: 'ProtocolViolation' },
   { title: 'a length below its checksum', header: { length: 3 }, code: 'ProtocolViolation' },
+  {
+    title: 'a compressed empty end',
+    header: { length: 4, flags: 0x0191 },
+    code: 'ProtocolViolation',
+  },
+  { title: 'a message on id 0', header: { id: 0n }, code: 'ProtocolViolation' },
+  { title: 'an end on id 0', header: { flags: 0x0181, id: 0n }, code: 'ProtocolViolation' },
   { title: 'no payload and no control bit', header: { length: 4 }, code: 'ProtocolViolation' },
   { title: 'end and reset', header: { flags: 0x0381 }, code: 'ProtocolViolation' },
   { title: 'end and credit', header: { flags: 0x0581 }, code: 'ProtocolViolation' },
   { title: 'reset and credit', header: { flags: 0x0681 }, code: 'ProtocolViolation' },
   { title: 'all control bits', header: { flags: 0x0781 }, code: 'ProtocolViolation' },
+  { title: 'a reset without checksum', header: { flags: 0x0201 }, code: 'ProtocolViolation' },
   { title: 'a compressed reset', header: { flags: 0x0291 }, code: 'ProtocolViolation' },
   { title: 'a compressed credit', header: { flags: 0x04a1 }, code: 'ProtocolViolation' },
   ...[11, 12, 13, 14, 15].map((bit) => ({

@@ -5,10 +5,45 @@ import fc from 'fast-check';
 import { MeshError, type MeshErrorCode } from '../../src/errors.js';
 
 export function holds<Ts>(t: ExecutionContext, property: fc.IProperty<Ts>, numRuns = 200): void {
+  fc.assert(property, { seed: seedFor(t, numRuns), numRuns });
+  t.pass();
+}
+
+/** The same for properties that take their time. */
+export async function holdsAsync<Ts>(
+  t: ExecutionContext,
+  property: fc.IAsyncProperty<Ts>,
+  numRuns = 200,
+): Promise<void> {
+  await fc.assert(property, { seed: seedFor(t, numRuns), numRuns });
+  t.pass();
+}
+
+function seedFor(t: ExecutionContext, numRuns: number): number {
   const seed = Number(process.env.QUICMESH_SEED ?? randomInt(2 ** 31));
   t.log(`seed ${seed}, ${numRuns} runs`);
-  fc.assert(property, { seed, numRuns });
-  t.pass();
+  return seed;
+}
+
+/** Bytes with some of them overwritten, flipped, cut out, put in or cut off. */
+export function damaged(bytes: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
+  const damage = fc.record({
+    kind: fc.constantFrom('overwrite', 'flip', 'remove', 'insert', 'cutOff'),
+    at: fc.nat(),
+    value: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 0x7f, 0x80, 0xff)),
+  });
+  return fc.tuple(bytes, fc.array(damage, { maxLength: 3 })).map(([sound, damages]) => {
+    const out = [...sound];
+    for (const { kind, at, value } of damages) {
+      const place = at % (out.length + 1);
+      if (kind === 'overwrite') out[place] = value;
+      else if (kind === 'flip') out[place] = (out[place] ?? 0) ^ (1 << (value & 7));
+      else if (kind === 'remove') out.splice(place, 1 + (value & 3));
+      else if (kind === 'insert') out.splice(place, 0, value);
+      else out.length = place;
+    }
+    return Buffer.from(out);
+  });
 }
 
 /** Bytes, most of them few. */

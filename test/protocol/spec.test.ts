@@ -1,5 +1,4 @@
 /** Holds SPEC.md against the code: its examples, its tables of fields, codes and limits. */
-import { readFileSync } from 'node:fs';
 import test from 'ava';
 import { Encoder } from 'cbor-x';
 import { ERROR_CODES, type MeshErrorCode } from '../../src/errors.js';
@@ -25,10 +24,13 @@ import {
   type ResetFields,
 } from '../../src/protocol/index.js';
 import { ALPN_PROTOCOL, DEFAULT_STREAM_LIMITS } from '../../src/transport/connection.js';
+import { receiveNaively } from './naive/receive.js';
 import { refusalOf } from './properties.js';
+import { receive } from './receive.js';
 import { capabilities, logEntry, raftBodies, samples } from './samples.js';
+import { spec, tableIn } from './spec-page.js';
+import { FILES } from './vectors.js';
 
-const spec = readFileSync(new URL('../../src/protocol/SPEC.md', import.meta.url), 'utf8');
 const codec = new MessageCodec();
 const raw = new Encoder({ useRecords: false, variableMapSize: true, tagUint8Array: false });
 
@@ -48,13 +50,26 @@ const examples = [...spec.matchAll(EXAMPLE)].map(([, name, hex, json]) => ({
   example: readExample(json as string),
 }));
 
-test('the examples are all found, also those that the first message needs', (t) => {
+test('the examples are all found, and there is one of every message and of every control frame', (t) => {
   t.is(examples.length, spec.split('```hex').length - 1);
+  const types = new Set(examples.map(({ example }) => example.message?.type));
+  for (const type of Object.keys(MESSAGE_FIELDS)) t.true(types.has(type as MessageType), type);
   const names = examples.map(({ name }) => name);
-  for (const name of ['ping', 'handshakeRequest', 'error', 'close']) t.true(names.includes(name));
+  for (const name of ['end', 'reset', 'credit', 'close', 'lz4', 'zstd']) {
+    t.true(names.includes(name), name);
+  }
 });
 
-for (const { name, bytes, example } of examples) {
+for (const { name, bytes, example } of examples.filter(({ example }) => isCompressed(example))) {
+  test(`the example ${name} decompresses to what it says`, async (t) => {
+    const { messageId, flags, message } = example;
+    const expected: unknown = { messageId, flags: Number(flags), compression: name, message };
+    t.deepEqual((await receive([bytes])) as unknown, expected);
+    t.deepEqual((await receiveNaively(bytes)) as unknown, expected);
+  });
+}
+
+for (const { name, bytes, example } of examples.filter(({ example }) => !isCompressed(example))) {
   test(`the example ${name} decodes to what it says, and what it says encodes to it`, (t) => {
     const decoder = new FrameDecoder();
     decoder.push(Buffer.from(bytes));
@@ -81,6 +96,11 @@ for (const { name, bytes, example } of examples) {
     return t.is(again.toString('hex'), bytes.toString('hex'));
   });
 }
+
+test('every file of test vectors is in the table of them', (t) => {
+  const names = tableIn('## Test vectors').map(([name]) => name?.replaceAll('`', ''));
+  t.deepEqual([...names].sort(), FILES);
+});
 
 test('the annotated ping has the bytes of the example', (t) => {
   const [, annotated] = spec.match(/```\n(00 00 00 1b [^`]+)```/) as RegExpMatchArray;
@@ -250,6 +270,11 @@ test('links within the page lead somewhere', (t) => {
   for (const [, target] of spec.matchAll(/\]\(#([\w-]+)\)/g)) t.true(anchors.has(target as string));
 });
 
+/** Compressors differ in what they write. */
+function isCompressed({ flags }: Example): boolean {
+  return (Number(flags) & FrameFlag.compressionMask) !== 0;
+}
+
 function readExample(json: string): Example {
   return JSON.parse(json, (_key, value: unknown) => {
     const hex = typeof value === 'string' ? value.match(/^h'([0-9a-f]*)'$/)?.[1] : undefined;
@@ -261,26 +286,6 @@ function payloadOf({ message, reset, credit }: Example): Uint8Array {
   if (message !== undefined) return codec.encode(message);
   if (reset !== undefined) return encodeReset(reset);
   return credit === undefined ? Buffer.alloc(0) : encodeCredit(credit);
-}
-
-/** The rows of the first table below a heading, without its head. */
-function tableIn(heading: string): string[][] {
-  const start = spec.indexOf(`\n${heading}\n`);
-  if (start < 0) throw new Error(`no heading ${heading}`);
-  const body = spec.slice(start + heading.length + 2).split(/\n#+ /)[0] as string;
-  const lines = body.split('\n');
-  const first = lines.findIndex((line) => line.startsWith('|'));
-  const rows: string[][] = [];
-  for (const line of lines.slice(first + 2)) {
-    if (!line.startsWith('|')) break;
-    rows.push(
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.trim()),
-    );
-  }
-  return rows;
 }
 
 /** Values on both sides of what a cell states as the limit. */
