@@ -87,9 +87,9 @@ export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_
   if (at !== payload.length) throw malformed(at, `${payload.length - at} bytes after the item`);
 }
 
-/** Most texts are short keys in ASCII: seeing that costs less than a call out of JavaScript. */
+/** Most texts are short and in ASCII: seeing that costs less than a call out of JavaScript. */
 function isText(payload: Uint8Array, start: number, end: number): boolean {
-  if (end - start > 64) return isUtf8(payload.subarray(start, end));
+  if (end - start > 256) return isUtf8(payload.subarray(start, end));
   for (let i = start; i < end; i += 1) {
     if ((payload[i] as number) > 0x7f) return isUtf8(payload.subarray(start, end));
   }
