@@ -42,7 +42,7 @@ export interface PackedPayload {
 }
 
 /** Above so many raw bytes LZ4 works on another thread. Below, that would take longer than the work. */
-const LZ4_SYNC_BYTES = 64 * 1024;
+const LZ4_SYNC_BYTES = 256 * 1024;
 /** A byte of an LZ4 block becomes 255 at most. */
 const LZ4_MAX_RATIO = 255;
 const LENGTH_BYTES = 4;

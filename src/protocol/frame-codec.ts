@@ -18,12 +18,18 @@ export interface FrameCodecOptions {
   readonly thresholdBytes: number;
 }
 
+/** After data that does not shrink, so many messages in a row go uncompressed at most before the next try. */
+const MAX_SKIPS = 256;
+
 export class FrameCodec {
   readonly #codec: MessageCodec;
   readonly #maxMessageBytes: number;
   readonly #thresholdBytes: number;
   readonly #preferred: Algorithm | undefined;
   readonly #byId: ReadonlyMap<Compression, Algorithm>;
+  /** Messages still to go uncompressed, and how many it was the last time: doubled while nothing shrinks. */
+  #skipsLeft = 0;
+  #skips = 0;
 
   constructor({ codec, maxMessageBytes, algorithms, thresholdBytes }: FrameCodecOptions) {
     this.#codec = codec.withLimit(maxMessageBytes);
@@ -39,8 +45,15 @@ export class FrameCodec {
    */
   encode(message: Message): PackedPayload | Promise<PackedPayload> {
     const payload = this.#codec.encode(message);
-    const isLarge = payload.length >= this.#thresholdBytes;
-    return packPayload(payload, isLarge ? this.#preferred : undefined);
+    if (this.#preferred === undefined || payload.length < this.#thresholdBytes) {
+      return { payload, compression: Compression.none };
+    }
+    if (this.#skipsLeft > 0) {
+      this.#skipsLeft -= 1;
+      return { payload, compression: Compression.none };
+    }
+    const packed = packPayload(payload, this.#preferred);
+    return packed instanceof Promise ? packed.then(this.#learn) : this.#learn(packed);
   }
 
   /** The same, never compressed. For bulk data, which mostly is already. */
@@ -62,4 +75,12 @@ export class FrameCodec {
     if (raw instanceof Promise) return raw.then((payload) => this.#codec.decode(payload));
     return this.#codec.decode(raw);
   }
+
+  /** What a connection carries is mostly of one kind: where trying was in vain, it is tried less and less often. */
+  readonly #learn = (packed: PackedPayload): PackedPayload => {
+    const isSmaller = packed.compression !== Compression.none;
+    this.#skips = isSmaller ? 0 : Math.min(2 * this.#skips + 1, MAX_SKIPS);
+    this.#skipsLeft = this.#skips;
+    return packed;
+  };
 }

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { MeshError, type MeshErrorCode } from '../../src/errors.js';
@@ -177,16 +177,44 @@ for (const { name, id } of both) {
   });
 }
 
-test('LZ4 of up to 64 KiB is done with at once, more leaves the event loop', async (t) => {
+test('LZ4 of up to 256 KiB is done with at once, more leaves the event loop', async (t) => {
   const codec = codecOf({ algorithms: [algorithms.lz4] });
-  const small = codec.encode(text(60_000));
+  const small = codec.encode(text(250_000));
   t.false(small instanceof Promise);
   t.false(codec.decode(frameOf(small as PackedPayload)) instanceof Promise);
-  const large = codec.encode(text(70_000));
+  const large = codec.encode(text(270_000));
   t.true(large instanceof Promise);
   const read = codec.decode(frameOf(await large));
   t.true(read instanceof Promise);
-  t.deepEqual(await read, text(70_000));
+  t.deepEqual(await read, text(270_000));
+});
+
+test('where nothing shrinks, compressing is tried less and less often, and at once again when something does', (t) => {
+  let tries = 0;
+  const { lz4 } = algorithms;
+  const counting: Algorithm = {
+    ...lz4,
+    compress(raw) {
+      tries += 1;
+      return lz4.compress(raw);
+    },
+  };
+  const codec = codecOf({ algorithms: [counting] });
+  const noise: Message = { type: 'response', body: randomBytes(8000) };
+  const send = (message: Message, times: number) => {
+    const before = tries;
+    const packed = Array.from({ length: times }, () => codec.encode(message) as PackedPayload);
+    return {
+      tries: tries - before,
+      compressed: packed.filter(({ compression }) => compression !== 0).length,
+    };
+  };
+  t.deepEqual(send(noise, 1000), { tries: 10, compressed: 0 });
+  // The next try may be 256 messages away; from then on each one is worth it.
+  const { tries: tried, compressed } = send(text(8000), 1000);
+  t.is(tried, compressed);
+  t.true(compressed >= 1000 - 256);
+  t.deepEqual(send(text(8000), 100), { tries: 100, compressed: 100 });
 });
 
 test('Zstd always leaves the event loop, what is not compressed never does', async (t) => {

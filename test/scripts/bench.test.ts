@@ -1,30 +1,130 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 
 const run = promisify(execFile);
+const BENCH = ['--import', 'tsx', 'scripts/bench.ts'];
+
+interface Row {
+  readonly name: string;
+  readonly samples: readonly number[];
+}
+
+interface RunReport {
+  readonly quick: boolean;
+  readonly machine: string;
+  readonly reports: readonly {
+    readonly suite: string;
+    readonly tables: readonly { readonly work: string; readonly rows: readonly Row[] }[];
+    readonly verdicts: readonly { readonly title: string; readonly value?: number }[];
+  }[];
+}
+
+async function resultsDirectory(t: ExecutionContext): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'bench-'));
+  t.teardown(() => rm(directory, { recursive: true }));
+  return directory;
+}
+
+async function bench(t: ExecutionContext, ...options: string[]) {
+  const directory = await resultsDirectory(t);
+  const { stdout } = await run(
+    process.execPath,
+    [...BENCH, ...options, '--quick', '--json', '--out', directory],
+    { timeout: 50_000 },
+  );
+  return { directory, report: JSON.parse(stdout) as RunReport };
+}
 
 test('the codec suite reports its figures as JSON', async (t) => {
-  const args = ['--import', 'tsx', 'scripts/bench.ts', 'codec', '--quick', '--json'];
-  const { stdout } = await run(process.execPath, args, { timeout: 120_000 });
-  const { reports, machine, quick } = JSON.parse(stdout) as {
-    reports: { suite: string; rows: string[][]; targets: { value: number }[] }[];
-    machine: string;
-    quick: boolean;
-  };
-  t.true(quick);
-  t.true(machine.includes(process.versions.node));
-  const [codec] = reports;
+  const { report } = await bench(t, 'codec', '--rounds', '3');
+  t.true(report.quick);
+  t.true(report.machine.includes(process.versions.node));
+  const [codec] = report.reports;
   t.is(codec?.suite, 'codec');
-  t.is(codec?.rows.length, 3);
+  t.is(codec?.tables[0]?.rows.length, 3);
   // Whether it is fast enough is for people to read; a busy machine must not fail a test.
-  t.true((codec?.targets[0]?.value ?? 0) > 0);
+  t.true((codec?.verdicts[0]?.value ?? 0) > 0);
 });
 
-test('an unknown suite is one clear line and a failure', async (t) => {
-  const failure = await t.throwsAsync(
-    run(process.execPath, ['--import', 'tsx', 'scripts/bench.ts', 'speed']),
+test('contenders run in processes of their own, and their figures become files', async (t) => {
+  const { directory, report } = await bench(
+    t,
+    ...['unary', '--rounds', '2', '--works', 'many', '--peers', 'quicmesh-quic,bare-quic'],
   );
-  const { stderr } = failure as Error & { stderr: string };
-  t.regex(stderr, /speed.*codec/);
+  const [unary] = report.reports;
+  t.deepEqual(
+    unary?.tables.map(({ work }) => work),
+    ['many'],
+  );
+  t.deepEqual(
+    unary?.tables[0]?.rows.map(({ name }) => name),
+    ['quicmesh-quic', 'bare-quic'],
+  );
+  for (const { samples } of unary?.tables[0]?.rows ?? []) {
+    t.is(samples.length, 2);
+    t.true(samples.every((callsPerS) => callsPerS > 0));
+  }
+  // Of the targets only the one between these two.
+  t.is(unary?.verdicts.length, 1);
+  t.deepEqual((await readdir(directory)).sort(), ['unary-many.svg', 'unary.json', 'unary.md']);
+  t.regex(await readFile(join(directory, 'unary-many.svg'), 'utf8'), /^<svg.*quicmesh-quic/s);
+  t.regex(await readFile(join(directory, 'unary.md'), 'utf8'), /\| quicmesh-quic \|/);
 });
+
+test('a run that is stopped ends at once and leaves no process', async (t) => {
+  const directory = await resultsDirectory(t);
+  const parameters = ['unary', '--peers', 'bare-tls', '--out', directory];
+  const child = spawn(process.execPath, [...BENCH, ...parameters], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const ended = once(child, 'exit') as Promise<[number | null]>;
+  let told = '';
+  child.stderr.setEncoding('utf8');
+  for await (const text of child.stderr) {
+    told += text;
+    if (told.includes('warm-up')) break;
+  }
+  const workers = await childrenOf(child.pid ?? 0);
+  if (process.platform === 'linux') t.true(workers.length >= 2);
+  child.kill('SIGINT');
+  const [code] = await ended;
+  t.is(code, 130);
+  for (let tries = 0; tries < 50 && workers.some(isAlive); tries += 1) await sleep(20);
+  t.false(workers.some(isAlive));
+});
+
+test('an unknown suite, contender or part is one clear line and a failure', async (t) => {
+  for (const [parameters, line] of [
+    [['speed'], /speed.*codec/],
+    [['unary', '--peers', 'carrier-pigeon'], /no carrier-pigeon/],
+    [['unary', '--works', 'little'], /no little/],
+  ] as const) {
+    const failure = await t.throwsAsync(run(process.execPath, [...BENCH, ...parameters]));
+    const { stderr } = failure as Error & { stderr: string };
+    t.regex(stderr, line);
+  }
+});
+
+/** Process ids, where the system has them as files. */
+async function childrenOf(pid: number): Promise<number[]> {
+  if (process.platform !== 'linux') return [];
+  const list = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => undefined);
+  if (list !== undefined) return list.trim().split(' ').filter(Boolean).map(Number);
+  const { stdout } = await run('ps', ['-o', 'pid=', '--ppid', String(pid)]);
+  return stdout.trim().split(/\s+/).map(Number);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
