@@ -1,4 +1,4 @@
-/** Rounds of several contestants in turn, and what comes out of them: medians, spread, ratios. */
+/** Timing within one process, in rounds of several contestants in turn; and figures out of samples. */
 
 /** Something to be timed: `run` does it `count` times. */
 export interface Contestant {
@@ -8,10 +8,8 @@ export interface Contestant {
 
 export interface Timing {
   readonly name: string;
-  /** Of all rounds, in nanoseconds for one time. */
-  readonly medianNs: number;
-  readonly minNs: number;
-  readonly maxNs: number;
+  /** Of each round, in nanoseconds for one time. */
+  readonly samplesNs: readonly number[];
 }
 
 export interface RoundOptions {
@@ -30,15 +28,7 @@ export function compete(contestants: readonly Contestant[], options: RoundOption
       samples[i]?.push(timeNs(contestant, count) / count);
     }
   }
-  return contestants.map(({ name }, i) => {
-    const sorted = (samples[i] as number[]).sort((a, b) => a - b);
-    return {
-      name,
-      medianNs: sorted[sorted.length >> 1] as number,
-      minNs: sorted[0] as number,
-      maxNs: sorted.at(-1) as number,
-    };
-  });
+  return contestants.map(({ name }, i) => ({ name, samplesNs: samples[i] as number[] }));
 }
 
 /** Runs until the compiler has done its work; answers how often fits a round. */
@@ -55,4 +45,17 @@ function timeNs(contestant: Contestant, count: number): number {
   const start = process.hrtime.bigint();
   contestant.run(count);
   return Number(process.hrtime.bigint() - start);
+}
+
+export function median(samples: readonly number[]): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
+}
+
+/** The smallest sample that at least `percent` of all do not exceed (nearest rank). NaN without samples. */
+export function percentile(sorted: Float64Array, percent: number): number {
+  const rank = Math.ceil((percent / 100) * sorted.length);
+  return sorted[Math.max(0, rank - 1)] ?? Number.NaN;
 }

@@ -1,19 +1,126 @@
-/** A suite's report for people: a table, then each target with whether it was met. */
+/** A suite's report for people: tables of figures with their ratios, then each target with whether it was met. */
 import Table from 'cli-table3';
-import { isMet, type SuiteReport, type Target } from './suite.js';
+import { median } from './measure.js';
+import type { FigureRow, FigureTable, SuiteReport } from './suites/suite.js';
+import type { Verdict } from './targets.js';
 
-export function formatReport({ title, columns, rows, targets }: SuiteReport): string {
+/** Rows that others are compared with, besides their limit. */
+const BASELINES = ['grpc-js', 'http2'];
+const NOTHING = '–';
+
+/** For a terminal. */
+export function formatReport(report: SuiteReport): string {
+  const { tables, verdicts, notes } = report;
+  return [
+    headline(report),
+    ...tables.flatMap((figures) => ['', `${figures.title}, ${figures.unit}`, drawTable(figures)]),
+    ...(notes.length === 0 ? [] : ['', ...notes.map((note) => `note: ${note}`)]),
+    ...(verdicts.length === 0 ? [] : ['', ...verdicts.map(terminalVerdict)]),
+  ].join('\n');
+}
+
+/** For a page. `plots` are file names by work. */
+export function markdownReport(report: SuiteReport, plots: ReadonlyMap<string, string>): string {
+  const { tables, verdicts, notes } = report;
+  const sections = tables.flatMap((figures) => {
+    const plot = plots.get(figures.work);
+    const { columns, rows } = cellsOf(figures);
+    return [
+      `### ${figures.title}, ${figures.unit}`,
+      [
+        markdownRow(columns),
+        markdownRow(columns.map((_, i) => (i === 0 ? '---' : '---:'))),
+        ...rows.map(markdownRow),
+      ].join('\n'),
+      ...(plot === undefined ? [] : [`![${figures.title}](${plot})`]),
+    ];
+  });
+  return [
+    `## ${headline(report)}`,
+    ...sections,
+    ...(notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join('\n')]),
+    ...(verdicts.length === 0 ? [] : ['### Targets', verdicts.map(markdownVerdict).join('\n')]),
+  ].join('\n\n');
+}
+
+export function formatTotal(reports: readonly SuiteReport[]): string {
+  const verdicts = reports.flatMap((report) => report.verdicts);
+  const met = verdicts.filter((verdict) => verdict.met).length;
+  return `targets: ${met} of ${verdicts.length} met`;
+}
+
+function headline({ suite, title, condition }: SuiteReport): string {
+  return `${suite}: ${title}${condition === undefined ? '' : `, ${condition.title}`}`;
+}
+
+function drawTable(figures: FigureTable): string {
+  const { columns, rows } = cellsOf(figures);
   const table = new Table({
-    head: [...columns],
+    head: columns,
     style: { head: [], border: [], compact: true },
     colAligns: columns.map((_, i) => (i === 0 ? 'left' : 'right')),
   });
-  for (const row of rows) table.push([...row]);
-  return [title, table.toString(), ...targets.map(formatTarget)].join('\n');
+  table.push(...rows);
+  return table.toString();
 }
 
-function formatTarget(target: Target): string {
-  const { name, value, atMost, atLeast } = target;
+function cellsOf(figures: FigureTable): { columns: string[]; rows: string[][] } {
+  const { rows, unit } = figures;
+  const baselines = BASELINES.filter((name) => rows.some((row) => row.name === name));
+  const hasRemarks = rows.some(({ remark }) => remark !== undefined);
+  return {
+    columns: [
+      '',
+      `median ${unit}`,
+      'min – max',
+      'to limit',
+      ...baselines.map((name) => `to ${name}`),
+      ...(hasRemarks ? ['remark'] : []),
+    ],
+    rows: rows.map((row) => [
+      row.name,
+      row.samples.length === 0 ? NOTHING : formatNumber(median(row.samples)),
+      spread(row.samples),
+      ratio(row, row.limit, figures),
+      ...baselines.map((name) => ratio(row, name, figures)),
+      ...(hasRemarks ? [row.remark ?? ''] : []),
+    ]),
+  };
+}
+
+function ratio({ samples }: FigureRow, to: string | undefined, { rows }: FigureTable): string {
+  const divisor = rows.find(({ name }) => name === to)?.samples ?? [];
+  if (samples.length === 0 || divisor.length === 0) return NOTHING;
+  return `${(median(samples) / median(divisor)).toFixed(2)}x`;
+}
+
+function spread(samples: readonly number[]): string {
+  if (samples.length < 2) return NOTHING;
+  return `${formatNumber(Math.min(...samples))} – ${formatNumber(Math.max(...samples))}`;
+}
+
+/** Three digits, or all that are before the point. */
+export function formatNumber(value: number): string {
+  const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  return value.toLocaleString('en-US', {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
+}
+
+function terminalVerdict(verdict: Verdict): string {
+  return `${verdict.met ? 'met   ' : 'missed'}  ${verdictText(verdict)}`;
+}
+
+function markdownVerdict(verdict: Verdict): string {
+  return `- ${verdict.met ? 'met' : '**missed**'}: ${verdictText(verdict)}`;
+}
+
+function verdictText({ title, value, atMost, atLeast }: Verdict): string {
   const bound = atMost === undefined ? `at least ${atLeast}` : `at most ${atMost}`;
-  return `${isMet(target) ? 'met   ' : 'missed'}  ${name}: ${value.toFixed(2)} (${bound})`;
+  return `${title}: ${value === undefined ? 'no figure' : value.toFixed(2)} (${bound})`;
+}
+
+function markdownRow(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
 }

@@ -1,10 +1,10 @@
 /** Suite `codec`: a query from message to frame and back, against cbor-x alone doing the same to the same value. */
 import { Encoder } from 'cbor-x';
-import { MessageCodec } from '../../src/protocol/codec.js';
-import { encodeFrame, FrameDecoder } from '../../src/protocol/frame.js';
-import type { Message } from '../../src/protocol/message.js';
-import { type Contestant, compete } from './measure.js';
-import type { Suite, SuiteReport } from './suite.js';
+import { MessageCodec } from '../../../src/protocol/codec.js';
+import { encodeFrame, FrameDecoder } from '../../../src/protocol/frame.js';
+import type { Message } from '../../../src/protocol/message.js';
+import { type Contestant, compete } from '../measure.js';
+import type { Suite, SuiteFindings } from './suite.js';
 
 /** About 200 bytes in CBOR, as a query of a database client looks. */
 const QUERY: Message = {
@@ -15,28 +15,27 @@ const QUERY: Message = {
   timeoutMs: 500,
 };
 
+const BARE = 'bare cbor-x';
+const WORKS = { query: 'Encode and decode of a query' };
+
 export const codecSuite: Suite = {
   name: 'codec',
-  async run({ quick }): Promise<SuiteReport> {
+  title: 'The codec, within one process',
+  works: WORKS,
+  targets: [{ work: 'query', of: 'frame with checksum', to: BARE, atMost: 2.5 }],
+  async run({ quick, rounds }): Promise<SuiteFindings> {
     const timings = compete([bareCborX(), withFrame(true), withFrame(false)], {
-      rounds: quick ? 15 : 41,
+      rounds: rounds ?? (quick ? 15 : 41),
       roundMs: quick ? 20 : 50,
     });
-    const [bare, checked] = timings;
-    const ratio = (checked?.medianNs ?? Number.NaN) / (bare?.medianNs ?? Number.NaN);
-    return {
-      suite: 'codec',
-      title: `encode and decode of a ${new MessageCodec().encode(QUERY).length}-byte query`,
-      columns: ['', 'median µs', 'min µs', 'max µs', 'ratio to bare'],
-      rows: timings.map(({ name, medianNs, minNs, maxNs }) => [
-        name,
-        micros(medianNs),
-        micros(minNs),
-        micros(maxNs),
-        (medianNs / (bare?.medianNs ?? Number.NaN)).toFixed(2),
-      ]),
-      targets: [{ name: 'codec with checksum, ratio to bare cbor-x', atMost: 2.5, value: ratio }],
-    };
+    const rows = timings.map(({ name, samplesNs }) => ({
+      name,
+      samples: samplesNs.map((ns) => ns / 1000),
+      limit: BARE,
+    }));
+    const bytes = new MessageCodec().encode(QUERY).length;
+    const title = `${WORKS.query} of ${bytes} bytes`;
+    return { tables: [{ work: 'query', title, unit: 'µs', better: 'lower', rows }], notes: [] };
   },
 };
 
@@ -49,7 +48,7 @@ function bareCborX(): Contestant {
     variableMapSize: true,
   });
   return {
-    name: 'bare cbor-x',
+    name: BARE,
     run(count) {
       for (let i = 0; i < count; i += 1) cbor.decode(cbor.encode(QUERY));
     },
@@ -64,15 +63,11 @@ function withFrame(checksum: boolean): Contestant {
     name: checksum ? 'frame with checksum' : 'frame without checksum',
     run(count) {
       for (let i = 0; i < count; i += 1) {
-        decoder.push(encodeFrame({ messageId: i, payload: codec.encode(QUERY), checksum }));
+        decoder.push(encodeFrame({ messageId: i + 1, payload: codec.encode(QUERY), checksum }));
         const frame = decoder.next();
         if (frame === undefined) throw new Error('the frame is not whole');
         codec.decode(frame.payload);
       }
     },
   };
-}
-
-function micros(ns: number): string {
-  return (ns / 1000).toFixed(2);
 }

@@ -1,0 +1,47 @@
+/**
+ * What is compared: ways of sending bytes from one process to another and back. Each has a server's part and a
+ * client's part, which run in processes of their own.
+ */
+import type { TlsMaterial } from '../../../src/index.js';
+
+/** The names in the certificates of the two processes. */
+export const SERVER_NAME = 'server';
+export const CLIENT_NAME = 'client';
+
+/** Every contender's body of an upload comes in pieces of this size. */
+export const PIECE_BYTES = 64 * 1024;
+
+export interface ContenderOptions {
+  /** The server's address, for both sides: numeric. */
+  readonly host: string;
+  readonly tls: TlsMaterial;
+  /** Largest datagram, where there are datagrams; by default large on loopback and 1350 elsewhere. */
+  readonly maxDatagramBytes?: number | undefined;
+}
+
+export interface Contender {
+  /** Listens on a port of the system's choice; answers echoes and takes uploads until it is closed. */
+  serve(options: ContenderOptions): Promise<Server>;
+  /** What all connections of a client's process share: a socket, a TLS context, a node. */
+  createDialer(options: ContenderOptions & { readonly port: number }): Promise<Dialer>;
+}
+
+export interface Server {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export interface Dialer {
+  /** Opens one more connection, with certificates checked on both sides. */
+  connect(): Promise<Client>;
+  /** Closes every connection. */
+  close(): Promise<void>;
+}
+
+/** One connection. */
+export interface Client {
+  /** Sends bytes and gives back those that come in return. May be called again before the last is done. */
+  echo(payload: Uint8Array): Promise<Uint8Array>;
+  /** Sends as many bytes one way; fulfils when the server has said that it has counted them all. */
+  upload(totalBytes: number): Promise<void>;
+}

@@ -1,0 +1,91 @@
+/**
+ * What the runner and its processes say to each other over Node's IPC channel, which is no part of what is
+ * measured: the runner asks, one question at a time, and the process answers.
+ */
+import type { TlsMaterial } from '../../src/index.js';
+import type { ContenderName } from './contenders/registry.js';
+
+export interface Setting {
+  readonly contender: ContenderName;
+  /** The server's address. */
+  readonly host: string;
+  readonly tls: TlsMaterial;
+  readonly maxDatagramBytes?: number | undefined;
+}
+
+export type Command =
+  | ({ readonly kind: 'serve' } & Setting)
+  /** Prepares the client's side; no connection yet. */
+  | ({ readonly kind: 'prepare'; readonly port: number } & Setting)
+  /** Opens connections, besides those that are open. */
+  | { readonly kind: 'connect'; readonly count: number }
+  | ({ readonly kind: 'echo' } & EchoLoad)
+  | { readonly kind: 'upload'; readonly totalBytes: number }
+  /** What the process takes of the machine, with or without what is garbage. */
+  | { readonly kind: 'usage'; readonly collectGarbage: boolean }
+  | { readonly kind: 'serveProbes'; readonly host: string }
+  | { readonly kind: 'probe'; readonly host: string; readonly port: number; readonly count: number }
+  | { readonly kind: 'startProfile' }
+  | { readonly kind: 'stopProfile'; readonly path: string }
+  | { readonly kind: 'close' };
+
+/** Calls over the first connection, as many at once all the time. */
+export interface EchoLoad {
+  readonly payloadBytes: number;
+  readonly concurrency: number;
+  readonly durationMs: number;
+}
+
+/** What answers each command. */
+export interface Answers {
+  serve: { readonly port: number };
+  prepare: Done;
+  connect: Done;
+  echo: EchoFigures;
+  upload: { readonly elapsedMs: number };
+  usage: Usage;
+  serveProbes: { readonly port: number };
+  probe: LinkFigures;
+  startProfile: Done;
+  stopProfile: { readonly top: readonly ProfileLine[] };
+  close: Done;
+}
+
+export type Done = Readonly<Record<string, never>>;
+
+export interface EchoFigures {
+  readonly calls: number;
+  readonly elapsedMs: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+}
+
+export interface Usage {
+  readonly residentBytes: number;
+  /** Of user and system time since the process began. */
+  readonly cpuMs: number;
+  /** On a clock of the process's own. */
+  readonly atMs: number;
+}
+
+/** What a link does to datagrams that go there and back. */
+export interface LinkFigures {
+  readonly rttMs: number;
+  /** Lost on the way there or back, in percent. */
+  readonly lostPercent: number;
+}
+
+export interface ProfileLine {
+  readonly name: string;
+  /** In percent of the time that the process was busy. */
+  readonly selfPercent: number;
+}
+
+export type CommandOf<K extends Command['kind']> = Extract<Command, { kind: K }>;
+export type AnswerTo<C extends Command> = Answers[C['kind']];
+export type Answer = Answers[Command['kind']];
+
+export type Report =
+  | { readonly kind: 'answer'; readonly answer: Answer }
+  /** The command could not be carried out. */
+  | { readonly kind: 'failed'; readonly reason: string };

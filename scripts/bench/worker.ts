@@ -1,0 +1,122 @@
+/** The program of one process: the server's or the client's side of one contender, as the runner tells it. */
+import { randomBytes } from 'node:crypto';
+import type { Client, Dialer, Server } from './contenders/contender.js';
+import { contenderEntry } from './contenders/registry.js';
+import { probeLink, serveProbes } from './link-probe.js';
+import { percentile } from './measure.js';
+import { startProfile, stopProfile } from './profile.js';
+import type { Answer, Command, EchoFigures, EchoLoad, Report, Usage } from './protocol.js';
+
+let server: Server | undefined;
+let dialer: Dialer | undefined;
+const clients: Client[] = [];
+
+/** Connections opened at once. */
+const DIALS_AT_ONCE = 16;
+
+// Whoever started this process is gone, however it went.
+process.on('disconnect', () => process.exit(1));
+process.on('message', async (command: Command) => {
+  let report: Report;
+  try {
+    report = { kind: 'answer', answer: await carryOut(command) };
+  } catch (thrown) {
+    report = { kind: 'failed', reason: thrown instanceof Error ? thrown.message : String(thrown) };
+  }
+  process.send?.(report, () => {
+    if (command.kind === 'close') process.exit(0);
+  });
+});
+
+async function carryOut(command: Command): Promise<Answer> {
+  switch (command.kind) {
+    case 'serve':
+      server = await (await contenderEntry(command.contender).load()).serve(command);
+      return { port: server.port };
+    case 'prepare':
+      dialer = await (await contenderEntry(command.contender).load()).createDialer(command);
+      return {};
+    case 'connect':
+      await connect(command.count);
+      return {};
+    case 'echo':
+      return echo(firstClient(), command);
+    case 'upload':
+      return upload(firstClient(), command.totalBytes);
+    case 'usage':
+      return usage(command.collectGarbage);
+    case 'serveProbes':
+      return { port: await serveProbes(command.host) };
+    case 'probe':
+      return probeLink(command, command.count);
+    case 'startProfile':
+      await startProfile();
+      return {};
+    case 'stopProfile':
+      return { top: await stopProfile(command.path) };
+    case 'close':
+      await dialer?.close();
+      await server?.close();
+      return {};
+  }
+}
+
+async function connect(count: number): Promise<void> {
+  const from = dialer;
+  if (from === undefined) throw new Error('connect came before prepare');
+  let left = count;
+  const lane = async (): Promise<void> => {
+    while (left-- > 0) clients.push(await from.connect());
+  };
+  await Promise.all(Array.from({ length: Math.min(count, DIALS_AT_ONCE) }, lane));
+}
+
+/** Every lane makes one call after another. Payloads are random, so that nobody gains by compressing them. */
+async function echo(client: Client, load: EchoLoad): Promise<EchoFigures> {
+  const payload = randomBytes(load.payloadBytes);
+  const first = await client.echo(payload);
+  if (!payload.equals(first)) throw new Error('other bytes came back than were sent');
+  const latenciesMs: number[] = [];
+  const startMs = performance.now();
+  const endMs = startMs + load.durationMs;
+  const lane = async (): Promise<void> => {
+    for (let sentMs = startMs; sentMs < endMs; ) {
+      const reply = await client.echo(payload);
+      const nowMs = performance.now();
+      if (reply.length !== payload.length) throw new Error('a reply of another length came back');
+      latenciesMs.push(nowMs - sentMs);
+      sentMs = nowMs;
+    }
+  };
+  await Promise.all(Array.from({ length: load.concurrency }, lane));
+  const elapsedMs = performance.now() - startMs;
+  const sorted = Float64Array.from(latenciesMs).sort();
+  return {
+    calls: sorted.length,
+    elapsedMs,
+    p50Us: percentile(sorted, 50) * 1000,
+    p99Us: percentile(sorted, 99) * 1000,
+  };
+}
+
+async function upload(client: Client, totalBytes: number): Promise<{ elapsedMs: number }> {
+  const startMs = performance.now();
+  await client.upload(totalBytes);
+  return { elapsedMs: performance.now() - startMs };
+}
+
+function usage(collectGarbage: boolean): Usage {
+  if (collectGarbage) globalThis.gc?.();
+  const { user, system } = process.cpuUsage();
+  return {
+    residentBytes: process.memoryUsage.rss(),
+    cpuMs: (user + system) / 1000,
+    atMs: performance.now(),
+  };
+}
+
+function firstClient(): Client {
+  const [client] = clients;
+  if (client === undefined) throw new Error('there is no connection yet');
+  return client;
+}
