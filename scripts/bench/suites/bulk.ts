@@ -58,7 +58,7 @@ async function measure(
   const { mbPerS } = await field.rounds(
     title,
     ['mbPerS'],
-    rounds ?? (quick ? 3 : 7),
+    rounds ?? (quick ? 5 : 7),
     async (pair, round) => {
       const totalBytes = pair.survivableUpload(round === 'warm-up' ? wantedBytes / 4 : wantedBytes);
       const upload = { kind: 'upload', totalBytes } as const;

@@ -14,7 +14,7 @@ const WORKS = {
 type Figures = Record<keyof typeof WORKS, number>;
 
 /** Opened before the memory is first looked at: code that has run, tables that have grown, memory that is reused. */
-const FIRST_CONNECTIONS = 64;
+const FIRST_CONNECTIONS = 200;
 const CONNECT_LIMIT_MS = 60_000;
 const ASK_LIMIT_MS = 10_000;
 /** What the last handshakes left behind is done and collected after so long. */

@@ -15,7 +15,7 @@ const LARGE_BYTES = 64 * 1024;
 /** Long enough for the compiler to be done with those who have much code. */
 const WARM_UP_MS = 1000;
 /** Beyond the duration of a round. */
-const GRACE_MS = 20_000;
+const GRACE_MS = 12_000;
 
 export const unarySuite: Suite = {
   name: 'unary',

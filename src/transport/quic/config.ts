@@ -17,6 +17,12 @@ export const PATH_DATAGRAM_BYTES = 1350;
 export const LOOPBACK_DATAGRAM_BYTES = 16_000;
 /** The largest UDP payload that can arrive. */
 const MAX_RECEIVED_DATAGRAM_BYTES = 65_527;
+/**
+ * QUIC lets windows grow while the reader keeps up, so that a fast reader is not paced by the round trip. What a reader
+ * that stops has to hold grows with it, so the growth is bounded.
+ */
+const MAX_STREAM_WINDOW_GROWTH = 6;
+const MAX_CONNECTION_WINDOW_GROWTH = 2;
 /** Cancellation notices: see `control-stream.ts`. */
 const CONTROL_WINDOW_BYTES = 64 * 1024;
 
@@ -48,10 +54,10 @@ export function createNativeConfig(
   config.setMaxRecvUdpPayloadSize(MAX_RECEIVED_DATAGRAM_BYTES);
   config.setMaxSendUdpPayloadSize(tuning.maxDatagramBytes);
   config.setInitialMaxData(limits.connectionWindowBytes);
-  config.setMaxConnectionWindow(limits.connectionWindowBytes);
+  config.setMaxConnectionWindow(MAX_CONNECTION_WINDOW_GROWTH * limits.connectionWindowBytes);
   config.setInitialMaxStreamDataBidiLocal(limits.streamWindowBytes);
   config.setInitialMaxStreamDataBidiRemote(limits.streamWindowBytes);
-  config.setMaxStreamWindow(limits.streamWindowBytes);
+  config.setMaxStreamWindow(MAX_STREAM_WINDOW_GROWTH * limits.streamWindowBytes);
   config.setInitialMaxStreamsBidi(limits.maxIncomingStreams);
   config.setInitialMaxStreamsUni(1);
   config.setInitialMaxStreamDataUni(CONTROL_WINDOW_BYTES);
