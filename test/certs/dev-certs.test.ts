@@ -208,8 +208,8 @@ test('two nodes with dev certificates trust each other over TLS 1.3', async (t) 
 });
 
 test('two nodes with dev certificates trust each other over QUIC', async (t) => {
-  shakeHandsOverQuic(await nodeCert('n1'), await nodeCert('n2'), 'n1');
-  t.pass();
+  const [n1, n2] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
+  t.notThrows(() => shakeHandsOverQuic(n1, n2, 'n1'));
 });
 
 for (const kind of ['ecdsa', 'rsa', 'chain'] as const satisfies readonly OpensslCertKind[]) {

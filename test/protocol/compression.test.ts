@@ -341,8 +341,8 @@ function lz4Frame(t: ExecutionContext, raw: Buffer, level: string): Buffer | und
     return execFileSync('lz4', [level, '-q', '-c', '--no-frame-crc'], { input: raw });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    t.is(process.env.CI, undefined, 'CI must be able to run it: install lz4');
     t.log('skipped: there is no lz4 command here');
-    t.pass();
     return undefined;
   }
 }

@@ -243,8 +243,8 @@ function zstdFrame(t: ExecutionContext, raw: Buffer, args: readonly string[]): B
     });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    t.is(process.env.CI, undefined, 'CI must be able to run it: install zstd');
     t.log('skipped: there is no zstd command here');
-    t.pass();
     return undefined;
   }
 }
