@@ -35,7 +35,7 @@ export interface BareOptions extends ContenderOptions {
 }
 
 const ID_BYTES = 16;
-const SLAB_BYTES = 1024 * 1024;
+const SLAB_BYTES = 512 * 1024;
 const MAX_DATAGRAM_BYTES = 65_535;
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 const UNI_STREAMS = 1024;
@@ -53,8 +53,8 @@ export class BareSocket {
   readonly #connections = new Map<string, BareConnection>();
   /** As long as there is but one connection, every short header is its own. */
   #only: BareConnection | undefined;
-  #slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-  #slabOffset = 0;
+  #slab = new SendSlab();
+  readonly #slabs = [this.#slab];
 
   static async bind(options: BareOptions): Promise<BareSocket> {
     const native = await loadNative();
@@ -99,17 +99,27 @@ export class BareSocket {
 
   /** Room for the binding to write a datagram into. */
   room(): Buffer {
-    if (SLAB_BYTES - this.#slabOffset < MAX_DATAGRAM_BYTES) {
-      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-      this.#slabOffset = 0;
-    }
-    return this.#slab.subarray(this.#slabOffset);
+    if (!this.#slab.hasRoom) this.#slab = this.#nextSlab();
+    return this.#slab.buffer.subarray(this.#slab.offset);
   }
 
   /** Sends what was written into the room. */
   send(length: number, to: SocketAddress): void {
-    this.#socket.send(this.#slab, this.#slabOffset, length, to.port, to.host, ignore);
-    this.#slabOffset += length;
+    const slab = this.#slab;
+    this.#socket.send(slab.buffer, slab.offset, length, to.port, to.host, slab.sent);
+    slab.offset += length;
+    slab.unsent += 1;
+  }
+
+  /** One that the system has taken all of, or a new one. */
+  #nextSlab(): SendSlab {
+    let slab = this.#slabs.find(({ unsent }) => unsent === 0);
+    if (slab === undefined) {
+      slab = new SendSlab();
+      this.#slabs.push(slab);
+    }
+    slab.offset = 0;
+    return slab;
   }
 
   #receive(datagram: Buffer, remote: RemoteInfo): void {
@@ -138,6 +148,20 @@ export class BareSocket {
     this.#only = this.#connections.size === 0 ? connection : undefined;
     for (const id of ids) this.#connections.set(id, connection);
     return connection;
+  }
+}
+
+/** Memory for datagrams, used again once the socket has passed on all that lies in it. */
+class SendSlab {
+  readonly buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
+  offset = 0;
+  unsent = 0;
+  readonly sent = (): void => {
+    this.unsent -= 1;
+  };
+
+  get hasRoom(): boolean {
+    return SLAB_BYTES - this.offset >= MAX_DATAGRAM_BYTES;
   }
 }
 
@@ -349,5 +373,3 @@ function createConfig(native: NativeQuic, options: ContenderOptions): NativeConf
   config.enablePacing(false);
   return config;
 }
-
-function ignore(): void {}
