@@ -135,6 +135,29 @@ for (const transport of TEST_TRANSPORTS) {
     t.true((await peer.ping()) >= 0);
   });
 
+  test(`${transport}: an answer that does not wait for the upload ends it, and costs no stream`, async (t) => {
+    const n1 = await startNode(t, 'n1', { transports });
+    const n2 = await startNode(t, 'n2', { transports, maxStreams: 4 });
+    n2.handle('dataTransfer', async () => [Buffer.from('enough')]);
+    const peer = await n1.connect(targetOf(n2));
+    for (let round = 0; round < 8; round += 1) {
+      const stopped = withResolvers<void>();
+      const body = (async function* () {
+        try {
+          for (;;) yield randomBytes(64 * 1024);
+        } finally {
+          stopped.resolve();
+        }
+      })();
+      const received: Uint8Array[] = [];
+      for await (const chunk of peer.stream({ transferId: 'endless' }, { body }))
+        received.push(chunk);
+      t.is(Buffer.concat(received).toString(), 'enough');
+      await stopped.promise;
+    }
+    t.true((await peer.ping()) >= 0);
+  });
+
   test(`${transport}: a transfer whose source fails, fails on both sides`, async (t) => {
     const n1 = await startNode(t, 'n1', { transports });
     const n2 = await startNode(t, 'n2', { transports });

@@ -100,13 +100,17 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     });
   }
 
-  #abandon(): void {
+  /** Nobody reads any more: what is held is dropped, and the stream flows on so that its sender can end. */
+  discard(): void {
     this.#chunks.length = 0;
     this.#bytes = 0;
-    if (this.#paused) {
-      this.#paused = false;
-      this.#flow?.release();
-    }
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#flow?.release();
+  }
+
+  #abandon(): void {
+    this.discard();
     if (this.#phase.kind !== 'live') return;
     this.#phase = { kind: 'ended' };
     this.#waiter?.resolve({ done: true, value: undefined });

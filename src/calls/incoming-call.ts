@@ -308,6 +308,9 @@ class Context implements CallContext {
 
   close(): void {
     clearTimeout(this.#timer);
+    // Not its end: whoever still reads must not take what it has for the whole.
+    this.#body?.fail(new MeshError('Cancelled', 'the call was answered'));
+    this.#body?.discard();
   }
 
   #armDeadline(deadline: number): void {

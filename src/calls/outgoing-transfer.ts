@@ -101,6 +101,8 @@ class OutgoingTransfer implements FrameStreamHandler, MessageSink {
     if (this.#settled) return;
     this.#settle(undefined);
     this.incoming.end();
+    // An upload that still waits for room has lost its reader.
+    this.#gate.fail(new MeshError('Cancelled', 'the peer has answered without waiting for more'));
   }
 
   onReset(error: MeshError): void {
@@ -121,8 +123,10 @@ class OutgoingTransfer implements FrameStreamHandler, MessageSink {
       await sendChunks(body, this.#open, stream, this.#gate, this.#codec);
       stream.end();
     } catch (thrown) {
-      // An acceptor that ended already is content with what it has; the rest has no reader.
-      if (!this.#settled) this.#giveUp(toMeshError(thrown, 'Cancelled'));
+      const error = toMeshError(thrown, 'Cancelled');
+      // An acceptor that ended already is content with what it has; the stream must end all the same.
+      if (this.#settled) stream.reset('Cancelled', error.message);
+      else this.#giveUp(error);
     }
   }
 
