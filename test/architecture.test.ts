@@ -9,7 +9,12 @@ const SRC = resolve('src');
 const LAYERS: readonly (readonly string[])[] = [
   ['errors.ts'],
   ['protocol'],
-  ['transport/connection.ts', 'transport/identity.ts', 'transport/abortable.ts'],
+  [
+    'transport/connection.ts',
+    'transport/identity.ts',
+    'transport/abortable.ts',
+    'transport/frame-memory.ts',
+  ],
   ['transport/tcp', 'transport/quic'],
   ['transport/handshaker.ts', 'transport/manager.ts'],
   ['pool'],

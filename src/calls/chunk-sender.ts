@@ -59,14 +59,14 @@ export async function sendChunks(
     for (let start = 0; start < piece.length; start += CHUNK_BYTES) {
       if (gate.failure !== undefined) throw gate.failure;
       const data = piece.subarray(start, start + CHUNK_BYTES);
-      const { payload } = codec.encodePlain({
+      const { payload, tail } = codec.encodePlain({
         type: 'dataTransfer',
         transferId: transfer.transferId,
         offset,
         data,
       });
       offset += data.length;
-      if (!stream.send(payload)) await gate.wait();
+      if (!stream.send(payload, { tail })) await gate.wait();
     }
   }
 }

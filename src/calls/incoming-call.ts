@@ -232,10 +232,10 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     else this.#sendPacked(packed);
   }
 
-  readonly #sendPacked = ({ payload, compression }: PackedPayload): void => {
+  readonly #sendPacked = ({ payload, tail, compression }: PackedPayload): void => {
     if (this.#over) return;
     try {
-      this.#stream.send(payload, { compression, end: true });
+      this.#stream.send(payload, { tail, compression, end: true });
       this.#finish();
     } catch (thrown) {
       this.#cannotSend(thrown);

@@ -126,10 +126,10 @@ class OutgoingCall implements FrameStreamHandler, MessageSink {
     return (this.#stream?.messageId ?? 0) > 0;
   }
 
-  readonly #send = ({ payload, compression }: PackedPayload): void => {
+  readonly #send = ({ payload, tail, compression }: PackedPayload): void => {
     if (this.#settled) return;
     try {
-      const taken = this.#stream?.send(payload, { compression, end: true });
+      const taken = this.#stream?.send(payload, { tail, compression, end: true });
       if (taken === true && this.#expected === undefined) this.#succeed(NO_REPLY);
     } catch (error) {
       this.#fail(toMeshError(error));

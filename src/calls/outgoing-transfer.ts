@@ -57,7 +57,7 @@ class OutgoingTransfer implements FrameStreamHandler, MessageSink {
       if (signal?.aborted === true) throw cancelledError(signal);
       const timed =
         timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs: Math.ceil(timeoutMs) };
-      const { payload } = this.#codec.encodePlain({ ...this.#open, ...timed });
+      const { payload, tail } = this.#codec.encodePlain({ ...this.#open, ...timed });
       const stream = connection.openStream(this);
       this.#stream = stream;
       this.#flow = new Flow(stream);
@@ -66,7 +66,7 @@ class OutgoingTransfer implements FrameStreamHandler, MessageSink {
       if (timeoutMs !== Number.POSITIVE_INFINITY)
         this.#timer = setTimeout(this.#timedOut, timeoutMs);
       const { body } = this.#options;
-      const taken = stream.send(payload, { end: body === undefined });
+      const taken = stream.send(payload, { tail, end: body === undefined });
       if (body !== undefined) void this.#upload(body, stream, taken);
     } catch (thrown) {
       this.#fail(toMeshError(thrown));

@@ -33,15 +33,27 @@ export class MessageCodec {
    * @throws MeshError MessageTooLarge over the limit; InvalidArgument when a value has no CBOR form here
    */
   encode(message: Message): Uint8Array {
-    const maxBytes = this.#maxBytes;
     const payload = this.#encodeValue(message);
-    if (payload.length > maxBytes) {
-      throw new MeshError(
-        'MessageTooLarge',
-        `${message.type} of ${payload.length} bytes is over the limit of ${maxBytes}`,
-      );
-    }
+    this.#checkSize(message, payload.length);
     return payload;
+  }
+
+  /**
+   * The same in two pieces where a large byte string makes up most of the message: `tail` is that byte string, the
+   * message's own memory and no copy. `payload` and `tail` in a row are the payload of a frame.
+   * @throws MeshError as `encode`
+   */
+  encodeSplit(message: Message): SplitPayload {
+    const field = BYTES_FIELDS[message.type];
+    const tail =
+      field === undefined ? undefined : (message as unknown as Record<string, unknown>)[field];
+    if (field === undefined || !(tail instanceof Uint8Array) || tail.length < MIN_TAIL_BYTES) {
+      return { payload: this.encode(message), tail: undefined };
+    }
+    const { [field]: _tail, ...rest } = message as unknown as Record<string, unknown>;
+    const head = this.#encodeValue({ ...rest, [field]: NO_BYTES } as unknown as Message);
+    this.#checkSize(message, head.length - 1 + BYTES_HEAD_BYTES + tail.length);
+    return { payload: withBytesHead(head, tail.length), tail };
   }
 
   /**
@@ -64,6 +76,14 @@ export class MessageCodec {
       );
     }
     return readFields(value, fieldsOf(type), '') as unknown as Message;
+  }
+
+  #checkSize({ type }: Message, payloadBytes: number): void {
+    if (payloadBytes <= this.#maxBytes) return;
+    throw new MeshError(
+      'MessageTooLarge',
+      `${type} of ${payloadBytes} bytes is over the limit of ${this.#maxBytes}`,
+    );
   }
 
   #encodeValue(message: Message): Uint8Array {
@@ -91,6 +111,42 @@ export class MessageCodec {
       });
     }
   }
+}
+
+/** A payload in one or two pieces; see {@link MessageCodec.encodeSplit}. */
+export interface SplitPayload {
+  readonly payload: Uint8Array;
+  readonly tail: Uint8Array | undefined;
+}
+
+/** A payload's two pieces as one. */
+export function joinPayload(payload: Uint8Array, tail: Uint8Array | undefined): Uint8Array {
+  return tail === undefined ? payload : Buffer.concat([payload, tail]);
+}
+
+/** The field of a message that may be a large byte string. */
+const BYTES_FIELDS: Readonly<Partial<Record<MessageType, string>>> = {
+  request: 'body',
+  response: 'body',
+  queryResponse: 'result',
+  dataTransfer: 'data',
+};
+
+/** Below, a copy costs less than a second piece. */
+const MIN_TAIL_BYTES = 4096;
+const NO_BYTES = new Uint8Array(0);
+/** A byte string's head with its length as u32 (RFC 8949, section 3.1). */
+const BYTES_HEAD_BYTES = 5;
+const BYTES_HEAD_U32 = 0x5a;
+
+/** A map whose last item is an empty byte string, one byte, with the head of a longer one in its place. */
+function withBytesHead(map: Uint8Array, bytes: number): Uint8Array {
+  const kept = map.length - 1;
+  const out = Buffer.allocUnsafe(kept + BYTES_HEAD_BYTES);
+  out.set(map.subarray(0, kept));
+  out[kept] = BYTES_HEAD_U32;
+  out.writeUInt32BE(bytes, kept + 1);
+  return out;
 }
 
 function createCbor(): Encoder {

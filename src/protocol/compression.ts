@@ -38,6 +38,8 @@ export interface Algorithm {
 /** What goes into a frame. */
 export interface PackedPayload {
   readonly payload: Uint8Array;
+  /** The payload's rest, where it comes in two pieces: the message's own memory. */
+  readonly tail?: Uint8Array | undefined;
   readonly compression: Compression;
 }
 

@@ -3,7 +3,7 @@
  * "Compression".
  */
 import { MeshError } from '../errors.js';
-import type { MessageCodec } from './codec.js';
+import { joinPayload, type MessageCodec } from './codec.js';
 import { type Algorithm, type PackedPayload, packPayload, unpackPayload } from './compression.js';
 import { Compression, type Frame } from './frame.js';
 import type { Message } from './message.js';
@@ -41,24 +41,26 @@ export class FrameCodec {
 
   /**
    * A message as a frame carries it: at once, unless it is large enough to be compressed on another thread.
+   * A large byte string stays where it is, as `tail`.
    * @throws MeshError MessageTooLarge, InvalidArgument
    */
   encode(message: Message): PackedPayload | Promise<PackedPayload> {
-    const payload = this.#codec.encode(message);
-    if (this.#preferred === undefined || payload.length < this.#thresholdBytes) {
-      return { payload, compression: Compression.none };
+    const { payload, tail } = this.#codec.encodeSplit(message);
+    const payloadBytes = payload.length + (tail === undefined ? 0 : tail.length);
+    if (this.#preferred === undefined || payloadBytes < this.#thresholdBytes) {
+      return { payload, tail, compression: Compression.none };
     }
     if (this.#skipsLeft > 0) {
       this.#skipsLeft -= 1;
-      return { payload, compression: Compression.none };
+      return { payload, tail, compression: Compression.none };
     }
-    const packed = packPayload(payload, this.#preferred);
+    const packed = packPayload(joinPayload(payload, tail), this.#preferred);
     return packed instanceof Promise ? packed.then(this.#learn) : this.#learn(packed);
   }
 
   /** The same, never compressed. For bulk data, which mostly is already. */
   encodePlain(message: Message): PackedPayload {
-    return { payload: this.#codec.encode(message), compression: Compression.none };
+    return { ...this.#codec.encodeSplit(message), compression: Compression.none };
   }
 
   /**

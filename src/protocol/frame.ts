@@ -69,35 +69,46 @@ export interface FrameFields {
   readonly compression?: Compression;
   readonly messageId: number;
   readonly payload: Uint8Array;
+  /** The payload's rest, where it comes in two pieces. */
+  readonly tail?: Uint8Array | undefined;
   readonly checksum: boolean;
+}
+
+/** Size of the frame that {@link encodeFrame} makes. */
+export function frameBytes({ payload, tail, checksum }: FrameFields): number {
+  const payloadBytes = payload.length + (tail === undefined ? 0 : tail.length);
+  return HEADER_BYTES + payloadBytes + (checksum ? CHECKSUM_BYTES : 0);
 }
 
 /**
  * One frame as bytes, in memory of its own.
+ * @param memory where to write it instead: at least {@link frameBytes} long, and shared with the result
  * @throws MeshError InvalidArgument when the message id is not a safe integer
  */
-export function encodeFrame(fields: FrameFields): Buffer {
-  const { messageId, payload, checksum } = fields;
+export function encodeFrame(fields: FrameFields, memory?: Buffer): Buffer {
+  const { messageId, payload, tail, checksum } = fields;
   if (!Number.isSafeInteger(messageId) || messageId < 0) {
     throw new MeshError(
       'InvalidArgument',
       `message id ${messageId} is not an integer from 0 to 2^53-1`,
     );
   }
-  const bodyBytes = payload.length + (checksum ? CHECKSUM_BYTES : 0);
-  const out = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes);
+  const totalBytes = frameBytes(fields);
+  const out =
+    memory === undefined ? Buffer.allocUnsafe(totalBytes) : memory.subarray(0, totalBytes);
   const flags =
     WIRE_VERSION |
     ((fields.compression ?? Compression.none) << FrameFlag.compressionShift) |
     (checksum ? FrameFlag.checksum : 0) |
     (fields.control ?? 0);
-  out.writeUInt32BE(bodyBytes, 0);
+  out.writeUInt32BE(totalBytes - HEADER_BYTES, 0);
   out.writeUInt16BE(flags, 4);
   out.writeUInt32BE(Math.floor(messageId / 0x1_0000_0000), 6);
   out.writeUInt32BE(messageId >>> 0, 10);
   out.set(payload, HEADER_BYTES);
+  if (tail !== undefined) out.set(tail, HEADER_BYTES + payload.length);
   if (checksum) {
-    const covered = HEADER_BYTES + payload.length;
+    const covered = totalBytes - CHECKSUM_BYTES;
     out.writeUInt32BE(crc32(out.subarray(0, covered)), covered);
   }
   return out;

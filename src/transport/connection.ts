@@ -54,7 +54,7 @@ export interface FrameStream {
   /** May be replaced at any time between two calls into the stream. */
   handler: FrameStreamHandler;
   /**
-   * Hands a frame over; `payload` belongs to the connection until it is sent.
+   * Hands a frame over; `payload` belongs to the connection until it is sent, `options.tail` stays the caller's.
    * @returns false when the stream holds more than its high-water mark: wait for `onDrain`
    * @throws MeshError ConnectionClosed or StreamReset when the stream is over, InvalidArgument after `end`,
    *   Overloaded when the caller goes on in spite of false until the queue's limit
@@ -70,6 +70,8 @@ export interface FrameStream {
 }
 
 export interface SendOptions {
+  /** The payload's rest, where it comes in two pieces. Copied before `send` returns. */
+  readonly tail?: Uint8Array | undefined;
   readonly compression?: Compression;
   /** Whether this is the last frame of this side. */
   readonly end?: boolean;

@@ -237,6 +237,33 @@ export function connectionSuite(
   });
 
   behaviour(
+    'a tail is part of the payload, and its memory is free when send returns',
+    async (t, { dialer, acceptor }) => {
+      const arrivals = collectStreams(acceptor);
+      const sent = createHash('sha256');
+      const outgoing = openCollected(dialer);
+      outgoing.stream.send(Buffer.from('first'));
+      sent.update('first');
+      const incoming = await arrivals.next();
+      // A reader that pauses makes frames wait on the sender's side as well.
+      incoming.stream.pause();
+      const memory = Buffer.alloc(60_000);
+      let waiting = 0;
+      for (let i = 0; i < 40; i += 1) {
+        const head = Buffer.from(`head ${i}`);
+        memory.fill(i);
+        sent.update(head).update(memory);
+        if (!outgoing.stream.send(head, { tail: memory, end: i === 39 })) waiting += 1;
+        memory.fill(0xff);
+      }
+      t.true(waiting > 0, 'some of it had to wait');
+      incoming.stream.resume();
+      const received = await incoming.collector.ended;
+      t.is(createHash('sha256').update(received).digest('hex'), sent.digest('hex'));
+    },
+  );
+
+  behaviour(
     'a reader that pauses at the last frame hears of the end when it resumes',
     async (t, pair) => {
       const told: string[] = [];

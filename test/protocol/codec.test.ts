@@ -1,7 +1,7 @@
 import test from 'ava';
 import { Encoder } from 'cbor-x';
 import fc from 'fast-check';
-import { MessageCodec } from '../../src/protocol/codec.js';
+import { joinPayload, MessageCodec } from '../../src/protocol/codec.js';
 import { MESSAGE_FIELDS, type Message, type MessageType } from '../../src/protocol/message.js';
 import { Float, readCbor } from './naive/cbor.js';
 import { byteStrings, codeOf, errorOf, holds, refusalOf } from './properties.js';
@@ -49,6 +49,37 @@ test('encoding leaves the message as it was', (t) => {
     codec.encode(message);
     t.deepEqual(structuredClone(message), before);
   }
+});
+
+test('a large byte string stays where it is, and the two pieces make the same message', (t) => {
+  for (const size of [4096, 65_535, 65_536, 1_000_000]) {
+    const bytes = Buffer.alloc(size, size & 0xff);
+    const messages: Message[] = [
+      { type: 'request', body: bytes, method: 'put', timeoutMs: 2 ** 40 },
+      { type: 'response', body: bytes },
+      { type: 'queryResponse', result: bytes },
+      { type: 'dataTransfer', transferId: 't', offset: 7, data: bytes, metadata: { a: [1] } },
+    ];
+    for (const message of messages) {
+      const { payload, tail } = codec.encodeSplit(message);
+      t.is(tail, bytes, message.type);
+      t.true(payload.length < 200);
+      t.deepEqual(codec.decode(joinPayload(payload, tail)), message);
+    }
+  }
+});
+
+test('a payload in two pieces is held to the same limit, and small ones are one piece', (t) => {
+  const limited = codec.withLimit(70_000);
+  const body = (length: number): Message => ({ type: 'response', body: Buffer.alloc(length) });
+  t.is(
+    codeOf(() => limited.encodeSplit(body(70_000))),
+    'MessageTooLarge',
+  );
+  const { payload, tail } = limited.encodeSplit(body(69_000));
+  t.is(payload.length + (tail?.length ?? 0), limited.encode(body(69_000)).length);
+  t.is(limited.encodeSplit(body(4095)).tail, undefined);
+  t.is(limited.encodeSplit({ type: 'response', body: 'x'.repeat(9000) }).tail, undefined);
 });
 
 test('optional fields that are undefined are left out', (t) => {

@@ -1,5 +1,7 @@
 /** What the library's codec makes of a frame, in the shape that vectors and the naive codec have. */
+
 import type { MeshErrorCode } from '../../src/errors.js';
+import { joinPayload } from '../../src/protocol/codec.js';
 import {
   type Algorithm,
   Compression,
@@ -101,9 +103,9 @@ export async function decodeMessage(
 }
 
 /** A packed payload as a frame that a decoder gave. */
-export function frameOf({ payload, compression }: PackedPayload): Frame {
+export function frameOf({ payload, tail, compression }: PackedPayload): Frame {
   const flags = 0x0181 | (compression << FrameFlag.compressionShift);
-  return { flags, compression, messageId: 1, payload };
+  return { flags, compression, messageId: 1, payload: joinPayload(payload, tail) };
 }
 
 function settled(read: () => Received): Received {

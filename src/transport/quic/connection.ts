@@ -20,6 +20,7 @@ import {
   type SocketAddress,
   type StreamLimits,
 } from '../connection.js';
+import type { FrameMemory } from '../frame-memory.js';
 import { errorOfClose, type NativeClose } from './close-codes.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
@@ -33,6 +34,8 @@ export interface ConnectionHost {
   readonly sendSlab: Slab;
   /** Memory for stream bytes, likewise. */
   readonly readSlab: Slab;
+  /** Memory for large frames, likewise. */
+  readonly frameMemory: FrameMemory;
   sendDatagram(datagram: Buffer, to: SocketAddress): void;
   /** Calls `connection.flush()` once this turn's input is read. */
   flushSoon(connection: QuicConnection): void;
@@ -252,6 +255,7 @@ export class QuicConnection implements Connection {
       limits,
       counters: this.counters,
       slab: host.readSlab,
+      frameMemory: host.frameMemory,
       host: {
         get isOpen() {
           return isOpen();

@@ -8,6 +8,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { MeshError } from '../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress, StreamLimits } from '../connection.js';
+import { FrameMemory } from '../frame-memory.js';
 import { type ConnectionHost, QuicConnection } from './connection.js';
 import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
 import { CONNECTION_ID_BYTES, routeDatagram } from './packet.js';
@@ -71,6 +72,7 @@ export class QuicEndpoint implements ConnectionHost {
   readonly localAddress: SocketAddress;
   readonly sendSlab = new Slab(SEND_SLAB_BYTES, MAX_DATAGRAM_BYTES);
   readonly readSlab = new Slab(READ_SLAB_BYTES, MIN_READ_BYTES);
+  readonly frameMemory = new FrameMemory();
   readonly counters: EndpointCounters;
   acceptor: EndpointAcceptor | undefined;
 

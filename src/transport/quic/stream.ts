@@ -15,15 +15,19 @@ import {
   type Frame,
   type FrameDecoder,
   FrameFlag,
+  frameBytes,
   HEADER_BYTES,
 } from '../../protocol/frame.js';
 import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
+import type { FrameMemory } from '../frame-memory.js';
 
 /** What a stream asks of its connection. */
 export interface StreamIo {
   readonly maxMessageBytes: number;
   readonly sendHighWaterBytes: number;
   readonly checksum: boolean;
+  /** For large frames: the binding copies what it takes. */
+  readonly frameMemory: FrameMemory;
   /** The connection is closing or closed. */
   readonly isOver: boolean;
   /** Gives the stream its place on the wire, or puts it in line for one. */
@@ -42,6 +46,10 @@ export interface StreamIo {
 /** A frame that waits, either for the stream's place on the wire or for room behind earlier bytes. */
 interface Unsent {
   readonly payload: Uint8Array;
+  /** Someone else's memory: kept for as long as the call lasts that hands the frame over. */
+  tail: Uint8Array | undefined;
+  /** Of payload and tail together. */
+  readonly payloadBytes: number;
   readonly compression: Compression;
   readonly end: boolean;
 }
@@ -91,6 +99,8 @@ export class QuicStream implements FrameStream {
   #queue: Unsent[] = [];
   /** The rest of an encoded frame that QUIC took in part, and whether the stream ends with it. */
   #partial: Uint8Array = NOTHING;
+  /** What it was encoded into, where that is to be given back. */
+  #partialMemory: Buffer | undefined;
   #partialEnds = false;
   #unsentBytes = 0;
   #wantsDrain = false;
@@ -126,14 +136,15 @@ export class QuicStream implements FrameStream {
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
     if (this.#phase.kind !== 'live') throw this.#overError();
-    const end = options.end ?? false;
+    const { end = false, tail } = options;
+    const payloadBytes = payload.length + (tail === undefined ? 0 : tail.length);
     if (this.#endQueued) throw new MeshError('InvalidArgument', 'stream was ended already');
-    if (payload.length === 0 && !end) {
+    if (payloadBytes === 0 && !end) {
       throw new MeshError('InvalidArgument', 'a frame without payload can only end a stream');
     }
-    if (payload.length > this.#io.maxMessageBytes) {
+    if (payloadBytes > this.#io.maxMessageBytes) {
       // The peer would close the connection over it.
-      const text = `payload of ${payload.length} bytes is over the limit of ${this.#io.maxMessageBytes}`;
+      const text = `payload of ${payloadBytes} bytes is over the limit of ${this.#io.maxMessageBytes}`;
       throw new MeshError('MessageTooLarge', text);
     }
     const limitBytes = this.#io.maxMessageBytes + 4 * this.#io.sendHighWaterBytes;
@@ -144,7 +155,8 @@ export class QuicStream implements FrameStream {
       );
     }
     this.#endQueued = end;
-    this.#push({ payload, compression: options.compression ?? Compression.none, end });
+    const { compression = Compression.none } = options;
+    this.#push({ payload, tail, payloadBytes, compression, end });
     if (this.#unsentBytes <= this.#io.sendHighWaterBytes) return true;
     this.#wantsDrain = true;
     return false;
@@ -153,7 +165,13 @@ export class QuicStream implements FrameStream {
   end(): void {
     if (this.#phase.kind !== 'live' || this.#endQueued) return;
     this.#endQueued = true;
-    this.#push({ payload: NOTHING, compression: Compression.none, end: true });
+    this.#push({
+      payload: NOTHING,
+      tail: undefined,
+      payloadBytes: 0,
+      compression: Compression.none,
+      end: true,
+    });
   }
 
   reset(code: MeshErrorCode, reason = ''): void {
@@ -182,7 +200,7 @@ export class QuicStream implements FrameStream {
         this.#partial = this.#partial.subarray(took);
         break;
       }
-      this.#partial = NOTHING;
+      this.#forgetPartial();
       if (this.#partialEnds) this.#sendingOver = true;
     }
     this.#finishIfBothEnded();
@@ -224,7 +242,7 @@ export class QuicStream implements FrameStream {
       }
       this.#checkFrame(frame.messageId, frame.flags);
       this.#lastFrameSeen = (frame.flags & FrameFlag.end) !== 0;
-      this.#io.countFrame('received', frameBytes(frame));
+      this.#io.countFrame('received', receivedBytes(frame));
       if (frame.payload.length > 0) this.handler.onFrame(frame);
     }
   }
@@ -253,22 +271,27 @@ export class QuicStream implements FrameStream {
 
   #push(unsent: Unsent): void {
     this.#queue.push(unsent);
-    this.#unsentBytes += unsent.payload.length;
+    this.#unsentBytes += unsent.payloadBytes;
     if (this.id < 0) this.#io.open(this);
     else if (this.#partial.length === 0) this.pump();
+    // What could not be encoded at once waits in memory of its own.
+    if (unsent.tail !== undefined && this.#queue.length > 0) unsent.tail = Buffer.from(unsent.tail);
   }
 
   #encodeNext(): void {
     const next = this.#queue.shift() as Unsent;
     this.#partialEnds = next.end;
-    this.#partial = encodeFrame({
+    const frame = {
       control: next.end ? FrameFlag.end : 0,
       messageId: this.messageId,
       payload: next.payload,
+      tail: next.tail,
       compression: next.compression,
       checksum: this.#io.checksum,
-    });
-    this.#unsentBytes += this.#partial.length - next.payload.length;
+    };
+    this.#partialMemory = this.#io.frameMemory.take(frameBytes(frame));
+    this.#partial = encodeFrame(frame, this.#partialMemory);
+    this.#unsentBytes += this.#partial.length - next.payloadBytes;
     this.#io.countFrame('sent', this.#partial.length);
   }
 
@@ -293,9 +316,16 @@ export class QuicStream implements FrameStream {
 
   #dropUnsent(): void {
     this.#queue = [];
-    this.#partial = NOTHING;
+    this.#forgetPartial();
     this.#partialEnds = false;
     this.#unsentBytes = 0;
+  }
+
+  #forgetPartial(): void {
+    this.#partial = NOTHING;
+    if (this.#partialMemory === undefined) return;
+    this.#io.frameMemory.give(this.#partialMemory);
+    this.#partialMemory = undefined;
   }
 
   #finishIfBothEnded(): void {
@@ -309,7 +339,7 @@ export class QuicStream implements FrameStream {
     this.#dropUnsent();
     if (!this.#sendingOver && this.id >= 0) {
       // QUIC must see an end of this side too, or the peer's stream credit never comes back.
-      if (rest.length !== 1) rest = GIVEN_UP;
+      rest = rest.length === 1 ? Buffer.from(rest) : GIVEN_UP;
       this.#partial = rest;
       this.#partialEnds = true;
       this.#unsentBytes = rest.length;
@@ -327,7 +357,7 @@ export class QuicStream implements FrameStream {
   }
 }
 
-function frameBytes({ flags, payload }: Frame): number {
+function receivedBytes({ flags, payload }: Frame): number {
   const checksumBytes = (flags & FrameFlag.checksum) === 0 ? 0 : CHECKSUM_BYTES;
   return HEADER_BYTES + payload.length + checksumBytes;
 }

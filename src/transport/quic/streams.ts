@@ -16,6 +16,7 @@ import type {
   Role,
   StreamLimits,
 } from '../connection.js';
+import type { FrameMemory } from '../frame-memory.js';
 import { CONTROL_STREAM_ID, ControlReceiver, ControlSender } from './control-stream.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
 import { SeenStreams } from './seen-streams.js';
@@ -40,6 +41,8 @@ export interface QuicStreamsOptions {
   readonly counters: ConnectionCounters;
   /** Memory for stream bytes. */
   readonly slab: Slab;
+  /** Memory for large frames, outgoing. */
+  readonly frameMemory: FrameMemory;
 }
 
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
@@ -51,6 +54,7 @@ export class QuicStreams implements StreamIo {
   maxMessageBytes: number;
   checksum = true;
   readonly sendHighWaterBytes: number;
+  readonly frameMemory: FrameMemory;
 
   readonly #native: NativeConnection;
   readonly #host: StreamsHost;
@@ -92,6 +96,7 @@ export class QuicStreams implements StreamIo {
     this.#limits = limits;
     this.#counters = options.counters;
     this.#slab = options.slab;
+    this.frameMemory = options.frameMemory;
     this.maxMessageBytes = limits.maxMessageBytes;
     this.sendHighWaterBytes = limits.sendHighWaterBytes;
     this.#nextStreamId = role === 'dialer' ? 0 : 1;

@@ -1,8 +1,9 @@
 /** Frames onto a byte stream: those of one turn in one write, and a word when the peer does not keep up. */
 import type { Duplex } from 'node:stream';
 import { MeshError } from '../../errors.js';
-import { encodeFrame, type FrameFields } from '../../protocol/frame.js';
+import { encodeFrame, type FrameFields, frameBytes } from '../../protocol/frame.js';
 import type { ConnectionCounters } from '../connection.js';
+import type { FrameMemory } from '../frame-memory.js';
 
 /** Unsent bytes at which writing stops until the stream has drained. */
 const BACKLOG_BYTES = 256 * 1024;
@@ -15,6 +16,7 @@ type SentCounters = Pick<ConnectionCounters, 'framesSent' | 'bytesSent'>;
 export class FrameWriter {
   readonly #duplex: Duplex;
   readonly #counters: SentCounters;
+  readonly #memory: FrameMemory | undefined;
   /** Never below the stream's own mark: above it `drain` is certain to come. */
   readonly #backlogBytes: number;
   #isBackedUp = false;
@@ -24,10 +26,12 @@ export class FrameWriter {
   /**
    * @param counters counted up in place
    * @param onDrain called when {@link isBackedUp} has become false again
+   * @param memory where the byte stream keeps nothing of what it has written
    */
-  constructor(duplex: Duplex, counters: SentCounters, onDrain: () => void) {
+  constructor(duplex: Duplex, counters: SentCounters, onDrain: () => void, memory?: FrameMemory) {
     this.#duplex = duplex;
     this.#counters = counters;
+    this.#memory = memory;
     this.#backlogBytes = Math.max(duplex.writableHighWaterMark, BACKLOG_BYTES);
     duplex.on('drain', () => {
       this.#controlBacklogBytes = 0;
@@ -44,13 +48,15 @@ export class FrameWriter {
 
   /** @returns the frame's size with its header */
   write(fields: FrameFields): number {
-    const bytes = encodeFrame(fields);
+    const memory = this.#memory?.take(frameBytes(fields));
+    const bytes = encodeFrame(fields, memory);
     if (!this.#isCorked) {
       this.#isCorked = true;
       this.#duplex.cork();
       process.nextTick(this.#uncork);
     }
-    this.#duplex.write(bytes);
+    if (memory === undefined) this.#duplex.write(bytes);
+    else this.#duplex.write(bytes, () => this.#memory?.give(memory));
     this.#counters.framesSent += 1;
     this.#counters.bytesSent += bytes.length;
     if (this.#duplex.writableLength >= this.#backlogBytes) this.#isBackedUp = true;

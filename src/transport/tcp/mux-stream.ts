@@ -79,11 +79,13 @@ export class MuxStream implements FrameStream, InboxOwner {
   }
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
-    const { compression = Compression.none, end = false } = options;
-    this.#assertSendable(payload, end);
-    this.#outbox.push(this.#frame(payload, compression, end ? FrameFlag.end : 0));
+    const { compression = Compression.none, end = false, tail } = options;
+    const frame = this.#frame(payload, tail, compression, end ? FrameFlag.end : 0);
+    this.#assertSendable(frame.payloadBytes, end);
+    this.#outbox.push(frame);
     if (end) this.#sending = 'ending';
     this.#host.wake(this);
+    if (tail !== undefined) this.#outbox.ownLast();
     return this.#host.hasRoom(this);
   }
 
@@ -91,7 +93,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     if (this.#sending !== 'open' || !this.#host.isOpen) return;
     this.#sending = 'ending';
     if (this.#outbox.endLast()) return;
-    this.#outbox.push(this.#frame(NO_BYTES, Compression.none, FrameFlag.end));
+    this.#outbox.push(this.#frame(NO_BYTES, undefined, Compression.none, FrameFlag.end));
     this.#host.wake(this);
   }
 
@@ -189,8 +191,21 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.#host.onHeldChange(this, frames);
   }
 
-  #frame(payload: Uint8Array, compression: Compression, control: number): OutgoingFrame {
-    return { payload, compression, control, messageId: 0, checksum: this.#host.sendsChecksum };
+  #frame(
+    payload: Uint8Array,
+    tail: Uint8Array | undefined,
+    compression: Compression,
+    control: number,
+  ): OutgoingFrame {
+    return {
+      payload,
+      tail,
+      payloadBytes: payload.length + (tail === undefined ? 0 : tail.length),
+      compression,
+      control,
+      messageId: 0,
+      checksum: this.#host.sendsChecksum,
+    };
   }
 
   #sendCredit(bytes: number): void {
@@ -207,19 +222,19 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.#host.onRead(this.#inbox.discard());
   }
 
-  #assertSendable(payload: Uint8Array, end: boolean): void {
+  #assertSendable(payloadBytes: number, end: boolean): void {
     if (!this.#host.isOpen) throw new MeshError('ConnectionClosed', 'connection is closed');
     if (this.#sending === 'reset') throw new MeshError('StreamReset', 'stream was reset');
     if (this.#sending !== 'open') throw new MeshError('InvalidArgument', 'send after end');
-    if (payload.length === 0 && !end) {
+    if (payloadBytes === 0 && !end) {
       throw new MeshError('InvalidArgument', 'a frame without payload can only end a stream');
     }
     const { maxMessageBytes, maxQueuedBytes } = this.#host;
-    if (payload.length > maxMessageBytes) {
+    if (payloadBytes > maxMessageBytes) {
       // The peer would close the connection over it.
       throw new MeshError(
         'MessageTooLarge',
-        `payload of ${payload.length} bytes is over the limit of ${maxMessageBytes}`,
+        `payload of ${payloadBytes} bytes is over the limit of ${maxMessageBytes}`,
       );
     }
     if (this.queuedBytes > maxQueuedBytes) {

@@ -30,6 +30,7 @@ import {
   type StreamLimits,
   type TransportName,
 } from '../connection.js';
+import type { FrameMemory } from '../frame-memory.js';
 import { FrameWriter } from './frame-writer.js';
 import { lingerClose } from './linger.js';
 import { type MuxCounters, type MuxLink, MuxStreams } from './mux-streams.js';
@@ -42,6 +43,8 @@ export interface MuxOptions {
   readonly localAddress: SocketAddress;
   readonly remoteAddress: SocketAddress;
   readonly limits?: Partial<StreamLimits> | undefined;
+  /** Only where the byte stream keeps nothing of what it has written: memory for large frames. */
+  readonly frameMemory?: FrameMemory | undefined;
 }
 
 /** What a peer can do wrong: the connection closes with that code. */
@@ -96,7 +99,7 @@ export class MuxConnection implements Connection {
       maxPayloadBytes: limits.maxMessageBytes,
       compressions: [Compression.none],
     });
-    const writer = new FrameWriter(duplex, counters, () => this.#flush());
+    const writer = new FrameWriter(duplex, counters, () => this.#flush(), options.frameMemory);
     this.#writer = writer;
     this.#streams = new MuxStreams({ link: this.#createLink(), role, limits, writer, counters });
     this.closed = this.#attach();

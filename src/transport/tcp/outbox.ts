@@ -10,6 +10,10 @@ export interface OutgoingFrame {
   messageId: number;
   readonly compression: Compression;
   readonly payload: Uint8Array;
+  /** Someone else's memory: kept for as long as the call lasts that hands the frame over. */
+  tail: Uint8Array | undefined;
+  /** Of payload and tail together. */
+  readonly payloadBytes: number;
   /** As agreed when the frame was handed over: an agreement may come into force while it waits. */
   readonly checksum: boolean;
 }
@@ -26,7 +30,13 @@ export class Outbox {
 
   push(frame: OutgoingFrame): void {
     this.#frames.push(frame);
-    this.#queuedBytes += HEADER_BYTES + frame.payload.length;
+    this.#queuedBytes += HEADER_BYTES + frame.payloadBytes;
+  }
+
+  /** Gives the last waiting frame memory of its own. */
+  ownLast(): void {
+    const { last } = this.#frames;
+    if (last?.tail !== undefined) last.tail = Buffer.from(last.tail);
   }
 
   /** Marks the last waiting frame as the stream's last. False when none waits. */
@@ -41,15 +51,15 @@ export class Outbox {
   get next(): 'none' | 'data' | 'bareEnd' {
     const { first } = this.#frames;
     if (first === undefined) return 'none';
-    return first.payload.length === 0 ? 'bareEnd' : 'data';
+    return first.payloadBytes === 0 ? 'bareEnd' : 'data';
   }
 
   /** The first frame, paid from the stream's credit. */
   take(): OutgoingFrame | undefined {
     const frame = this.#frames.shift();
     if (frame === undefined) return undefined;
-    this.#queuedBytes -= HEADER_BYTES + frame.payload.length;
-    this.credit.spend(frame.payload.length);
+    this.#queuedBytes -= HEADER_BYTES + frame.payloadBytes;
+    this.credit.spend(frame.payloadBytes);
     return frame;
   }
 

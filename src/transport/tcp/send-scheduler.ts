@@ -92,7 +92,7 @@ export class SendScheduler {
     if (isFirst) this.#options.onFirstFrame(stream);
     const frame = stream.takeFrame();
     if (frame === undefined) return;
-    this.#credit.spend(frame.payload.length);
+    this.#credit.spend(frame.payloadBytes);
     this.#options.writer.write(frame);
     if (isFirst) stream.sendOpeningCredit();
     stream.onWritten(frame);

@@ -13,6 +13,7 @@ import type {
   TlsMaterial,
   Transport,
 } from '../connection.js';
+import { FrameMemory } from '../frame-memory.js';
 import { checkNodeId } from '../identity.js';
 import { dialTls } from './dial.js';
 import { addressOf, TcpListener } from './listener.js';
@@ -52,6 +53,7 @@ export class TcpTransport implements Transport {
     lateFrames: 0,
   };
   readonly #options: TcpTransportOptions;
+  readonly #frameMemory = new FrameMemory();
   readonly #connections = new Set<MuxConnection>();
   readonly #shutdown = new AbortController();
   #listener: TcpListener | undefined;
@@ -166,6 +168,7 @@ export class TcpTransport implements Transport {
       localAddress: local,
       remoteAddress: remote,
       limits: this.#options.limits,
+      frameMemory: this.#frameMemory,
     });
     this.#connections.add(connection);
     connection.closed.then(() => {
