@@ -4,32 +4,15 @@
  * counted.
  */
 import { randomBytes } from 'node:crypto';
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { isIPv6 } from 'node:net';
 import { MeshError } from '../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress, StreamLimits } from '../connection.js';
 import { FrameMemory } from '../frame-memory.js';
 import { type ConnectionHost, QuicConnection } from './connection.js';
+import type { EndpointCounters } from './counters.js';
 import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
 import { CONNECTION_ID_BYTES, routeDatagram } from './packet.js';
 import { Slab } from './slab.js';
-
-export interface EndpointCounters extends Record<string, number> {
-  datagramsReceived: number;
-  datagramsSent: number;
-  bytesReceived: number;
-  bytesSent: number;
-  sendErrors: number;
-  droppedMalformed: number;
-  droppedUnknownVersion: number;
-  droppedShortInitial: number;
-  droppedUnknownConnection: number;
-  /** Initials that came while as many handshakes as allowed were under way, or while nobody listened. */
-  droppedNotAccepting: number;
-  accepted: number;
-  dialed: number;
-  refused: number;
-}
+import { UdpSocket, type UdpSocketHandler } from './udp-socket.js';
 
 export interface EndpointOptions {
   readonly native: NativeQuic;
@@ -58,8 +41,6 @@ const READ_SLAB_BYTES = 64 * 1024;
 const MIN_READ_BYTES = 4 * 1024;
 /** Room for any datagram that the binding may write. */
 const MAX_DATAGRAM_BYTES = 65_535;
-/** Asked of the system, which grants what it is set to: bursts of a congestion window must fit. */
-const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 
 const DROP_COUNTERS = {
   malformed: 'droppedMalformed',
@@ -68,15 +49,14 @@ const DROP_COUNTERS = {
   unknownConnection: 'droppedUnknownConnection',
 } as const;
 
-export class QuicEndpoint implements ConnectionHost {
-  readonly localAddress: SocketAddress;
+export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   readonly sendSlab = new Slab(SEND_SLAB_BYTES, MAX_DATAGRAM_BYTES);
   readonly readSlab = new Slab(READ_SLAB_BYTES, MIN_READ_BYTES);
   readonly frameMemory = new FrameMemory();
   readonly counters: EndpointCounters;
   acceptor: EndpointAcceptor | undefined;
 
-  readonly #socket: Socket;
+  readonly #socket: UdpSocket;
   readonly #options: EndpointOptions;
   /** Every connection under each of its connection IDs. */
   readonly #routes = new Map<string, QuicConnection>();
@@ -99,34 +79,21 @@ export class QuicEndpoint implements ConnectionHost {
     options: EndpointOptions,
     counters: EndpointCounters,
   ): Promise<QuicEndpoint> {
-    const socket = createSocket({
-      type: isIPv6(address.host) ? 'udp6' : 'udp4',
-      // Addresses are always numeric here: without this, every send would pass through a deferred DNS lookup.
-      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
-    });
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', (cause) => {
-        const text = `cannot bind UDP ${address.host}:${address.port}`;
-        reject(new MeshError('ConnectFailed', text, { cause }));
-      });
-      socket.bind(address.port, address.host, resolve);
-    });
-    socket.removeAllListeners('error');
-    growBuffers(socket);
-    return new QuicEndpoint(socket, options, counters);
+    return new QuicEndpoint(await UdpSocket.bind(address), options, counters);
   }
 
-  private constructor(socket: Socket, options: EndpointOptions, counters: EndpointCounters) {
+  private constructor(socket: UdpSocket, options: EndpointOptions, counters: EndpointCounters) {
     this.#socket = socket;
     this.#options = options;
     this.counters = counters;
-    const { address, port } = socket.address();
-    this.localAddress = { host: address, port };
-    socket.on('message', (datagram, remote) => this.#receive(datagram, remote));
-    socket.on('error', () => {
-      this.counters.sendErrors += 1;
-    });
+    socket.handler = this;
+    counters.receiveBufferBytes = socket.receiveBufferBytes;
+    counters.sendBufferBytes = socket.sendBufferBytes;
     this.#keepAliveTimer = setInterval(() => this.#keepAlive(), options.keepAliveMs / 2).unref();
+  }
+
+  get localAddress(): SocketAddress {
+    return this.#socket.address;
   }
 
   /** Starts a connection. It settles through `established` or `ended`, which the returned promise follows. */
@@ -172,7 +139,7 @@ export class QuicEndpoint implements ConnectionHost {
     clearInterval(this.#keepAliveTimer);
     for (const connection of this.#connections.keys()) connection.fail(error);
     for (const connection of [...this.#connections.keys()]) connection.release();
-    await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
+    await this.#socket.close();
   }
 
   // ---- ConnectionHost -----------------------------------------------------------------------------------
@@ -180,7 +147,7 @@ export class QuicEndpoint implements ConnectionHost {
   sendDatagram(datagram: Buffer, to: SocketAddress): void {
     this.counters.datagramsSent += 1;
     this.counters.bytesSent += datagram.length;
-    this.#socket.send(datagram, 0, datagram.length, to.port, to.host, this.#sent);
+    this.#socket.send(datagram, to);
   }
 
   flushSoon(connection: QuicConnection): void {
@@ -229,7 +196,7 @@ export class QuicEndpoint implements ConnectionHost {
 
   // ---- Datagrams in -------------------------------------------------------------------------------------
 
-  #receive(datagram: Buffer, remote: RemoteInfo): void {
+  onDatagram(datagram: Buffer, from: SocketAddress): void {
     this.counters.datagramsReceived += 1;
     this.counters.bytesReceived += datagram.length;
     const route = routeDatagram(datagram, this.#isKnown);
@@ -237,12 +204,15 @@ export class QuicEndpoint implements ConnectionHost {
       this.counters[DROP_COUNTERS[route.reason]] += 1;
       return;
     }
-    const from = { host: remote.address, port: remote.port };
     const connection =
       route.kind === 'known'
         ? this.#routes.get(route.connectionId)
         : this.#accept(route.connectionId, from);
     connection?.receive(datagram, from);
+  }
+
+  onSocketError(): void {
+    this.counters.sendErrors += 1;
   }
 
   /** A connection for a dialer's first packet, where one may still be accepted. */
@@ -317,10 +287,6 @@ export class QuicEndpoint implements ConnectionHost {
   }
 
   readonly #isKnown = (connectionId: string): boolean => this.#routes.has(connectionId);
-
-  readonly #sent = (error: Error | null): void => {
-    if (error !== null && error !== undefined) this.counters.sendErrors += 1;
-  };
 }
 
 interface Resident {
@@ -328,31 +294,4 @@ interface Resident {
   /** A dialer's handshake is under way. */
   halfOpen: boolean;
   dial: { readonly resolve: () => void; readonly reject: (error: MeshError) => void } | undefined;
-}
-
-export function newEndpointCounters(): EndpointCounters {
-  return {
-    datagramsReceived: 0,
-    datagramsSent: 0,
-    bytesReceived: 0,
-    bytesSent: 0,
-    sendErrors: 0,
-    droppedMalformed: 0,
-    droppedUnknownVersion: 0,
-    droppedShortInitial: 0,
-    droppedUnknownConnection: 0,
-    droppedNotAccepting: 0,
-    accepted: 0,
-    dialed: 0,
-    refused: 0,
-  };
-}
-
-function growBuffers(socket: Socket): void {
-  try {
-    socket.setRecvBufferSize(SOCKET_BUFFER_BYTES);
-    socket.setSendBufferSize(SOCKET_BUFFER_BYTES);
-  } catch {
-    // Larger than the system grants anybody: its default serves.
-  }
 }

@@ -17,7 +17,8 @@ import {
 } from '../connection.js';
 import { checkNodeId, checkTlsMaterial, TrustStore } from '../identity.js';
 import { createNativeConfig, LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
-import { type EndpointCounters, newEndpointCounters, QuicEndpoint } from './endpoint.js';
+import { type EndpointCounters, newEndpointCounters } from './counters.js';
+import { QuicEndpoint } from './endpoint.js';
 import { loadNative, type NativeConfig, type NativeQuic } from './native.js';
 
 export interface QuicTransportOptions {

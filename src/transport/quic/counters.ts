@@ -1,0 +1,40 @@
+/** What the QUIC endpoints of one transport count, together. */
+export interface EndpointCounters extends Record<string, number> {
+  datagramsReceived: number;
+  datagramsSent: number;
+  bytesReceived: number;
+  bytesSent: number;
+  sendErrors: number;
+  droppedMalformed: number;
+  droppedUnknownVersion: number;
+  droppedShortInitial: number;
+  droppedUnknownConnection: number;
+  /** Initials that came while as many handshakes as allowed were under way, or while nobody listened. */
+  droppedNotAccepting: number;
+  accepted: number;
+  dialed: number;
+  refused: number;
+  /** Not counts: what the system granted the socket opened last. Linux doubles the number for its bookkeeping. */
+  receiveBufferBytes: number;
+  sendBufferBytes: number;
+}
+
+export function newEndpointCounters(): EndpointCounters {
+  return {
+    datagramsReceived: 0,
+    datagramsSent: 0,
+    bytesReceived: 0,
+    bytesSent: 0,
+    sendErrors: 0,
+    droppedMalformed: 0,
+    droppedUnknownVersion: 0,
+    droppedShortInitial: 0,
+    droppedUnknownConnection: 0,
+    droppedNotAccepting: 0,
+    accepted: 0,
+    dialed: 0,
+    refused: 0,
+    receiveBufferBytes: 0,
+    sendBufferBytes: 0,
+  };
+}

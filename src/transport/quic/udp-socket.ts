@@ -1,0 +1,100 @@
+/** One UDP socket: bound, with buffers as large as the system grants, and errors that say which path they are about. */
+import { createSocket, type Socket } from 'node:dgram';
+import { isIPv6 } from 'node:net';
+import { MeshError } from '../../errors.js';
+import type { SocketAddress } from '../connection.js';
+
+export interface UdpSocketHandler {
+  /** A datagram; its memory is the handler's. */
+  onDatagram(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void;
+  /**
+   * A datagram could not be sent, or, without `to`, the socket itself failed.
+   * @param code the system's, such as ENETUNREACH
+   */
+  onSocketError(socket: UdpSocket, code: string | undefined, to: SocketAddress | undefined): void;
+}
+
+/** Bursts of a congestion window must fit. Linux grants silently what net.core.rmem_max and wmem_max allow of it. */
+const WANTED_BUFFER_BYTES = 16 * 1024 * 1024;
+const MIN_BUFFER_BYTES = 256 * 1024;
+
+export class UdpSocket {
+  readonly address: SocketAddress;
+  /** What the system granted; Linux counts its own bookkeeping in, and so doubles the number. */
+  readonly receiveBufferBytes: number;
+  readonly sendBufferBytes: number;
+  /** To be set in the turn in which the socket was opened. */
+  handler: UdpSocketHandler | undefined;
+  readonly #socket: Socket;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * Opens a socket.
+   * @param address a port of 0 lets the system pick
+   * @throws MeshError ConnectFailed when the address cannot be bound
+   */
+  static async bind(address: SocketAddress): Promise<UdpSocket> {
+    const socket = createSocket({
+      type: isIPv6(address.host) ? 'udp6' : 'udp4',
+      // Addresses are always numeric here: without this, every send would pass through a deferred DNS lookup.
+      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+    });
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', (cause) => {
+        const text = `cannot bind UDP ${address.host}:${address.port}`;
+        reject(new MeshError('ConnectFailed', text, { cause }));
+      });
+      socket.bind(address.port, address.host, resolve);
+    });
+    socket.removeAllListeners('error');
+    return new UdpSocket(socket);
+  }
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    const { address, port } = socket.address();
+    this.address = { host: address, port };
+    grow((bytes) => socket.setRecvBufferSize(bytes));
+    grow((bytes) => socket.setSendBufferSize(bytes));
+    this.receiveBufferBytes = socket.getRecvBufferSize();
+    this.sendBufferBytes = socket.getSendBufferSize();
+    socket.on('message', (datagram, remote) => {
+      this.handler?.onDatagram(datagram, { host: remote.address, port: remote.port }, this);
+    });
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.handler?.onSocketError(this, error.code, undefined);
+    });
+  }
+
+  send(datagram: Buffer, to: SocketAddress): void {
+    if (this.#closing !== undefined) return;
+    this.#socket.send(datagram, 0, datagram.length, to.port, to.host, this.#sent);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => this.#socket.close(() => resolve()));
+    return this.#closing;
+  }
+
+  readonly #sent = (error: SendError | null): void => {
+    if (error === null || error === undefined) return;
+    const { address: host, port } = error;
+    const to = host === undefined || port === undefined ? undefined : { host, port };
+    this.handler?.onSocketError(this, error.code, to);
+  };
+}
+
+/** Node says where a datagram was meant to go. */
+type SendError = NodeJS.ErrnoException & { readonly address?: string; readonly port?: number };
+
+/** Some systems clamp what they are asked for, others refuse it: then half of it, and so on. */
+function grow(set: (bytes: number) => void): void {
+  for (let bytes = WANTED_BUFFER_BYTES; bytes >= MIN_BUFFER_BYTES; bytes /= 2) {
+    try {
+      set(bytes);
+      return;
+    } catch {
+      // More than this system grants anybody.
+    }
+  }
+}
