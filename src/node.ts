@@ -1,8 +1,10 @@
 /** createNode and MeshNode: where transports, handshake, calls and peers come together. */
 import type { Logger } from 'pino';
+import { DialQueue } from './calls/dial-queue.js';
 import type { Handlers } from './calls/incoming-call.js';
-import { CallSession } from './calls/session.js';
+import { CallSession, type SessionAgreement } from './calls/session.js';
 import type { Handler, HandlerKind } from './calls/types.js';
+import { dialPeer } from './dialing.js';
 import { MeshError, toMeshError } from './errors.js';
 import {
   type NodeConfig,
@@ -19,16 +21,18 @@ import { ReplayGuard } from './protocol/replay-guard.js';
 import { type NodeEvent, StatusFeed } from './status.js';
 import { createLogger } from './telemetry/logging.js';
 import { abortable } from './transport/abortable.js';
-import type {
-  Connection,
-  DialTarget,
-  Listener,
-  Refusal,
-  SocketAddress,
-  TlsMaterial,
-  Transport,
+import {
+  type Connection,
+  DEFAULT_STREAM_LIMITS,
+  type DialTarget,
+  type Listener,
+  MAX_UNAGREED_BYTES,
+  type Refusal,
+  type SocketAddress,
+  type TlsMaterial,
+  type Transport,
 } from './transport/connection.js';
-import { awaitHandshake, dialHandshake } from './transport/handshaker.js';
+import { awaitHandshake } from './transport/handshaker.js';
 import { certifiedNodeIds, checkTlsMaterial, parsePem } from './transport/identity.js';
 import { TransportManager } from './transport/manager.js';
 import { QuicTransport } from './transport/quic/transport.js';
@@ -72,7 +76,7 @@ export class MeshNode {
   /** By lower-case node id, in which form node ids compare. */
   readonly #peers = new Map<string, Peer>();
   readonly #sessions = new Set<CallSession>();
-  readonly #dialing = new Map<string, Promise<Peer>>();
+  readonly #dials = new Map<string, Dial>();
   readonly #status = new StatusFeed();
   readonly #handshakes = { accepted: 0, refused: 0 };
   readonly #stopping = new AbortController();
@@ -101,7 +105,7 @@ export class MeshNode {
     return this.#listener?.address;
   }
 
-  /** Peers that this node has, or had, a connection with. */
+  /** Peers that this node has, or had, a connection with, or has dialed early. */
   get peers(): readonly Peer[] {
     return [...this.#peers.values()];
   }
@@ -145,13 +149,36 @@ export class MeshNode {
     if (nodeId === undefined) return abortable(this.#dial(target, options.signal), options.signal);
     const known = this.peer(nodeId);
     if (known?.isConnected) return Promise.resolve(known);
-    const key = nodeId.toLowerCase();
-    let dialing = this.#dialing.get(key);
-    if (dialing === undefined) {
-      dialing = this.#dial(target, options.signal).finally(() => this.#dialing.delete(key));
-      this.#dialing.set(key, dialing);
+    return abortable(this.#dialOnce(nodeId, target, options.signal).peer, options.signal);
+  }
+
+  /**
+   * Connects to a peer without waiting for it: calls made on the peer meanwhile leave with the handshake, as early as
+   * is safe. They fail with the dial, which is logged and reported as `dialFailed`. A `connect` to the same node waits
+   * for this dial; the signal ends it. The message of a call must not be changed before the call has settled.
+   * @throws MeshError InvalidArgument without `nodeId`, NodeClosed
+   */
+  connectEarly(target: DialTarget, options: ConnectOptions = {}): Peer {
+    const { nodeId } = target;
+    if (nodeId === undefined) {
+      throw new MeshError(
+        'InvalidArgument',
+        'calls can only be sent early to a node that is named',
+      );
     }
-    return abortable(dialing, options.signal);
+    if (this.#closing !== undefined) throw new MeshError('NodeClosed', 'node is closed');
+    const known = this.peer(nodeId);
+    if (known?.isConnected) return known;
+    const peer = known ?? new Peer(nodeId);
+    this.#peers.set(nodeId.toLowerCase(), peer);
+    const dial = this.#dialOnce(nodeId, target, options.signal);
+    peer.dialing(dial.queue);
+    dial.peer.catch((thrown: unknown) => {
+      const error = toMeshError(thrown);
+      this.#log.warn({ peer: nodeId, code: error.code, side: error.side }, 'cannot connect');
+      this.#status.emit({ kind: 'dialFailed', nodeId, error });
+    });
+    return peer;
   }
 
   /**
@@ -207,17 +234,13 @@ export class MeshNode {
     this.#algorithms = loaded;
   }
 
-  #createFrameCodec({ capabilities }: Negotiated): FrameCodec {
+  #agreement({ peerNodeId, capabilities }: Negotiated): SessionAgreement {
     const { compressions, maxMessageBytes } = capabilities;
     const agreed = compressions.map((name) =>
       this.#algorithms.find((known) => known.name === name),
     );
-    return new FrameCodec({
-      codec: this.#codec,
-      maxMessageBytes,
-      algorithms: agreed.filter((algorithm) => algorithm !== undefined),
-      thresholdBytes: this.#config.compressionThresholdBytes,
-    });
+    const algorithms = agreed.filter((algorithm) => algorithm !== undefined);
+    return { peerNodeId, capabilities, maxMessageBytes, algorithms };
   }
 
   async #close(): Promise<void> {
@@ -231,21 +254,62 @@ export class MeshNode {
     this.#log.info('closed');
   }
 
-  async #dial(target: DialTarget, signal: AbortSignal | undefined): Promise<Peer> {
+  /** The dial of a node that is under way, or a new one. */
+  #dialOnce(nodeId: string, target: DialTarget, signal: AbortSignal | undefined): Dial {
+    const key = nodeId.toLowerCase();
+    const underWay = this.#dials.get(key);
+    if (underWay !== undefined) return underWay;
+    const queue = this.#createDialQueue();
+    const peer = this.#dial(target, signal, queue).finally(() => this.#dials.delete(key));
+    const dial = { queue, peer };
+    this.#dials.set(key, dial);
+    return dial;
+  }
+
+  async #dial(
+    target: DialTarget,
+    signal: AbortSignal | undefined,
+    queue = this.#createDialQueue(),
+  ): Promise<Peer> {
     const { connectTimeoutMs, handshakeTimeoutMs } = this.#config;
     const stopping = this.#stopping.signal;
-    const either = signal === undefined ? stopping : AbortSignal.any([signal, stopping]);
-    const connection = await this.#manager.dial(target, { signal: either, connectTimeoutMs });
-    const negotiated = await dialHandshake(connection, {
-      config: this.#handshakeConfig(),
-      codec: this.#codec,
-      timeoutMs: handshakeTimeoutMs,
-      signal: either,
-      expectedNodeId: target.nodeId,
+    let peer: Peer | undefined;
+    try {
+      await dialPeer(
+        target,
+        signal === undefined ? stopping : AbortSignal.any([signal, stopping]),
+        {
+          manager: this.#manager,
+          config: this.#handshakeConfig(),
+          codec: this.#codec,
+          connectTimeoutMs,
+          handshakeTimeoutMs,
+          queue,
+          createSession: (connection) => this.#createSession(connection, target.nodeId ?? ''),
+          accepted: (session, negotiated) => {
+            session.agree(this.#agreement(negotiated));
+            peer = this.#admit(session);
+            queue.offer(session);
+            return session.accept;
+          },
+        },
+      );
+    } catch (thrown) {
+      queue.fail(toMeshError(thrown));
+      throw thrown;
+    } finally {
+      if (target.nodeId !== undefined) this.peer(target.nodeId)?.dialed(queue);
+    }
+    return peer as unknown as Peer;
+  }
+
+  #createDialQueue(): DialQueue {
+    const { maxMessageBytes } = this.#config;
+    const { maxQueuedStreams, connectionWindowBytes } = DEFAULT_STREAM_LIMITS;
+    return new DialQueue(this.#codec.withLimit(maxMessageBytes), {
+      maxCalls: maxQueuedStreams,
+      maxBytes: maxMessageBytes + connectionWindowBytes,
     });
-    const { session, peer } = this.#admit(connection, negotiated);
-    connection.onStream = session.accept;
-    return peer;
   }
 
   /** Takes a dialer through the handshake, or turns it away. */
@@ -257,7 +321,11 @@ export class MeshNode {
         timeoutMs: this.#config.handshakeTimeoutMs,
         signal: this.#stopping.signal,
         replayGuard: this.#replayGuard,
-        accepted: (negotiated) => this.#admit(connection, negotiated).session.accept,
+        accepted: (negotiated) => {
+          const session = this.#createSession(connection, negotiated.peerNodeId, negotiated);
+          this.#admit(session);
+          return session.accept;
+        },
       });
     } catch (thrown) {
       const { transport, remoteAddress } = connection;
@@ -265,17 +333,38 @@ export class MeshNode {
     }
   }
 
-  #admit(connection: Connection, negotiated: Negotiated): { session: CallSession; peer: Peer } {
-    const { peerNodeId } = negotiated;
-    const session = new CallSession({
+  /** @param negotiated undefined while the handshake is still to be answered */
+  #createSession(
+    connection: Connection,
+    peerNodeId: string,
+    negotiated?: Negotiated | undefined,
+  ): CallSession {
+    const own = this.#handshakeConfig().capabilities;
+    const { compressionThresholdBytes: thresholdBytes } = this.#config;
+    const frames =
+      negotiated === undefined
+        ? { maxMessageBytes: MAX_UNAGREED_BYTES, algorithms: [] }
+        : this.#agreement(negotiated);
+    const session: CallSession = new CallSession({
       connection,
-      negotiated,
-      codec: this.#createFrameCodec(negotiated),
+      peerNodeId,
+      capabilities: negotiated?.capabilities ?? own,
+      agreed: negotiated !== undefined,
+      codec: new FrameCodec({ codec: this.#codec, thresholdBytes, ...frames }),
       handlers: this.#handlers satisfies Handlers,
-      onHandlerFailure: (type, error) => {
-        this.#log.debug({ peer: peerNodeId, type, code: error.code }, 'handler failed');
+      onHandlerFailure: (type, { code }) => {
+        this.#log.debug({ peer: session.peer.nodeId, type, code }, 'handler failed');
       },
     });
+    return session;
+  }
+
+  /** Takes up a session whose handshake is done. */
+  #admit(session: CallSession): Peer {
+    const {
+      connection,
+      peer: { nodeId: peerNodeId },
+    } = session;
     const peer = this.peer(peerNodeId) ?? new Peer(peerNodeId);
     this.#peers.set(peerNodeId.toLowerCase(), peer);
     this.#sessions.add(session);
@@ -285,7 +374,7 @@ export class MeshNode {
     this.#log.info({ peer: peerNodeId, transport, role }, 'peer up');
     this.#status.emit({ kind: 'peerUp', nodeId: peerNodeId, transport, role, remoteAddress });
     void connection.closed.then((error) => this.#lost(session, peer, error));
-    return { session, peer };
+    return peer;
   }
 
   #lost(session: CallSession, peer: Peer, error: MeshError): void {
@@ -335,6 +424,14 @@ export class MeshNode {
       maxDatagramBytes,
     });
   }
+}
+
+/** A dial of a node that is under way. */
+interface Dial {
+  /** Calls that ride along. */
+  readonly queue: DialQueue;
+  /** Fulfils once the handshake is done. */
+  readonly peer: Promise<Peer>;
 }
 
 const HANDLER_KINDS: ReadonlySet<string> = new Set<HandlerKind>([

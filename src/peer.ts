@@ -1,4 +1,5 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
+import type { DialQueue } from './calls/dial-queue.js';
 import type { CallSession } from './calls/session.js';
 import type {
   CallCounters,
@@ -26,12 +27,15 @@ export class Peer {
   readonly nodeId: string;
   /** Oldest first: both sides may have dialed at once. */
   readonly #sessions: CallSession[] = [];
+  /** While this node dials the peer. */
+  #dialing: DialQueue | undefined;
 
   /** Peers are made by MeshNode. */
   constructor(nodeId: string) {
     this.nodeId = nodeId;
   }
 
+  /** Whether there is a connection whose handshake is done. False while the peer is dialed, although calls may be made. */
   get isConnected(): boolean {
     return this.#sessions.some((session) => session.isOpen);
   }
@@ -60,7 +64,7 @@ export class Peer {
     message: M,
     options: CallOptions = {},
   ): Promise<ReplyTo<M>> {
-    return this.#open().request(message, options);
+    return this.#carrier().request(message, options);
   }
 
   /**
@@ -68,7 +72,7 @@ export class Peer {
    * Whether it arrived is not known.
    */
   async send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
-    return this.#open().send(message, options);
+    return this.#carrier().send(message, options);
   }
 
   /**
@@ -83,7 +87,7 @@ export class Peer {
     },
     options: StreamCallOptions = {},
   ): AsyncIterable<Uint8Array> {
-    return this.#open().stream({ offset: 0, ...transfer, type: 'dataTransfer' }, options);
+    return this.#carrier().stream({ offset: 0, ...transfer, type: 'dataTransfer' }, options);
   }
 
   /** Round-trip time of a ping, in milliseconds. */
@@ -111,8 +115,19 @@ export class Peer {
     if (index >= 0) this.#sessions.splice(index, 1);
   }
 
-  #open(): CallSession {
+  /** @internal A dial of this peer has begun: calls that find no connection ride along. */
+  dialing(queue: DialQueue): void {
+    this.#dialing = queue;
+  }
+
+  /** @internal The dial is over. */
+  dialed(queue: DialQueue): void {
+    if (this.#dialing === queue) this.#dialing = undefined;
+  }
+
+  #carrier(): CallSession | DialQueue {
     for (const session of this.#sessions) if (session.isOpen) return session;
+    if (this.#dialing !== undefined) return this.#dialing;
     throw new MeshError('ConnectionLost', `no open connection to ${this.nodeId}`);
   }
 }

@@ -18,6 +18,12 @@ export type NodeEvent =
       readonly error: MeshError;
     }
   | {
+      /** A dial that nobody waited for, that of `connectEarly`, did not reach its peer or was turned away. */
+      readonly kind: 'dialFailed';
+      readonly nodeId: string;
+      readonly error: MeshError;
+    }
+  | {
       /** A peer was turned away, or turned away from us after TLS was done. */
       readonly kind: 'refused';
       readonly transport: TransportName;

@@ -20,7 +20,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['pool'],
   ['calls'],
   ['telemetry', 'certs'],
-  ['options.ts', 'status.ts', 'peer.ts'],
+  ['options.ts', 'status.ts', 'peer.ts', 'dialing.ts'],
   ['node.ts'],
   ['index.ts', 'transport/index.ts'],
 ];

@@ -5,38 +5,50 @@ import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { ErrorMessage, Message, MessageType } from '../protocol/message.js';
 import { cancelledError } from '../transport/abortable.js';
-import type { Connection, FrameStream, FrameStreamHandler } from '../transport/connection.js';
+import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import type { CallOptions } from './types.js';
 
 export const DEFAULT_TIMEOUT_MS = 10_000;
 
+/** A call's end of its stream. */
+export interface CallHandler extends FrameStreamHandler {
+  /** The peer will not run the call, and did not: it turned the whole connection away. */
+  onRefused(error: MeshError): void;
+}
+
+/** Where calls get their streams. */
+export interface StreamOpener {
+  /** @throws MeshError ConnectionClosed, Overloaded */
+  openStream(handler: CallHandler): FrameStream;
+}
+
 /** Sends `message` and waits for a message of type `expected`; see Peer.request. */
 export function callOnce(
-  connection: Connection,
+  opener: StreamOpener,
   codec: FrameCodec,
   message: Message,
   expected: MessageType,
   options: CallOptions,
 ): Promise<Message> {
   return new Promise((resolve, reject) => {
-    new OutgoingCall(codec, expected, options, resolve, reject).start(connection, message);
+    new OutgoingCall(codec, expected, options, resolve, reject).start(opener, message);
   });
 }
 
 /** Sends `message` and waits until the transport has taken it; see Peer.send. */
 export function sendOnce(
-  connection: Connection,
+  opener: StreamOpener,
   codec: FrameCodec,
   message: Message,
   options: CallOptions,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    new OutgoingCall(codec, undefined, options, () => resolve(), reject).start(connection, message);
+    new OutgoingCall(codec, undefined, options, () => resolve(), reject).start(opener, message);
   });
 }
 
-class OutgoingCall implements FrameStreamHandler, MessageSink {
+class OutgoingCall implements CallHandler, MessageSink {
   readonly #codec: FrameCodec;
   /** `undefined`: one-way, settled when the message is taken. */
   readonly #expected: MessageType | undefined;
@@ -63,7 +75,7 @@ class OutgoingCall implements FrameStreamHandler, MessageSink {
     this.#reject = reject;
   }
 
-  start(connection: Connection, message: Message): void {
+  start(opener: StreamOpener, message: Message): void {
     const signal = this.#signal;
     if (signal?.aborted === true) {
       this.#fail(cancelledError(signal));
@@ -76,7 +88,7 @@ class OutgoingCall implements FrameStreamHandler, MessageSink {
     }
     try {
       const packed = this.#codec.encode(withTimeout(message, timeoutMs));
-      this.#stream = connection.openStream(this);
+      this.#stream = opener.openStream(this);
       signal?.addEventListener('abort', this.#aborted, { once: true });
       if (timeoutMs !== Number.POSITIVE_INFINITY) {
         this.#timer = setTimeout(this.#timedOut, timeoutMs);
@@ -116,6 +128,10 @@ class OutgoingCall implements FrameStreamHandler, MessageSink {
   onReset(error: MeshError): void {
     if (this.#settled) return;
     this.#fail(withExecution(error, this.#wasSent));
+  }
+
+  onRefused(error: MeshError): void {
+    if (!this.#settled) this.#fail(error);
   }
 
   onDrain(): void {

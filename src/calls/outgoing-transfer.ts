@@ -4,27 +4,32 @@ import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
 import { cancelledError } from '../transport/abortable.js';
-import type { Connection, FrameStream, FrameStreamHandler } from '../transport/connection.js';
+import type { FrameStream } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
-import { errorOfMessage, withExecution } from './outgoing-call.js';
+import {
+  type CallHandler,
+  errorOfMessage,
+  type StreamOpener,
+  withExecution,
+} from './outgoing-call.js';
 import type { StreamCallOptions } from './types.js';
 
 /** Opens a transfer; see Peer.stream. `onSettled` is called once, with the failure if there is one. */
 export function openTransfer(
-  connection: Connection,
+  opener: StreamOpener,
   codec: FrameCodec,
   open: DataTransfer,
   options: StreamCallOptions,
   onSettled: (failure: MeshError | undefined) => void,
 ): AsyncIterable<Uint8Array> {
   const transfer = new OutgoingTransfer(codec, open, options, onSettled);
-  transfer.start(connection);
+  transfer.start(opener);
   return transfer.incoming;
 }
 
-class OutgoingTransfer implements FrameStreamHandler, MessageSink {
+class OutgoingTransfer implements CallHandler, MessageSink {
   incoming: ByteQueue;
   readonly #codec: FrameCodec;
   readonly #open: DataTransfer;
@@ -51,14 +56,14 @@ class OutgoingTransfer implements FrameStreamHandler, MessageSink {
     this.incoming = new ByteQueue(undefined, () => {});
   }
 
-  start(connection: Connection): void {
+  start(opener: StreamOpener): void {
     const { signal, timeoutMs = Number.POSITIVE_INFINITY } = this.#options;
     try {
       if (signal?.aborted === true) throw cancelledError(signal);
       const timed =
         timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs: Math.ceil(timeoutMs) };
       const { payload, tail } = this.#codec.encodePlain({ ...this.#open, ...timed });
-      const stream = connection.openStream(this);
+      const stream = opener.openStream(this);
       this.#stream = stream;
       this.#flow = new Flow(stream);
       this.incoming = new ByteQueue(this.#flow, this.#abandoned);
@@ -107,6 +112,10 @@ class OutgoingTransfer implements FrameStreamHandler, MessageSink {
 
   onReset(error: MeshError): void {
     this.#fail(withExecution(error, true));
+  }
+
+  onRefused(error: MeshError): void {
+    this.#fail(error);
   }
 
   onDrain(): void {

@@ -1,16 +1,16 @@
 /** Calls over one connection whose handshake is done, in both directions. */
 import { MeshError } from '../errors.js';
-import type { FrameCodec } from '../protocol/frame-codec.js';
-import type { Negotiated } from '../protocol/handshake.js';
+import type { FrameAgreement, FrameCodec } from '../protocol/frame-codec.js';
 import type { Capabilities, DataTransfer, Message } from '../protocol/message.js';
-import type {
-  Connection,
-  FrameStream,
-  FrameStreamHandler,
-  TransportName,
+import {
+  type Connection,
+  type FrameStream,
+  type FrameStreamHandler,
+  MAX_UNAGREED_BYTES,
+  type TransportName,
 } from '../transport/connection.js';
 import { type CallHost, type Handlers, IncomingCall } from './incoming-call.js';
-import { callOnce, sendOnce } from './outgoing-call.js';
+import { callOnce, type StreamOpener, sendOnce } from './outgoing-call.js';
 import { openTransfer } from './outgoing-transfer.js';
 import {
   type CallCounters,
@@ -22,13 +22,24 @@ import {
   type RequestMessage,
   type StreamCallOptions,
 } from './types.js';
+import { UnagreedStreams } from './unagreed-streams.js';
 
 export interface CallSessionOptions {
   readonly connection: Connection;
-  readonly negotiated: Negotiated;
+  readonly peerNodeId: string;
+  /** What both sides have; this side's own until the handshake is answered. */
+  readonly capabilities: Capabilities;
+  /** False: the handshake is still to be answered, and {@link CallSession.agree} or `fail` is to follow. */
+  readonly agreed: boolean;
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
   readonly onHandlerFailure: HandlerFailureListener;
+}
+
+/** What a handshake settles of a session. */
+export interface SessionAgreement extends FrameAgreement {
+  readonly peerNodeId: string;
+  readonly capabilities: Capabilities;
 }
 
 /** The capability that each kind of message needs on both sides. */
@@ -41,11 +52,13 @@ const NEEDED: Readonly<
   dataTransfer: 'dataTransfer',
 };
 
+/** Room for the time left, which a message is given as it leaves. */
+const TIMEOUT_BYTES = 32;
+
 export class CallSession implements CallHost {
   readonly connection: Connection;
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
-  readonly peer: { readonly nodeId: string };
   readonly counters: CallCounters = {
     sent: 0,
     succeeded: 0,
@@ -53,21 +66,31 @@ export class CallSession implements CallHost {
     handled: 0,
     handlerErrors: 0,
   };
-  readonly #capabilities: Capabilities;
   readonly #onHandlerFailure: HandlerFailureListener;
+  #peer: { readonly nodeId: string };
+  #capabilities: Capabilities;
+  /** Until the handshake is answered. */
+  #unagreed: UnagreedStreams | undefined;
+  #opener: StreamOpener;
   readonly #incoming = new Set<IncomingCall>();
   #outgoing = 0;
   #draining = false;
   #onQuiet: (() => void) | undefined;
 
   constructor(options: CallSessionOptions) {
-    const { connection, negotiated } = options;
+    const { connection } = options;
     this.connection = connection;
     this.codec = options.codec;
     this.handlers = options.handlers;
-    this.peer = Object.freeze({ nodeId: negotiated.peerNodeId });
-    this.#capabilities = negotiated.capabilities;
+    this.#peer = Object.freeze({ nodeId: options.peerNodeId });
+    this.#capabilities = options.capabilities;
+    this.#unagreed = options.agreed ? undefined : new UnagreedStreams(connection);
+    this.#opener = this.#unagreed ?? connection;
     this.#onHandlerFailure = options.onHandlerFailure;
+  }
+
+  get peer(): { readonly nodeId: string } {
+    return this.#peer;
   }
 
   get transport(): TransportName {
@@ -75,7 +98,49 @@ export class CallSession implements CallHost {
   }
 
   get isOpen(): boolean {
-    return this.connection.state.kind === 'open' && !this.#draining;
+    return this.isAgreed && this.connection.state.kind === 'open' && !this.#draining;
+  }
+
+  /** Whether the handshake is done. Before, only calls for which {@link takes} is true may be made. */
+  get isAgreed(): boolean {
+    return this.#unagreed === undefined;
+  }
+
+  /**
+   * Whether a call may leave now. Before the handshake is answered a message has to be small, and before TLS is done
+   * the call has to stand being replayed.
+   */
+  takes(call: { readonly bytes: number; readonly replaySafe: boolean }): boolean {
+    const { kind } = this.connection.state;
+    if (kind === 'closing' || kind === 'closed') return false;
+    if (this.#unagreed === undefined) return true;
+    if (!this.#unagreed.hasRoom || call.bytes > MAX_UNAGREED_BYTES - TIMEOUT_BYTES) return false;
+    return kind === 'open';
+  }
+
+  /** Whether the connection has ended before its handshake was done. */
+  get isVain(): boolean {
+    const { kind } = this.connection.state;
+    return !this.isAgreed && (kind === 'closing' || kind === 'closed');
+  }
+
+  /** The peer has accepted the handshake. */
+  agree({ peerNodeId, capabilities, ...frames }: SessionAgreement): void {
+    this.#peer = Object.freeze({ nodeId: peerNodeId });
+    this.#capabilities = capabilities;
+    this.codec.agree(frames);
+    const unagreed = this.#unagreed;
+    this.#unagreed = undefined;
+    this.#opener = this.connection;
+    unagreed?.release();
+  }
+
+  /**
+   * The handshake has failed: calls made meanwhile fail with that error.
+   * @param refused by the peer, which has run none of them
+   */
+  fail(error: MeshError, refused: boolean): void {
+    this.#unagreed?.fail(error, refused);
   }
 
   get isDraining(): boolean {
@@ -94,8 +159,8 @@ export class CallSession implements CallHost {
   request<M extends RequestMessage>(message: M, options: CallOptions): Promise<ReplyTo<M>> {
     const refusal = this.#refusal(message);
     if (refusal !== undefined) return Promise.reject(refusal);
-    const { connection, codec } = this;
-    const reply = callOnce(connection, codec, message, REPLY_TYPES[message.type], options);
+    const { codec } = this;
+    const reply = callOnce(this.#opener, codec, message, REPLY_TYPES[message.type], options);
     return this.#counted(reply) as Promise<ReplyTo<M>>;
   }
 
@@ -103,8 +168,7 @@ export class CallSession implements CallHost {
   send(message: OneWayMessage, options: CallOptions): Promise<void> {
     const refusal = this.#refusal(message);
     if (refusal !== undefined) return Promise.reject(refusal);
-    const { connection, codec } = this;
-    return this.#counted(sendOnce(connection, codec, { ...message, oneWay: true }, options));
+    return this.#counted(sendOnce(this.#opener, this.codec, { ...message, oneWay: true }, options));
   }
 
   /** See Peer.stream. */
@@ -113,7 +177,7 @@ export class CallSession implements CallHost {
     if (refusal !== undefined) throw refusal;
     this.#outgoing += 1;
     this.counters.sent += 1;
-    return openTransfer(this.connection, this.codec, open, options, (failure) => {
+    return openTransfer(this.#opener, this.codec, open, options, (failure) => {
       this.#settled(failure === undefined);
     });
   }

@@ -86,9 +86,16 @@ export interface CallOptions {
   /** Until when an answer is wanted. Default 10,000; `Infinity` waits as long as the connection lives. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Whether the call does no harm where it is run more than once. Such a call may leave as 0-RTT data on a resumed
+   * connection, which an attacker could record and send to the peer again, and a dial that fails may repeat it by
+   * another transport. A ping always is. Default false.
+   */
+  readonly replaySafe?: boolean | undefined;
 }
 
-export interface StreamCallOptions extends CallOptions {
+/** A transfer never leaves before TLS is done: it cannot be `replaySafe`. */
+export interface StreamCallOptions extends Omit<CallOptions, 'replaySafe'> {
   /** Bytes to send with the transfer. An upload ends when it does. */
   readonly body?: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined;
 }

@@ -8,12 +8,16 @@ import { type Algorithm, type PackedPayload, packPayload, unpackPayload } from '
 import { Compression, type Frame } from './frame.js';
 import type { Message } from './message.js';
 
-export interface FrameCodecOptions {
-  readonly codec: MessageCodec;
+/** What a handshake settles of it. */
+export interface FrameAgreement {
   /** Largest payload, before compression. */
   readonly maxMessageBytes: number;
   /** What both sides read, best first; payloads leave by the first. */
   readonly algorithms: readonly Algorithm[];
+}
+
+export interface FrameCodecOptions extends FrameAgreement {
+  readonly codec: MessageCodec;
   /** Payloads below that are not compressed. */
   readonly thresholdBytes: number;
 }
@@ -22,19 +26,25 @@ export interface FrameCodecOptions {
 const MAX_SKIPS = 256;
 
 export class FrameCodec {
-  readonly #codec: MessageCodec;
-  readonly #maxMessageBytes: number;
   readonly #thresholdBytes: number;
-  readonly #preferred: Algorithm | undefined;
-  readonly #byId: ReadonlyMap<Compression, Algorithm>;
+  #codec: MessageCodec;
+  #maxMessageBytes = 0;
+  #preferred: Algorithm | undefined;
+  #byId: ReadonlyMap<Compression, Algorithm> = new Map();
   /** Messages still to go uncompressed, and how many it was the last time: doubled while nothing shrinks. */
   #skipsLeft = 0;
   #skips = 0;
 
-  constructor({ codec, maxMessageBytes, algorithms, thresholdBytes }: FrameCodecOptions) {
-    this.#codec = codec.withLimit(maxMessageBytes);
-    this.#maxMessageBytes = maxMessageBytes;
+  constructor({ codec, thresholdBytes, ...agreement }: FrameCodecOptions) {
+    this.#codec = codec;
     this.#thresholdBytes = thresholdBytes;
+    this.agree(agreement);
+  }
+
+  /** Puts into force what a handshake agreed, for the calls under way too: their answers come by it. */
+  agree({ maxMessageBytes, algorithms }: FrameAgreement): void {
+    this.#codec = this.#codec.withLimit(maxMessageBytes);
+    this.#maxMessageBytes = maxMessageBytes;
     this.#preferred = algorithms[0];
     this.#byId = new Map(algorithms.map((algorithm) => [algorithm.id, algorithm]));
   }

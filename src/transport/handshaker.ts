@@ -32,27 +32,46 @@ export interface HandshakeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What a dialer does in the turn in which its handshake ends: before any other stream is read, or reset. */
+export interface DialHandshakeOptions extends HandshakeOptions {
+  /** The node that was dialed, where the dialer knows it. */
+  readonly expectedNodeId?: string | undefined;
+  /** The limits are in force; the answer receives the streams that the acceptor opens. */
+  readonly accepted?: (negotiated: Negotiated) => (stream: FrameStream) => FrameStreamHandler;
+  /**
+   * The connection is closed next, if it is not closed already.
+   * @param refused the acceptor has answered so, and read no other stream
+   */
+  readonly failed?: (error: MeshError, refused: boolean) => void;
+}
+
 /**
- * The dialer's side. The connection is closed with the error's code when this rejects.
+ * The dialer's side. The request is sent at once: what is sent next, on other streams, rides with it. The connection is
+ * closed with the error's code when this rejects.
  * @throws MeshError the acceptor's refusal (side `remote`), HandshakeTimeout, Cancelled, or what ended the connection
  */
 export function dialHandshake(
   connection: Connection,
-  options: HandshakeOptions & { readonly expectedNodeId?: string | undefined },
+  options: DialHandshakeOptions,
 ): Promise<Negotiated> {
   const { config, codec } = options;
   let state: HandshakeState = { kind: 'idle' };
-  return settle(connection, options, (done) => {
+  let refused = false;
+  const onFailure = (error: MeshError) => options.failed?.(error, refused);
+  return settle(connection, { ...options, onFailure }, (done) => {
     const stream = connection.openStream({
       onFrame(frame) {
         done(() => {
           const response = expectMessage<HandshakeResponse>(codec, frame, 'handshakeResponse');
+          refused = !response.accepted;
           const negotiated = completeHandshake(response, config, {
             certifiedNodeIds: connection.peerIdentity.nodeIds,
             expectedNodeId: options.expectedNodeId,
           });
           state = nextHandshakeState(state, { kind: 'accepted', negotiated });
           connection.applyLimits(limitsOf(negotiated));
+          const accept = options.accepted?.(negotiated);
+          if (accept !== undefined) connection.onStream = accept;
           return negotiated;
         });
       },
@@ -132,7 +151,7 @@ export function awaitHandshake(
 /** Runs one side to its one outcome: the first `done`, the deadline, the signal, or the connection's end. */
 function settle(
   connection: Connection,
-  options: HandshakeOptions,
+  options: HandshakeOptions & { readonly onFailure?: (error: MeshError) => void },
   start: (done: (outcome: () => Negotiated) => void) => void,
 ): Promise<Negotiated> {
   const { timeoutMs, signal } = options;
@@ -147,6 +166,7 @@ function settle(
         resolve(outcome());
       } catch (thrown) {
         const error = toMeshError(thrown);
+        options.onFailure?.(error);
         void connection.close(error.code, error.message);
         reject(error);
       }

@@ -2,13 +2,18 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { ExecutionContext, TestFn } from 'ava';
 import type { MeshError } from '../../src/errors.js';
+import { MessageCodec } from '../../src/protocol/codec.js';
 import { Compression } from '../../src/protocol/frame.js';
+import type { HandshakeConfig } from '../../src/protocol/handshake.js';
+import { ReplayGuard } from '../../src/protocol/replay-guard.js';
 import {
   type Connection,
   DEFAULT_STREAM_LIMITS,
   type FrameStream,
+  type FrameStreamHandler,
   type StreamLimits,
 } from '../../src/transport/connection.js';
+import { awaitHandshake, dialHandshake } from '../../src/transport/handshaker.js';
 import {
   Collector,
   collectStreams,
@@ -52,6 +57,49 @@ export function connectionSuite(
       await run(t, pair);
     });
   };
+
+  test(`${name}: frames sent behind the handshake request wait for its acceptance`, async (t) => {
+    t.timeout(60_000);
+    const pair = await makePair({});
+    t.teardown(() => pair.close());
+    const { dialer, acceptor } = pair;
+    const order: string[] = [];
+    const options = { codec: new MessageCodec(), timeoutMs: 30_000 };
+    const dialed = dialHandshake(dialer, {
+      ...options,
+      config: handshakeConfig('n1'),
+      accepted: () => {
+        order.push('dialer accepted');
+        stream.resume();
+        return echo;
+      },
+    });
+    // In the same turn, and so behind the request on the wire.
+    const { stream, collector } = openCollected(dialer);
+    stream.pause();
+    stream.send(Buffer.from('early'), { end: true });
+    void collector.ended.then(() => order.push('answer'));
+    await awaitHandshake(acceptor, {
+      ...options,
+      config: handshakeConfig('n2'),
+      replayGuard: new ReplayGuard(),
+      accepted: () => {
+        order.push('acceptor accepted');
+        return (accepted) => {
+          order.push('call');
+          return echo(accepted);
+        };
+      },
+    });
+    await dialed;
+    t.is((await collector.ended).toString(), 'early');
+    t.deepEqual(
+      order.filter((step) => step !== 'dialer accepted'),
+      ['acceptor accepted', 'call', 'answer'],
+    );
+    // Without checksums and with compression, as agreed: on streams opened before, too.
+    t.deepEqual(collector.compressions, [Compression.lz4]);
+  });
 
   behaviour('both ends know who the other is', async (t, { dialer, acceptor }) => {
     t.is(dialer.state.kind, 'open');
@@ -464,6 +512,27 @@ function agree({ dialer, acceptor }: ConnectionPair, limits: Partial<StreamLimit
       compressions: Object.values(Compression),
     });
   }
+}
+
+/** Sends the frames of a stream back, said to be compressed, which is for the reader to find out. */
+function echo(stream: FrameStream): FrameStreamHandler {
+  return {
+    onFrame: ({ payload }) => {
+      stream.send(payload, { compression: Compression.lz4 });
+    },
+    onEnd: () => stream.end(),
+    onReset() {},
+  };
+}
+
+function handshakeConfig(nodeId: string): HandshakeConfig {
+  const parts = { query: true, replication: true, consensus: true, dataTransfer: true };
+  const limits = { maxStreams: 100, maxMessageBytes: 1024 * 1024 };
+  return {
+    nodeId,
+    cluster: 'test',
+    capabilities: { ...parts, ...limits, compressions: ['lz4'], checksum: false },
+  };
 }
 
 function bothWays({ dialer, acceptor }: ConnectionPair): [Connection, Connection][] {

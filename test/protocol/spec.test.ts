@@ -23,7 +23,12 @@ import {
   type MessageType,
   type ResetFields,
 } from '../../src/protocol/index.js';
-import { ALPN_PROTOCOL, DEFAULT_STREAM_LIMITS } from '../../src/transport/connection.js';
+import {
+  ALPN_PROTOCOL,
+  DEFAULT_STREAM_LIMITS,
+  MAX_UNAGREED_BYTES,
+  MAX_UNAGREED_STREAMS,
+} from '../../src/transport/connection.js';
 import { receiveNaively } from './naive/receive.js';
 import { refusalOf } from './properties.js';
 import { receive } from './receive.js';
@@ -234,6 +239,8 @@ test('the table of limits has the numbers of the code', (t) => {
     'Largest payload': DEFAULT_MAX_PAYLOAD_BYTES,
     'Handshake timestamp window': DEFAULT_REPLAY_GUARD.windowMs,
     'Nonces remembered': DEFAULT_REPLAY_GUARD.maxNonces,
+    "Payloads before the handshake's answer": MAX_UNAGREED_BYTES,
+    "Streams before the handshake's answer": MAX_UNAGREED_STREAMS,
     'Streams open from one side': DEFAULT_STREAM_LIMITS.maxIncomingStreams,
     'Initial credit of a stream': DEFAULT_STREAM_LIMITS.streamWindowBytes,
     'Initial credit of a connection': DEFAULT_STREAM_LIMITS.connectionWindowBytes,

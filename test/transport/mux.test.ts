@@ -125,14 +125,14 @@ const violations: Record<string, [MeshErrorCode, (peer: RawPeer) => void]> = {
   'more streams than allowed': [
     'StreamLimitExceeded',
     (peer) => {
-      for (let id = 1; id <= 2 * 20 + 1; id += 2) peer.data(id, ONE);
+      for (let id = 1; id <= 2 * 80 + 1; id += 2) peer.data(id, ONE);
     },
   ],
 };
 
 for (const [title, [code, misbehave]] of Object.entries(violations)) {
   test(`${title} closes the connection with ${code}`, async (t) => {
-    const { connection, peer } = rawPair(t, { limits: { maxIncomingStreams: 20 } });
+    const { connection, peer } = rawPair(t, { limits: { maxIncomingStreams: 80 } });
     // Readers are paused, so that what they do not read is not granted again.
     const collectors: Collector[] = [];
     connection.onStream = (stream) => {

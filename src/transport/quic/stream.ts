@@ -40,6 +40,8 @@ export interface StreamIo {
   finished(stream: QuicStream, mayReceive: boolean): void;
   /** There may be bytes to read that were left while the stream was paused. */
   readSoon(stream: QuicStream): void;
+  /** By the limits in force now: a stream asks for it with the first bytes that it receives. */
+  newDecoder(): FrameDecoder;
   countFrame(direction: 'sent' | 'received', bytes: number): void;
 }
 
@@ -85,7 +87,7 @@ export class QuicStream implements FrameStream {
   /** QUIC's stream id; -1 while the stream waits for its place. */
   id = -1;
   readonly #io: StreamIo;
-  readonly #decoder: FrameDecoder;
+  #decoder: FrameDecoder | undefined;
   #phase: Phase = LIVE;
   #paused = false;
   /** This side's last frame was handed to `send`; `#sendingOver` once QUIC has all of it, with the FIN. */
@@ -105,16 +107,10 @@ export class QuicStream implements FrameStream {
   #unsentBytes = 0;
   #wantsDrain = false;
 
-  constructor(
-    io: StreamIo,
-    initiator: 'local' | 'remote',
-    handler: FrameStreamHandler,
-    decoder: FrameDecoder,
-  ) {
+  constructor(io: StreamIo, initiator: 'local' | 'remote', handler: FrameStreamHandler) {
     this.#io = io;
     this.initiator = initiator;
     this.handler = handler;
-    this.#decoder = decoder;
   }
 
   get messageId(): number {
@@ -220,7 +216,10 @@ export class QuicStream implements FrameStream {
   receive(bytes: Uint8Array, fin: boolean): void {
     if (this.#phase.kind !== 'live') return;
     if (fin) this.#finReceived = true;
-    if (bytes.length > 0) this.#decoder.push(bytes);
+    if (bytes.length > 0) {
+      this.#decoder ??= this.#io.newDecoder();
+      this.#decoder.push(bytes);
+    }
     this.progress();
   }
 
@@ -235,7 +234,7 @@ export class QuicStream implements FrameStream {
         this.#receiveEnd();
         return;
       }
-      const frame = this.#decoder.next();
+      const frame = this.#decoder?.next();
       if (frame === undefined) {
         if (this.#finReceived) this.#receiveAbort();
         return;
@@ -261,7 +260,7 @@ export class QuicStream implements FrameStream {
   }
 
   #receiveEnd(): void {
-    if (this.#decoder.bufferedBytes > 0) {
+    if (this.#decoder !== undefined && this.#decoder.bufferedBytes > 0) {
       throw new MeshError('ProtocolViolation', `bytes after the end of message ${this.messageId}`);
     }
     this.#peerEnded = true;

@@ -135,7 +135,7 @@ export class QuicStreams implements StreamIo {
       const text = `${this.#waiting.size} streams wait for the peer's stream limit`;
       throw new MeshError('Overloaded', text);
     }
-    return new QuicStream(this, 'local', handler, this.#newDecoder());
+    return new QuicStream(this, 'local', handler);
   }
 
   /**
@@ -220,6 +220,14 @@ export class QuicStreams implements StreamIo {
     });
   }
 
+  newDecoder(): FrameDecoder {
+    return new FrameDecoder({
+      maxPayloadBytes: this.maxMessageBytes,
+      requireChecksum: this.checksum,
+      compressions: this.#compressions,
+    });
+  }
+
   countFrame(direction: 'sent' | 'received', bytes: number): void {
     const counters = this.#counters;
     if (direction === 'sent') {
@@ -278,7 +286,7 @@ export class QuicStreams implements StreamIo {
     }
     if (this.#onStream === undefined) return undefined;
     this.#seen.add(id);
-    const stream = new QuicStream(this, 'remote', UNHANDLED, this.#newDecoder());
+    const stream = new QuicStream(this, 'remote', UNHANDLED);
     stream.id = id;
     this.#streams.set(id, stream);
     this.#counters.streamsAccepted += 1;
@@ -433,14 +441,6 @@ export class QuicStreams implements StreamIo {
       return bytes.length;
     }
   };
-
-  #newDecoder(): FrameDecoder {
-    return new FrameDecoder({
-      maxPayloadBytes: this.maxMessageBytes,
-      requireChecksum: this.checksum,
-      compressions: this.#compressions,
-    });
-  }
 }
 
 /** Stands in for the moment between a stream's arrival and its handler. */

@@ -11,6 +11,7 @@ import {
   type ConnectionCounters,
   DEFAULT_STREAM_LIMITS,
   type FrameStreamHandler,
+  MAX_UNAGREED_STREAMS,
   type Role,
   type StreamLimits,
 } from '../connection.js';
@@ -51,6 +52,7 @@ export interface MuxStreamsOptions {
 
 export class MuxStreams implements StreamHost {
   readonly #link: MuxLink;
+  readonly #role: Role;
   readonly #limits: StreamLimits;
   readonly #counters: MuxCounters;
   readonly #tableLimits: StreamTableLimits;
@@ -66,13 +68,14 @@ export class MuxStreams implements StreamHost {
 
   constructor({ link, role, limits, writer, counters }: MuxStreamsOptions) {
     this.#link = link;
+    this.#role = role;
     this.#limits = limits;
     this.#counters = counters;
     this.maxMessageBytes = limits.maxMessageBytes;
     this.#tableLimits = {
       // Until the handshake says otherwise, the peer is taken to allow what is allowed by default.
       maxOutgoingStreams: DEFAULT_STREAM_LIMITS.maxIncomingStreams,
-      maxIncomingStreams: limits.maxIncomingStreams,
+      maxIncomingStreams: incomingLimit(role, limits.maxIncomingStreams),
       maxQueuedStreams: limits.maxQueuedStreams,
     };
     this.#table = new StreamTable(role, this.#tableLimits);
@@ -114,7 +117,7 @@ export class MuxStreams implements StreamHost {
     this.maxMessageBytes = limits.maxMessageBytes;
     this.sendsChecksum = limits.checksum;
     this.#tableLimits.maxOutgoingStreams = limits.maxOutgoingStreams;
-    this.#tableLimits.maxIncomingStreams = limits.maxIncomingStreams;
+    this.#tableLimits.maxIncomingStreams = incomingLimit(this.#role, limits.maxIncomingStreams);
     this.#admitWaiting();
   }
 
@@ -250,4 +253,9 @@ export class MuxStreams implements StreamHost {
   #sendCredit(messageId: number, bytes: number): void {
     if (bytes > 0) this.#link.sendControl(FrameFlag.credit, messageId, encodeCredit(bytes));
   }
+}
+
+/** A dialer may have opened so many before it knew the acceptor's limit, and they count until they are over. */
+function incomingLimit(role: Role, maxStreams: number): number {
+  return role === 'acceptor' ? Math.max(maxStreams, MAX_UNAGREED_STREAMS) : maxStreams;
 }

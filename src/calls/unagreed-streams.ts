@@ -1,0 +1,101 @@
+/**
+ * Streams of calls that leave before the handshake is answered. What comes back waits until it is: only then is known
+ * what the peer's frames may look like. SPEC.md, "Pipelining".
+ */
+import { MeshError, type MeshErrorCode } from '../errors.js';
+import type { Frame } from '../protocol/frame.js';
+import {
+  type Connection,
+  type FrameStream,
+  type FrameStreamHandler,
+  MAX_UNAGREED_STREAMS,
+} from '../transport/connection.js';
+import type { CallHandler, StreamOpener } from './outgoing-call.js';
+
+/** Closes by which an acceptor says that it never accepted, and so never ran a call. */
+const REFUSALS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'CertificateRequired',
+  'CertificateUntrusted',
+  'CertificateExpired',
+  'CertificateNotYetValid',
+  'CertificateNameMismatch',
+  'CertificateUsage',
+  'CertificateInvalid',
+  'ApplicationProtocolMismatch',
+  'ClusterMismatch',
+  'NodeIdMismatch',
+  'AuthTokenRejected',
+  'NonceReplayed',
+  'ClockSkew',
+  'HandshakeTimeout',
+]);
+
+export class UnagreedStreams implements StreamOpener {
+  readonly #connection: Connection;
+  readonly #held = new Map<FrameStream, CallHandler>();
+  #opened = 1;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Whether one more may be opened; the handshake's own stream counts. */
+  get hasRoom(): boolean {
+    return this.#opened < MAX_UNAGREED_STREAMS;
+  }
+
+  openStream(handler: CallHandler): FrameStream {
+    if (!this.hasRoom) throw new MeshError('Overloaded', 'too many calls before the handshake');
+    const stream = this.#connection.openStream(new UnagreedCall(handler));
+    this.#opened += 1;
+    stream.pause();
+    this.#held.set(stream, handler);
+    return stream;
+  }
+
+  /** The peer has accepted: answers are read. */
+  release(): void {
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const [stream, handler] of held) {
+      stream.handler = handler;
+      stream.resume();
+    }
+  }
+
+  /** Every call ends with this error. @param refused by the peer, which has run none of them */
+  fail(error: MeshError, refused: boolean): void {
+    const handlers = [...this.#held.values()];
+    this.#held.clear();
+    for (const handler of handlers) {
+      if (refused) handler.onRefused(error);
+      else handler.onReset(error);
+    }
+  }
+}
+
+/** Stands before a call until the handshake is answered. */
+class UnagreedCall implements FrameStreamHandler {
+  readonly #call: CallHandler;
+
+  constructor(call: CallHandler) {
+    this.#call = call;
+  }
+
+  onFrame(frame: Frame): void {
+    this.#call.onFrame(frame);
+  }
+
+  onEnd(): void {
+    this.#call.onEnd();
+  }
+
+  onReset(error: MeshError): void {
+    if (error.side === 'remote' && REFUSALS.has(error.code)) this.#call.onRefused(error);
+    else this.#call.onReset(error);
+  }
+
+  onDrain(): void {
+    this.#call.onDrain?.();
+  }
+}
