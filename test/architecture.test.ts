@@ -14,6 +14,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/identity.ts',
     'transport/abortable.ts',
     'transport/frame-memory.ts',
+    'transport/half-open.ts',
   ],
   ['transport/tcp', 'transport/quic'],
   ['transport/handshaker.ts', 'transport/manager.ts'],

@@ -332,7 +332,7 @@ test('garbage at the listener disturbs no one and is got rid of', async (t) => {
 });
 
 test('sockets that are not connections yet are bounded, and connections are not among them', async (t) => {
-  const listener = await listen(t, await nodeCert('n2'), { maxHalfOpen: 2 });
+  const listener = await listen(t, await nodeCert('n2'), { door: { maxHalfOpen: 2 } });
   const dialer = transport(t, await nodeCert('n1'));
   for (let i = 0; i < 4; i += 1) await dialer.dial(listener.address);
   await until(() => listener.connections.length === 4);
@@ -347,6 +347,31 @@ test('sockets that are not connections yet are bounded, and connections are not 
   await until(() => counters.tlsErrors === 2);
   await t.notThrowsAsync(dialer.dial(listener.address));
 });
+
+test('a source has its share of them, and others still find room', async (t) => {
+  const door = { maxHalfOpen: 10, maxHalfOpenPerSource: 3 };
+  const listener = await listen(t, await nodeCert('n2'), { door });
+  const { counters } = listener.transport;
+  const { port } = listener.address;
+  const sockets = Array.from({ length: 5 }, () => connectFrom('127.0.0.2', port));
+  t.teardown(() => sockets.forEach((socket) => void socket.destroy()));
+  await until(() => counters.halfOpenDropped === 2);
+  await until(() => sockets.filter((socket) => socket.destroyed).length === 2);
+  const dialer = transport(t, await nodeCert('n1'));
+  for (let i = 0; i < 4; i += 1) await dialer.dial(listener.address);
+  // Those who have gone leave their places to the next of the same source.
+  for (const socket of sockets) socket.destroy();
+  await until(() => counters.tlsErrors === 3);
+  sockets.push(...Array.from({ length: 4 }, () => connectFrom('127.0.0.2', port)));
+  await until(() => counters.halfOpenDropped === 3);
+  t.is(counters.accepted, 4);
+});
+
+function connectFrom(localAddress: string, port: number): Socket {
+  return connectSocket({ host: LOOPBACK, port, localAddress })
+    .on('error', () => {})
+    .resume();
+}
 
 // Ends.
 

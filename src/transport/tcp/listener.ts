@@ -7,11 +7,12 @@ import {
 } from 'node:tls';
 import { MeshError } from '../../errors.js';
 import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
+import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../half-open.js';
 import type { TlsSetup } from './tls-context.js';
 
 /** What was dropped on the way to a connection. */
 export interface ListenerCounters {
-  /** Sockets above `maxHalfOpen`, or gone before they were looked at. */
+  /** Sockets above `maxHalfOpen` or their source's share of it, or gone before they were looked at. */
   halfOpenDropped: number;
   /** Sockets that took longer than `handshakeTimeoutMs`. */
   handshakeTimeouts: number;
@@ -28,8 +29,8 @@ export interface TcpListenerOptions {
   /** Asked at every socket, so that new certificates hold from the next one on. Answers with the same object until then. */
   readonly setup: () => TlsSetup;
   readonly handshakeTimeoutMs: number;
-  /** Sockets at once that are not connections yet. */
-  readonly maxHalfOpen: number;
+  /** How many sockets at once may not be connections yet. */
+  readonly door: HalfOpenLimits;
   readonly counters: ListenerCounters;
   /** The TLS handshake is done. @returns whether the socket became a connection */
   readonly onSecure: (socket: TLSSocket, setup: TlsSetup) => boolean;
@@ -40,9 +41,12 @@ export interface TcpListenerOptions {
 /** A socket that is not a connection yet, or is being turned away. */
 interface HalfOpen {
   readonly key: string;
+  readonly source: string;
   readonly socket: Socket;
   readonly setup: TlsSetup;
   readonly timer: NodeJS.Timeout;
+  /** Takes no place any more. */
+  isOver: boolean;
 }
 
 export class TcpListener implements Listener {
@@ -51,6 +55,7 @@ export class TcpListener implements Listener {
   readonly #tlsServer: TlsServer;
   /** By remote address: all that a TLS socket and the socket under it have in common. */
   readonly #halfOpen = new Map<string, HalfOpen>();
+  readonly #count = new HalfOpenCount();
   #setup: TlsSetup;
 
   /** @throws MeshError what `setup` throws */
@@ -103,8 +108,9 @@ export class TcpListener implements Listener {
   #admit(socket: Socket): void {
     // A socket that errs before TLS listens to it must not end the process.
     socket.on('error', () => {});
-    const { maxHalfOpen, handshakeTimeoutMs, counters } = this.#options;
-    if (socket.remoteAddress === undefined || this.#halfOpen.size >= maxHalfOpen) {
+    const { handshakeTimeoutMs, counters } = this.#options;
+    const source = sourceOf(socket.remoteAddress ?? '');
+    if (socket.remoteAddress === undefined || !this.#hasRoomFor(source)) {
       counters.halfOpenDropped += 1;
       socket.destroy();
       return;
@@ -115,10 +121,17 @@ export class TcpListener implements Listener {
       socket.destroy();
     }, handshakeTimeoutMs).unref();
     this.#refreshSetup();
-    const halfOpen: HalfOpen = { key: keyOf(socket), socket, setup: this.#setup, timer };
+    const key = keyOf(socket);
+    const halfOpen = { key, source, socket, setup: this.#setup, timer, isOver: false };
     this.#halfOpen.set(halfOpen.key, halfOpen);
+    this.#count.enter(source);
     socket.once('close', () => this.#release(halfOpen));
     this.#tlsServer.emit('connection', socket);
+  }
+
+  #hasRoomFor(source: string): boolean {
+    const { maxHalfOpen, maxHalfOpenPerSource } = this.#options.door;
+    return this.#count.total < maxHalfOpen && this.#count.of(source) < maxHalfOpenPerSource;
   }
 
   #refreshSetup(): void {
@@ -146,9 +159,13 @@ export class TcpListener implements Listener {
     this.#options.onTlsError(cause, addressOf(socket).remote);
   }
 
+  /** When a socket has become a connection, and when it closes: whichever comes first. */
   #release(halfOpen: HalfOpen): void {
-    const { key, timer } = halfOpen;
+    if (halfOpen.isOver) return;
+    const { key, source, timer } = halfOpen;
+    halfOpen.isOver = true;
     clearTimeout(timer);
+    this.#count.leave(source);
     // A peer that has reset its socket may be back from the same port before we hear of the reset.
     if (this.#halfOpen.get(key) === halfOpen) this.#halfOpen.delete(key);
   }

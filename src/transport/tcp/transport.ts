@@ -14,6 +14,7 @@ import type {
   Transport,
 } from '../connection.js';
 import { FrameMemory } from '../frame-memory.js';
+import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../half-open.js';
 import { checkNodeId } from '../identity.js';
 import { dialTls } from './dial.js';
 import { addressOf, TcpListener } from './listener.js';
@@ -33,8 +34,8 @@ export interface TcpTransportOptions {
   readonly keepAliveMs?: number | undefined;
   /** For an accepted socket to finish its TLS handshake, or to go when it is turned away. Default 5,000. */
   readonly handshakeTimeoutMs?: number | undefined;
-  /** Accepted sockets at once that are not connections yet. Default 1,024. */
-  readonly maxHalfOpen?: number | undefined;
+  /** Accepted sockets at once that are not connections yet. Default 1,024, and 64 of one source. */
+  readonly door?: { readonly [K in keyof HalfOpenLimits]?: number | undefined } | undefined;
 }
 
 export class TcpTransport implements Transport {
@@ -94,12 +95,17 @@ export class TcpTransport implements Transport {
     if (this.#listener !== undefined) {
       throw new MeshError('InvalidArgument', 'a transport has at most one listener');
     }
+    const { door = {} } = this.#options;
     const listener = new TcpListener({
       host: options.host,
       port: options.port,
       setup: () => this.#currentSetup(),
       handshakeTimeoutMs: this.#options.handshakeTimeoutMs ?? 5000,
-      maxHalfOpen: this.#options.maxHalfOpen ?? 1024,
+      door: {
+        maxHalfOpen: door.maxHalfOpen ?? DEFAULT_HALF_OPEN_LIMITS.maxHalfOpen,
+        maxHalfOpenPerSource:
+          door.maxHalfOpenPerSource ?? DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource,
+      },
       counters: this.counters,
       onSecure: (socket, setup) => this.#accept(socket, setup, options),
       onTlsError: (cause, remoteAddress) => {
