@@ -14,7 +14,7 @@ export type {
 } from './calls/types.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
 export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node.js';
-export type { NodeOptions, TlsOption } from './options.js';
+export type { NodeDoorOptions, NodeOptions, TlsOption } from './options.js';
 export { Peer, type PeerConnection } from './peer.js';
 export type {
   Consensus,

@@ -411,13 +411,16 @@ export class MeshNode {
 
   #createTransport(name: 'quic' | 'tcp'): Transport {
     const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = this.#config;
-    const { maxMessageBytes, maxStreams } = this.#config;
+    const { maxMessageBytes, maxStreams, door } = this.#config;
     const limits = { maxMessageBytes, maxIncomingStreams: maxStreams };
     const tls = () => this.#tls;
-    if (name === 'tcp') return new TcpTransport({ tls, limits, connectTimeoutMs, keepAliveMs });
+    if (name === 'tcp') {
+      return new TcpTransport({ tls, limits, door, connectTimeoutMs, keepAliveMs });
+    }
     return new QuicTransport({
       tls,
       limits,
+      door,
       connectTimeoutMs,
       keepAliveMs,
       idleTimeoutMs,

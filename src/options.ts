@@ -10,6 +10,18 @@ import { DEFAULT_STREAM_LIMITS, type TlsMaterial } from './transport/connection.
 /** PEM texts, or where to get them: asked at the start and again by `reloadTls()`. */
 export type TlsOption = TlsMaterial | (() => TlsMaterial | Promise<TlsMaterial>);
 
+/** How a listening node treats peers that are not connections yet. */
+export interface NodeDoorOptions {
+  /** Such peers at once, for each transport. Default 1024. */
+  readonly maxHalfOpen?: number | undefined;
+  /** The same from one IPv4 address, or one IPv6 network of 64 bits. Default 64. */
+  readonly maxHalfOpenPerSource?: number | undefined;
+  /** When a dialer over QUIC has to prove its address first, by a round trip more. Default `'auto'`: under load. */
+  readonly retry?: 'auto' | 'always' | undefined;
+  /** So many half-open connections are load. Default 128, or half of `maxHalfOpen` if that is less. */
+  readonly retryThreshold?: number | undefined;
+}
+
 /** Options of {@link createNode}. Durations are in milliseconds, sizes in bytes. */
 export interface NodeOptions {
   /** This node's name, which its certificate must carry as a DNS subject alternative name. */
@@ -52,6 +64,8 @@ export interface NodeOptions {
   readonly keepAliveMs?: number | undefined;
   /** Time that `close()` gives calls under way. Default 5000. */
   readonly drainTimeoutMs?: number | undefined;
+  /** Who may knock at once without having proved who it is. */
+  readonly door?: NodeDoorOptions | undefined;
   /** Largest QUIC datagram: `'auto'` is large on loopback and 1350 elsewhere. */
   readonly maxDatagramBytes?: number | 'auto' | undefined;
   /** A pino logger, or the level of the default one on standard error. Default `'warn'`. */
@@ -60,6 +74,9 @@ export interface NodeOptions {
 
 const durationMs = z.number().int().min(1).max(0x7fff_ffff);
 const MIB = 1024 * 1024;
+/** A half-open connection takes some 50 KB. */
+const MAX_PLACES = 65_536;
+const places = z.number().int().min(1).max(MAX_PLACES);
 
 const tlsMaterial = z.strictObject({ ca: z.string(), cert: z.string(), key: z.string() });
 
@@ -116,6 +133,14 @@ const schema = z.strictObject({
   maxDatagramBytes: z
     .union([z.literal('auto'), z.number().int().min(1200).max(65_527)])
     .default('auto'),
+  door: z
+    .strictObject({
+      maxHalfOpen: places.optional(),
+      maxHalfOpenPerSource: places.optional(),
+      retry: z.enum(['auto', 'always']).optional(),
+      retryThreshold: z.number().int().min(0).max(MAX_PLACES).optional(),
+    })
+    .default({}),
   logger: z
     .union([
       z.enum(['silent', 'error', 'warn', 'info', 'debug']),

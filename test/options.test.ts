@@ -24,6 +24,7 @@ test('what is not given has the documented default, and the config is frozen', (
     keepAliveMs: 10_000,
     drainTimeoutMs: 5000,
     maxDatagramBytes: 'auto',
+    door: {},
     logger: 'warn',
   });
   t.true(Object.isFrozen(config));
@@ -44,6 +45,9 @@ const WRONG: Readonly<Record<string, object>> = {
   maxMessageBytes: { maxMessageBytes: 10 },
   connectTimeoutMs: { connectTimeoutMs: 1.5 },
   maxDatagramBytes: { maxDatagramBytes: 100 },
+  'door.maxHalfOpen': { door: { maxHalfOpen: 0 } },
+  'door.retry': { door: { retry: 'never' } },
+  'door threshold': { door: { threshold: 1 } },
   logger: { logger: 'loud' },
 };
 

@@ -9,6 +9,7 @@ import { dialHandshake } from '../src/transport/handshaker.js';
 import { TrustStore } from '../src/transport/identity.js';
 import { createNativeConfig } from '../src/transport/quic/config.js';
 import { newEndpointCounters } from '../src/transport/quic/counters.js';
+import { resolveDoorLimits } from '../src/transport/quic/door.js';
 import { QuicEndpoint } from '../src/transport/quic/endpoint.js';
 import { loadNative } from '../src/transport/quic/native.js';
 import { QuicTransport } from '../src/transport/quic/transport.js';
@@ -232,7 +233,7 @@ async function dialWithoutCertificate(
       limits: DEFAULT_STREAM_LIMITS,
       connectTimeoutMs: 5000,
       keepAliveMs: 5000,
-      maxHalfOpen: 1,
+      door: resolveDoorLimits({}),
       configFor: () => config,
       verifyPeer: (chain, role) => trust.verify(chain, role, Date.now()),
     },

@@ -104,7 +104,10 @@ test('a peer that is gone without a word is noticed by the idle timeout', async 
 });
 
 test('half-open connections are capped, and the places come back', async (t) => {
-  const acceptor = await transportOf(t, 'n2', { maxHalfOpen: 5, connectTimeoutMs: 500 });
+  const acceptor = await transportOf(t, 'n2', {
+    door: { maxHalfOpen: 5, retryThreshold: 5 },
+    connectTimeoutMs: 500,
+  });
   const { address } = await listenOn(acceptor);
   // Dialers that never hear the answer.
   const relay = await relayTo(t);

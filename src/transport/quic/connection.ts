@@ -23,6 +23,7 @@ import {
 import type { FrameMemory } from '../frame-memory.js';
 import { errorOfClose, type NativeClose } from './close-codes.js';
 import { DeadlineTimer } from './deadline-timer.js';
+import type { HalfOpenGuard } from './half-open-guard.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
 import type { Slab } from './slab.js';
 import { QuicStreams } from './streams.js';
@@ -57,6 +58,8 @@ export interface QuicConnectionOptions {
   readonly limits: StreamLimits;
   /** Certificate, address and handshake must be done by then. */
   readonly connectTimeoutMs: number;
+  /** For a peer that has yet to prove who and where it is. */
+  readonly guard?: HalfOpenGuard | undefined;
 }
 
 export class QuicConnection implements Connection {
@@ -74,6 +77,8 @@ export class QuicConnection implements Connection {
   readonly closed: Promise<MeshError>;
   /** When a datagram last arrived, on the clock of `performance.now()`. */
   lastReceivedMs = performance.now();
+  /** Holds what comes in and goes out within limits until the peer has proved itself; then there is none. */
+  guard: HalfOpenGuard | undefined;
 
   readonly #native: NativeConnection;
   readonly #host: ConnectionHost;
@@ -90,6 +95,7 @@ export class QuicConnection implements Connection {
     this.#native = options.native;
     this.#host = options.host;
     this.role = options.role;
+    this.guard = options.guard;
     this.#receiveInfo = { from: options.remoteAddress, to: options.host.localAddress };
     this.#streams = this.#createStreams(options);
     let settle: (error: MeshError) => void = () => {};
@@ -153,13 +159,18 @@ export class QuicConnection implements Connection {
     await this.closed;
   }
 
+  /** Whether this is the address that the peer has had so far. */
+  isRemote(address: SocketAddress): boolean {
+    const { from } = this.#receiveInfo;
+    return from.port === address.port && from.host === address.host;
+  }
+
   /** A datagram for this connection. The binding decrypts it in place. */
   receive(datagram: Buffer, from: SocketAddress): void {
     if (this.#released) return;
     this.lastReceivedMs = performance.now();
     const known = this.#receiveInfo;
-    const isKnown = known.from.port === from.port && known.from.host === from.host;
-    const info = isKnown ? known : { from, to: known.to };
+    const info = this.isRemote(from) ? known : { from, to: known.to };
     this.#input(() => {
       try {
         this.#native.recv(datagram, info);
@@ -236,6 +247,7 @@ export class QuicConnection implements Connection {
       return;
     }
     clearTimeout(this.#establishTimer);
+    this.guard = undefined;
     this.#moveTo({ kind: 'open' });
     this.#host.established(this);
   }
@@ -271,6 +283,8 @@ export class QuicConnection implements Connection {
 
   #establishTimedOut(): void {
     this.fail(new MeshError('ConnectTimeout', 'QUIC handshake did not finish in time'));
+    // Nobody may be there at all: nothing is kept for what could still arrive.
+    if (this.role === 'acceptor') this.release();
   }
 
   #nativeFailed(thrown: unknown): void {
@@ -340,14 +354,17 @@ export class QuicConnection implements Connection {
   #flushDatagrams(): void {
     const slab = this.#host.sendSlab;
     for (;;) {
+      const room = this.guard?.sendable(slab.room()) ?? slab.room();
+      if (room.length === 0) return;
       let sent: ReturnType<NativeConnection['send']>;
       try {
-        sent = this.#native.send(slab.room());
+        sent = this.#native.send(room);
       } catch (thrown) {
         this.#nativeFailed(thrown);
         return;
       }
       if (sent === null) return;
+      this.guard?.sent(sent[0]);
       this.#host.sendDatagram(slab.take(sent[0]), sent[1].to);
     }
   }

@@ -8,9 +8,18 @@ export interface EndpointCounters extends Record<string, number> {
   droppedMalformed: number;
   droppedUnknownVersion: number;
   droppedShortInitial: number;
+  /** Initials that do not open with the keys of their connection ID, or hold what no Initial may. */
+  droppedUnreadableInitial: number;
   droppedUnknownConnection: number;
   /** Initials that came while as many handshakes as allowed were under way, or while nobody listened. */
   droppedNotAccepting: number;
+  /** Initials from a source that had as many handshakes under way as a single one may. */
+  droppedSourceLimit: number;
+  /** Initials with a token of a Retry that is too old, or another client's, or made up. */
+  droppedInvalidToken: number;
+  /** Datagrams beyond what a connection may receive before its handshake is done. */
+  droppedHalfOpenExcess: number;
+  retriesSent: number;
   accepted: number;
   dialed: number;
   refused: number;
@@ -29,8 +38,13 @@ export function newEndpointCounters(): EndpointCounters {
     droppedMalformed: 0,
     droppedUnknownVersion: 0,
     droppedShortInitial: 0,
+    droppedUnreadableInitial: 0,
     droppedUnknownConnection: 0,
     droppedNotAccepting: 0,
+    droppedSourceLimit: 0,
+    droppedInvalidToken: 0,
+    droppedHalfOpenExcess: 0,
+    retriesSent: 0,
     accepted: 0,
     dialed: 0,
     refused: 0,

@@ -9,6 +9,9 @@ import type { PeerIdentity, Refusal, SocketAddress, StreamLimits } from '../conn
 import { FrameMemory } from '../frame-memory.js';
 import { type ConnectionHost, QuicConnection } from './connection.js';
 import type { EndpointCounters } from './counters.js';
+import type { DoorLimits } from './door.js';
+import { Doorkeeper } from './doorkeeper.js';
+import type { HalfOpenGuard } from './half-open-guard.js';
 import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
 import { CONNECTION_ID_BYTES, routeDatagram } from './packet.js';
 import { Slab } from './slab.js';
@@ -19,8 +22,8 @@ export interface EndpointOptions {
   readonly limits: StreamLimits;
   readonly connectTimeoutMs: number;
   readonly keepAliveMs: number;
-  /** Handshakes of dialers under way at once. */
-  readonly maxHalfOpen: number;
+  /** Handshakes of dialers under way at once, and what is asked of dialers meanwhile. */
+  readonly door: DoorLimits;
   /** The binding's configuration for a connection with this peer, with the certificates in force now. */
   readonly configFor: (remote: SocketAddress) => NativeConfig;
   readonly verifyPeer: (
@@ -64,7 +67,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   readonly #connections = new Map<QuicConnection, Resident>();
   #toFlush: QuicConnection[] = [];
   readonly #flushing = new Set<QuicConnection>();
-  #halfOpen = 0;
+  readonly #doorkeeper: Doorkeeper;
   readonly #keepAliveTimer: NodeJS.Timeout;
   #closed = false;
   #retiring = false;
@@ -89,6 +92,12 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     socket.handler = this;
     counters.receiveBufferBytes = socket.receiveBufferBytes;
     counters.sendBufferBytes = socket.sendBufferBytes;
+    this.#doorkeeper = new Doorkeeper({
+      native: options.native,
+      limits: options.door,
+      counters,
+      send: (datagram, to) => this.sendDatagram(datagram, to),
+    });
     this.#keepAliveTimer = setInterval(() => this.#keepAlive(), options.keepAliveMs / 2).unref();
   }
 
@@ -113,8 +122,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       ),
       'dialer',
       remote,
-      [connectionId.toString('latin1')],
-      connectTimeoutMs,
+      { ids: [connectionId.toString('latin1')], connectTimeoutMs },
     );
     this.counters.dialed += 1;
     const ready = new Promise<void>((resolve, reject) => {
@@ -178,8 +186,8 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     const resident = this.#connections.get(connection);
     if (resident === undefined) return;
     resident.dial?.reject(error);
-    if (!resident.halfOpen) return;
-    this.#settleHalfOpen(resident);
+    // Its place it keeps: the binding's connection lives on for a while, with all its memory.
+    if (resident.halfOpenSource === undefined) return;
     this.counters.refused += 1;
     this.acceptor?.onRefused?.({
       error,
@@ -189,8 +197,11 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   }
 
   released(connection: QuicConnection): void {
-    for (const id of this.#connections.get(connection)?.ids ?? []) this.#routes.delete(id);
+    const resident = this.#connections.get(connection);
+    if (resident === undefined) return;
+    for (const id of resident.ids) this.#routes.delete(id);
     this.#connections.delete(connection);
+    this.#settleHalfOpen(resident);
     if (this.#retiring) void this.retire();
   }
 
@@ -204,11 +215,15 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       this.counters[DROP_COUNTERS[route.reason]] += 1;
       return;
     }
-    const connection =
-      route.kind === 'known'
-        ? this.#routes.get(route.connectionId)
-        : this.#accept(route.connectionId, from);
-    connection?.receive(datagram, from);
+    if (route.kind === 'initial') {
+      this.#accept(datagram, route.connectionId, from)?.receive(datagram, from);
+      return;
+    }
+    const connection = this.#routes.get(route.connectionId);
+    if (connection === undefined) return;
+    const refused = connection.guard?.refuses(datagram, connection.isRemote(from));
+    if (refused === undefined) connection.receive(datagram, from);
+    else this.counters[refused] += 1;
   }
 
   onSocketError(): void {
@@ -216,26 +231,23 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   }
 
   /** A connection for a dialer's first packet, where one may still be accepted. */
-  #accept(originalId: string, from: SocketAddress): QuicConnection | undefined {
-    if (
-      this.acceptor === undefined ||
-      this.#closed ||
-      this.#halfOpen >= this.#options.maxHalfOpen
-    ) {
+  #accept(datagram: Buffer, routeId: string, from: SocketAddress): QuicConnection | undefined {
+    if (this.acceptor === undefined || this.#closed) {
       this.counters.droppedNotAccepting += 1;
       return undefined;
     }
-    const connectionId = randomBytes(CONNECTION_ID_BYTES);
+    const admission = this.#doorkeeper.admit(datagram, routeId, from);
+    if (admission === undefined) return undefined;
+    const { connectionId, originalId, routes, source, guard } = admission;
     try {
       const native = this.#options.native.Connection.accept(
         connectionId,
-        null,
+        originalId,
         this.localAddress,
         from,
         this.#options.configFor(from),
       );
-      // The dialer's own choice of ID stays a route: its first packets may arrive late or twice.
-      return this.#admit(native, 'acceptor', from, [connectionId.toString('latin1'), originalId]);
+      return this.#admit(native, 'acceptor', from, { ids: routes, halfOpenSource: source, guard });
     } catch {
       // An address that the binding cannot read, such as one with an IPv6 zone.
       this.counters.droppedMalformed += 1;
@@ -247,29 +259,28 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     native: NativeConnection,
     role: 'dialer' | 'acceptor',
     remoteAddress: SocketAddress,
-    ids: readonly string[],
-    connectTimeoutMs: number = this.#options.connectTimeoutMs,
+    newcomer: Newcomer,
   ): QuicConnection {
-    const { limits } = this.#options;
+    const { ids, halfOpenSource, guard, connectTimeoutMs } = newcomer;
     const connection = new QuicConnection({
       native,
       host: this,
       role,
       remoteAddress,
-      limits,
-      connectTimeoutMs,
+      limits: this.#options.limits,
+      connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,
+      guard,
     });
-    const halfOpen = role === 'acceptor';
-    if (halfOpen) this.#halfOpen += 1;
-    this.#connections.set(connection, { ids, halfOpen, dial: undefined });
+    if (halfOpenSource !== undefined) this.#doorkeeper.enter(halfOpenSource);
+    this.#connections.set(connection, { ids, halfOpenSource, dial: undefined });
     for (const id of ids) this.#routes.set(id, connection);
     return connection;
   }
 
   #settleHalfOpen(resident: Resident): void {
-    if (!resident.halfOpen) return;
-    resident.halfOpen = false;
-    this.#halfOpen -= 1;
+    if (resident.halfOpenSource === undefined) return;
+    this.#doorkeeper.leave(resident.halfOpenSource);
+    resident.halfOpenSource = undefined;
   }
 
   #flushAll(): void {
@@ -289,9 +300,16 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   readonly #isKnown = (connectionId: string): boolean => this.#routes.has(connectionId);
 }
 
+interface Newcomer {
+  readonly ids: readonly string[];
+  readonly halfOpenSource?: string;
+  readonly guard?: HalfOpenGuard;
+  readonly connectTimeoutMs?: number;
+}
+
 interface Resident {
   readonly ids: readonly string[];
-  /** A dialer's handshake is under way. */
-  halfOpen: boolean;
+  /** Whose place it takes, of those for dialers whose handshake is under way. */
+  halfOpenSource: string | undefined;
   dial: { readonly resolve: () => void; readonly reject: (error: MeshError) => void } | undefined;
 }

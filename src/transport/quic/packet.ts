@@ -59,6 +59,33 @@ function routeLong(
   return destinationBytes < 8 ? drop('malformed') : { kind: 'initial', connectionId };
 }
 
+/** What a client's first packet says besides where it goes. Views of the datagram. */
+export interface InitialHeader {
+  readonly destinationId: Buffer;
+  readonly sourceId: Buffer;
+  /** Empty where there is none. */
+  readonly token: Buffer;
+}
+
+/** Reads a datagram that {@link routeDatagram} found to be an Initial; `undefined` when it is cut off. */
+export function readInitialHeader(datagram: Buffer): InitialHeader | undefined {
+  const destinationEnd = 6 + (datagram[5] as number);
+  const sourceEnd = destinationEnd + 1 + (datagram[destinationEnd] as number);
+  // Route and datagram length have made sure of all that; a token's length takes 1, 2, 4 or 8 bytes.
+  const lengthBytes = 1 << ((datagram[sourceEnd] as number) >> 6);
+  // No datagram holds a token whose length needs more than the last four bytes.
+  if (lengthBytes === 8 || sourceEnd + lengthBytes > datagram.length) return undefined;
+  const mask = 2 ** (8 * lengthBytes - 2);
+  const tokenBytes = datagram.readUIntBE(sourceEnd, lengthBytes) % mask;
+  const tokenAt = sourceEnd + lengthBytes;
+  if (tokenAt + tokenBytes > datagram.length) return undefined;
+  return {
+    destinationId: datagram.subarray(6, destinationEnd),
+    sourceId: datagram.subarray(destinationEnd + 1, sourceEnd),
+    token: datagram.subarray(tokenAt, tokenAt + tokenBytes),
+  };
+}
+
 function drop(reason: DropReason): Route {
   return { kind: 'drop', reason };
 }

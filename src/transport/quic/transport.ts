@@ -18,6 +18,7 @@ import {
 import { checkNodeId, checkTlsMaterial, TrustStore } from '../identity.js';
 import { createNativeConfig, LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
 import { type EndpointCounters, newEndpointCounters } from './counters.js';
+import { type DoorOptions, resolveDoorLimits } from './door.js';
 import { QuicEndpoint } from './endpoint.js';
 import { loadNative, type NativeConfig, type NativeQuic } from './native.js';
 
@@ -33,15 +34,14 @@ export interface QuicTransportOptions {
   readonly keepAliveMs?: number | undefined;
   /** `'auto'`: large on loopback, 1350 elsewhere. */
   readonly maxDatagramBytes?: number | 'auto' | undefined;
-  /** Handshakes of dialers under way at once. Default 1024. */
-  readonly maxHalfOpen?: number | undefined;
+  /** Handshakes of dialers under way at once, and when a dialer has to prove its address. */
+  readonly door?: DoorOptions | undefined;
 }
 
 const DEFAULTS = {
   connectTimeoutMs: 5000,
   idleTimeoutMs: 30_000,
   keepAliveMs: 10_000,
-  maxHalfOpen: 1024,
 };
 
 export class QuicTransport implements Transport {
@@ -148,7 +148,7 @@ export class QuicTransport implements Transport {
         limits: this.#limits,
         connectTimeoutMs: this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
         keepAliveMs: this.#options.keepAliveMs ?? DEFAULTS.keepAliveMs,
-        maxHalfOpen: this.#options.maxHalfOpen ?? DEFAULTS.maxHalfOpen,
+        door: resolveDoorLimits(this.#options.door ?? {}),
         configFor: (remote) =>
           this.#credentialsInForce(native).configFor(this.#datagramBytesTo(remote)),
         verifyPeer: (chain, peerRole) =>

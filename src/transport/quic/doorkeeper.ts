@@ -1,0 +1,114 @@
+/** Answers datagrams of strangers: lets their connections in, sends them a Retry, or drops what they sent. */
+import { randomBytes } from 'node:crypto';
+import type { SocketAddress } from '../connection.js';
+import { sourceOf } from '../half-open.js';
+import type { EndpointCounters } from './counters.js';
+import { Door, type DoorLimits } from './door.js';
+import { HalfOpenGuard } from './half-open-guard.js';
+import type { NativeQuic } from './native.js';
+import {
+  CONNECTION_ID_BYTES,
+  type InitialHeader,
+  QUIC_VERSION_1,
+  readInitialHeader,
+} from './packet.js';
+import { RetryTokens } from './retry-token.js';
+
+/** Header and IDs of 7 + 20 + 16 bytes, a token of 45, a tag of 16. */
+const MAX_RETRY_BYTES = 128;
+
+export interface DoorkeeperOptions {
+  readonly native: NativeQuic;
+  readonly limits: DoorLimits;
+  readonly counters: EndpointCounters;
+  /** Takes the datagram's memory over. */
+  readonly send: (datagram: Buffer, to: SocketAddress) => void;
+}
+
+/** A client that may come in. Its place is taken as soon as `enter` is told of it. */
+export interface Admission {
+  readonly source: string;
+  /** The ID of this side. */
+  readonly connectionId: Buffer;
+  /** After a Retry: the ID that the client chose first (RFC 9000, section 7.3). */
+  readonly originalId: Buffer | null;
+  /** IDs that lead to the connection, as keys of routes. */
+  readonly routes: readonly string[];
+  readonly guard: HalfOpenGuard;
+}
+
+export class Doorkeeper {
+  readonly #options: DoorkeeperOptions;
+  readonly #door: Door;
+  readonly #tokens = new RetryTokens(performance.now());
+
+  constructor(options: DoorkeeperOptions) {
+    this.#options = options;
+    this.#door = new Door(options.limits);
+  }
+
+  /**
+   * A client's first packet.
+   * @param routeId its destination, as a key of routes
+   * @returns `undefined` where it was dropped or answered
+   */
+  admit(datagram: Buffer, routeId: string, from: SocketAddress): Admission | undefined {
+    const { counters } = this.#options;
+    const header = readInitialHeader(datagram);
+    if (header === undefined) {
+      counters.droppedMalformed += 1;
+      return undefined;
+    }
+    const token = this.#tokens.check(header.token, from, header.destinationId, performance.now());
+    if (token.kind === 'invalid') {
+      // The client takes no second Retry, and without its token it cannot come in.
+      counters.droppedInvalidToken += 1;
+      return undefined;
+    }
+    const isValidated = token.kind === 'valid';
+    const source = sourceOf(from.host);
+    const verdict = this.#door.judge(source, isValidated);
+    if (verdict === 'retry') {
+      this.#sendRetry(header, from);
+      return undefined;
+    }
+    if (verdict !== 'accept') {
+      counters[verdict] += 1;
+      return undefined;
+    }
+    const guard = new HalfOpenGuard(header.destinationId, isValidated);
+    const refused = guard.refuses(datagram, true);
+    if (refused !== undefined) {
+      counters[refused] += 1;
+      return undefined;
+    }
+    // After a Retry the client uses the ID that this side chose in it.
+    if (isValidated) {
+      const connectionId = Buffer.from(header.destinationId);
+      return { source, connectionId, originalId: token.originalId, routes: [routeId], guard };
+    }
+    const connectionId = randomBytes(CONNECTION_ID_BYTES);
+    // The client's own choice stays a route: its first packets may arrive late or twice.
+    const routes = [connectionId.toString('latin1'), routeId];
+    return { source, connectionId, originalId: null, routes, guard };
+  }
+
+  enter(source: string): void {
+    this.#door.enter(source);
+  }
+
+  leave(source: string): void {
+    this.#door.leave(source);
+  }
+
+  /** RFC 9000, section 8.1.2. Shorter than what it answers, and nothing is kept of it. */
+  #sendRetry({ destinationId, sourceId }: InitialHeader, to: SocketAddress): void {
+    const { native, counters, send } = this.#options;
+    const retryId = randomBytes(CONNECTION_ID_BYTES);
+    const token = this.#tokens.issue(to, destinationId, retryId, performance.now());
+    const room = Buffer.allocUnsafe(MAX_RETRY_BYTES);
+    const length = native.retry(sourceId, destinationId, retryId, token, QUIC_VERSION_1, room);
+    counters.retriesSent += 1;
+    send(room.subarray(0, length), to);
+  }
+}
