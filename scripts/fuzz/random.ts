@@ -20,9 +20,14 @@ export class Random {
     return (mixed ^ (mixed >>> 14)) >>> 0;
   }
 
+  /** From 0 up to, but not including, 1. */
+  fraction(): number {
+    return this.next() / 0x1_0000_0000;
+  }
+
   /** From 0 to `limit` - 1. */
   below(limit: number): number {
-    return Math.floor((this.next() / 0x1_0000_0000) * limit);
+    return Math.floor(this.fraction() * limit);
   }
 
   /** One of a list that is not empty. */

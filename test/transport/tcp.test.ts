@@ -36,6 +36,7 @@ import {
   otherCaCert,
   wrongUsageCert,
 } from '../helpers/certs.js';
+import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
 import { echoAcceptor, openCollected, request, sendAll, until } from '../helpers/frame-client.js';
 import { opensslCerts } from '../helpers/openssl-certs.js';
 
@@ -397,12 +398,13 @@ test('a close under full load tells its code to a peer that is still sending', a
 
 test('a network that fails is ConnectionLost at both ends', async (t) => {
   const listener = await listen(t, await nodeCert('n2'));
-  const proxy = await proxyTo(t, listener.address);
+  const proxy = await ChaosProxy.start({ target: listener.address, protocols: ['tcp'] });
+  t.teardown(() => proxy.close());
   const connection = await transport(t, await nodeCert('n1')).dial(proxy.address);
   const accepted = await listener.accepted();
   const { stream, collector } = openCollected(connection);
   stream.send(Buffer.of(1));
-  for (const socket of proxy.sockets) socket.resetAndDestroy();
+  proxy.reset();
   t.is((await connection.closed).code, 'ConnectionLost');
   t.is((await accepted.closed).code, 'ConnectionLost');
   t.is((await collector.reset).code, 'ConnectionLost');
@@ -578,17 +580,6 @@ async function socketServer(
   });
   t.teardown(() => sockets.forEach((socket) => void socket.destroy()));
   return { server, address: await listenOn(t, server), sockets };
-}
-
-/** A server that passes bytes on, and the sockets of both sides of it. */
-async function proxyTo(t: ExecutionContext, to: SocketAddress) {
-  const proxy = await socketServer(t, (socket) => {
-    const onward = connectSocket(to.port, to.host);
-    onward.on('error', () => {});
-    proxy.sockets.push(onward);
-    socket.pipe(onward).pipe(socket);
-  });
-  return proxy;
 }
 
 async function listenOn(t: ExecutionContext, server: Server): Promise<SocketAddress> {
