@@ -1,4 +1,5 @@
 /** createNode and MeshNode: where transports, handshake, calls and peers come together. */
+import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { DialQueue } from './calls/dial-queue.js';
 import type { Handlers } from './calls/incoming-call.js';
@@ -92,6 +93,8 @@ export class MeshNode {
     this.#config = config;
     this.#tls = tls;
     this.#log = createLogger(config.logger, config.nodeId);
+    // Every dial under way listens.
+    setMaxListeners(0, this.#stopping.signal);
     this.#manager = new TransportManager({
       transports: config.transports.map((name) => this.#createTransport(name)),
       onUnavailable: ({ name }, error) => {

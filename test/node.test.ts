@@ -27,6 +27,20 @@ for (const transport of TEST_TRANSPORTS) {
     t.is(peer.transport, transport);
   });
 
+  test.serial(`${transport}: many dials at once are nothing to warn of`, async (t) => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', onWarning);
+    const n1 = await startNode(t, 'n1', { transports });
+    const n2 = await startNode(t, 'n2', { transports });
+    const { host, port } = targetOf(n2);
+    await Promise.all(Array.from({ length: 30 }, () => n1.connect({ host, port })));
+    // Warnings are told of in a later turn.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', onWarning);
+    t.deepEqual(warnings, []);
+  });
+
   test(`${transport}: every kind of call works in both directions over the one connection`, async (t) => {
     const n1 = await startNode(t, 'n1', { transports });
     const n2 = await startNode(t, 'n2', { transports });
