@@ -26,6 +26,11 @@ const MAX_CONNECTION_WINDOW_GROWTH = 2;
 /** Cancellation notices: see `control-stream.ts`. */
 const CONTROL_WINDOW_BYTES = 64 * 1024;
 
+/** As many stream bytes as flow control lets a peer send ahead of who reads them. */
+export function maxConnectionWindowBytes(limits: StreamLimits): number {
+  return MAX_CONNECTION_WINDOW_GROWTH * limits.connectionWindowBytes;
+}
+
 /** The signature algorithms of TLS 1.3 that BoringSSL has. */
 const SIGNATURE_ALGORITHMS = [
   'ecdsa_secp256r1_sha256',
@@ -54,7 +59,7 @@ export function createNativeConfig(
   config.setMaxRecvUdpPayloadSize(MAX_RECEIVED_DATAGRAM_BYTES);
   config.setMaxSendUdpPayloadSize(tuning.maxDatagramBytes);
   config.setInitialMaxData(limits.connectionWindowBytes);
-  config.setMaxConnectionWindow(MAX_CONNECTION_WINDOW_GROWTH * limits.connectionWindowBytes);
+  config.setMaxConnectionWindow(maxConnectionWindowBytes(limits));
   config.setInitialMaxStreamDataBidiLocal(limits.streamWindowBytes);
   config.setInitialMaxStreamDataBidiRemote(limits.streamWindowBytes);
   config.setMaxStreamWindow(MAX_STREAM_WINDOW_GROWTH * limits.streamWindowBytes);

@@ -22,8 +22,11 @@ import {
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
 import { errorOfClose, type NativeClose } from './close-codes.js';
+import { maxConnectionWindowBytes } from './config.js';
+import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
+import { InputBudget, type InputWitness } from './input-budget.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
 import type { Slab } from './slab.js';
 import { QuicStreams } from './streams.js';
@@ -31,6 +34,7 @@ import { QuicStreams } from './streams.js';
 /** What a connection asks of the endpoint it lives on. */
 export interface ConnectionHost {
   readonly localAddress: SocketAddress;
+  readonly counters: EndpointCounters;
   /** Memory for outgoing datagrams, shared by all connections of the endpoint. */
   readonly sendSlab: Slab;
   /** Memory for stream bytes, likewise. */
@@ -87,6 +91,9 @@ export class QuicConnection implements Connection {
   readonly #establishTimer: NodeJS.Timeout;
   readonly #receiveInfo: { readonly from: SocketAddress; readonly to: SocketAddress };
   readonly #settleClosed: (error: MeshError) => void;
+  readonly #budget: InputBudget;
+  readonly #witness: InputWitness;
+  #sentBytes = 0;
   #state: ConnectionState = { kind: 'connecting' };
   #identity: PeerIdentity | undefined;
   #released = false;
@@ -98,6 +105,12 @@ export class QuicConnection implements Connection {
     this.guard = options.guard;
     this.#receiveInfo = { from: options.remoteAddress, to: options.host.localAddress };
     this.#streams = this.#createStreams(options);
+    const maxWaitingBytes = maxConnectionWindowBytes(options.limits);
+    this.#budget = new InputBudget(maxWaitingBytes);
+    this.#witness = {
+      authenticBytes: () => this.#native.stats().recvBytes,
+      unreadBytes: () => (this.#streams.isHeldBack ? maxWaitingBytes : 0),
+    };
     let settle: (error: MeshError) => void = () => {};
     this.closed = new Promise((resolve) => {
       settle = resolve;
@@ -178,9 +191,11 @@ export class QuicConnection implements Connection {
         this.#nativeFailed(thrown);
         return;
       }
+      if (this.#budget.isStrained) this.#budget.took(performance.now() - this.lastReceivedMs);
       if (this.#state.kind === 'connecting') this.#checkEstablished();
       if (this.#state.kind === 'open') this.#streams.progress();
     });
+    if (this.#budget.count(datagram.length)) this.#judgeInput();
   }
 
   /** Sends what QUIC has to send, and sets the clock for what it waits for. */
@@ -226,6 +241,18 @@ export class QuicConnection implements Connection {
     this.#released = true;
     this.#timer.stop();
     this.#host.released(this);
+  }
+
+  /** Ends a connection whose peer fills memory with what brings nothing. */
+  #judgeInput(): void {
+    if (this.#state.kind !== 'open') return;
+    const totals = { read: this.#streams.readBytes, sent: this.#sentBytes };
+    const excess = this.#budget.judge(totals, this.lastReceivedMs, this.#witness);
+    if (excess === undefined) return;
+    this.#host.counters.closedForExcess += 1;
+    this.fail(new MeshError('ProtocolViolation', excess));
+    // At once: what the peer filled it with is kept until then.
+    this.release();
   }
 
   /** Runs one input to its end; whatever it left to send goes out when the turn's input is read. */
@@ -365,6 +392,7 @@ export class QuicConnection implements Connection {
       }
       if (sent === null) return;
       this.guard?.sent(sent[0]);
+      this.#sentBytes += sent[0];
       this.#host.sendDatagram(slab.take(sent[0]), sent[1].to);
     }
   }

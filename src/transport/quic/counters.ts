@@ -23,6 +23,8 @@ export interface EndpointCounters extends Record<string, number> {
   accepted: number;
   dialed: number;
   refused: number;
+  /** Connections ended because the peer sent too much that brought nothing: see `input-budget.ts`. */
+  closedForExcess: number;
   /** Not counts: what the system granted the socket opened last. Linux doubles the number for its bookkeeping. */
   receiveBufferBytes: number;
   sendBufferBytes: number;
@@ -48,6 +50,7 @@ export function newEndpointCounters(): EndpointCounters {
     accepted: 0,
     dialed: 0,
     refused: 0,
+    closedForExcess: 0,
     receiveBufferBytes: 0,
     sendBufferBytes: 0,
   };

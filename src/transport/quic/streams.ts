@@ -103,6 +103,16 @@ export class QuicStreams implements StreamIo {
     this.#seen = new SeenStreams(role === 'dialer' ? 1 : 0);
   }
 
+  /** Bytes read from streams so far, whatever became of them. */
+  readBytes = 0;
+
+  /** Whether bytes may have arrived that are not read because nobody takes them now. */
+  get isHeldBack(): boolean {
+    if (this.#onStream === undefined) return true;
+    for (const stream of this.#streams.values()) if (stream.isPaused) return true;
+    return false;
+  }
+
   /** Streams of this side that are open or waiting. */
   get ownStreams(): number {
     return this.#localStreams + this.#waiting.size;
@@ -322,6 +332,7 @@ export class QuicStreams implements StreamIo {
     try {
       const read = this.#native.streamRecv(stream.id, slab.room());
       if (read === null) return undefined;
+      this.readBytes += read[0];
       return { bytes: slab.take(read[0]), fin: read[1] };
     } catch (thrown) {
       this.#streamFailed(stream, thrown);
@@ -340,6 +351,7 @@ export class QuicStreams implements StreamIo {
         read = [0, true];
       }
       if (read === null) return;
+      this.readBytes += read[0];
       if (id !== CONTROL_STREAM_ID[peerRole] || read[1]) {
         throw new MeshError(
           'ProtocolViolation',
@@ -372,7 +384,11 @@ export class QuicStreams implements StreamIo {
   /** Reads and forgets what arrives on a stream that is over. */
   #drop(id: number): void {
     try {
-      while (this.#native.streamRecv(id, this.#slab.room()) !== null);
+      for (;;) {
+        const read = this.#native.streamRecv(id, this.#slab.room());
+        if (read === null) return;
+        this.readBytes += read[0];
+      }
     } catch (thrown) {
       if (readNativeFailure(thrown).name === 'StreamReset') this.#unreaped.add(id);
     }

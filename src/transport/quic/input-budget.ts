@@ -1,0 +1,119 @@
+/**
+ * How much a peer may send that brings nothing: a guard against holes of quiche 0.18.0, which keeps without limit what
+ * some frames carry (CVE-2023-6193, CVE-2024-1410, CVE-2024-1765). README, "Security".
+ *
+ * Frames are not to be seen from here. But what honest peers send is, but for a few bytes of each datagram, either stream
+ * bytes, which are read soon, or acknowledgements, which are few beside what they acknowledge. What a connection received
+ * beyond that is its debt. Stream bytes that wait, for one that is lost or for a reader that pauses, are debt until they
+ * are read; so whoever sends much of those may owe more.
+ *
+ * Pure: counts in, verdicts out. A datagram costs two additions and a comparison; the rest is done once for so many
+ * bytes.
+ */
+
+/** What is judged: totals of a connection since its beginning, in bytes. */
+export interface InputTotals {
+  /** Read from streams. */
+  readonly read: number;
+  readonly sent: number;
+}
+
+/** What is worth asking for only once a peer owes more than it may. */
+export interface InputWitness {
+  /** Bytes of datagrams that turned out to be the peer's, since the beginning: anyone can send the others. */
+  authenticBytes(): number;
+  /** Stream bytes that may wait because nobody reads them now: a window's worth, or none. */
+  unreadBytes(): number;
+}
+
+/** Every peer may owe so much. */
+const BASE_BYTES = 512 * 1024;
+const JUDGE_EVERY_BYTES = 64 * 1024;
+/** Headers and tags of packets, headers of frames, and what one or two small frames take besides. */
+const OVERHEAD_BYTES = 64;
+/** Of the bytes sent, those that come back as acknowledgements; more than there are without loss. */
+const ACKNOWLEDGED_FRACTION = 1 / 4;
+/** Of the stream bytes read, those that come twice because QUIC took them for lost. */
+const REPEATED_FRACTION = 1 / 16;
+/** What was read lately counts by half after so long. */
+const HALF_LIFE_MS = 10_000;
+/** Of a peer that owes so much, it is watched how long its datagrams take: that grows with what the binding keeps. */
+const STRAINED_BYTES = 128 * 1024;
+const SLOW_MS = 200;
+const MAX_SLOW = 4;
+
+export class InputBudget {
+  readonly #maxWaitingBytes: number;
+  #received = 0;
+  #datagrams = 0;
+  #judgeAt = JUDGE_EVERY_BYTES;
+  #debt = 0;
+  #slow = 0;
+  #readLately = 0;
+  #lastMs = 0;
+  #before = { received: 0, datagrams: 0, read: 0, sent: 0, foreign: 0 };
+
+  /** @param maxWaitingBytes as much as flow control lets wait on all streams */
+  constructor(maxWaitingBytes: number) {
+    this.#maxWaitingBytes = maxWaitingBytes;
+  }
+
+  /** Counts a datagram. @returns whether it is time to judge */
+  count(bytes: number): boolean {
+    this.#received += bytes;
+    this.#datagrams += 1;
+    return this.#received >= this.#judgeAt;
+  }
+
+  /** Whether it is worth a look at the clock how long the binding takes for a datagram: see `took`. */
+  get isStrained(): boolean {
+    return this.#debt > STRAINED_BYTES;
+  }
+
+  /** The binding took so long for a datagram. */
+  took(ms: number): void {
+    if (ms > SLOW_MS) this.#slow += 1;
+  }
+
+  /** @returns what the peer did too much of; `undefined` when all is well */
+  judge(totals: InputTotals, nowMs: number, witness: InputWitness): string | undefined {
+    this.#judgeAt = this.#received + JUDGE_EVERY_BYTES;
+    this.#addUp(totals, nowMs);
+    if (this.#slow >= MAX_SLOW)
+      return `${this.#slow} datagrams took longer than ${SLOW_MS} ms each`;
+    if (this.#excess <= 0) return undefined;
+    this.#forgiveForeign(witness.authenticBytes());
+    if (this.#excess <= 0 || this.#excess <= witness.unreadBytes()) return undefined;
+    return `${Math.round(this.#debt)} bytes arrived that brought nothing`;
+  }
+
+  get #excess(): number {
+    return this.#debt - BASE_BYTES - Math.min(this.#readLately, this.#maxWaitingBytes);
+  }
+
+  /** Datagrams that anyone may have sent under the connection's ID are none of the peer's debt. */
+  #forgiveForeign(authenticBytes: number): void {
+    const foreign = this.#received - authenticBytes;
+    this.#debt = Math.max(0, this.#debt - (foreign - this.#before.foreign));
+    this.#before.foreign = foreign;
+  }
+
+  /** Turns what happened since the last time into debt. A peer that brings much does not get credit for later. */
+  #addUp({ read, sent }: InputTotals, nowMs: number): void {
+    const before = this.#before;
+    const readNow = read - before.read;
+    const due =
+      this.#received -
+      before.received -
+      OVERHEAD_BYTES * (this.#datagrams - before.datagrams) -
+      readNow * (1 + REPEATED_FRACTION) -
+      (sent - before.sent) * ACKNOWLEDGED_FRACTION;
+    this.#debt = Math.max(0, this.#debt + due);
+    this.#readLately = this.#readLately * 0.5 ** ((nowMs - this.#lastMs) / HALF_LIFE_MS) + readNow;
+    this.#lastMs = nowMs;
+    before.received = this.#received;
+    before.datagrams = this.#datagrams;
+    before.read = read;
+    before.sent = sent;
+  }
+}

@@ -1,0 +1,97 @@
+/** A process under attack, seen from the test: its memory, whether its event loop still turns, and its end. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { ExecutionContext } from 'ava';
+import type { SocketAddress } from '../../../src/transport/connection.js';
+import type { QuicTransportOptions } from '../../../src/transport/quic/transport.js';
+import { type NodeCredentials, nodeCert } from '../certs.js';
+import { until } from '../frame-client.js';
+
+export type VictimOptions = Omit<QuicTransportOptions, 'tls'> & { readonly tls: NodeCredentials };
+
+export type VictimCommand =
+  | { readonly kind: 'listen'; readonly options: VictimOptions }
+  | { readonly kind: 'collectGarbage' };
+
+export type VictimReport =
+  | { readonly kind: 'listening'; readonly address: SocketAddress }
+  | ({ readonly kind: 'health' } & Health);
+
+export interface Health {
+  readonly rssBytes: number;
+  /** The longest that the event loop was held up so far. */
+  readonly busyMs: number;
+  readonly counters: Readonly<Record<string, number>>;
+  /** How connections ended so far, as `code: text`. */
+  readonly closed: readonly string[];
+}
+
+const PROGRAM = fileURLToPath(new URL('victim-process.ts', import.meta.url));
+
+export class Victim {
+  readonly address: SocketAddress;
+  readonly #reports: Health[] = [];
+  #received = 0;
+  readonly #child: ChildProcess;
+
+  private constructor(address: SocketAddress, child: ChildProcess) {
+    this.address = address;
+    this.#child = child;
+  }
+
+  /** Starts the process, which is killed when the test ends, whatever state it is in. */
+  static async start(
+    t: ExecutionContext,
+    options: Omit<QuicTransportOptions, 'tls'> = {},
+  ): Promise<Victim> {
+    const child = fork(PROGRAM, { execArgv: ['--import', 'tsx', '--expose-gc'] });
+    t.teardown(() => child.kill('SIGKILL'));
+    const tls = await nodeCert('n1');
+    const address = await new Promise<SocketAddress>((resolve, reject) => {
+      child.once('exit', (code) => reject(new Error(`the victim ended with ${code}`)));
+      child.once('message', (report: VictimReport) => {
+        if (report.kind === 'listening') resolve(report.address);
+      });
+      child.send({ kind: 'listen', options: { ...options, tls } } satisfies VictimCommand);
+    });
+    const victim = new Victim(address, child);
+    child.on('message', (report: VictimReport) => {
+      if (report.kind === 'health') victim.#hear(report);
+    });
+    return victim;
+  }
+
+  /** The newest report; fulfils with one that was made after the call. Rejects when none comes in time. */
+  async health(timeoutMs = 10_000): Promise<Health> {
+    // One may be on its way that tells of the time before.
+    const target = this.#received + 2;
+    await until(() => this.#received >= target, timeoutMs);
+    return this.#reports.at(-1) as Health;
+  }
+
+  /** Whether the process answers within this time: a stuck event loop never does. */
+  async isResponsive(withinMs = 3000): Promise<boolean> {
+    return this.health(withinMs).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Its memory once it has settled: the smallest of some reports, because garbage comes and goes. */
+  async settledRssBytes(): Promise<number> {
+    this.#child.send({ kind: 'collectGarbage' } satisfies VictimCommand);
+    let least = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 10; i += 1) {
+      least = Math.min(least, (await this.health()).rssBytes);
+      await sleep(20);
+    }
+    return least;
+  }
+
+  #hear(report: Health): void {
+    this.#received += 1;
+    this.#reports.push(report);
+    if (this.#reports.length > 100) this.#reports.shift();
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * What quiche 0.18.0 keeps without limit, sent by a peer with a good certificate: CVE-2023-6193 (PATH_CHALLENGE),
+ * CVE-2024-1410 (retired connection IDs), CVE-2024-1765 (CRYPTO). The guard is `input-budget.ts`.
+ */
+import test, { type ExecutionContext } from 'ava';
+import { QuicTransport } from '../../../../src/transport/quic/transport.js';
+import { nodeCert } from '../../../helpers/certs.js';
+import { request, until } from '../../../helpers/frame-client.js';
+import {
+  cryptoFrame,
+  newConnectionIdFrame,
+  pathChallengeFrame,
+} from '../../../helpers/quic/frames.js';
+import { HostileClient } from '../../../helpers/quic/hostile-client.js';
+import { type Health, Victim } from '../../../helpers/quic/victim.js';
+
+const MIB = 1024 * 1024;
+/** What one datagram on loopback holds with room to spare. */
+const PAYLOAD_BYTES = 60_000;
+
+interface Attack {
+  readonly hole: string;
+  /** Each the payload of one packet. */
+  readonly payloads: () => Iterable<Buffer>;
+  /** Without the guard it is a multiple of that. */
+  readonly maxGrowthBytes: number;
+  /** Of the event loop at once; without the guard it is a multiple of that, where the binding has to search. */
+  readonly maxBusyMs: number;
+}
+
+const ATTACKS: readonly Attack[] = [
+  {
+    hole: 'CRYPTO frames after the handshake, each behind a gap (CVE-2024-1765)',
+    payloads: () =>
+      datagrams(1600, (index) => cryptoFrame(10_000 + 1001 * index, Buffer.alloc(1000))),
+    maxGrowthBytes: 56 * MIB,
+    maxBusyMs: 2000,
+  },
+  {
+    hole: 'CRYPTO frames of one byte, each behind a gap (CVE-2024-1765)',
+    payloads: () => datagrams(120, (index) => cryptoFrame(10_000 + 2 * index, Buffer.alloc(1))),
+    maxGrowthBytes: 36 * MIB,
+    maxBusyMs: 2000,
+  },
+  {
+    hole: 'PATH_CHALLENGE frames whose answers are never acknowledged (CVE-2023-6193)',
+    payloads: () => datagrams(600, () => pathChallengeFrame(Buffer.alloc(8, 7))),
+    maxGrowthBytes: 16 * MIB,
+    maxBusyMs: 2000,
+  },
+  {
+    hole: 'connection IDs that are retired as they come (CVE-2024-1410)',
+    payloads: () => datagrams(120, (index) => retiredId(index)),
+    maxGrowthBytes: 8 * MIB,
+    maxBusyMs: 1500,
+  },
+];
+
+for (const { hole, payloads, maxGrowthBytes, maxBusyMs } of ATTACKS) {
+  test.serial(
+    `${hole}: memory stays bounded, the connection ends, others are served`,
+    async (t) => {
+      const victim = await Victim.start(t);
+      const neighbour = await connectNeighbour(t, victim);
+      const client = await HostileClient.connect(t, victim.address, await nodeCert('n2'));
+      const before = await victim.settledRssBytes();
+      await client.sendAll(payloads());
+      const health = await closedBy(victim, /^ProtocolViolation: \d+ bytes .* brought nothing$/);
+      t.is(health.counters.closedForExcess, 1);
+      t.true(health.busyMs < maxBusyMs, `busy for ${health.busyMs} ms`);
+      const growth = (await victim.settledRssBytes()) - before;
+      t.true(growth < maxGrowthBytes, `grew by ${(growth / MIB).toFixed(1)} MiB`);
+      t.log(
+        `grew by ${(growth / MIB).toFixed(1)} MiB, busy for ${health.busyMs.toFixed(0)} ms at most`,
+      );
+      t.is((await request(neighbour, Buffer.from('still here'))).toString(), 'still here');
+    },
+  );
+}
+
+/** Frames by the thousand, in full packets. */
+function* datagrams(count: number, frame: (index: number) => Buffer): Generator<Buffer> {
+  let index = 0;
+  for (let i = 0; i < count; i += 1) {
+    const frames: Buffer[] = [];
+    for (let bytes = 0; bytes < PAYLOAD_BYTES; index += 1) {
+      const next = frame(index);
+      frames.push(next);
+      bytes += next.length;
+    }
+    yield Buffer.concat(frames);
+  }
+}
+
+/** The first retires all that follow: the binding is to retire each of them, one frame after the other. */
+function retiredId(index: number): Buffer {
+  const first = 2 ** 29;
+  return newConnectionIdFrame({
+    sequence: index === 0 ? first : index,
+    retirePriorTo: index === 0 ? first : 0,
+    connectionId: Buffer.from([index === 0 ? 1 : 2]),
+    resetToken: Buffer.alloc(16),
+  });
+}
+
+async function connectNeighbour(t: ExecutionContext, victim: Victim) {
+  const tls = await nodeCert('n3');
+  const transport = new QuicTransport({ tls: () => tls });
+  t.teardown(() => transport.close());
+  return transport.dial({ nodeId: 'n1', ...victim.address });
+}
+
+/** How the victim is once a connection of its has ended for this reason. */
+async function closedBy(victim: Victim, reason: RegExp): Promise<Health> {
+  let health = await victim.health();
+  const look = async () => {
+    while (!health.closed.some((text) => reason.test(text))) health = await victim.health();
+  };
+  await Promise.race([look(), until(() => false, 15_000).catch(() => {})]);
+  return health;
+}
