@@ -4,13 +4,21 @@ import { CONTENDER_NAMES, type ContenderName } from './bench/contenders/registry
 import { runSuites } from './bench/runner.js';
 import { bulkSuite } from './bench/suites/bulk.js';
 import { codecSuite } from './bench/suites/codec.js';
+import { connectSuite } from './bench/suites/connect.js';
 import { lossSuite } from './bench/suites/loss.js';
 import { memorySuite } from './bench/suites/memory.js';
 import type { Suite } from './bench/suites/suite.js';
 import { unarySuite } from './bench/suites/unary.js';
 import { Stopped, stopSignal } from './mesh/stop.js';
 
-const SUITES: readonly Suite[] = [codecSuite, unarySuite, bulkSuite, lossSuite, memorySuite];
+const SUITES: readonly Suite[] = [
+  codecSuite,
+  unarySuite,
+  bulkSuite,
+  connectSuite,
+  lossSuite,
+  memorySuite,
+];
 const ALL = 'all';
 
 interface CommandOptions {
@@ -31,7 +39,11 @@ const command = new Command('bench')
   .option('--peers <names>', `only these, of ${CONTENDER_NAMES.join(', ')}`, contenderNames)
   .option('--works <keys>', `only these parts of suites: ${worksText()}`, workKeys)
   .option('--rounds <count>', 'rounds in place of the number of each suite', wholeNumber)
-  .option('--namespaces <server,client>', 'loss: network namespaces that a link joins', twoNames)
+  .option(
+    '--namespaces <server,client>',
+    'connect and loss: network namespaces that a link joins',
+    twoNames,
+  )
   .option('--profile', 'CPU profiles of every process, and what took most time', false)
   .option('--out <directory>', 'where the reports go', 'bench-results')
   .option('--json', 'the reports as one JSON object on standard output', false)

@@ -3,6 +3,7 @@
  * has each of them once, in turn, so that what disturbs the machine disturbs all.
  */
 import { join } from 'node:path';
+import type { SocketAddress } from '../../src/index.js';
 import { CONTENDER_NAMES, type ContenderName, contenderEntry } from './contenders/registry.js';
 import type { AnswerTo, Command, ProfileLine } from './protocol.js';
 import type { FigureRow, SuiteOptions } from './suites/suite.js';
@@ -22,6 +23,8 @@ export interface FieldOptions {
   /** The server's address. */
   readonly host: string;
   readonly namespaces?: readonly [server: string, client: string] | undefined;
+  /** What clients are to connect to in place of a server. */
+  readonly front?: ((server: SocketAddress) => Promise<SocketAddress>) | undefined;
 }
 
 export const LOOPBACK = '127.0.0.1';
@@ -178,7 +181,7 @@ export class Pair implements AsyncDisposable {
 
   async start(): Promise<void> {
     const { program, signal, tls } = this.#suiteOptions;
-    const { host, namespaces } = this.#options;
+    const { front, host, namespaces } = this.#options;
     const { contender, maxDatagramBytes, name } = this.#entrant;
     const [serverSpace, clientSpace] = namespaces ?? [];
     const process = (side: string, namespace: string | undefined) =>
@@ -190,7 +193,8 @@ export class Pair implements AsyncDisposable {
     const setting = { contender, host, maxDatagramBytes };
     const serve = { kind: 'serve', ...setting, tls: tls.server } as const;
     const { port } = await server.ask(serve, START_LIMIT_MS);
-    const prepare = { kind: 'prepare', ...setting, port, tls: tls.client } as const;
+    const target = (await front?.({ host, port })) ?? { host, port };
+    const prepare = { kind: 'prepare', ...setting, ...target, tls: tls.client } as const;
     await client.ask(prepare, START_LIMIT_MS);
     await client.ask({ kind: 'connect', count: 1 }, START_LIMIT_MS);
   }

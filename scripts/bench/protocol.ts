@@ -2,7 +2,7 @@
  * What the runner and its processes say to each other over Node's IPC channel, which is no part of what is
  * measured: the runner asks, one question at a time, and the process answers.
  */
-import type { TlsMaterial } from '../../src/index.js';
+import type { SocketAddress, TlsMaterial } from '../../src/index.js';
 import type { ContenderName } from './contenders/registry.js';
 
 export interface Setting {
@@ -21,10 +21,16 @@ export type Command =
   | { readonly kind: 'connect'; readonly count: number }
   | ({ readonly kind: 'echo' } & EchoLoad)
   | { readonly kind: 'upload'; readonly totalBytes: number }
+  /** A new connection, for one call. */
+  | { readonly kind: 'firstReply'; readonly payloadBytes: number }
   /** What the process takes of the machine, with or without what is garbage. */
   | { readonly kind: 'usage'; readonly collectGarbage: boolean }
   | { readonly kind: 'serveProbes'; readonly host: string }
   | { readonly kind: 'probe'; readonly host: string; readonly port: number; readonly count: number }
+  | { readonly kind: 'servePings'; readonly host: string }
+  | ({ readonly kind: 'ping'; readonly count: number } & PingTargets)
+  /** Passes on what comes, over both protocols, so much later. */
+  | { readonly kind: 'serveDelay'; readonly target: SocketAddress; readonly delayMs: number }
   | { readonly kind: 'startProfile' }
   | { readonly kind: 'stopProfile'; readonly path: string }
   | { readonly kind: 'close' };
@@ -36,6 +42,11 @@ export interface EchoLoad {
   readonly durationMs: number;
 }
 
+export interface PingTargets {
+  readonly udp: SocketAddress;
+  readonly tcp: SocketAddress;
+}
+
 /** What answers each command. */
 export interface Answers {
   serve: { readonly port: number };
@@ -43,9 +54,14 @@ export interface Answers {
   connect: Done;
   echo: EchoFigures;
   upload: { readonly elapsedMs: number };
+  /** From the beginning of the dial. */
+  firstReply: { readonly elapsedMs: number };
   usage: Usage;
   serveProbes: { readonly port: number };
   probe: LinkFigures;
+  servePings: { readonly udpPort: number; readonly tcpPort: number };
+  ping: RoundTrips;
+  serveDelay: { readonly port: number };
   startProfile: Done;
   stopProfile: { readonly top: readonly ProfileLine[] };
   close: Done;
@@ -73,6 +89,12 @@ export interface LinkFigures {
   readonly rttMs: number;
   /** Lost on the way there or back, in percent. */
   readonly lostPercent: number;
+}
+
+/** Of each ping. */
+export interface RoundTrips {
+  readonly udpMs: readonly number[];
+  readonly tcpMs: readonly number[];
 }
 
 export interface ProfileLine {

@@ -1,9 +1,11 @@
 /** The program of one process: the server's or the client's side of one contender, as the runner tells it. */
 import { randomBytes } from 'node:crypto';
-import type { Client, Dialer, Server } from './contenders/contender.js';
+import type { SocketAddress } from '../../src/index.js';
+import type { Client, Dialer, FirstCall, Server } from './contenders/contender.js';
 import { contenderEntry } from './contenders/registry.js';
 import { probeLink, serveProbes } from './link-probe.js';
 import { percentile } from './measure.js';
+import { ping, servePings } from './ping.js';
 import { startProfile, stopProfile } from './profile.js';
 import type { Answer, Command, EchoFigures, EchoLoad, Report, Usage } from './protocol.js';
 
@@ -49,6 +51,14 @@ async function carryOut(command: Command): Promise<Answer> {
       return { port: await serveProbes(command.host) };
     case 'probe':
       return probeLink(command, command.count);
+    case 'firstReply':
+      return firstReply(command.payloadBytes);
+    case 'servePings':
+      return servePings(command.host);
+    case 'ping':
+      return ping(command, command.count);
+    case 'serveDelay':
+      return delay(command.target, command.delayMs);
     case 'startProfile':
       await startProfile();
       return {};
@@ -103,6 +113,35 @@ async function upload(client: Client, totalBytes: number): Promise<{ elapsedMs: 
   const startMs = performance.now();
   await client.upload(totalBytes);
   return { elapsedMs: performance.now() - startMs };
+}
+
+async function firstReply(payloadBytes: number): Promise<{ elapsedMs: number }> {
+  const from = dialer;
+  if (from === undefined) throw new Error('a first call came before prepare');
+  const payload = randomBytes(payloadBytes);
+  const call = (await from.prepareFirstCall?.()) ?? connectThenCall(from);
+  try {
+    const startMs = performance.now();
+    const reply = await call.echo(payload);
+    const elapsedMs = performance.now() - startMs;
+    if (!payload.equals(reply)) throw new Error('other bytes came back than were sent');
+    return { elapsedMs };
+  } finally {
+    await call.close();
+  }
+}
+
+function connectThenCall(from: Dialer): FirstCall {
+  return {
+    echo: async (payload) => (await from.connect()).echo(payload),
+    close: async () => {},
+  };
+}
+
+async function delay(target: SocketAddress, delayMs: number): Promise<{ port: number }> {
+  // Of all processes one needs it.
+  const { serveDelay } = await import('./delay.js');
+  return { port: await serveDelay(target, delayMs) };
 }
 
 function usage(collectGarbage: boolean): Usage {

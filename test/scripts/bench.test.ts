@@ -77,6 +77,26 @@ test('contenders run in processes of their own, and their figures become files',
   t.regex(await readFile(join(directory, 'unary.md'), 'utf8'), /\| quicmesh-quic \|/);
 });
 
+test('the connect suite counts round trips of a link that delays', async (t) => {
+  const { report } = await bench(
+    t,
+    ...['connect', '--rounds', '2', '--peers', 'quicmesh-quic,quicmesh-tcp'],
+  );
+  const [connect] = report.reports;
+  t.deepEqual(
+    connect?.tables.map(({ work }) => work),
+    ['round-trips', 'time'],
+  );
+  const [, time] = connect?.tables ?? [];
+  for (const { name, samples } of time?.rows ?? []) {
+    t.is(samples.length, 2);
+    // TLS takes a round trip of 50 ms, and so does TCP before it; the call that came along takes one more.
+    const leastMs = name === 'quicmesh-tcp' ? 150 : 100;
+    t.true(samples.every((sampleMs) => sampleMs >= leastMs));
+  }
+  t.true(connect?.verdicts.every(({ value = 0 }) => value > 0));
+});
+
 test('a run that is stopped ends at once and leaves no process', async (t) => {
   const directory = await resultsDirectory(t);
   const parameters = ['unary', '--peers', 'bare-tls', '--out', directory];

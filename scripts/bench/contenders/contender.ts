@@ -34,7 +34,15 @@ export interface Server {
 export interface Dialer {
   /** Opens one more connection, with certificates checked on both sides. */
   connect(): Promise<Client>;
+  /** Makes ready for a connection and its first call at once; without it they are made one after the other. */
+  prepareFirstCall?(): Promise<FirstCall>;
   /** Closes every connection. */
+  close(): Promise<void>;
+}
+
+export interface FirstCall {
+  /** Opens the connection, and gives back the bytes that it sends as early as is safe. To be called once. */
+  echo(payload: Uint8Array): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 

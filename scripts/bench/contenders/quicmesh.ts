@@ -1,10 +1,11 @@
 /** quicmesh as its users meet it: two nodes with their defaults, calls of their own and bulk transfers. */
-import { createNode, type Peer } from '../../../src/index.js';
+import { createNode, type DialTarget, type MeshNode, type Peer } from '../../../src/index.js';
 import {
   CLIENT_NAME,
   type Client,
   type Contender,
   type ContenderOptions,
+  type FirstCall,
   SERVER_NAME,
 } from './contender.js';
 import { checkAck, encodeAck, piecesOf } from './upload.js';
@@ -45,9 +46,28 @@ function quicmeshOver(transport: 'quic' | 'tcp'): Contender {
       return {
         // Without a node id every call of `connect` opens a connection of its own.
         connect: async () => clientOf(await node.connect({ host, port })),
+        prepareFirstCall: async () => {
+          // Of its own: nothing is kept from one to the next.
+          const node = await createNode({ ...commonOptions(options), nodeId: CLIENT_NAME });
+          return firstCall(node, { nodeId: SERVER_NAME, host, port });
+        },
         close: () => node.close(),
       };
     },
+  };
+}
+
+function firstCall(node: MeshNode, target: DialTarget & { readonly nodeId: string }): FirstCall {
+  return {
+    async echo(payload) {
+      const peer = node.connectEarly(target);
+      const reply = await peer.request(
+        { type: 'request', method: 'echo', body: payload },
+        { ...NO_LIMIT, replaySafe: true },
+      );
+      return reply.body as Uint8Array;
+    },
+    close: () => node.close(),
   };
 }
 
