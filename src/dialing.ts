@@ -14,7 +14,7 @@ import type { TransportManager } from './transport/manager.js';
 
 export interface DialingOptions {
   readonly manager: TransportManager;
-  readonly config: HandshakeConfig;
+  readonly config: () => HandshakeConfig;
   readonly codec: MessageCodec;
   readonly connectTimeoutMs: number;
   readonly handshakeTimeoutMs: number;
@@ -38,11 +38,43 @@ export async function dialPeer(
   signal: AbortSignal,
   options: DialingOptions,
 ): Promise<void> {
-  const { manager, connectTimeoutMs, queue } = options;
-  const connection = await manager.dial(target, { signal, connectTimeoutMs });
+  const { manager, connectTimeoutMs } = options;
+  let attempt: Attempt | undefined;
+  const onEarly = (connection: Connection): void => {
+    attempt = begin(connection, target, signal, options);
+  };
+  const connection = await manager.dial(target, { signal, connectTimeoutMs, onEarly });
+  attempt = resumed(attempt, connection, options) ?? begin(connection, target, signal, options);
+  await attempt.handshake;
+}
+
+/** A connection on which the handshake is under way. */
+interface Attempt {
+  readonly session: CallSession;
+  readonly handshake: Promise<Negotiated>;
+}
+
+/** The attempt that began early, if it is the one that came about. It takes more calls now. */
+function resumed(
+  attempt: Attempt | undefined,
+  connection: Connection,
+  { queue }: DialingOptions,
+): Attempt | undefined {
+  if (attempt?.session.connection !== connection) return undefined;
+  queue.offer(attempt.session);
+  return attempt;
+}
+
+/** Sends the handshake request, and in the same flight the calls that may leave now. */
+function begin(
+  connection: Connection,
+  target: DialTarget,
+  signal: AbortSignal,
+  options: DialingOptions,
+): Attempt {
   const session = options.createSession(connection);
   const handshake = dialHandshake(connection, {
-    config: options.config,
+    config: options.config(),
     codec: options.codec,
     timeoutMs: options.handshakeTimeoutMs,
     signal,
@@ -50,7 +82,8 @@ export async function dialPeer(
     accepted: (negotiated) => options.accepted(session, negotiated),
     failed: (error, refused) => session.fail(error, refused),
   });
-  // In the turn of the request: the same flight carries both.
-  queue.offer(session);
-  await handshake;
+  // It fails with its connection: where that was early, the dial goes on with another.
+  handshake.catch(() => {});
+  options.queue.offer(session);
+  return { session, handshake };
 }

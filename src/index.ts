@@ -38,3 +38,8 @@ export type {
   TlsMaterial,
   TransportName,
 } from './transport/connection.js';
+export {
+  MemorySessionStore,
+  type MemorySessionStoreOptions,
+  type SessionStore,
+} from './transport/quic/sessions.js';

@@ -283,7 +283,7 @@ export class MeshNode {
         signal === undefined ? stopping : AbortSignal.any([signal, stopping]),
         {
           manager: this.#manager,
-          config: this.#handshakeConfig(),
+          config: () => this.#handshakeConfig(),
           codec: this.#codec,
           connectTimeoutMs,
           handshakeTimeoutMs,
@@ -366,25 +366,35 @@ export class MeshNode {
   #admit(session: CallSession): Peer {
     const {
       connection,
-      peer: { nodeId: peerNodeId },
+      peer: { nodeId },
     } = session;
-    const peer = this.peer(peerNodeId) ?? new Peer(peerNodeId);
-    this.#peers.set(peerNodeId.toLowerCase(), peer);
+    const peer = this.peer(nodeId) ?? new Peer(nodeId);
+    this.#peers.set(nodeId.toLowerCase(), peer);
     this.#sessions.add(session);
     peer.attach(session);
     this.#handshakes.accepted += 1;
-    const { transport, role, remoteAddress } = connection;
-    this.#log.info({ peer: peerNodeId, transport, role }, 'peer up');
-    this.#status.emit({ kind: 'peerUp', nodeId: peerNodeId, transport, role, remoteAddress });
+    if (connection.state.kind === 'open') this.#announce(session);
+    else void connection.opened.then((opened) => opened && this.#announce(session));
     void connection.closed.then((error) => this.#lost(session, peer, error));
     return peer;
   }
 
-  #lost(session: CallSession, peer: Peer, error: MeshError): void {
+  /** A peer is up once TLS is done: until then its early data may be a recording. */
+  #announce({ connection, peer: { nodeId } }: CallSession): void {
+    const { transport, role, remoteAddress } = connection;
+    this.#log.info({ peer: nodeId, transport, role }, 'peer up');
+    this.#status.emit({ kind: 'peerUp', nodeId, transport, role, remoteAddress });
+  }
+
+  async #lost(session: CallSession, peer: Peer, error: MeshError): Promise<void> {
     this.#sessions.delete(session);
     peer.detach(session);
     const { nodeId } = peer;
-    const { transport } = session;
+    const { transport, connection } = session;
+    if (!(await connection.opened)) {
+      this.#refused({ error, remoteAddress: connection.remoteAddress, transport });
+      return;
+    }
     const level = error.code === 'NoError' ? 'info' : 'warn';
     this.#log[level]({ peer: nodeId, transport, code: error.code, side: error.side }, 'peer down');
     this.#status.emit({ kind: 'peerDown', nodeId, transport, error });
@@ -415,6 +425,7 @@ export class MeshNode {
   #createTransport(name: 'quic' | 'tcp'): Transport {
     const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = this.#config;
     const { maxMessageBytes, maxStreams, door } = this.#config;
+    const { earlyData, sessionStore, ticketKeyLifetimeMs } = this.#config;
     const limits = { maxMessageBytes, maxIncomingStreams: maxStreams };
     const tls = () => this.#tls;
     if (name === 'tcp') {
@@ -428,6 +439,9 @@ export class MeshNode {
       keepAliveMs,
       idleTimeoutMs,
       maxDatagramBytes,
+      earlyData,
+      sessionStore,
+      ticketKeyLifetimeMs,
     });
   }
 }

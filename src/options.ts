@@ -6,6 +6,7 @@ import { MeshError, toMeshError } from './errors.js';
 import type { CompressionName } from './protocol/compression.js';
 import type { LoggingOption } from './telemetry/logging.js';
 import { DEFAULT_STREAM_LIMITS, type TlsMaterial } from './transport/connection.js';
+import type { SessionStore } from './transport/quic/sessions.js';
 
 /** PEM texts, or where to get them: asked at the start and again by `reloadTls()`. */
 export type TlsOption = TlsMaterial | (() => TlsMaterial | Promise<TlsMaterial>);
@@ -68,6 +69,15 @@ export interface NodeOptions {
   readonly door?: NodeDoorOptions | undefined;
   /** Largest QUIC datagram: `'auto'` is large on loopback and 1350 elsewhere. */
   readonly maxDatagramBytes?: number | 'auto' | undefined;
+  /**
+   * Whether QUIC connections resume those before them, and calls that are `replaySafe` may leave, and are run, as 0-RTT
+   * data. Default true.
+   */
+  readonly earlyData?: boolean | undefined;
+  /** Where sessions to resume are kept, which hold secrets. Default: in memory. */
+  readonly sessionStore?: SessionStore | undefined;
+  /** How long one key encrypts the tickets that peers resume by. Default 12 hours. */
+  readonly ticketKeyLifetimeMs?: number | undefined;
   /** A pino logger, or the level of the default one on standard error. Default `'warn'`. */
   readonly logger?: LoggingOption | undefined;
 }
@@ -141,6 +151,11 @@ const schema = z.strictObject({
       retryThreshold: z.number().int().min(0).max(MAX_PLACES).optional(),
     })
     .default({}),
+  earlyData: z.boolean().default(true),
+  sessionStore: z
+    .custom<SessionStore>(isSessionStore, 'must have the methods put and take')
+    .optional(),
+  ticketKeyLifetimeMs: durationMs.default(12 * 60 * 60 * 1000),
   logger: z
     .union([
       z.enum(['silent', 'error', 'warn', 'info', 'debug']),
@@ -151,6 +166,12 @@ const schema = z.strictObject({
     ])
     .default('warn'),
 });
+
+function isSessionStore(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { put, take } = value as Partial<SessionStore>;
+  return typeof put === 'function' && typeof take === 'function';
+}
 
 /** The options with every default filled in. */
 export type NodeConfig = Readonly<z.output<typeof schema>>;

@@ -235,14 +235,17 @@ async function dialWithoutCertificate(
       keepAliveMs: 5000,
       door: resolveDoorLimits({}),
       configFor: () => config,
-      verifyPeer: (chain, role) => trust.verify(chain, role, Date.now()),
+      verifyDialer: (chain) => trust.verify(chain, 'dialer', Date.now()),
     },
     newEndpointCounters(),
   );
   t.teardown(async () => {
     await endpoint.close(new MeshError('NoError', 'test is over'));
   });
-  const { connection, ready } = endpoint.dial({ host: target.host, port: target.port }, 5000);
+  const { connection, ready } = endpoint.dial(
+    { host: target.host, port: target.port },
+    { connectTimeoutMs: 5000, verifyPeer: (chain) => trust.verify(chain, 'acceptor', Date.now()) },
+  );
   await ready;
   return handshake(connection);
 }

@@ -26,6 +26,9 @@ export interface DialQueueLimits {
 /** Makes the call over a session that takes it. */
 type Start<T> = (session: CallSession, options: CallOptions) => Promise<T>;
 
+/** Messages that leave as early data: of what comes ahead of TLS an acceptor takes little, and drops the rest. */
+const MAX_EARLY_BYTES = 32 * 1024;
+
 /** Which call it is, for whoever decides when it may leave. */
 interface CallTraits {
   /** Of the encoded message. */
@@ -39,6 +42,8 @@ export class DialQueue {
   readonly #waiting = new Set<WaitingCall>();
   #bytes = 0;
   #session: CallSession | undefined;
+  /** Of messages that left on it as early data. */
+  #earlyBytes = 0;
   #failure: MeshError | undefined;
 
   /** @param codec holds messages to this side's own limit */
@@ -75,11 +80,12 @@ export class DialQueue {
 
   /** A connection that may take calls, or takes more than it did. */
   offer(session: CallSession): void {
+    if (this.#session !== session) this.#earlyBytes = 0;
     this.#session = session;
     for (const call of [...this.#waiting]) {
-      if (!session.takes(call)) continue;
+      if (!this.#mayLeave(call, session)) continue;
       this.#remove(call);
-      call.start(session);
+      this.#start(call, session);
     }
   }
 
@@ -121,8 +127,8 @@ export class DialQueue {
     const session = this.#session;
     if (this.#failure !== undefined) {
       call.fail(this.#failure);
-    } else if (session?.takes(call)) {
-      call.start(session);
+    } else if (session !== undefined && this.#mayLeave(call, session)) {
+      this.#start(call, session);
     } else {
       const { maxCalls, maxBytes } = this.#limits;
       if (this.#waiting.size >= maxCalls || this.#bytes + call.bytes > maxBytes) {
@@ -133,6 +139,16 @@ export class DialQueue {
       this.#bytes += call.bytes;
       call.wait();
     }
+  }
+
+  #mayLeave(call: WaitingCall, session: CallSession): boolean {
+    if (!session.takes(call)) return false;
+    return !session.isEarly || this.#earlyBytes + call.bytes <= MAX_EARLY_BYTES;
+  }
+
+  #start(call: WaitingCall, session: CallSession): void {
+    if (session.isEarly) this.#earlyBytes += call.bytes;
+    call.start(session);
   }
 
   #remove(call: WaitingCall): void {

@@ -27,6 +27,10 @@ export interface CallHost {
   readonly peer: { readonly nodeId: string };
   readonly transport: TransportName;
   readonly isDraining: boolean;
+  /** TLS is not done: what comes now could be a replay. */
+  readonly isEarly: boolean;
+  /** Calls back once TLS is done; never, if the connection ends before. */
+  whenOpen(proceed: () => void): void;
   /** Why the two nodes do not exchange such messages, if they do not. */
   capabilityRefusal(type: Message['type']): MeshError | undefined;
   /** The peer broke the protocol in a way that no single call can answer for. */
@@ -70,6 +74,19 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   onMessage(message: Message): void {
+    if (this.#over) return;
+    if (this.#message === undefined && this.#host.isEarly && !isReplaySafe(message)) {
+      this.flow.hold();
+      this.#host.whenOpen(() => {
+        this.#take(message);
+        this.flow.release();
+      });
+      return;
+    }
+    this.#take(message);
+  }
+
+  #take(message: Message): void {
     if (this.#over) return;
     try {
       if (this.#message === undefined) this.#begin(message);
@@ -257,12 +274,17 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 }
 
+/** Whether a call may be run before it is certain that it is no replay. */
+function isReplaySafe(message: Message): boolean {
+  return message.type === 'ping' || ('replaySafe' in message && message.replaySafe === true);
+}
+
 /** `text` of an error message holds 1024 bytes; a UTF-16 unit is three at most. */
 const MAX_ERROR_TEXT = 341;
 
 /** Made for every call, so what few handlers use is made when they ask. */
 class Context implements CallContext {
-  readonly early = false;
+  readonly early: boolean;
   readonly deadline: number | undefined;
   readonly #host: CallHost;
   readonly #call: { readonly flow: Flow };
@@ -274,6 +296,7 @@ class Context implements CallContext {
   constructor(host: CallHost, call: { readonly flow: Flow }, timeoutMs: number | undefined) {
     this.#host = host;
     this.#call = call;
+    this.early = host.isEarly;
     this.deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
   }
 

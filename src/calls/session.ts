@@ -115,7 +115,7 @@ export class CallSession implements CallHost {
     if (kind === 'closing' || kind === 'closed') return false;
     if (this.#unagreed === undefined) return true;
     if (!this.#unagreed.hasRoom || call.bytes > MAX_UNAGREED_BYTES - TIMEOUT_BYTES) return false;
-    return kind === 'open';
+    return kind === 'open' || (kind === 'early' && call.replaySafe);
   }
 
   /** Whether the connection has ended before its handshake was done. */
@@ -160,7 +160,8 @@ export class CallSession implements CallHost {
     const refusal = this.#refusal(message);
     if (refusal !== undefined) return Promise.reject(refusal);
     const { codec } = this;
-    const reply = callOnce(this.#opener, codec, message, REPLY_TYPES[message.type], options);
+    const type = REPLY_TYPES[message.type];
+    const reply = callOnce(this.#opener, codec, this.#marked(message), type, options);
     return this.#counted(reply) as Promise<ReplyTo<M>>;
   }
 
@@ -168,7 +169,8 @@ export class CallSession implements CallHost {
   send(message: OneWayMessage, options: CallOptions): Promise<void> {
     const refusal = this.#refusal(message);
     if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#counted(sendOnce(this.#opener, this.codec, { ...message, oneWay: true }, options));
+    const oneWay = this.#marked({ ...message, oneWay: true });
+    return this.#counted(sendOnce(this.#opener, this.codec, oneWay, options));
   }
 
   /** See Peer.stream. */
@@ -196,6 +198,12 @@ export class CallSession implements CallHost {
     });
   }
 
+  /** What leaves before TLS is done is replay-safe, and the peer runs it early only if it says so. */
+  #marked<M extends RequestMessage>(message: M): M {
+    if (!this.isEarly || message.type === 'ping') return message;
+    return { ...message, replaySafe: true };
+  }
+
   // ---- CallHost -----------------------------------------------------------------------------------------
 
   capabilityRefusal(type: Message['type']): MeshError | undefined {
@@ -203,6 +211,16 @@ export class CallSession implements CallHost {
     if (needed === undefined || this.#capabilities[needed]) return undefined;
     const text = `${this.peer.nodeId} and this node do not share ${needed}`;
     return new MeshError('CapabilityMissing', text);
+  }
+
+  get isEarly(): boolean {
+    return this.connection.state.kind === 'early';
+  }
+
+  whenOpen(proceed: () => void): void {
+    void this.connection.opened.then((opened) => {
+      if (opened) proceed();
+    });
   }
 
   violated(error: MeshError): void {

@@ -75,7 +75,11 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** When the caller stops waiting, in milliseconds since 1970 on this clock; `undefined` when it set no limit. */
   readonly deadline: number | undefined;
-  /** Whether the call came as 0-RTT data, which an attacker could have recorded and sent again. */
+  /**
+   * Whether the call came as 0-RTT data, and is run before the peer has shown that it is there now: an attacker could
+   * have recorded it in the peer's name, though not sent it to this node twice. Only calls that the caller said are
+   * `replaySafe` are run so.
+   */
   readonly early: boolean;
   /** The caller's bytes, for `dataTransfer`; empty for every other kind. Reading paces the sender. */
   readonly body: AsyncIterable<Uint8Array>;

@@ -30,6 +30,10 @@ const REFUSALS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'HandshakeTimeout',
 ]);
 
+function isRefusal({ side, code }: MeshError): boolean {
+  return side === 'remote' && REFUSALS.has(code);
+}
+
 export class UnagreedStreams implements StreamOpener {
   readonly #connection: Connection;
   readonly #held = new Map<FrameStream, CallHandler>();
@@ -46,7 +50,8 @@ export class UnagreedStreams implements StreamOpener {
 
   openStream(handler: CallHandler): FrameStream {
     if (!this.hasRoom) throw new MeshError('Overloaded', 'too many calls before the handshake');
-    const stream = this.#connection.openStream(new UnagreedCall(handler));
+    // The session takes only replay-safe calls while the connection is early.
+    const stream = this.#connection.openStream(new UnagreedCall(handler), { early: true });
     this.#opened += 1;
     stream.pause();
     this.#held.set(stream, handler);
@@ -67,8 +72,9 @@ export class UnagreedStreams implements StreamOpener {
   fail(error: MeshError, refused: boolean): void {
     const handlers = [...this.#held.values()];
     this.#held.clear();
+    const unrun = refused || isRefusal(error);
     for (const handler of handlers) {
-      if (refused) handler.onRefused(error);
+      if (unrun) handler.onRefused(error);
       else handler.onReset(error);
     }
   }
@@ -91,7 +97,7 @@ class UnagreedCall implements FrameStreamHandler {
   }
 
   onReset(error: MeshError): void {
-    if (error.side === 'remote' && REFUSALS.has(error.code)) this.#call.onRefused(error);
+    if (isRefusal(error)) this.#call.onRefused(error);
     else this.#call.onReset(error);
   }
 

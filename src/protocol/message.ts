@@ -81,6 +81,8 @@ export interface QueryRequest {
   readonly database?: string;
   /** Time left for the call, in milliseconds, when it was sent. */
   readonly timeoutMs?: number;
+  /** The call does no harm where it is run again: it may be run before TLS is done. */
+  readonly replaySafe?: boolean;
 }
 
 export interface QueryResponse {
@@ -105,6 +107,8 @@ export interface ReplicationLog {
   readonly timeoutMs?: number;
   /** The sender wants no answer: the acceptor just ends its side. */
   readonly oneWay?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly replaySafe?: boolean;
 }
 
 /** Raft's messages and their responses (Ongaro and Ousterhout, 2014, figures 2 and 13). */
@@ -152,6 +156,8 @@ export interface Consensus {
   readonly timeoutMs?: number;
   /** As in {@link ReplicationLog}. */
   readonly oneWay?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly replaySafe?: boolean;
 }
 
 /**
@@ -187,6 +193,8 @@ export interface Request {
   readonly timeoutMs?: number;
   /** As in {@link ReplicationLog}. */
   readonly oneWay?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly replaySafe?: boolean;
 }
 
 export interface Response {
@@ -219,6 +227,7 @@ const MAX_ITEMS = 65_536;
 
 const timeoutMs = optional(uint);
 const oneWay = optional(bool);
+const replaySafe = optional(bool);
 const group = optional(text(MAX_ID_BYTES));
 const logEntry = record<LogEntry>({ index: uint, term: uint, data: bytes(0, MAX_PAYLOAD_BYTES) });
 
@@ -310,6 +319,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     parameters: optional(anything),
     database: optional(text(MAX_ID_BYTES)),
     timeoutMs,
+    replaySafe,
   },
   queryResponse: { result: optional(anything) },
   replicationLog: {
@@ -320,8 +330,9 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     entries: listOf(logEntry, MAX_ITEMS),
     timeoutMs,
     oneWay,
+    replaySafe,
   },
-  consensus: { group, body: raftBody, timeoutMs, oneWay },
+  consensus: { group, body: raftBody, timeoutMs, oneWay, replaySafe },
   dataTransfer: {
     transferId: text(256),
     offset: uint,
@@ -332,6 +343,6 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     timeoutMs,
   },
   error: { code: text(64), text: text(1024), retryable: optional(bool) },
-  request: { method: text(256), body: optional(anything), timeoutMs, oneWay },
+  request: { method: text(256), body: optional(anything), timeoutMs, oneWay, replaySafe },
   response: { body: optional(anything) },
 };

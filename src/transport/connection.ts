@@ -77,15 +77,23 @@ export interface SendOptions {
   readonly end?: boolean;
 }
 
+export interface StreamOptions {
+  /** On an `early` connection its frames leave at once, as 0-RTT data, which an attacker can record and send again. */
+  readonly early?: boolean | undefined;
+}
+
 /** A connection's life. A state carries its own data; see {@link nextConnectionState} for what may follow what. */
 export type ConnectionState =
   | { readonly kind: 'connecting' }
+  /** TLS is not done, but early data passes: a dialer may send some, an acceptor has received some. */
+  | { readonly kind: 'early' }
   | { readonly kind: 'open' }
   | { readonly kind: 'closing'; readonly error: MeshError }
   | { readonly kind: 'closed'; readonly error: MeshError };
 
 const NEXT_STATES: Readonly<Record<ConnectionState['kind'], readonly ConnectionState['kind'][]>> = {
-  connecting: ['open', 'closing', 'closed'],
+  connecting: ['early', 'open', 'closing', 'closed'],
+  early: ['open', 'closing', 'closed'],
   open: ['closing', 'closed'],
   closing: ['closed'],
   closed: [],
@@ -157,7 +165,10 @@ export const MAX_UNAGREED_STREAMS = 64;
 export interface Connection {
   readonly transport: TransportName;
   readonly role: Role;
-  /** What the peer's certificate proved; checked before the connection is handed out. */
+  /**
+   * What the peer's certificate proved; checked before the connection is handed out. While the connection is `early`
+   * that is the certificate of the session that is resumed.
+   */
   readonly peerIdentity: PeerIdentity;
   readonly localAddress: SocketAddress;
   readonly remoteAddress: SocketAddress;
@@ -168,10 +179,11 @@ export interface Connection {
   /** Streams of this side that are open or waiting. */
   readonly openStreams: number;
   /**
-   * Opens a stream. Where the peer's stream limit is reached it waits its turn, in order.
+   * Opens a stream. Where the peer's stream limit is reached it waits its turn, in order; while the connection is
+   * `early` it waits until that is open, unless it is an early stream.
    * @throws MeshError ConnectionClosed, Overloaded (too many waiting)
    */
-  openStream(handler: FrameStreamHandler): FrameStream;
+  openStream(handler: FrameStreamHandler, options?: StreamOptions): FrameStream;
   /**
    * Called for every stream that the peer opens, before its first frame is delivered; the answer receives
    * the stream. Until it is set, the peer's streams wait unread.
@@ -184,6 +196,8 @@ export interface Connection {
    * nothing and waits for the same end.
    */
   close(code?: MeshErrorCode, reason?: string): Promise<void>;
+  /** Fulfils once: with true when TLS is done, with false when the connection is over before. Never rejects. */
+  readonly opened: Promise<boolean>;
   /** Fulfils once, when the connection is over: code `NoError` after a close in good order. Never rejects. */
   readonly closed: Promise<MeshError>;
 }
@@ -200,6 +214,11 @@ export interface DialOptions {
   readonly signal?: AbortSignal | undefined;
   /** Default: the transport's own. */
   readonly connectTimeoutMs?: number | undefined;
+  /**
+   * Called with a connection in state `early`, before the dial fulfils with the same, where a session is resumed that
+   * allows early data. A connection that fails before it is open is not the dial's last word: another may follow.
+   */
+  readonly onEarly?: ((connection: Connection) => void) | undefined;
 }
 
 /** One way of reaching peers and of being reached. */
@@ -222,7 +241,7 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 lets the system pick. */
   readonly port: number;
-  /** A peer arrived with a certificate of the CA. */
+  /** A peer arrived with a certificate of the CA. The connection is `open`, or `early` where it began with early data. */
   readonly onConnection: (connection: Connection) => void;
   /** A peer was turned away before it became a connection. */
   readonly onRefused?: (refusal: Refusal) => void;

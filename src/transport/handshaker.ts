@@ -27,7 +27,7 @@ const HANDSHAKE_MESSAGE_ID = 1;
 export interface HandshakeOptions {
   readonly config: HandshakeConfig;
   readonly codec: MessageCodec;
-  /** Until when the handshake must be done. */
+  /** How long the handshake may take, from when TLS is done. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -59,7 +59,7 @@ export function dialHandshake(
   let refused = false;
   const onFailure = (error: MeshError) => options.failed?.(error, refused);
   return settle(connection, { ...options, onFailure }, (done) => {
-    const stream = connection.openStream({
+    const handler: FrameStreamHandler = {
       onFrame(frame) {
         done(() => {
           const response = expectMessage<HandshakeResponse>(codec, frame, 'handshakeResponse');
@@ -88,7 +88,9 @@ export function dialHandshake(
           throw error;
         });
       },
-    });
+    };
+    // Its nonce guards the early data that goes with it.
+    const stream = connection.openStream(handler, { early: true });
     const request = createHandshakeRequest(config, Date.now(), randomBytes(16));
     state = nextHandshakeState(state, { kind: 'requested' });
     stream.send(codec.encode(request), { end: true });
@@ -157,6 +159,7 @@ function settle(
   const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     let settled = false;
+    let timer: NodeJS.Timeout | undefined;
     const finish = (outcome: () => Negotiated): void => {
       if (settled) return;
       settled = true;
@@ -176,9 +179,15 @@ function settle(
         throw error;
       });
     const onAbort = () => fail(cancelledError(signal as AbortSignal));
-    const timer = setTimeout(() => {
-      fail(new MeshError('HandshakeTimeout', `no handshake within ${timeoutMs} ms`));
-    }, timeoutMs);
+    const startTimer = (): void => {
+      if (settled) return;
+      timer = setTimeout(() => {
+        fail(new MeshError('HandshakeTimeout', `no handshake within ${timeoutMs} ms`));
+      }, timeoutMs);
+    };
+    // Before, the connection has a timeout of its own.
+    if (connection.state.kind !== 'early') startTimer();
+    else void connection.opened.then((opened) => opened && startTimer());
     void connection.closed.then((error) => fail(asFailure(error)));
     signal?.addEventListener('abort', onAbort, { once: true });
     if (signal?.aborted === true) {

@@ -4,5 +4,10 @@ export * from './connection.js';
 export { awaitHandshake, dialHandshake, type HandshakeOptions } from './handshaker.js';
 export { checkNodeId, TrustStore } from './identity.js';
 export { TransportManager, type TransportManagerOptions } from './manager.js';
+export {
+  MemorySessionStore,
+  type MemorySessionStoreOptions,
+  type SessionStore,
+} from './quic/sessions.js';
 export { QuicTransport, type QuicTransportOptions } from './quic/transport.js';
 export { TcpTransport, type TcpTransportOptions } from './tcp/transport.js';

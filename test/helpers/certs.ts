@@ -34,8 +34,8 @@ export async function nodeCert(nodeId: TestNodeId): Promise<NodeCredentials> {
 }
 
 /** A good certificate for any name, signed by {@link devCerts}' CA. */
-export function certNamed(name: string): Promise<NodeCredentials> {
-  return signedByDevCa(name, {});
+export function certNamed(name: string, options: DevCertOptions = {}): Promise<NodeCredentials> {
+  return signedByDevCa(name, options);
 }
 
 /** The right name, signed by a CA that no one else knows; `ca` is that one. */

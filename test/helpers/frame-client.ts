@@ -6,6 +6,7 @@ import type {
   FrameStream,
   FrameStreamHandler,
   SendOptions,
+  StreamOptions,
 } from '../../src/transport/connection.js';
 
 /** A handler that keeps what it is called with. */
@@ -79,9 +80,9 @@ export interface CollectedStream {
   readonly collector: Collector;
 }
 
-export function openCollected(connection: Connection): CollectedStream {
+export function openCollected(connection: Connection, options?: StreamOptions): CollectedStream {
   const collector = new Collector();
-  return { stream: connection.openStream(collector), collector };
+  return { stream: connection.openStream(collector, options), collector };
 }
 
 /** One frame out, ended; all that comes back until the peer ends. */

@@ -96,6 +96,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     parameters: [1, 'a'],
     database: 'main',
     timeoutMs: WIDE,
+    replaySafe: true,
   },
   queryResponse: { type: 'queryResponse', result: [{ rows: [[1]] }] },
   replicationLog: {
@@ -107,6 +108,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     entries: [logEntry, { index: 2, term: 1, data: Buffer.alloc(0) }],
     timeoutMs: 250,
     oneWay: true,
+    replaySafe: false,
   },
   consensus: {
     type: 'consensus',
@@ -114,6 +116,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     body: raftBodies.appendEntries,
     timeoutMs: 150,
     oneWay: false,
+    replaySafe: true,
   },
   dataTransfer: {
     type: 'dataTransfer',
@@ -126,7 +129,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     timeoutMs: 10_000,
   },
   error: { type: 'error', code: 'NoHandler', text: 'nothing serves this', retryable: false },
-  request: { type: 'request', method: 'get', body, timeoutMs: 500, oneWay: true },
+  request: { type: 'request', method: 'get', body, timeoutMs: 500, oneWay: true, replaySafe: true },
   response: { type: 'response', body },
 };
 

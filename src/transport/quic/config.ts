@@ -9,6 +9,8 @@ export interface QuicTuning {
   readonly idleTimeoutMs: number;
   /** Largest datagram sent, in bytes of UDP payload. */
   readonly maxDatagramBytes: number;
+  /** Encrypts this side's session tickets. With it sessions are resumed, and early data is sent and taken. */
+  readonly ticketKey?: Uint8Array | undefined;
 }
 
 /** What every path carries (RFC 9000, section 14.1, less headers of Ethernet, IPv6 and UDP rounded down). */
@@ -73,6 +75,10 @@ export function createNativeConfig(
   config.enablePacing(false);
   config.setAckDelayExponent(3);
   config.setMaxAckDelay(25);
+  if (tuning.ticketKey !== undefined) {
+    config.setTicketKey(tuning.ticketKey);
+    config.enableEarlyData();
+  }
   return config;
 }
 

@@ -19,12 +19,14 @@ import {
   type Role,
   type SocketAddress,
   type StreamLimits,
+  type StreamOptions,
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
 import { errorOfClose, type NativeClose } from './close-codes.js';
 import { maxConnectionWindowBytes } from './config.js';
 import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
+import { grantsLess, type PeerLimits, readPeerLimits } from './early-data.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import { InputBudget, type InputWitness } from './input-budget.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
@@ -46,6 +48,10 @@ export interface ConnectionHost {
   flushSoon(connection: QuicConnection): void;
   /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
   verifyPeer(connection: QuicConnection, chain: readonly Uint8Array[]): PeerIdentity;
+  /** An acceptor's early data may be read: the certificate of the resumed session is good. */
+  early(connection: QuicConnection): void;
+  /** The peer gave a session to resume, whose memory is the host's. Called once. */
+  sessionGiven(connection: QuicConnection, session: Uint8Array): void;
   /** TLS is done and the peer's certificate is good. */
   established(connection: QuicConnection): void;
   /** The connection is over for its users. Called once. */
@@ -66,6 +72,12 @@ export interface QuicConnectionOptions {
   readonly guard?: HalfOpenGuard | undefined;
 }
 
+/**
+ * Datagrams after which a dialer looks for a session to keep: it comes in the first or second that follows the
+ * handshake, if at all, and every look costs a call into the binding.
+ */
+const SESSION_LOOKS = 32;
+
 export class QuicConnection implements Connection {
   readonly transport = 'quic';
   readonly role: Role;
@@ -78,6 +90,7 @@ export class QuicConnection implements Connection {
     streamsAccepted: 0,
     streamsReset: 0,
   };
+  readonly opened: Promise<boolean>;
   readonly closed: Promise<MeshError>;
   /** When a datagram last arrived, on the clock of `performance.now()`. */
   lastReceivedMs = performance.now();
@@ -90,13 +103,17 @@ export class QuicConnection implements Connection {
   readonly #timer = new DeadlineTimer(() => this.#timedOut());
   readonly #establishTimer: NodeJS.Timeout;
   readonly #receiveInfo: { readonly from: SocketAddress; readonly to: SocketAddress };
-  readonly #settleClosed: (error: MeshError) => void;
   readonly #budget: InputBudget;
   readonly #witness: InputWitness;
+  #settleOpened: (opened: boolean) => void = () => {};
+  #settleClosed: (error: MeshError) => void = () => {};
   #sentBytes = 0;
   #state: ConnectionState = { kind: 'connecting' };
   #identity: PeerIdentity | undefined;
   #released = false;
+  /** Of the peer when it granted the session that early data goes by. */
+  #rememberedLimits: PeerLimits | undefined;
+  #sessionLooks = 0;
 
   constructor(options: QuicConnectionOptions) {
     this.#native = options.native;
@@ -111,11 +128,12 @@ export class QuicConnection implements Connection {
       authenticBytes: () => this.#native.stats().recvBytes,
       unreadBytes: () => (this.#streams.isHeldBack ? maxWaitingBytes : 0),
     };
-    let settle: (error: MeshError) => void = () => {};
-    this.closed = new Promise((resolve) => {
-      settle = resolve;
+    this.opened = new Promise((resolve) => {
+      this.#settleOpened = resolve;
     });
-    this.#settleClosed = settle;
+    this.closed = new Promise((resolve) => {
+      this.#settleClosed = resolve;
+    });
     this.#establishTimer = setTimeout(() => this.#establishTimedOut(), options.connectTimeoutMs);
   }
 
@@ -156,8 +174,8 @@ export class QuicConnection implements Connection {
     this.#streams.onStream = accept;
   }
 
-  openStream(handler: FrameStreamHandler): FrameStream {
-    return this.#streams.create(handler);
+  openStream(handler: FrameStreamHandler, options?: StreamOptions): FrameStream {
+    return this.#streams.create(handler, options);
   }
 
   applyLimits(limits: AgreedLimits): void {
@@ -192,10 +210,28 @@ export class QuicConnection implements Connection {
         return;
       }
       if (this.#budget.isStrained) this.#budget.took(performance.now() - this.lastReceivedMs);
-      if (this.#state.kind === 'connecting') this.#checkEstablished();
-      if (this.#state.kind === 'open') this.#streams.progress();
+      if (!this.#isOpen) this.#checkProgress();
+      if (this.#isReady) this.#streams.progress();
+      if (this.#sessionLooks > 0) this.#lookForSession();
     });
     if (this.#budget.count(datagram.length)) this.#judgeInput();
+  }
+
+  /**
+   * For a dialer whose first flight resumes a session: from here on early streams go with it, if the session allows
+   * that.
+   * @returns whether they do
+   */
+  beginEarly(): boolean {
+    if (this.#state.kind !== 'connecting' || !this.#native.isInEarlyData()) return false;
+    if (!this.#identifyPeer()) return false;
+    this.#rememberedLimits = readPeerLimits(this.#native);
+    return this.#moveTo({ kind: 'early' });
+  }
+
+  /** Whether TLS took up an earlier session, and so the early data that went with it. */
+  get isResumed(): boolean {
+    return this.#native.isResumed();
   }
 
   /** Sends what QUIC has to send, and sets the clock for what it waits for. */
@@ -265,18 +301,60 @@ export class QuicConnection implements Connection {
     this.#host.flushSoon(this);
   }
 
-  #checkEstablished(): void {
-    if (!this.#native.isEstablished()) return;
-    try {
-      this.#identity = this.#host.verifyPeer(this, this.#native.peerCertChain() ?? []);
-    } catch (thrown) {
-      this.fail(toMeshError(thrown, 'CertificateInvalid'));
+  /** How far TLS has come. The peer's certificate is checked whenever it could be another. */
+  #checkProgress(): void {
+    if (this.#native.isEstablished()) this.#establish();
+    else if (this.role === 'acceptor' && this.#state.kind === 'connecting') this.#acceptEarly();
+  }
+
+  #establish(): void {
+    if (!this.#identifyPeer()) return;
+    const remembered = this.#rememberedLimits;
+    if (remembered !== undefined && grantsLess(readPeerLimits(this.#native), remembered)) {
+      this.fail(new MeshError('StreamLimitExceeded', 'the peer grants less than it did'));
       return;
     }
     clearTimeout(this.#establishTimer);
     this.guard = undefined;
     this.#moveTo({ kind: 'open' });
+    if (this.role === 'dialer') this.#sessionLooks = SESSION_LOOKS;
+    this.#settleOpened(true);
     this.#host.established(this);
+  }
+
+  #acceptEarly(): void {
+    if (!this.#native.isInEarlyData() || !this.#identifyPeer()) return;
+    this.#moveTo({ kind: 'early' });
+    this.#host.early(this);
+  }
+
+  /** @returns whether the connection goes on */
+  #identifyPeer(): boolean {
+    try {
+      this.#identity = this.#host.verifyPeer(this, this.#native.peerCertChain() ?? []);
+      return true;
+    } catch (thrown) {
+      this.fail(toMeshError(thrown, 'CertificateInvalid'));
+      return false;
+    }
+  }
+
+  #lookForSession(): void {
+    this.#sessionLooks -= 1;
+    if (this.#released) return;
+    const session = this.#native.session();
+    if (session === null) return;
+    this.#sessionLooks = 0;
+    this.#host.sessionGiven(this, session);
+  }
+
+  get #isOpen(): boolean {
+    return this.#state.kind === 'open';
+  }
+
+  get #isReady(): boolean {
+    const { kind } = this.#state;
+    return kind === 'open' || kind === 'early';
   }
 
   #timedOut(): void {
@@ -286,7 +364,8 @@ export class QuicConnection implements Connection {
   }
 
   #createStreams({ native, host, role, limits }: QuicConnectionOptions): QuicStreams {
-    const isOpen = () => this.#state.kind === 'open';
+    const isReady = () => this.#isReady;
+    const isEarly = () => this.#state.kind === 'early';
     const isOver = () => this.isOver;
     return new QuicStreams({
       native,
@@ -296,8 +375,11 @@ export class QuicConnection implements Connection {
       slab: host.readSlab,
       frameMemory: host.frameMemory,
       host: {
-        get isOpen() {
-          return isOpen();
+        get isReady() {
+          return isReady();
+        },
+        get isEarly() {
+          return isEarly();
         },
         get isOver() {
           return isOver();
@@ -353,9 +435,9 @@ export class QuicConnection implements Connection {
     const peer = native.peerError();
     if (peer !== null) return errorOfClose(peer, 'remote');
     if (native.isTimedOut()) {
-      return this.#state.kind === 'connecting'
-        ? new MeshError('ConnectTimeout', 'no answer from the peer')
-        : new MeshError('IdleTimeout', 'nothing was heard of the peer for the idle timeout');
+      return this.#isOpen
+        ? new MeshError('IdleTimeout', 'nothing was heard of the peer for the idle timeout')
+        : new MeshError('ConnectTimeout', 'no answer from the peer');
     }
     const local = native.localError();
     if (local !== null) return errorOfClose(local, 'local');
@@ -366,6 +448,7 @@ export class QuicConnection implements Connection {
   #end(error: MeshError, streamError: MeshError = endOfStreams(error)): void {
     if (!this.#moveTo({ kind: 'closed', error })) return;
     clearTimeout(this.#establishTimer);
+    this.#settleOpened(false);
     this.#streams.end(streamError);
     this.#host.ended(this, error);
     this.#settleClosed(error);

@@ -21,6 +21,13 @@ export interface EndpointCounters extends Record<string, number> {
   droppedHalfOpenExcess: number;
   retriesSent: number;
   accepted: number;
+  /** Connections, of either side, that took up an earlier session. */
+  resumed: number;
+  /** Of those accepted, or refused, such as began with early data; of those dialed likewise. */
+  earlyAccepted: number;
+  earlyDialed: number;
+  /** Kept sessions that could not be read, or whose certificate would be refused now. */
+  sessionsUnusable: number;
   dialed: number;
   refused: number;
   /** Connections ended because the peer sent too much that brought nothing: see `input-budget.ts`. */
@@ -48,6 +55,10 @@ export function newEndpointCounters(): EndpointCounters {
     droppedHalfOpenExcess: 0,
     retriesSent: 0,
     accepted: 0,
+    resumed: 0,
+    earlyAccepted: 0,
+    earlyDialed: 0,
+    sessionsUnusable: 0,
     dialed: 0,
     refused: 0,
     closedForExcess: 0,

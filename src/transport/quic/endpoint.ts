@@ -26,10 +26,18 @@ export interface EndpointOptions {
   readonly door: DoorLimits;
   /** The binding's configuration for a connection with this peer, with the certificates in force now. */
   readonly configFor: (remote: SocketAddress) => NativeConfig;
-  readonly verifyPeer: (
-    chain: readonly Uint8Array[],
-    peerRole: 'dialer' | 'acceptor',
-  ) => PeerIdentity;
+  /** Checks a dialer's certificates. @throws MeshError with a Certificate* code */
+  readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
+}
+
+export interface EndpointDialOptions {
+  readonly connectTimeoutMs: number;
+  /** The same of the acceptor, which must be the node that is dialed. */
+  readonly verifyPeer: (chain: readonly Uint8Array[]) => PeerIdentity;
+  /** An earlier connection's, to be resumed. */
+  readonly session?: Uint8Array | undefined;
+  /** The acceptor gave a session to keep. */
+  readonly onSession?: ((session: Uint8Array) => void) | undefined;
 }
 
 /** What a listener wants to hear; see ListenOptions. */
@@ -105,32 +113,56 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     return this.#socket.address;
   }
 
-  /** Starts a connection. It settles through `established` or `ended`, which the returned promise follows. */
+  /**
+   * Starts a connection. It settles through `established` or `ended`, which the returned promise follows. Where a
+   * session is resumed that allows early data, the connection is `early` at once.
+   */
   dial(
     remote: SocketAddress,
-    connectTimeoutMs: number,
+    options: EndpointDialOptions,
   ): { connection: QuicConnection; ready: Promise<void> } {
-    const { native } = this.#options;
     const connectionId = randomBytes(CONNECTION_ID_BYTES);
     const connection = this.#admit(
-      native.Connection.connect(
-        null,
-        connectionId,
-        this.localAddress,
-        remote,
-        this.#options.configFor(remote),
-      ),
+      this.#connectNative(connectionId, remote, options),
       'dialer',
       remote,
-      { ids: [connectionId.toString('latin1')], connectTimeoutMs },
+      { ids: [connectionId.toString('latin1')], connectTimeoutMs: options.connectTimeoutMs },
     );
     this.counters.dialed += 1;
     const ready = new Promise<void>((resolve, reject) => {
       const resident = this.#connections.get(connection) as Resident;
-      resident.dial = { resolve, reject };
+      resident.dial = { resolve, reject, options };
     });
     connection.flush();
+    if (connection.beginEarly()) this.counters.earlyDialed += 1;
     return { connection, ready };
+  }
+
+  /** A session is used only if its certificate would be taken now: its early data goes to whoever had that. */
+  #connectNative(
+    connectionId: Buffer,
+    remote: SocketAddress,
+    { session, verifyPeer }: EndpointDialOptions,
+  ): NativeConnection {
+    const config = this.#options.configFor(remote);
+    const connect = () =>
+      this.#options.native.Connection.connect(
+        null,
+        connectionId,
+        this.localAddress,
+        remote,
+        config,
+      );
+    const fresh = connect();
+    if (session === undefined) return fresh;
+    try {
+      fresh.setSession(session);
+      verifyPeer(fresh.peerCertChain() ?? []);
+      return fresh;
+    } catch {
+      this.counters.sessionsUnusable += 1;
+      return connect();
+    }
   }
 
   /** Accepts no more. The socket lives as long as its connections, and the port with it; this does not wait for that. */
@@ -167,19 +199,34 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   }
 
   verifyPeer(connection: QuicConnection, chain: readonly Uint8Array[]): PeerIdentity {
-    return this.#options.verifyPeer(chain, connection.role === 'dialer' ? 'acceptor' : 'dialer');
+    const dial = this.#connections.get(connection)?.dial;
+    return dial === undefined ? this.#options.verifyDialer(chain) : dial.options.verifyPeer(chain);
+  }
+
+  early(connection: QuicConnection): void {
+    const resident = this.#connections.get(connection);
+    if (resident === undefined || this.acceptor === undefined) return;
+    // Half-open still: that the dialer is there now is known once TLS is done.
+    resident.handedOut = true;
+    this.counters.earlyAccepted += 1;
+    this.acceptor.onConnection(connection);
+  }
+
+  sessionGiven(connection: QuicConnection, session: Uint8Array): void {
+    this.#connections.get(connection)?.dial?.options.onSession?.(session);
   }
 
   established(connection: QuicConnection): void {
     const resident = this.#connections.get(connection);
     if (resident === undefined) return;
+    if (connection.isResumed) this.counters.resumed += 1;
     if (connection.role === 'dialer') {
       resident.dial?.resolve();
       return;
     }
     this.#settleHalfOpen(resident);
     this.counters.accepted += 1;
-    this.acceptor?.onConnection(connection);
+    if (!resident.handedOut) this.acceptor?.onConnection(connection);
   }
 
   ended(connection: QuicConnection, error: MeshError): void {
@@ -189,6 +236,8 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     // Its place it keeps: the binding's connection lives on for a while, with all its memory.
     if (resident.halfOpenSource === undefined) return;
     this.counters.refused += 1;
+    // Whoever has the connection has heard.
+    if (resident.handedOut) return;
     this.acceptor?.onRefused?.({
       error,
       remoteAddress: connection.remoteAddress,
@@ -272,7 +321,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       guard,
     });
     if (halfOpenSource !== undefined) this.#doorkeeper.enter(halfOpenSource);
-    this.#connections.set(connection, { ids, halfOpenSource, dial: undefined });
+    this.#connections.set(connection, { ids, halfOpenSource, handedOut: false, dial: undefined });
     for (const id of ids) this.#routes.set(id, connection);
     return connection;
   }
@@ -311,5 +360,13 @@ interface Resident {
   readonly ids: readonly string[];
   /** Whose place it takes, of those for dialers whose handshake is under way. */
   halfOpenSource: string | undefined;
-  dial: { readonly resolve: () => void; readonly reject: (error: MeshError) => void } | undefined;
+  /** Its early data made a connection of it before TLS is done. */
+  handedOut: boolean;
+  dial: Dial | undefined;
+}
+
+interface Dial {
+  readonly options: EndpointDialOptions;
+  readonly resolve: () => void;
+  readonly reject: (error: MeshError) => void;
 }

@@ -84,6 +84,8 @@ export function streamIdOf(messageId: number): number {
 export class QuicStream implements FrameStream {
   handler: FrameStreamHandler;
   readonly initiator: 'local' | 'remote';
+  /** It may begin before TLS is done. */
+  readonly isEarly: boolean;
   /** QUIC's stream id; -1 while the stream waits for its place. */
   id = -1;
   readonly #io: StreamIo;
@@ -107,9 +109,15 @@ export class QuicStream implements FrameStream {
   #unsentBytes = 0;
   #wantsDrain = false;
 
-  constructor(io: StreamIo, initiator: 'local' | 'remote', handler: FrameStreamHandler) {
+  constructor(
+    io: StreamIo,
+    initiator: 'local' | 'remote',
+    handler: FrameStreamHandler,
+    isEarly = false,
+  ) {
     this.#io = io;
     this.initiator = initiator;
+    this.isEarly = isEarly;
     this.handler = handler;
   }
 

@@ -15,6 +15,7 @@ import type {
   FrameStreamHandler,
   Role,
   StreamLimits,
+  StreamOptions,
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
 import { CONTROL_STREAM_ID, ControlReceiver, ControlSender } from './control-stream.js';
@@ -25,7 +26,10 @@ import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
 
 /** What the streams ask of their connection. */
 export interface StreamsHost {
-  readonly isOpen: boolean;
+  /** Streams are read and written: the connection is open, or early data passes. */
+  readonly isReady: boolean;
+  /** TLS is not done: of this side's streams only the early ones may begin. */
+  readonly isEarly: boolean;
   readonly isOver: boolean;
   /** Sends what QUIC has to send, once this turn's input is read. */
   flushSoon(): void;
@@ -128,7 +132,7 @@ export class QuicStreams implements StreamIo {
 
   set onStream(accept: ((stream: FrameStream) => FrameStreamHandler) | undefined) {
     this.#onStream = accept;
-    if (this.#host.isOpen) this.#host.guard(() => this.#readAll());
+    if (this.#host.isReady) this.#host.guard(() => this.#readAll());
   }
 
   /** QUIC's own transport parameters already carry the limits of streams. */
@@ -139,13 +143,13 @@ export class QuicStreams implements StreamIo {
   }
 
   /** @throws MeshError ConnectionClosed, Overloaded */
-  create(handler: FrameStreamHandler): FrameStream {
+  create(handler: FrameStreamHandler, options: StreamOptions | undefined): FrameStream {
     if (this.isOver) throw new MeshError('ConnectionClosed', 'connection is closed');
     if (this.#waiting.size >= this.#limits.maxQueuedStreams) {
       const text = `${this.#waiting.size} streams wait for the peer's stream limit`;
       throw new MeshError('Overloaded', text);
     }
-    return new QuicStream(this, 'local', handler);
+    return new QuicStream(this, 'local', handler, options?.early);
   }
 
   /**
@@ -161,7 +165,7 @@ export class QuicStreams implements StreamIo {
 
   /** Writes what waited for room, as far as there is room now. */
   pumpBlocked(): void {
-    if (!this.#host.isOpen) return;
+    if (!this.#host.isReady) return;
     if (this.#controlSender.isBlocked) this.#controlSender.pump(this.#writeControl);
     if (this.#blocked.size === 0) return;
     if (this.#blocked.size <= FEW_BLOCKED) {
@@ -189,7 +193,7 @@ export class QuicStreams implements StreamIo {
 
   open(stream: QuicStream): void {
     this.#waiting.add(stream);
-    if (this.#host.isOpen) this.#openWaiting();
+    if (this.#host.isReady) this.#openWaiting();
   }
 
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
@@ -208,7 +212,7 @@ export class QuicStreams implements StreamIo {
 
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void {
     this.#counters.streamsReset += 1;
-    if (this.#waiting.delete(stream) || !this.#host.isOpen) return;
+    if (this.#waiting.delete(stream) || !this.#host.isReady) return;
     this.#controlSender.notify(stream.messageId, code, reason, this.#writeControl);
   }
 
@@ -217,12 +221,12 @@ export class QuicStreams implements StreamIo {
     this.#awaited.delete(stream);
     if (this.#lastRead === stream) this.#lastRead = undefined;
     if (stream.initiator === 'local') this.#localStreams -= 1;
-    if (mayReceive && this.#host.isOpen) this.#drop(stream.id);
+    if (mayReceive && this.#host.isReady) this.#drop(stream.id);
   }
 
   readSoon(stream: QuicStream): void {
     queueMicrotask(() => {
-      if (!this.#host.isOpen || this.#streams.get(stream.id) !== stream) return;
+      if (!this.#host.isReady || this.#streams.get(stream.id) !== stream) return;
       this.#host.guard(() => {
         stream.progress();
         this.#readStream(stream);
@@ -258,11 +262,11 @@ export class QuicStreams implements StreamIo {
    */
   #readAll(): void {
     const silent = this.#readLikely();
-    if (!this.#host.isOpen || !this.#native.isReadable()) return;
+    if (!this.#host.isReady || !this.#native.isReadable()) return;
     // The one whose answer takes long goes to the end of the line: it would stand in the way of all others.
     if (silent !== undefined && this.#awaited.delete(silent)) this.#awaited.add(silent);
     for (const id of this.#native.readable()) {
-      if (!this.#host.isOpen) return;
+      if (!this.#host.isReady) return;
       const stream = this.#streams.get(id) ?? this.#unknownStream(id);
       if (stream !== undefined) this.#readStream(stream);
     }
@@ -275,11 +279,11 @@ export class QuicStreams implements StreamIo {
     while (this.#onStream !== undefined && this.#native.streamReadable(this.#seen.next)) {
       const stream = this.#unknownStream(this.#seen.next);
       if (stream !== undefined) this.#readStream(stream);
-      if (!this.#host.isOpen) return undefined;
+      if (!this.#host.isReady) return undefined;
     }
     for (const stream of this.#awaited) {
       if (stream.isPaused || !this.#readStream(stream)) return stream;
-      if (!this.#host.isOpen) return undefined;
+      if (!this.#host.isReady) return undefined;
     }
     return undefined;
   }
@@ -422,8 +426,10 @@ export class QuicStreams implements StreamIo {
 
   /** Gives waiting streams their place, as far as the peer's limit reaches. */
   #openWaiting(): void {
-    if (!this.#host.isOpen) return;
+    if (!this.#host.isReady || this.#waiting.size === 0) return;
+    const { isEarly } = this.#host;
     for (const stream of this.#waiting) {
+      if (isEarly && !stream.isEarly) continue;
       if (this.#streamsLeft <= 0) this.#streamsLeft = this.#native.peerStreamsLeftBidi();
       if (this.#streamsLeft <= 0) return;
       this.#waiting.delete(stream);

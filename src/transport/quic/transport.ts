@@ -15,12 +15,14 @@ import {
   type TlsMaterial,
   type Transport,
 } from '../connection.js';
-import { checkNodeId, checkTlsMaterial, TrustStore } from '../identity.js';
-import { createNativeConfig, LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
+import { checkNodeId } from '../identity.js';
+import { LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
 import { type EndpointCounters, newEndpointCounters } from './counters.js';
+import { Credentials } from './credentials.js';
 import { type DoorOptions, resolveDoorLimits } from './door.js';
 import { QuicEndpoint } from './endpoint.js';
-import { loadNative, type NativeConfig, type NativeQuic } from './native.js';
+import { loadNative, type NativeQuic } from './native.js';
+import { MemorySessionStore, type SessionStore } from './sessions.js';
 
 export interface QuicTransportOptions {
   /** The certificates in force; asked again whenever a connection begins. */
@@ -36,19 +38,37 @@ export interface QuicTransportOptions {
   readonly maxDatagramBytes?: number | 'auto' | undefined;
   /** Handshakes of dialers under way at once, and when a dialer has to prove its address. */
   readonly door?: DoorOptions | undefined;
+  /** Whether sessions are resumed, and early data (0-RTT) sent and taken. Default true. */
+  readonly earlyData?: boolean | undefined;
+  /** Where a dialer keeps sessions. Default: in memory. */
+  readonly sessionStore?: SessionStore | undefined;
+  /** How long one key encrypts this side's session tickets; those of an earlier one resume nothing. Default 12 h. */
+  readonly ticketKeyLifetimeMs?: number | undefined;
 }
 
 const DEFAULTS = {
   connectTimeoutMs: 5000,
   idleTimeoutMs: 30_000,
   keepAliveMs: 10_000,
+  ticketKeyLifetimeMs: 12 * 60 * 60 * 1000,
 };
+
+/** All that one attempt to connect is made of. */
+interface DialAttempt {
+  readonly endpoint: QuicEndpoint;
+  readonly remote: SocketAddress;
+  readonly credentials: Credentials;
+  readonly timeoutMs: number;
+  readonly nodeId: string | undefined;
+  readonly session?: Uint8Array | undefined;
+}
 
 export class QuicTransport implements Transport {
   readonly name = 'quic';
   readonly #counters = newEndpointCounters();
   readonly #options: QuicTransportOptions;
   readonly #limits: StreamLimits;
+  readonly #sessions: SessionStore;
   #native: Promise<NativeQuic> | undefined;
   #listening: QuicEndpoint | undefined;
   /** Sockets that listen no more, while connections still live on them. */
@@ -61,6 +81,7 @@ export class QuicTransport implements Transport {
   constructor(options: QuicTransportOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_STREAM_LIMITS, ...options.limits };
+    this.#sessions = options.sessionStore ?? new MemorySessionStore();
   }
 
   get counters(): Readonly<EndpointCounters> {
@@ -73,15 +94,60 @@ export class QuicTransport implements Transport {
       options.connectTimeoutMs ?? this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs;
     const remote = await abortable(resolveTarget(target), signal);
     const endpoint = await abortable(this.#endpointFor(remote), signal);
-    const { connection, ready } = endpoint.dial(remote, timeoutMs);
+    const credentials = await this.#credentialsLoaded();
+    const attempt = { endpoint, remote, credentials, timeoutMs, nodeId: target.nodeId };
+    const session = this.#takeSession(credentials, target.nodeId);
     try {
+      return await this.#connect({ ...attempt, session }, options);
+    } catch (thrown) {
+      if (session === undefined || (thrown as MeshError).code !== 'StreamLimitExceeded')
+        throw thrown;
+      return await this.#connect(attempt, options);
+    }
+  }
+
+  /** @throws MeshError why there is no connection; the code StreamLimitExceeded says that a new attempt will do better */
+  async #connect(attempt: DialAttempt, { signal, onEarly }: DialOptions): Promise<Connection> {
+    const { endpoint, remote, credentials, timeoutMs, nodeId, session } = attempt;
+    const { connection, ready } = endpoint.dial(remote, {
+      connectTimeoutMs: timeoutMs,
+      session,
+      verifyPeer: (chain) => {
+        const identity = credentials.trust.verify(chain, 'acceptor', Date.now());
+        if (nodeId !== undefined) checkNodeId(identity, nodeId);
+        return identity;
+      },
+      onSession: (given) => this.#keepSession(credentials, nodeId, given),
+    });
+    try {
+      if (connection.state.kind === 'early') onEarly?.(connection);
       await abortable(ready, signal);
-      if (target.nodeId !== undefined) checkNodeId(connection.peerIdentity, target.nodeId);
       return connection;
     } catch (thrown) {
       const error = thrown as MeshError;
       connection.fail(error);
       throw error;
+    }
+  }
+
+  #takeSession(credentials: Credentials, nodeId: string | undefined): Uint8Array | undefined {
+    if (nodeId === undefined || !this.#usesEarlyData) return undefined;
+    try {
+      return this.#sessions.take(credentials.sessionKey(nodeId));
+    } catch {
+      this.#counters.sessionsUnusable += 1;
+      return undefined;
+    }
+  }
+
+  #keepSession(credentials: Credentials, nodeId: string | undefined, session: Uint8Array): void {
+    if (nodeId === undefined || !this.#usesEarlyData) return;
+    try {
+      // The peer's own ticket key does not say how long it lasts; ours is as good a guess.
+      const expiresAtMs = Date.now() + this.#ticketKeyLifetimeMs;
+      this.#sessions.put(credentials.sessionKey(nodeId), session, expiresAtMs);
+    } catch {
+      this.#counters.sessionsUnusable += 1;
     }
   }
 
@@ -151,8 +217,8 @@ export class QuicTransport implements Transport {
         door: resolveDoorLimits(this.#options.door ?? {}),
         configFor: (remote) =>
           this.#credentialsInForce(native).configFor(this.#datagramBytesTo(remote)),
-        verifyPeer: (chain, peerRole) =>
-          this.#credentialsInForce(native).trust.verify(chain, peerRole, Date.now()),
+        verifyDialer: (chain) =>
+          this.#credentialsInForce(native).trust.verify(chain, 'dialer', Date.now()),
       },
       this.#counters,
     );
@@ -167,40 +233,31 @@ export class QuicTransport implements Transport {
   #credentialsInForce(native: NativeQuic): Credentials {
     const tls = this.#options.tls();
     if (this.#credentials?.tls !== tls) {
-      const idleTimeoutMs = this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs;
-      this.#credentials = new Credentials(native, tls, this.#limits, idleTimeoutMs);
+      const tuning = {
+        limits: this.#limits,
+        idleTimeoutMs: this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,
+        ticketKeyLifetimeMs: this.#usesEarlyData ? this.#ticketKeyLifetimeMs : undefined,
+      };
+      this.#credentials = new Credentials(native, tls, tuning, this.#credentials);
     }
     return this.#credentials;
   }
 
+  async #credentialsLoaded(): Promise<Credentials> {
+    this.#native ??= loadNative();
+    return this.#credentialsInForce(await this.#native);
+  }
+
+  get #usesEarlyData(): boolean {
+    return this.#options.earlyData ?? true;
+  }
+
+  get #ticketKeyLifetimeMs(): number {
+    return this.#options.ticketKeyLifetimeMs ?? DEFAULTS.ticketKeyLifetimeMs;
+  }
+
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new MeshError('NodeClosed', 'transport is closed');
-  }
-}
-
-/** What is made of one set of certificates: roots to trust, and a native configuration for each datagram size. */
-class Credentials {
-  readonly tls: TlsMaterial;
-  readonly trust: TrustStore;
-  readonly #configs = new Map<number, NativeConfig>();
-  readonly #create: (maxDatagramBytes: number) => NativeConfig;
-
-  constructor(native: NativeQuic, tls: TlsMaterial, limits: StreamLimits, idleTimeoutMs: number) {
-    checkTlsMaterial(tls);
-    this.tls = tls;
-    this.trust = new TrustStore(tls.ca);
-    this.#create = (maxDatagramBytes) =>
-      createNativeConfig(native, tls, { limits, idleTimeoutMs, maxDatagramBytes });
-    this.configFor(PATH_DATAGRAM_BYTES);
-  }
-
-  configFor(maxDatagramBytes: number): NativeConfig {
-    let config = this.#configs.get(maxDatagramBytes);
-    if (config === undefined) {
-      config = this.#create(maxDatagramBytes);
-      this.#configs.set(maxDatagramBytes, config);
-    }
-    return config;
   }
 }
 

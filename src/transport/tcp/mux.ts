@@ -76,6 +76,7 @@ export class MuxConnection implements Connection {
     streamsReset: 0,
     lateFrames: 0,
   };
+  readonly opened = Promise.resolve(true);
   readonly closed: Promise<MeshError>;
   readonly #whenClosed: Promise<void>;
   readonly #duplex: Duplex;
