@@ -199,7 +199,7 @@ test('an unreached peer fails its calls, one that is no call fails at once', asy
 });
 
 test('calls go by the transport that reaches the peer', async (t) => {
-  const n1 = await startNode(t, 'n1', { connectTimeoutMs: 500 });
+  const n1 = await startNode(t, 'n1', { connectTimeoutMs: 3000 });
   const n2 = await startNode(t, 'n2', { transports: ['tcp'] });
   const seen = echo(n2);
   const peer = n1.connectEarly(targetOf(n2));

@@ -253,7 +253,7 @@ test('a call that does not say it stands a replay waits until TLS is done, whate
 
 test('calls that are replay-safe go by TCP where the resumed QUIC connection does not come about', async (t) => {
   const { n1, n2, proxy, target, asked } = await setUpProxy(t, {
-    connectTimeoutMs: 500,
+    connectTimeoutMs: 3000,
     transports: ['quic', 'tcp'],
   });
   await callBoth(n1, target);
@@ -266,7 +266,10 @@ test('calls that are replay-safe go by TCP where the resumed QUIC connection doe
 });
 
 test('lost and doubled packets of the first flights lose and double no call', async (t) => {
-  const { n1, n2, proxy, target, asked } = await setUpProxy(t, { connectTimeoutMs: 30_000 });
+  const { n1, n2, proxy, target, asked } = await setUpProxy(t, {
+    connectTimeoutMs: 30_000,
+    handshakeTimeoutMs: 30_000,
+  });
   await callBoth(n1, target);
   for (let i = 0; i < 6; i += 1) {
     await hangUp(n1, n2);
