@@ -3,6 +3,7 @@
  * measured: the runner asks, one question at a time, and the process answers.
  */
 import type { SocketAddress, TlsMaterial } from '../../src/index.js';
+import type { History } from './contenders/contender.js';
 import type { ContenderName } from './contenders/registry.js';
 
 export interface Setting {
@@ -22,7 +23,7 @@ export type Command =
   | ({ readonly kind: 'echo' } & EchoLoad)
   | { readonly kind: 'upload'; readonly totalBytes: number }
   /** A new connection, for one call. */
-  | { readonly kind: 'firstReply'; readonly payloadBytes: number }
+  | { readonly kind: 'firstReply'; readonly history: History; readonly payloadBytes: number }
   /** What the process takes of the machine, with or without what is garbage. */
   | { readonly kind: 'usage'; readonly collectGarbage: boolean }
   | { readonly kind: 'serveProbes'; readonly host: string }

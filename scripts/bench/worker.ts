@@ -1,7 +1,7 @@
 /** The program of one process: the server's or the client's side of one contender, as the runner tells it. */
 import { randomBytes } from 'node:crypto';
 import type { SocketAddress } from '../../src/index.js';
-import type { Client, Dialer, FirstCall, Server } from './contenders/contender.js';
+import type { Client, Dialer, FirstCall, History, Server } from './contenders/contender.js';
 import { contenderEntry } from './contenders/registry.js';
 import { probeLink, serveProbes } from './link-probe.js';
 import { percentile } from './measure.js';
@@ -52,7 +52,7 @@ async function carryOut(command: Command): Promise<Answer> {
     case 'probe':
       return probeLink(command, command.count);
     case 'firstReply':
-      return firstReply(command.payloadBytes);
+      return firstReply(command.history, command.payloadBytes);
     case 'servePings':
       return servePings(command.host);
     case 'ping':
@@ -115,11 +115,11 @@ async function upload(client: Client, totalBytes: number): Promise<{ elapsedMs: 
   return { elapsedMs: performance.now() - startMs };
 }
 
-async function firstReply(payloadBytes: number): Promise<{ elapsedMs: number }> {
+async function firstReply(history: History, payloadBytes: number): Promise<{ elapsedMs: number }> {
   const from = dialer;
   if (from === undefined) throw new Error('a first call came before prepare');
   const payload = randomBytes(payloadBytes);
-  const call = (await from.prepareFirstCall?.()) ?? connectThenCall(from);
+  const call = (await from.prepareFirstCall?.(history)) ?? connectThenCall(from, history);
   try {
     const startMs = performance.now();
     const reply = await call.echo(payload);
@@ -131,7 +131,8 @@ async function firstReply(payloadBytes: number): Promise<{ elapsedMs: number }> 
   }
 }
 
-function connectThenCall(from: Dialer): FirstCall {
+function connectThenCall(from: Dialer, history: History): FirstCall {
+  if (history !== 'cold') throw new Error('it keeps nothing of former connections');
   return {
     echo: async (payload) => (await from.connect()).echo(payload),
     close: async () => {},

@@ -35,10 +35,13 @@ export interface Dialer {
   /** Opens one more connection, with certificates checked on both sides. */
   connect(): Promise<Client>;
   /** Makes ready for a connection and its first call at once; without it they are made one after the other. */
-  prepareFirstCall?(): Promise<FirstCall>;
+  prepareFirstCall?(history: History): Promise<FirstCall>;
   /** Closes every connection. */
   close(): Promise<void>;
 }
+
+/** Whether a first call may build on what a former connection to the same server has left. */
+export type History = 'cold' | 'resumed';
 
 export interface FirstCall {
   /** Opens the connection, and gives back the bytes that it sends as early as is safe. To be called once. */

@@ -1,17 +1,28 @@
 /** quicmesh as its users meet it: two nodes with their defaults, calls of their own and bulk transfers. */
-import { createNode, type DialTarget, type MeshNode, type Peer } from '../../../src/index.js';
+import {
+  createNode,
+  type DialTarget,
+  MemorySessionStore,
+  type NodeOptions,
+  type Peer,
+  type SessionStore,
+} from '../../../src/index.js';
 import {
   CLIENT_NAME,
   type Client,
   type Contender,
   type ContenderOptions,
   type FirstCall,
+  type History,
   SERVER_NAME,
 } from './contender.js';
 import { checkAck, encodeAck, piecesOf } from './upload.js';
 
 export const quicmeshQuic = quicmeshOver('quic');
 export const quicmeshTcp = quicmeshOver('tcp');
+
+/** The method of a call that wants to know whether it came early. */
+const FIRST = 'first';
 
 /** Calls end by the benchmark's own limits. */
 const NO_LIMIT = { timeoutMs: Number.POSITIVE_INFINITY };
@@ -31,7 +42,9 @@ function quicmeshOver(transport: 'quic' | 'tcp'): Contender {
         nodeId: SERVER_NAME,
         listen: { host: options.host, port: 0 },
       });
-      node.handle('request', ({ body }) => ({ body }));
+      node.handle('request', ({ method, body }, { early }) => ({
+        body: method === FIRST ? { early, payload: body } : body,
+      }));
       node.handle('dataTransfer', async function* (_transfer, { body }) {
         let counted = 0;
         for await (const chunk of body) counted += chunk.length;
@@ -46,29 +59,64 @@ function quicmeshOver(transport: 'quic' | 'tcp'): Contender {
       return {
         // Without a node id every call of `connect` opens a connection of its own.
         connect: async () => clientOf(await node.connect({ host, port })),
-        prepareFirstCall: async () => {
-          // Of its own: nothing is kept from one to the next.
-          const node = await createNode({ ...commonOptions(options), nodeId: CLIENT_NAME });
-          return firstCall(node, { nodeId: SERVER_NAME, host, port });
-        },
+        prepareFirstCall: (history) =>
+          prepareFirstCall(
+            { ...commonOptions(options), nodeId: CLIENT_NAME },
+            { nodeId: SERVER_NAME, host, port },
+            history,
+          ),
         close: () => node.close(),
       };
     },
   };
 }
 
-function firstCall(node: MeshNode, target: DialTarget & { readonly nodeId: string }): FirstCall {
+/** From a node of its own: nothing is kept from one to the next but what is to be resumed. */
+async function prepareFirstCall(
+  options: NodeOptions,
+  target: DialTarget,
+  history: History,
+): Promise<FirstCall> {
+  const sessions = new Sessions();
+  const node = await createNode({ ...options, sessionStore: sessions });
+  if (history === 'resumed') {
+    const former = await node.connect(target);
+    await sessions.kept;
+    await former.close();
+  }
   return {
     async echo(payload) {
+      const call = { type: 'request', method: FIRST, body: payload } as const;
       const peer = node.connectEarly(target);
-      const reply = await peer.request(
-        { type: 'request', method: 'echo', body: payload },
-        { ...NO_LIMIT, replaySafe: true },
-      );
-      return reply.body as Uint8Array;
+      const reply = await peer.request(call, { ...NO_LIMIT, replaySafe: true });
+      const { early, payload: echoed } = reply.body as { early: boolean; payload: Uint8Array };
+      if (early !== (history === 'resumed')) throw new Error(`the call came early: ${early}`);
+      return echoed;
     },
     close: () => node.close(),
   };
+}
+
+/** Tells when there is a session to resume: the server sends it when the handshake is over. */
+class Sessions implements SessionStore {
+  readonly kept: Promise<void>;
+  readonly #store = new MemorySessionStore();
+  #tell: () => void = () => {};
+
+  constructor() {
+    this.kept = new Promise((resolve) => {
+      this.#tell = resolve;
+    });
+  }
+
+  put(...session: Parameters<SessionStore['put']>): void {
+    this.#store.put(...session);
+    this.#tell();
+  }
+
+  take(key: string): Uint8Array | undefined {
+    return this.#store.take(key);
+  }
 }
 
 function clientOf(peer: Peer): Client {

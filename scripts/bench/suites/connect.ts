@@ -18,6 +18,8 @@ const WORKS = {
   time: 'dial and first reply, as time',
 };
 
+/** A row of its own: QUIC on what a former connection has left. */
+const RESUMED = 'quicmesh-quic-resumed';
 const CONTENDERS: readonly ContenderName[] = [
   'quicmesh-quic',
   'quicmesh-tcp',
@@ -38,6 +40,7 @@ export const connectSuite: Suite = {
   title: 'New connections',
   works: WORKS,
   targets: [
+    { work: 'round-trips', of: RESUMED, atMost: 1.4 },
     { work: 'round-trips', of: 'quicmesh-quic', atMost: 2.4 },
     { work: 'round-trips', of: 'quicmesh-tcp', atMost: 3.6 },
   ],
@@ -70,16 +73,17 @@ export const connectSuite: Suite = {
 
 /** Datagrams are as long as a path carries: loopback is only what the link is made of. */
 function entrantsIn(options: SuiteOptions): Entrant[] {
-  return entrantsOf(options, CONTENDERS).map((entrant) => ({
-    ...entrant,
-    maxDatagramBytes: PATH_DATAGRAM_BYTES,
-  }));
+  return entrantsOf(options, CONTENDERS).flatMap((entrant) => {
+    const sized = { ...entrant, maxDatagramBytes: PATH_DATAGRAM_BYTES };
+    return entrant.name === 'quicmesh-quic' ? [{ ...sized, name: RESUMED }, sized] : [sized];
+  });
 }
 
 async function firstReplies(field: Field, { quick, rounds }: SuiteOptions): Promise<FigureRow[]> {
   const count = rounds ?? (quick ? 8 : 20);
   const { elapsedMs } = await field.rounds(WORKS.time, ['elapsedMs'], count, async (pair) => {
-    const command = { kind: 'firstReply', payloadBytes: PAYLOAD_BYTES } as const;
+    const history = pair.name === RESUMED ? 'resumed' : 'cold';
+    const command = { kind: 'firstReply', history, payloadBytes: PAYLOAD_BYTES } as const;
     return pair.askClient(command, ASK_LIMIT_MS);
   });
   return elapsedMs;
