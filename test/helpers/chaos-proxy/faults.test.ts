@@ -84,6 +84,10 @@ test('packets of a datagram are named in their order', (t) => {
     [[Buffer.from([0xc0, 9, 9, 9, 9, 0, 0])], ['unknown']],
     [
       [handshake, Buffer.alloc(10)],
+      ['handshake', 'padding'],
+    ],
+    [
+      [handshake, Buffer.of(0, 0, 1)],
       ['handshake', 'unknown'],
     ],
     [[initial.subarray(0, -1)], ['unknown']],

@@ -7,7 +7,9 @@ export type QuicPacketType =
   | 'retry'
   | 'versionNegotiation'
   | 'short'
-  /** Neither, from here on: padding outside of packets, another version, or bytes cut off. */
+  /** Zeros to the end, outside of any packet. */
+  | 'padding'
+  /** None of these: another version, or bytes cut off. */
   | 'unknown';
 
 const LONG_TYPES = ['initial', '0rtt', 'handshake', 'retry'] as const;
@@ -28,6 +30,7 @@ export function quicPacketTypes(datagram: Buffer): QuicPacketType[] {
 function packetAt(datagram: Buffer, start: number): { type: QuicPacketType; end: number } {
   const last = (type: QuicPacketType) => ({ type, end: datagram.length });
   const first = datagram[start] as number;
+  if (datagram.subarray(start).every((byte) => byte === 0)) return last('padding');
   if ((first & LONG_HEADER) === 0) return last((first & FIXED_BIT) === 0 ? 'unknown' : 'short');
   try {
     const version = datagram.readUInt32BE(start + 1);
