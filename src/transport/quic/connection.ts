@@ -28,8 +28,8 @@ import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import { grantsLess, type PeerLimits, readPeerLimits } from './early-data.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
-import { InputBudget, type InputWitness } from './input-budget.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
+import { MAX_FLUSH_BYTES, PeerGuards } from './peer-guards.js';
 import type { Slab } from './slab.js';
 import { QuicStreams } from './streams.js';
 
@@ -103,11 +103,9 @@ export class QuicConnection implements Connection {
   readonly #timer = new DeadlineTimer(() => this.#timedOut());
   readonly #establishTimer: NodeJS.Timeout;
   readonly #receiveInfo: { readonly from: SocketAddress; readonly to: SocketAddress };
-  readonly #budget: InputBudget;
-  readonly #witness: InputWitness;
+  readonly #guards: PeerGuards;
   #settleOpened: (opened: boolean) => void = () => {};
   #settleClosed: (error: MeshError) => void = () => {};
-  #sentBytes = 0;
   #state: ConnectionState = { kind: 'connecting' };
   #identity: PeerIdentity | undefined;
   #released = false;
@@ -122,12 +120,7 @@ export class QuicConnection implements Connection {
     this.guard = options.guard;
     this.#receiveInfo = { from: options.remoteAddress, to: options.host.localAddress };
     this.#streams = this.#createStreams(options);
-    const maxWaitingBytes = maxConnectionWindowBytes(options.limits);
-    this.#budget = new InputBudget(maxWaitingBytes);
-    this.#witness = {
-      authenticBytes: () => this.#native.stats().recvBytes,
-      unreadBytes: () => (this.#streams.isHeldBack ? maxWaitingBytes : 0),
-    };
+    this.#guards = this.#createGuards(options);
     this.opened = new Promise((resolve) => {
       this.#settleOpened = resolve;
     });
@@ -209,12 +202,12 @@ export class QuicConnection implements Connection {
         this.#nativeFailed(thrown);
         return;
       }
-      if (this.#budget.isStrained) this.#budget.took(performance.now() - this.lastReceivedMs);
+      this.#guards.binding(this.lastReceivedMs);
       if (!this.#isOpen) this.#checkProgress();
       if (this.#isReady) this.#streams.progress();
       if (this.#sessionLooks > 0) this.#lookForSession();
     });
-    if (this.#budget.count(datagram.length)) this.#judgeInput();
+    this.#guards.received(datagram.length, this.lastReceivedMs);
   }
 
   /**
@@ -238,6 +231,8 @@ export class QuicConnection implements Connection {
   flush(): void {
     if (this.#released) return;
     this.#flushDatagrams();
+    if (this.#isOpen) this.#guards.flushed();
+    if (this.#released) return;
     this.#checkEnded();
     if (!this.#released) this.#timer.arm(this.#native.timeout());
   }
@@ -277,18 +272,6 @@ export class QuicConnection implements Connection {
     this.#released = true;
     this.#timer.stop();
     this.#host.released(this);
-  }
-
-  /** Ends a connection whose peer fills memory with what brings nothing. */
-  #judgeInput(): void {
-    if (this.#state.kind !== 'open') return;
-    const totals = { read: this.#streams.readBytes, sent: this.#sentBytes };
-    const excess = this.#budget.judge(totals, this.lastReceivedMs, this.#witness);
-    if (excess === undefined) return;
-    this.#host.counters.closedForExcess += 1;
-    this.fail(new MeshError('ProtocolViolation', excess));
-    // At once: what the peer filled it with is kept until then.
-    this.release();
   }
 
   /** Runs one input to its end; whatever it left to send goes out when the turn's input is read. */
@@ -363,6 +346,19 @@ export class QuicConnection implements Connection {
     this.flush();
   }
 
+  #createGuards({ native, host, limits }: QuicConnectionOptions): PeerGuards {
+    return new PeerGuards({
+      native,
+      streams: this.#streams,
+      counters: host.counters,
+      maxWaitingBytes: maxConnectionWindowBytes(limits),
+      end: (error) => {
+        this.fail(error);
+        this.release();
+      },
+    });
+  }
+
   #createStreams({ native, host, role, limits }: QuicConnectionOptions): QuicStreams {
     const isReady = () => this.#isReady;
     const isEarly = () => this.#state.kind === 'early';
@@ -386,6 +382,7 @@ export class QuicConnection implements Connection {
         },
         flushSoon: () => host.flushSoon(this),
         guard: (step) => this.#input(step),
+        proofArrived: (nonce) => this.#guards.proofArrived(nonce),
       },
     });
   }
@@ -463,7 +460,13 @@ export class QuicConnection implements Connection {
 
   #flushDatagrams(): void {
     const slab = this.#host.sendSlab;
+    const guards = this.#guards;
+    const limitBytes = guards.sentBytes + MAX_FLUSH_BYTES;
     for (;;) {
+      if (guards.sentBytes >= limitBytes) {
+        this.#host.flushSoon(this);
+        return;
+      }
       const room = this.guard?.sendable(slab.room()) ?? slab.room();
       if (room.length === 0) return;
       let sent: ReturnType<NativeConnection['send']>;
@@ -475,7 +478,7 @@ export class QuicConnection implements Connection {
       }
       if (sent === null) return;
       this.guard?.sent(sent[0]);
-      this.#sentBytes += sent[0];
+      guards.sentBytes += sent[0];
       this.#host.sendDatagram(slab.take(sent[0]), sent[1].to);
     }
   }

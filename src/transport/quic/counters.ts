@@ -32,6 +32,8 @@ export interface EndpointCounters extends Record<string, number> {
   refused: number;
   /** Connections ended because the peer sent too much that brought nothing: see `input-budget.ts`. */
   closedForExcess: number;
+  /** Connections ended because the peer acknowledged what it did not receive: see `receipt-proof.ts`. */
+  closedForFalseAcks: number;
   /** Not counts: what the system granted the socket opened last. Linux doubles the number for its bookkeeping. */
   receiveBufferBytes: number;
   sendBufferBytes: number;
@@ -62,6 +64,7 @@ export function newEndpointCounters(): EndpointCounters {
     dialed: 0,
     refused: 0,
     closedForExcess: 0,
+    closedForFalseAcks: 0,
     receiveBufferBytes: 0,
     sendBufferBytes: 0,
   };

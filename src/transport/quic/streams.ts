@@ -18,7 +18,12 @@ import type {
   StreamOptions,
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
-import { CONTROL_STREAM_ID, ControlReceiver, ControlSender } from './control-stream.js';
+import {
+  CONTROL_STREAM_ID,
+  type ControlHandler,
+  ControlReceiver,
+  ControlSender,
+} from './control-stream.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
 import { SeenStreams } from './seen-streams.js';
 import type { Slab } from './slab.js';
@@ -35,6 +40,8 @@ export interface StreamsHost {
   flushSoon(): void;
   /** Runs a step outside of any input; what it throws closes the connection. */
   guard(step: () => void): void;
+  /** The peer sent a nonce back. It is only good during the call. */
+  proofArrived(nonce: Uint8Array): void;
 }
 
 export interface QuicStreamsOptions {
@@ -82,12 +89,21 @@ export class QuicStreams implements StreamIo {
   readonly #unreaped = new Set<number>();
   /** Streams that the peer opened, so that what arrives late is not taken for a new one. */
   readonly #seen: SeenStreams;
+  #handedBytes = 0;
+  #handLimitBytes = Number.POSITIVE_INFINITY;
+  /** Whether there is more to hand over than that. */
+  #isHeld = false;
   #localStreams = 0;
   #nextStreamId: number;
   /** Streams that the peer still allows, as last asked. */
   #streamsLeft = 0;
   readonly #controlSender = new ControlSender();
   readonly #controlReceiver = new ControlReceiver();
+  readonly #controlHandler: ControlHandler = {
+    onNotice: (messageId, error) => this.#receiveNotice(streamIdOf(messageId), error),
+    onProofRequest: (nonce) => this.#controlSender.prove('answer', nonce, this.#writeControl),
+    onProof: (nonce) => this.#host.proofArrived(nonce),
+  };
   #controlIsUrgent = false;
   /** Notices about streams that are still to come, by QUIC's id. */
   readonly #earlyNotices = new Map<number, MeshError>();
@@ -197,17 +213,40 @@ export class QuicStreams implements StreamIo {
   }
 
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
-    let took: number | null;
+    const allowed = this.#handLimitBytes - this.#handedBytes;
+    const isCut = bytes.length > allowed;
+    if (isCut) this.#isHeld = true;
+    let took: number | null = null;
     try {
-      took = this.#native.streamSend(stream.id, bytes, fin);
+      if (!isCut) took = this.#native.streamSend(stream.id, bytes, fin);
+      else if (allowed > 0) {
+        took = this.#native.streamSend(stream.id, bytes.subarray(0, allowed), false);
+      }
     } catch (thrown) {
       stream.sendingFailed();
       this.#streamFailed(stream, thrown);
       return 0;
     }
     if ((took ?? 0) < bytes.length) this.#blocked.set(stream.id, stream);
+    this.#handedBytes += took ?? 0;
     this.#host.flushSoon();
     return took ?? 0;
+  }
+
+  /** Stream bytes handed to QUIC so far. */
+  get handedBytes(): number {
+    return this.#handedBytes;
+  }
+
+  /**
+   * As many may be handed over in all: QUIC itself takes what its congestion window says, and that the peer says. Writes
+   * what was held back until now.
+   */
+  handUpTo(limitBytes: number): void {
+    this.#handLimitBytes = limitBytes;
+    if (!this.#isHeld || limitBytes <= this.#handedBytes) return;
+    this.#isHeld = false;
+    this.pumpBlocked();
   }
 
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void {
@@ -240,6 +279,11 @@ export class QuicStreams implements StreamIo {
       requireChecksum: this.checksum,
       compressions: this.#compressions,
     });
+  }
+
+  /** Asks the peer to send this nonce back; `proofArrived` tells when it has. */
+  askForProof(nonce: Uint8Array): void {
+    this.#controlSender.prove('request', nonce, this.#writeControl);
   }
 
   countFrame(direction: 'sent' | 'received', bytes: number): void {
@@ -362,9 +406,7 @@ export class QuicStreams implements StreamIo {
           'the control stream is the only unidirectional one, and never ends',
         );
       }
-      this.#controlReceiver.receive(slab.take(read[0]), (messageId, error) => {
-        this.#receiveNotice(streamIdOf(messageId), error);
-      });
+      this.#controlReceiver.receive(slab.take(read[0]), this.#controlHandler);
     }
   }
 

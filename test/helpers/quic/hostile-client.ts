@@ -31,6 +31,8 @@ export class HostileClient {
   largestReceived = 0;
   /** Datagrams and bytes that came from the victim since the handshake. */
   received = { datagrams: 0, bytes: 0 };
+  /** Whether what comes is only counted. */
+  isDeaf = false;
   nextPacketNumber = FIRST_PACKET_NUMBER;
   readonly #target: SocketAddress;
   readonly #keys: { readonly own: PacketKeys; readonly victim: PacketKeys };
@@ -107,6 +109,7 @@ export class HostileClient {
     socket.on('message', (datagram) => {
       this.received.datagrams += 1;
       this.received.bytes += datagram.length;
+      if (this.isDeaf) return;
       const opened = openShort(datagram, this.largestReceived + 1, this.#keys.victim);
       if (opened === undefined) return;
       this.largestReceived = Math.max(this.largestReceived, opened.packetNumber);

@@ -1,9 +1,10 @@
 /**
- * A process that listens over QUIC, answers every frame with itself, and tells now and then how it is: what a test
+ * A process that listens over QUIC, answers every frame with itself or without end, and tells now and then how it is: what a test
  * attacks that may not stop with it. Started by `victim.ts`; ends with its parent.
  */
 import { performance } from 'node:perf_hooks';
 import type { MeshError } from '../../../src/errors.js';
+import type { Connection } from '../../../src/transport/connection.js';
 import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { echoAcceptor } from '../frame-client.js';
 import type { VictimCommand, VictimOptions, VictimReport } from './victim.js';
@@ -17,14 +18,15 @@ process.on('message', (command: VictimCommand) => {
   else globalThis.gc?.();
 });
 
-async function listen({ tls, ...rest }: VictimOptions): Promise<void> {
+async function listen({ tls, serves, ...rest }: VictimOptions): Promise<void> {
   const transport = new QuicTransport({ ...rest, tls: () => tls });
   const closed: string[] = [];
   const listener = await transport.listen({
     host: '127.0.0.1',
     port: 0,
     onConnection: (connection) => {
-      echoAcceptor(connection);
+      if (serves === 'endless') endlessAcceptor(connection);
+      else echoAcceptor(connection);
       void connection.closed.then((error: MeshError) => {
         closed.push(`${error.code}: ${error.message}`);
       });
@@ -41,6 +43,17 @@ async function listen({ tls, ...rest }: VictimOptions): Promise<void> {
     const rssBytes = process.memoryUsage.rss();
     tell({ kind: 'health', rssBytes, busyMs, counters: { ...transport.counters }, closed });
   }, REPORT_EVERY_MS);
+}
+
+/** Answers every stream with bytes that never end, as fast as the stream takes them. */
+function endlessAcceptor(connection: Connection): void {
+  const chunk = Buffer.alloc(64 * 1024, 0x61);
+  connection.onStream = (stream) => {
+    const send = () => {
+      while (stream.send(chunk));
+    };
+    return { onFrame: send, onEnd() {}, onReset() {}, onDrain: send };
+  };
 }
 
 function tell(report: VictimReport): void {

@@ -8,7 +8,11 @@ import type { QuicTransportOptions } from '../../../src/transport/quic/transport
 import { type NodeCredentials, nodeCert } from '../certs.js';
 import { until } from '../frame-client.js';
 
-export type VictimOptions = Omit<QuicTransportOptions, 'tls'> & { readonly tls: NodeCredentials };
+export interface VictimOptions extends Omit<QuicTransportOptions, 'tls'> {
+  readonly tls: NodeCredentials;
+  /** What streams are answered with. Default: an echo. */
+  readonly serves?: 'echo' | 'endless';
+}
 
 export type VictimCommand =
   | { readonly kind: 'listen'; readonly options: VictimOptions }
@@ -43,7 +47,7 @@ export class Victim {
   /** Starts the process, which is killed when the test ends, whatever state it is in. */
   static async start(
     t: ExecutionContext,
-    options: Omit<QuicTransportOptions, 'tls'> = {},
+    options: Omit<VictimOptions, 'tls'> = {},
   ): Promise<Victim> {
     const child = fork(PROGRAM, { execArgv: ['--import', 'tsx', '--expose-gc'] });
     t.teardown(() => child.kill('SIGKILL'));
@@ -87,6 +91,16 @@ export class Victim {
       await sleep(20);
     }
     return least;
+  }
+
+  /** Waits until a connection of its has ended for such a reason, no longer than this. @returns how it is then */
+  async closedBy(reason: RegExp, withinMs = 15_000): Promise<Health> {
+    const deadline = Date.now() + withinMs;
+    let health = await this.health();
+    while (!health.closed.some((text) => reason.test(text)) && Date.now() < deadline) {
+      health = await this.health();
+    }
+    return health;
   }
 
   #hear(report: Health): void {

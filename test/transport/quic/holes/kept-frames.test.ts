@@ -5,14 +5,14 @@
 import test, { type ExecutionContext } from 'ava';
 import { QuicTransport } from '../../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../../helpers/certs.js';
-import { request, until } from '../../../helpers/frame-client.js';
+import { request } from '../../../helpers/frame-client.js';
 import {
   cryptoFrame,
   newConnectionIdFrame,
   pathChallengeFrame,
 } from '../../../helpers/quic/frames.js';
 import { HostileClient } from '../../../helpers/quic/hostile-client.js';
-import { type Health, Victim } from '../../../helpers/quic/victim.js';
+import { Victim } from '../../../helpers/quic/victim.js';
 
 const MIB = 1024 * 1024;
 /** What one datagram on loopback holds with room to spare. */
@@ -65,7 +65,7 @@ for (const { hole, payloads, maxGrowthBytes, maxBusyMs } of ATTACKS) {
       const client = await HostileClient.connect(t, victim.address, await nodeCert('n2'));
       const before = await victim.settledRssBytes();
       await client.sendAll(payloads());
-      const health = await closedBy(victim, /^ProtocolViolation: \d+ bytes .* brought nothing$/);
+      const health = await victim.closedBy(/^ProtocolViolation: \d+ bytes .* brought nothing$/);
       t.is(health.counters.closedForExcess, 1);
       t.true(health.busyMs < maxBusyMs, `busy for ${health.busyMs} ms`);
       const growth = (await victim.settledRssBytes()) - before;
@@ -108,14 +108,4 @@ async function connectNeighbour(t: ExecutionContext, victim: Victim) {
   const transport = new QuicTransport({ tls: () => tls });
   t.teardown(() => transport.close());
   return transport.dial({ nodeId: 'n1', ...victim.address });
-}
-
-/** How the victim is once a connection of its has ended for this reason. */
-async function closedBy(victim: Victim, reason: RegExp): Promise<Health> {
-  let health = await victim.health();
-  const look = async () => {
-    while (!health.closed.some((text) => reason.test(text))) health = await victim.health();
-  };
-  await Promise.race([look(), until(() => false, 15_000).catch(() => {})]);
-  return health;
 }
