@@ -173,7 +173,7 @@ test('calls that fail, are answered wrongly or never arrive are counted as faile
   n2.handle('dataTransfer', () => [new Uint8Array(32)]);
   await n1.connect({ nodeId: 'n2', ...(n2.address as SocketAddress) });
 
-  const workload = new Workload(n1, { peers: ['n2'], seconds: 1, concurrency: 20 });
+  const workload = new Workload(n1, { peers: ['n2'], seconds: 3, concurrency: 20 });
   const { counts, failures, down } = await workload.run();
   t.deepEqual(down, []);
   t.is(counts.ping.failed, 0);
