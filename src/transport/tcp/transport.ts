@@ -208,5 +208,7 @@ export class TcpTransport implements Transport {
 }
 
 function isSameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
-  return a === b || (a.ca === b.ca && a.cert === b.cert && a.key === b.key);
+  if (a === b) return true;
+  const isSame = a.ca === b.ca && a.cert === b.cert && a.key === b.key;
+  return isSame && String(a.revoked ?? '') === String(b.revoked ?? '');
 }
