@@ -44,8 +44,8 @@ const ATTACKS: readonly Attack[] = [
   },
   {
     hole: 'PATH_CHALLENGE frames whose answers are never acknowledged (CVE-2023-6193)',
-    payloads: () => datagrams(600, () => pathChallengeFrame(Buffer.alloc(8, 7))),
-    maxGrowthBytes: 16 * MIB,
+    payloads: () => datagrams(1600, () => pathChallengeFrame(Buffer.alloc(8, 7))),
+    maxGrowthBytes: 56 * MIB,
     maxBusyMs: 2000,
   },
   {
