@@ -21,7 +21,6 @@ const REFUSALS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'CertificateNameMismatch',
   'CertificateUsage',
   'CertificateInvalid',
-  'CertificateRevoked',
   'ApplicationProtocolMismatch',
   'ClusterMismatch',
   'NodeIdMismatch',

@@ -29,6 +29,12 @@ import {
   MAX_UNAGREED_BYTES,
   MAX_UNAGREED_STREAMS,
 } from '../../src/transport/connection.js';
+import { resolveDoorLimits } from '../../src/transport/quic/door.js';
+import {
+  MAX_CRYPTO_FRAMES,
+  MAX_HALF_OPEN_BYTES,
+} from '../../src/transport/quic/half-open-guard.js';
+import { RETRY_TOKEN_LIFETIME_MS } from '../../src/transport/quic/retry-token.js';
 import { receiveNaively } from './naive/receive.js';
 import { refusalOf } from './properties.js';
 import { receive } from './receive.js';
@@ -242,6 +248,12 @@ test('the table of limits has the numbers of the code', (t) => {
     "Payloads before the handshake's answer": MAX_UNAGREED_BYTES,
     "Streams before the handshake's answer": MAX_UNAGREED_STREAMS,
     'Streams open from one side': DEFAULT_STREAM_LIMITS.maxIncomingStreams,
+    'Bytes taken before TLS is done (QUIC)': MAX_HALF_OPEN_BYTES,
+    'CRYPTO frames taken in Initials (QUIC)': MAX_CRYPTO_FRAMES,
+    'Peers whose TLS handshake is not done': resolveDoorLimits({}).maxHalfOpen,
+    'The same, of one source': resolveDoorLimits({}).maxHalfOpenPerSource,
+    'The same, from which on Retry is sent': resolveDoorLimits({}).retryThreshold,
+    'A token of a Retry is good for': RETRY_TOKEN_LIFETIME_MS,
     'Initial credit of a stream': DEFAULT_STREAM_LIMITS.streamWindowBytes,
     'Initial credit of a connection': DEFAULT_STREAM_LIMITS.connectionWindowBytes,
   };

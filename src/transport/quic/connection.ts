@@ -227,6 +227,23 @@ export class QuicConnection implements Connection {
     return this.#native.isResumed();
   }
 
+  /**
+   * A datagram from the peer's address that no connection ID leads here. The binding tells whether it ends with the
+   * token that makes it a stateless reset; it is no sign of life otherwise. Leaves the datagram as it is.
+   * @returns whether it was one, and the connection is over
+   */
+  receiveReset(datagram: Buffer): boolean {
+    if (this.#released || this.isOver) return false;
+    try {
+      this.#native.recv(Buffer.from(datagram), this.#receiveInfo);
+    } catch {
+      // Not even a packet.
+    }
+    if (!this.#native.isClosed()) return false;
+    this.flush();
+    return true;
+  }
+
   /** Sends what QUIC has to send, and sets the clock for what it waits for. */
   flush(): void {
     if (this.#released) return;
@@ -395,6 +412,11 @@ export class QuicConnection implements Connection {
 
   #nativeFailed(thrown: unknown): void {
     const { name } = readNativeFailure(thrown);
+    if (name === 'UnknownVersion') {
+      const text = 'the peer does not speak version 1 of QUIC';
+      this.#end(new MeshError('TransportUnavailable', text, { side: 'remote', cause: thrown }));
+      return;
+    }
     // The binding has closed by itself and knows the alert or the code; the flush sends it and ends us.
     const close = this.#native.localError();
     const error =

@@ -20,6 +20,10 @@ export interface EndpointCounters extends Record<string, number> {
   /** Datagrams beyond what a connection may receive before its handshake is done. */
   droppedHalfOpenExcess: number;
   retriesSent: number;
+  versionNegotiationsSent: number;
+  statelessResetsSent: number;
+  /** Connections whose peer had forgotten them. */
+  statelessResetsReceived: number;
   accepted: number;
   /** Connections, of either side, that took up an earlier session. */
   resumed: number;
@@ -56,6 +60,9 @@ export function newEndpointCounters(): EndpointCounters {
     droppedInvalidToken: 0,
     droppedHalfOpenExcess: 0,
     retriesSent: 0,
+    versionNegotiationsSent: 0,
+    statelessResetsSent: 0,
+    statelessResetsReceived: 0,
     accepted: 0,
     resumed: 0,
     earlyAccepted: 0,

@@ -1,4 +1,7 @@
-/** Answers datagrams of strangers: lets their connections in, sends them a Retry, or drops what they sent. */
+/**
+ * Answers datagrams of strangers: lets their connections in, or sends them a Retry, the versions that are spoken
+ * here, or a stateless reset; or drops what they sent. Every answer is shorter than what it answers.
+ */
 import { randomBytes } from 'node:crypto';
 import type { SocketAddress } from '../connection.js';
 import { sourceOf } from '../half-open.js';
@@ -12,15 +15,22 @@ import {
   QUIC_VERSION_1,
   readInitialHeader,
 } from './packet.js';
+import { RateLimit } from './rate-limit.js';
 import { RetryTokens } from './retry-token.js';
+import { MAX_RESET_RANDOM_BYTES, type ResetTokens } from './stateless-reset.js';
+import { answerVersion } from './version-negotiation.js';
 
 /** Header and IDs of 7 + 20 + 16 bytes, a token of 45, a tag of 16. */
 const MAX_RETRY_BYTES = 128;
+/** Of each kind, to whomever: an honest peer needs one once in a long while, many at once after a crash. */
+const ANSWERS_PER_SECOND = 20;
+const ANSWERS_AT_ONCE = 100;
 
 export interface DoorkeeperOptions {
   readonly native: NativeQuic;
   readonly limits: DoorLimits;
   readonly counters: EndpointCounters;
+  readonly resetTokens: ResetTokens;
   /** Takes the datagram's memory over. */
   readonly send: (datagram: Buffer, to: SocketAddress) => void;
 }
@@ -41,6 +51,8 @@ export class Doorkeeper {
   readonly #options: DoorkeeperOptions;
   readonly #door: Door;
   readonly #tokens = new RetryTokens(performance.now());
+  readonly #versionAnswers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
+  readonly #resets = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
 
   constructor(options: DoorkeeperOptions) {
     this.#options = options;
@@ -99,6 +111,25 @@ export class Doorkeeper {
 
   leave(source: string): void {
     this.#door.leave(source);
+  }
+
+  /** A datagram of another version. */
+  answerUnknownVersion(datagram: Buffer, from: SocketAddress): void {
+    const { counters, send } = this.#options;
+    const answer = answerVersion(datagram, randomBytes(5));
+    if (answer === undefined || !this.#versionAnswers.take(performance.now())) return;
+    counters.versionNegotiationsSent += 1;
+    send(answer, from);
+  }
+
+  /** A datagram with a short header for a connection that does not exist. */
+  answerUnknownConnection(datagram: Buffer, from: SocketAddress): void {
+    const { counters, resetTokens, send } = this.#options;
+    if (!this.#resets.take(performance.now())) return;
+    const answer = resetTokens.answer(datagram, randomBytes(MAX_RESET_RANDOM_BYTES));
+    if (answer === undefined) return;
+    counters.statelessResetsSent += 1;
+    send(answer, from);
   }
 
   /** RFC 9000, section 8.1.2. Shorter than what it answers, and nothing is kept of it. */

@@ -8,14 +8,15 @@ import { MeshError } from '../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress, StreamLimits } from '../connection.js';
 import { FrameMemory } from '../frame-memory.js';
 import { type ConnectionHost, QuicConnection } from './connection.js';
-import type { ConnectionKeys } from './connection-keys.js';
 import type { EndpointCounters } from './counters.js';
+import { DialedConnections } from './dialed-connections.js';
 import type { DoorLimits } from './door.js';
 import { Doorkeeper } from './doorkeeper.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
 import { CONNECTION_ID_BYTES, routeDatagram } from './packet.js';
 import { Slab } from './slab.js';
+import { mayBeReset, ResetTokens } from './stateless-reset.js';
 import { UdpSocket, type UdpSocketHandler } from './udp-socket.js';
 
 export interface EndpointOptions {
@@ -25,9 +26,10 @@ export interface EndpointOptions {
   readonly keepAliveMs: number;
   /** Handshakes of dialers under way at once, and what is asked of dialers meanwhile. */
   readonly door: DoorLimits;
+  /** Private key, in PEM, that the tokens of stateless resets come from. */
+  readonly resetKey: string;
   /** The binding's configuration for a connection with this peer, with the certificates in force now. */
   readonly configFor: (remote: SocketAddress) => NativeConfig;
-  readonly keys?: ConnectionKeys | undefined;
   /** Checks a dialer's certificates. @throws MeshError with a Certificate* code */
   readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
 }
@@ -78,6 +80,8 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   #toFlush: QuicConnection[] = [];
   readonly #flushing = new Set<QuicConnection>();
   readonly #doorkeeper: Doorkeeper;
+  readonly #resetTokens: ResetTokens;
+  readonly #dialed = new DialedConnections();
   readonly #keepAliveTimer: NodeJS.Timeout;
   #closed = false;
   #retiring = false;
@@ -102,8 +106,10 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     socket.handler = this;
     counters.receiveBufferBytes = socket.receiveBufferBytes;
     counters.sendBufferBytes = socket.sendBufferBytes;
+    this.#resetTokens = new ResetTokens(options.resetKey, socket.address);
     this.#doorkeeper = new Doorkeeper({
       native: options.native,
+      resetTokens: this.#resetTokens,
       limits: options.door,
       counters,
       send: (datagram, to) => this.sendDatagram(datagram, to),
@@ -131,6 +137,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       { ids: [connectionId.toString('latin1')], connectTimeoutMs: options.connectTimeoutMs },
     );
     this.counters.dialed += 1;
+    this.#dialed.add(connection, remote);
     const ready = new Promise<void>((resolve, reject) => {
       const resident = this.#connections.get(connection) as Resident;
       resident.dial = { resolve, reject, options };
@@ -221,7 +228,6 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   established(connection: QuicConnection): void {
     const resident = this.#connections.get(connection);
     if (resident === undefined) return;
-    resident.collectKeys?.();
     if (connection.isResumed) this.counters.resumed += 1;
     if (connection.role === 'dialer') {
       resident.dial?.resolve();
@@ -235,7 +241,6 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   ended(connection: QuicConnection, error: MeshError): void {
     const resident = this.#connections.get(connection);
     if (resident === undefined) return;
-    resident.collectKeys?.();
     resident.dial?.reject(error);
     // Its place it keeps: the binding's connection lives on for a while, with all its memory.
     if (resident.halfOpenSource === undefined) return;
@@ -255,6 +260,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     for (const id of resident.ids) this.#routes.delete(id);
     this.#connections.delete(connection);
     this.#settleHalfOpen(resident);
+    this.#dialed.delete(connection);
     if (this.#retiring) void this.retire();
   }
 
@@ -266,6 +272,10 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     const route = routeDatagram(datagram, this.#isKnown);
     if (route.kind === 'drop') {
       this.counters[DROP_COUNTERS[route.reason]] += 1;
+      if (route.reason === 'unknownConnection') this.#receiveStray(datagram, from);
+      if (route.reason === 'unknownVersion' && this.acceptor !== undefined) {
+        this.#doorkeeper.answerUnknownVersion(datagram, from);
+      }
       return;
     }
     if (route.kind === 'initial') {
@@ -277,6 +287,20 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     const refused = connection.guard?.refuses(datagram, connection.isRemote(from));
     if (refused === undefined) connection.receive(datagram, from);
     else this.counters[refused] += 1;
+  }
+
+  /**
+   * A packet for no connection: a peer that was started anew says so by one (RFC 9000, section 10.3), and is told so
+   * by one.
+   */
+  #receiveStray(datagram: Buffer, from: SocketAddress): void {
+    if (!mayBeReset(datagram)) return;
+    for (const connection of this.#dialed.at(from)) {
+      if (!connection.receiveReset(datagram)) continue;
+      this.counters.statelessResetsReceived += 1;
+      return;
+    }
+    if (this.acceptor !== undefined) this.#doorkeeper.answerUnknownConnection(datagram, from);
   }
 
   onSocketError(): void {
@@ -292,13 +316,16 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     const admission = this.#doorkeeper.admit(datagram, routeId, from);
     if (admission === undefined) return undefined;
     const { connectionId, originalId, routes, source, guard } = admission;
+    const config = this.#options.configFor(from);
     try {
+      // The binding takes the token from the configuration, which all connections share, and at once.
+      config.setStatelessResetToken(this.#resetTokens.numberOf(connectionId));
       const native = this.#options.native.Connection.accept(
         connectionId,
         originalId,
         this.localAddress,
         from,
-        this.#options.configFor(from),
+        config,
       );
       return this.#admit(native, 'acceptor', from, { ids: routes, halfOpenSource: source, guard });
     } catch {
@@ -325,13 +352,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       guard,
     });
     if (halfOpenSource !== undefined) this.#doorkeeper.enter(halfOpenSource);
-    this.#connections.set(connection, {
-      ids,
-      halfOpenSource,
-      handedOut: false,
-      collectKeys: this.#options.keys?.watch(native),
-      dial: undefined,
-    });
+    this.#connections.set(connection, { ids, halfOpenSource, handedOut: false, dial: undefined });
     for (const id of ids) this.#routes.set(id, connection);
     return connection;
   }
@@ -372,8 +393,6 @@ interface Resident {
   halfOpenSource: string | undefined;
   /** Its early data made a connection of it before TLS is done. */
   handedOut: boolean;
-  /** Where secrets are logged. */
-  readonly collectKeys: (() => void) | undefined;
   dial: Dial | undefined;
 }
 

@@ -8,11 +8,11 @@
 import { InitialReader } from './initial-reader.js';
 import { MIN_INITIAL_BYTES } from './packet.js';
 
-const MAX_BYTES = 64 * 1024;
+export const MAX_HALF_OPEN_BYTES = 64 * 1024;
 /** Of these, for early data and whatever comes ahead of the client's handshake: that one must still find its place. */
 const MAX_AHEAD_BYTES = 48 * 1024;
 /** A ClientHello takes one or two; the rest is for clients that cut it up, and for what is sent again. */
-const MAX_CRYPTO_FRAMES = 128;
+export const MAX_CRYPTO_FRAMES = 64;
 const AMPLIFICATION = 3;
 
 export type GuardDrop =
@@ -42,7 +42,7 @@ export class HalfOpenGuard {
    * @returns `undefined` where it may reach the connection, else the reason to drop it
    */
   refuses(datagram: Buffer, isFromClient: boolean): GuardDrop | undefined {
-    const limit = isAhead(datagram) ? MAX_AHEAD_BYTES : MAX_BYTES;
+    const limit = isAhead(datagram) ? MAX_AHEAD_BYTES : MAX_HALF_OPEN_BYTES;
     if (this.#receivedBytes + datagram.length > limit) return 'droppedHalfOpenExcess';
     const content = this.#reader.read(datagram);
     if (content === undefined) return 'droppedUnreadableInitial';

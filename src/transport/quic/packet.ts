@@ -6,6 +6,8 @@
 /** Length of the connection IDs that this side issues. */
 export const CONNECTION_ID_BYTES = 16;
 export const QUIC_VERSION_1 = 0x0000_0001;
+/** In version 1 (RFC 9000, section 17.2). */
+export const MAX_ID_BYTES = 20;
 /** A client's first datagram is at least this long (RFC 9000, section 14.1). */
 export const MIN_INITIAL_BYTES = 1200;
 
@@ -44,14 +46,18 @@ function routeLong(
   if (datagram.length < 7) return drop('malformed');
   const destinationBytes = datagram[5] as number;
   const destinationEnd = 6 + destinationBytes;
-  if (destinationBytes > 20 || destinationEnd >= datagram.length) return drop('malformed');
+  if (destinationEnd >= datagram.length) return drop('malformed');
   const sourceBytes = datagram[destinationEnd] as number;
-  if (sourceBytes > 20 || destinationEnd + 1 + sourceBytes > datagram.length)
-    return drop('malformed');
+  if (destinationEnd + 1 + sourceBytes > datagram.length) return drop('malformed');
+  const isVersion1 = datagram.readUInt32BE(1) === QUIC_VERSION_1;
+  if (destinationBytes > MAX_ID_BYTES || sourceBytes > MAX_ID_BYTES) {
+    // Other versions may have longer ones (RFC 9000, section 17.2).
+    return drop(isVersion1 ? 'malformed' : 'unknownVersion');
+  }
   const connectionId = datagram.toString('latin1', 6, destinationEnd);
   // Version 0 is version negotiation: only a connection of ours that asked has use for it.
   if (isKnown(connectionId)) return { kind: 'known', connectionId };
-  if (datagram.readUInt32BE(1) !== QUIC_VERSION_1) return drop('unknownVersion');
+  if (!isVersion1) return drop('unknownVersion');
   const isInitial = (first & 0x70) === 0x40;
   if (!isInitial) return drop('unknownConnection');
   if (datagram.length < MIN_INITIAL_BYTES) return drop('shortInitial');

@@ -9,16 +9,16 @@
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { SocketAddress } from '../connection.js';
+import { MAX_ID_BYTES } from './packet.js';
 
 /** How long a token is good for. The client has it back after a round trip. */
-const LIFETIME_MS = 10_000;
+export const RETRY_TOKEN_LIFETIME_MS = 10_000;
 /** A key makes tokens for so long, and is then kept for as long again. Longer than a token lives. */
 const KEY_PERIOD_MS = 10 * 60_000;
 const KEY_BYTES = 32;
 const MARK = 0x71;
 const HEAD_BYTES = 9;
 const MAC_BYTES = 16;
-const MAX_ID_BYTES = 20;
 
 export type TokenVerdict =
   | {
@@ -88,7 +88,7 @@ export class RetryTokens {
       return INVALID;
     }
     const ageMs = Math.floor(nowMs) - body.readUIntBE(2, 6);
-    if (ageMs > LIFETIME_MS) return INVALID;
+    if (ageMs > RETRY_TOKEN_LIFETIME_MS) return INVALID;
     return { kind: 'valid', originalId: body.subarray(HEAD_BYTES) };
   }
 

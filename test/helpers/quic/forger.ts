@@ -62,6 +62,8 @@ export interface Stranger {
   readonly received: Buffer[];
   readonly receivedBytes: number;
   readonly sentBytes: number;
+  /** Whom the last datagram came from. */
+  readonly lastPort: number | undefined;
   send(datagram: Buffer, to: SocketAddress): Promise<void>;
   close(): void;
 }
@@ -71,7 +73,11 @@ export async function strangerAt(host: string): Promise<Stranger> {
   await new Promise<void>((resolve) => socket.bind(0, host, resolve));
   const received: Buffer[] = [];
   let sentBytes = 0;
-  socket.on('message', (datagram) => received.push(datagram));
+  let lastPort: number | undefined;
+  socket.on('message', (datagram, { port }) => {
+    received.push(datagram);
+    lastPort = port;
+  });
   return {
     address: { host, port: socket.address().port },
     received,
@@ -80,6 +86,9 @@ export async function strangerAt(host: string): Promise<Stranger> {
     },
     get sentBytes() {
       return sentBytes;
+    },
+    get lastPort() {
+      return lastPort;
     },
     send: (datagram, to) =>
       new Promise((resolve, reject) => {

@@ -18,12 +18,12 @@ process.on('message', (command: VictimCommand) => {
   else globalThis.gc?.();
 });
 
-async function listen({ tls, serves, ...rest }: VictimOptions): Promise<void> {
+async function listen({ tls, serves, port = 0, ...rest }: VictimOptions): Promise<void> {
   const transport = new QuicTransport({ ...rest, tls: () => tls });
   const closed: string[] = [];
   const listener = await transport.listen({
     host: '127.0.0.1',
-    port: 0,
+    port,
     onConnection: (connection) => {
       if (serves === 'endless') endlessAcceptor(connection);
       else echoAcceptor(connection);

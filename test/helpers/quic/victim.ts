@@ -1,5 +1,6 @@
 /** A process under attack, seen from the test: its memory, whether its event loop still turns, and its end. */
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
@@ -10,6 +11,8 @@ import { until } from '../frame-client.js';
 
 export interface VictimOptions extends Omit<QuicTransportOptions, 'tls'> {
   readonly tls: NodeCredentials;
+  /** Default: the system picks. */
+  readonly port?: number;
   /** What streams are answered with. Default: an echo. */
   readonly serves?: 'echo' | 'endless';
 }
@@ -45,13 +48,10 @@ export class Victim {
   }
 
   /** Starts the process, which is killed when the test ends, whatever state it is in. */
-  static async start(
-    t: ExecutionContext,
-    options: Omit<VictimOptions, 'tls'> = {},
-  ): Promise<Victim> {
+  static async start(t: ExecutionContext, options: Partial<VictimOptions> = {}): Promise<Victim> {
     const child = fork(PROGRAM, { execArgv: ['--import', 'tsx', '--expose-gc'] });
     t.teardown(() => child.kill('SIGKILL'));
-    const tls = await nodeCert('n1');
+    const tls = options.tls ?? (await nodeCert('n1'));
     const address = await new Promise<SocketAddress>((resolve, reject) => {
       child.once('exit', (code) => reject(new Error(`the victim ended with ${code}`)));
       child.once('message', (report: VictimReport) => {
@@ -64,6 +64,14 @@ export class Victim {
       if (report.kind === 'health') victim.#hear(report);
     });
     return victim;
+  }
+
+  /** Ends it without a word to anybody, as a crash does. */
+  async kill(): Promise<void> {
+    this.#child.removeAllListeners('exit');
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await exited;
   }
 
   /** The newest report; fulfils with one that was made after the call. Rejects when none comes in time. */

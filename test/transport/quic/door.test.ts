@@ -6,6 +6,7 @@ import { Door, type DoorOptions, resolveDoorLimits } from '../../../src/transpor
 import { QuicTransport, type QuicTransportOptions } from '../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../helpers/certs.js';
 import { echoAcceptor, request, until } from '../../helpers/frame-client.js';
+import { startNode, targetOf } from '../../helpers/nodes.js';
 import {
   createForger,
   type Forger,
@@ -124,6 +125,35 @@ test('always on request: the peer comes in with its token, and calls go both way
   }
   t.is(transport.counters.retriesSent, 8);
   t.is(transport.counters.droppedInvalidToken, 0);
+});
+
+test('a resumed dial that meets a Retry loses none of its early calls, and runs none twice', async (t) => {
+  const transports = ['quic'] as const;
+  const n1 = await startNode(t, 'n1', { transports });
+  const n2 = await startNode(t, 'n2', { transports, door: { retry: 'always' } });
+  const asked: unknown[] = [];
+  n2.handle('request', ({ method }) => {
+    asked.push(method);
+    return { body: method };
+  });
+  for (let i = 0; i < 3; i += 1) {
+    const peer = n1.connectEarly(targetOf(n2));
+    const safe = peer.request(
+      { type: 'request', method: `safe ${i}`, body: randomBytes(5000) },
+      { replaySafe: true },
+    );
+    const other = peer.request({ type: 'request', method: `other ${i}` });
+    t.is((await safe).body, `safe ${i}`);
+    t.is((await other).body, `other ${i}`);
+    // What follows the session has come: so has the session.
+    await peer.ping();
+    await peer.close();
+    await until(() => n2.peers.every(({ isConnected }) => !isConnected));
+  }
+  t.is(asked.length, 6);
+  t.is(new Set(asked).size, 6);
+  t.is(n2.counters.transports.quic?.retriesSent, 3);
+  t.is(n1.counters.transports.quic?.resumed, 2);
 });
 
 test('a token of another client is dropped, one from elsewhere counts as none', async (t) => {
