@@ -44,6 +44,7 @@ export const ERROR_CODES = {
   CertificateNameMismatch: { wire: 0x44, retryable: false },
   CertificateUsage: { wire: 0x45, retryable: false },
   CertificateInvalid: { wire: 0x46, retryable: false },
+  CertificateRevoked: { wire: 0x47, retryable: false },
 
   // The handshake above TLS.
   VersionUnsupported: { wire: 0x50, retryable: false },

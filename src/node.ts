@@ -35,6 +35,7 @@ import {
 } from './transport/connection.js';
 import { awaitHandshake } from './transport/handshaker.js';
 import { certifiedNodeIds, checkTlsMaterial, parsePem } from './transport/identity.js';
+import { KeyLog } from './transport/key-log.js';
 import { TransportManager } from './transport/manager.js';
 import { QuicTransport } from './transport/quic/transport.js';
 import { TcpTransport } from './transport/tcp/transport.js';
@@ -95,8 +96,9 @@ export class MeshNode {
     this.#log = createLogger(config.logger, config.nodeId);
     // Every dial under way listens.
     setMaxListeners(0, this.#stopping.signal);
+    const keyLog = this.#createKeyLog();
     this.#manager = new TransportManager({
-      transports: config.transports.map((name) => this.#createTransport(name)),
+      transports: config.transports.map((name) => this.#createTransport(name, keyLog)),
       onUnavailable: ({ name }, error) => {
         this.#log.warn({ transport: name, code: error.code }, error.message);
       },
@@ -422,14 +424,27 @@ export class MeshNode {
     };
   }
 
-  #createTransport(name: 'quic' | 'tcp'): Transport {
+  #createKeyLog(): KeyLog | undefined {
+    const { tlsKeyLogFile } = this.#config;
+    if (tlsKeyLogFile === undefined) return undefined;
+    const where = { tlsKeyLogFile };
+    this.#log.warn(
+      where,
+      'the secrets of every connection are written to a file: for debugging only',
+    );
+    return new KeyLog(tlsKeyLogFile, (error) => {
+      this.#log.error({ ...where, code: error.code }, `cannot log secrets: ${error.message}`);
+    });
+  }
+
+  #createTransport(name: 'quic' | 'tcp', keyLog: KeyLog | undefined): Transport {
     const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = this.#config;
     const { maxMessageBytes, maxStreams, door } = this.#config;
     const { earlyData, sessionStore, ticketKeyLifetimeMs } = this.#config;
     const limits = { maxMessageBytes, maxIncomingStreams: maxStreams };
     const tls = () => this.#tls;
     if (name === 'tcp') {
-      return new TcpTransport({ tls, limits, door, connectTimeoutMs, keepAliveMs });
+      return new TcpTransport({ tls, limits, door, connectTimeoutMs, keepAliveMs, keyLog });
     }
     return new QuicTransport({
       tls,
@@ -442,6 +457,7 @@ export class MeshNode {
       earlyData,
       sessionStore,
       ticketKeyLifetimeMs,
+      keyLog,
     });
   }
 }

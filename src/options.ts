@@ -78,6 +78,11 @@ export interface NodeOptions {
   readonly sessionStore?: SessionStore | undefined;
   /** How long one key encrypts the tickets that peers resume by. Default 12 hours. */
   readonly ticketKeyLifetimeMs?: number | undefined;
+  /**
+   * Where to append the secrets of every connection, for Wireshark: for debugging only. Default: what the environment
+   * has as SSLKEYLOGFILE, if anything.
+   */
+  readonly tlsKeyLogFile?: string | undefined;
   /** A pino logger, or the level of the default one on standard error. Default `'warn'`. */
   readonly logger?: LoggingOption | undefined;
 }
@@ -88,7 +93,12 @@ const MIB = 1024 * 1024;
 const MAX_PLACES = 65_536;
 const places = z.number().int().min(1).max(MAX_PLACES);
 
-const tlsMaterial = z.strictObject({ ca: z.string(), cert: z.string(), key: z.string() });
+const tlsMaterial = z.strictObject({
+  ca: z.string(),
+  cert: z.string(),
+  key: z.string(),
+  revoked: z.array(z.string()).optional(),
+});
 
 const schema = z.strictObject({
   nodeId: z.string(),
@@ -156,6 +166,11 @@ const schema = z.strictObject({
     .custom<SessionStore>(isSessionStore, 'must have the methods put and take')
     .optional(),
   ticketKeyLifetimeMs: durationMs.default(12 * 60 * 60 * 1000),
+  tlsKeyLogFile: z
+    .string()
+    .min(1)
+    .optional()
+    .transform((path) => path ?? (process.env.SSLKEYLOGFILE || undefined)),
   logger: z
     .union([
       z.enum(['silent', 'error', 'warn', 'info', 'debug']),

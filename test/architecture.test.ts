@@ -13,6 +13,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/connection.ts',
     'transport/identity.ts',
     'transport/abortable.ts',
+    'transport/key-log.ts',
     'transport/frame-memory.ts',
     'transport/half-open.ts',
   ],

@@ -1,4 +1,5 @@
 /** Resumed QUIC connections between nodes: what leaves as 0-RTT data, what of it is run, and what a recording is worth. */
+import { X509Certificate } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
@@ -303,6 +304,37 @@ test('a kept session serves no certificate that is expired by now', async (t) =>
   t.is((await refusals.next()).value?.code, 'CertificateExpired');
   t.is(n1.counters.transports.quic?.earlyDialed, 1);
   t.is(asked.length, 2);
+});
+
+test('a kept session serves no certificate that was revoked since, of either side', async (t) => {
+  const [n1Tls, n2Tls] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
+  let trust: readonly string[] = [];
+  let n1Trust: readonly string[] = [];
+  const { n1, n2, target, asked } = await setUp(
+    t,
+    { tls: () => ({ ...n2Tls, revoked: trust }) },
+    { tls: () => ({ ...n1Tls, revoked: n1Trust }), sessionStore: new AnySession() },
+  );
+  await callBoth(n1, target);
+  await hangUp(n1, n2);
+  trust = [new X509Certificate(n1Tls.cert).fingerprint256];
+  await n2.reloadTls();
+  const refusals = followRefusals(n2);
+  const error = await t.throwsAsync(callBoth(n1, target));
+  t.like(error, { code: 'CertificateRevoked', side: 'remote', maybeExecuted: false });
+  t.is((await refusals.next()).value?.code, 'CertificateRevoked');
+  // The session was good: what refused the dialer is the check of the certificate in it.
+  t.like(n1.counters.transports.quic, { earlyDialed: 1, resumed: 1 });
+  trust = [];
+  await n2.reloadTls();
+  t.like(await callBoth(n1, target), { safe: true });
+  await hangUp(n1, n2);
+  n1Trust = [new X509Certificate(n2Tls.cert).serialNumber.toLowerCase()];
+  await n1.reloadTls();
+  const own = await t.throwsAsync(callBoth(n1, target));
+  t.like(own, { code: 'CertificateRevoked', side: 'local', maybeExecuted: false });
+  t.like(n1.counters.transports.quic, { earlyDialed: 2, sessionsUnusable: 1 });
+  t.is(asked.length, 4);
 });
 
 test('a kept session gives no other name than that of its certificate', async (t) => {

@@ -25,6 +25,8 @@ test('what is not given has the documented default, and the config is frozen', (
     drainTimeoutMs: 5000,
     maxDatagramBytes: 'auto',
     door: {},
+    earlyData: true,
+    ticketKeyLifetimeMs: 43_200_000,
     logger: 'warn',
   });
   t.true(Object.isFrozen(config));
@@ -48,6 +50,11 @@ const WRONG: Readonly<Record<string, object>> = {
   'door.maxHalfOpen': { door: { maxHalfOpen: 0 } },
   'door.retry': { door: { retry: 'never' } },
   'door threshold': { door: { threshold: 1 } },
+  earlyData: { earlyData: 1 },
+  sessionStore: { sessionStore: { put() {} } },
+  ticketKeyLifetimeMs: { ticketKeyLifetimeMs: 0 },
+  tlsKeyLogFile: { tlsKeyLogFile: '' },
+  'tls.revoked': { tls: { ...tls, revoked: [1] } },
   logger: { logger: 'loud' },
 };
 

@@ -1,4 +1,5 @@
 /** Every way of not being let in: each has its own code, the same on both transports, and both sides see it. */
+import { X509Certificate } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import { MeshError, type MeshErrorCode } from '../src/errors.js';
 import type { MeshNode, NodeEvent, NodeOptions, TlsMaterial } from '../src/index.js';
@@ -75,6 +76,25 @@ const CASES: readonly Case[] = [
     title: 'a dialer whose certificate is for something else',
     code: 'CertificateUsage',
     dialer: () => withGoodCa(wrongUsageCert('n1')),
+  },
+  {
+    title: 'a dialer whose certificate was revoked',
+    code: 'CertificateRevoked',
+    listener: async () => {
+      const { cert } = await nodeCert('n1');
+      const revoked = [new X509Certificate(cert).fingerprint256];
+      return { tls: { ...(await nodeCert('n2')), revoked } };
+    },
+  },
+  {
+    title: 'a listener whose certificate was revoked',
+    code: 'CertificateRevoked',
+    dialer: async () => {
+      const { cert } = await nodeCert('n2');
+      const revoked = [new X509Certificate(cert).serialNumber];
+      return { tls: { ...(await nodeCert('n1')), revoked } };
+    },
+    refusedBy: 'dialer',
   },
   {
     title: 'a dialer that claims a node id its certificate does not have',

@@ -21,6 +21,7 @@ const REFUSALS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'CertificateNameMismatch',
   'CertificateUsage',
   'CertificateInvalid',
+  'CertificateRevoked',
   'ApplicationProtocolMismatch',
   'ClusterMismatch',
   'NodeIdMismatch',

@@ -264,6 +264,11 @@ export interface TlsMaterial {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
+  /**
+   * Certificates of the CA that are not to be taken any more, intermediates too: their SHA-256 fingerprints or serial
+   * numbers, in hex, with colons or without.
+   */
+  readonly revoked?: readonly string[] | undefined;
 }
 
 /** The application protocol of wire version 1 (RFC 7301). */

@@ -18,9 +18,16 @@ const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 /** The roots that peers' certificates must lead to. */
 export class TrustStore {
   readonly #roots: readonly X509Certificate[];
+  /** Fingerprints and serial numbers, as {@link plainHex} has them. */
+  readonly #revoked: ReadonlySet<string>;
 
-  /** @throws MeshError InvalidOptions when `pem` holds no certificate or one that cannot be read */
-  constructor(pem: string) {
+  /**
+   * @param revoked as in TlsMaterial
+   * @throws MeshError InvalidOptions when `pem` holds no certificate or one that cannot be read, or `revoked` something
+   *   else than hex
+   */
+  constructor(pem: string, revoked: readonly string[] = []) {
+    this.#revoked = new Set(revoked.map(parseRevoked));
     this.#roots = parsePem(pem);
     if (this.#roots.length === 0)
       throw new MeshError('InvalidOptions', 'tls.ca holds no certificate');
@@ -30,7 +37,7 @@ export class TrustStore {
    * Checks a peer's chain, leaf first, as TLS delivered it (DER).
    * @param peerRole what the peer is in this connection: an acceptor must be a TLS server, a dialer a client
    * @throws MeshError CertificateRequired, CertificateInvalid, CertificateUntrusted, CertificateExpired,
-   *   CertificateNotYetValid, CertificateUsage
+   *   CertificateNotYetValid, CertificateRevoked, CertificateUsage
    */
   verify(
     chain: readonly Uint8Array[],
@@ -52,19 +59,46 @@ export class TrustStore {
     checkDates(leaf, nowMs);
     let subject = leaf;
     const unused = [...intermediates];
+    const path = [leaf];
     for (let steps = 0; steps < MAX_CHAIN_LENGTH; steps += 1) {
       const root = this.#roots.find((candidate) => isIssuedBy(subject, candidate));
       if (root !== undefined) {
         checkDates(root, nowMs);
+        for (const certificate of path) this.#checkRevoked(certificate);
         return;
       }
       const next = unused.findIndex((candidate) => candidate.ca && isIssuedBy(subject, candidate));
       if (next < 0) break;
       subject = unused.splice(next, 1)[0] as X509Certificate;
       checkDates(subject, nowMs);
+      path.push(subject);
     }
     throw new MeshError('CertificateUntrusted', 'certificate does not lead to a trusted CA');
   }
+
+  #checkRevoked({ fingerprint256, serialNumber }: X509Certificate): void {
+    if (this.#revoked.size === 0) return;
+    const isRevoked = [fingerprint256, serialNumber].some((id) => this.#revoked.has(plainHex(id)));
+    if (!isRevoked) return;
+    throw new MeshError('CertificateRevoked', `certificate ${serialNumber} was revoked`);
+  }
+}
+
+function parseRevoked(text: string): string {
+  const hex = plainHex(text);
+  if (/^[0-9a-f]+$/.test(hex)) return hex;
+  throw new MeshError(
+    'InvalidOptions',
+    `tls.revoked: ${JSON.stringify(text.slice(0, 100))} is not hex`,
+  );
+}
+
+/** Serial numbers are numbers: zeros in front mean nothing. A fingerprint may lose them too, on both sides. */
+function plainHex(text: string): string {
+  return text
+    .replaceAll(/[:\s]/g, '')
+    .toLowerCase()
+    .replace(/^0+(?=.)/, '');
 }
 
 /**
@@ -81,8 +115,8 @@ export function checkNodeId(identity: PeerIdentity, nodeId: string): void {
  * the first of `cert`.
  * @throws MeshError InvalidOptions
  */
-export function checkTlsMaterial({ ca, cert, key }: TlsMaterial): void {
-  new TrustStore(ca);
+export function checkTlsMaterial({ ca, cert, key, revoked }: TlsMaterial): void {
+  new TrustStore(ca, revoked);
   const [leaf] = parsePem(cert);
   if (leaf === undefined) throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
   if (!leaf.checkPrivateKey(parseKey(key))) {

@@ -3,6 +3,7 @@ export * from '../errors.js';
 export * from './connection.js';
 export { awaitHandshake, dialHandshake, type HandshakeOptions } from './handshaker.js';
 export { checkNodeId, TrustStore } from './identity.js';
+export { KeyLog } from './key-log.js';
 export { TransportManager, type TransportManagerOptions } from './manager.js';
 export {
   MemorySessionStore,

@@ -146,3 +146,33 @@ test('roots that are no certificates are InvalidOptions', (t) => {
     t.is(thrownBy(() => new TrustStore(pem)).code, 'InvalidOptions');
   }
 });
+
+test('a revoked certificate is refused, and so is what leads over a revoked intermediate', async (t) => {
+  const { ca, nodes } = await opensslCerts({ kind: 'chain', nodeIds: ['n1', 'n2'] });
+  const [leaf, intermediate] = parsePem(nodes.n1.cert) as [X509Certificate, X509Certificate];
+  const codeOf = (revoked: readonly string[], node: 'n1' | 'n2') => {
+    const trust = new TrustStore(ca, revoked);
+    return thrownBy(() => trust.verify(der(nodes[node].cert), 'dialer', Date.now())).code;
+  };
+  const ids = [
+    leaf.fingerprint256,
+    leaf.fingerprint256.replaceAll(':', '').toLowerCase(),
+    leaf.serialNumber,
+    `00${leaf.serialNumber.toLowerCase()}`,
+    leaf.serialNumber.replaceAll(/(..)(?=.)/g, '$1:'),
+  ];
+  for (const id of ids) {
+    t.is(codeOf(['ab', id], 'n1'), 'CertificateRevoked', id);
+    t.notThrows(() => new TrustStore(ca, [id]).verify(der(nodes.n2.cert), 'dialer', Date.now()));
+  }
+  for (const node of ['n1', 'n2'] as const) {
+    t.is(codeOf([intermediate.fingerprint256], node), 'CertificateRevoked');
+  }
+});
+
+test('what is no hex revokes nothing, and is an error', async (t) => {
+  const { ca } = await nodeCert('n1');
+  for (const text of ['', 'n1', '0x12', 'ab-cd']) {
+    t.is(thrownBy(() => new TrustStore(ca, [text])).code, 'InvalidOptions', text);
+  }
+});

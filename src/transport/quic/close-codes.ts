@@ -19,6 +19,7 @@ const CRYPTO_ERROR = 0x100;
 const ALERTS: Readonly<Record<number, readonly [MeshErrorCode, string]>> = {
   42: ['CertificateInvalid', 'certificate refused'],
   43: ['CertificateUsage', 'certificate is not meant for this use'],
+  44: ['CertificateRevoked', 'certificate was revoked'],
   45: ['CertificateExpired', 'certificate has expired'],
   46: ['CertificateInvalid', 'certificate refused'],
   48: ['CertificateUntrusted', 'certificate does not lead to a trusted CA'],

@@ -11,6 +11,8 @@ export interface QuicTuning {
   readonly maxDatagramBytes: number;
   /** Encrypts this side's session tickets. With it sessions are resumed, and early data is sent and taken. */
   readonly ticketKey?: Uint8Array | undefined;
+  /** Whether connections may log their secrets. */
+  readonly logsKeys?: boolean | undefined;
 }
 
 /** What every path carries (RFC 9000, section 14.1, less headers of Ethernet, IPv6 and UDP rounded down). */
@@ -75,6 +77,7 @@ export function createNativeConfig(
   config.enablePacing(false);
   config.setAckDelayExponent(3);
   config.setMaxAckDelay(25);
+  if (tuning.logsKeys === true) config.logKeys();
   if (tuning.ticketKey !== undefined) {
     config.setTicketKey(tuning.ticketKey);
     config.enableEarlyData();

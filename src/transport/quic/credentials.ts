@@ -48,7 +48,7 @@ export class Credentials {
   ) {
     checkTlsMaterial(tls);
     this.tls = tls;
-    this.trust = new TrustStore(tls.ca);
+    this.trust = new TrustStore(tls.ca, tls.revoked);
     this.#native = native;
     this.#tuning = tuning;
     this.#fingerprint = createHash('sha256')

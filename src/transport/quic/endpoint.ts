@@ -8,6 +8,7 @@ import { MeshError } from '../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress, StreamLimits } from '../connection.js';
 import { FrameMemory } from '../frame-memory.js';
 import { type ConnectionHost, QuicConnection } from './connection.js';
+import type { ConnectionKeys } from './connection-keys.js';
 import type { EndpointCounters } from './counters.js';
 import { DialedConnections } from './dialed-connections.js';
 import type { DoorLimits } from './door.js';
@@ -30,6 +31,7 @@ export interface EndpointOptions {
   readonly resetKey: string;
   /** The binding's configuration for a connection with this peer, with the certificates in force now. */
   readonly configFor: (remote: SocketAddress) => NativeConfig;
+  readonly keys?: ConnectionKeys | undefined;
   /** Checks a dialer's certificates. @throws MeshError with a Certificate* code */
   readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
 }
@@ -228,6 +230,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   established(connection: QuicConnection): void {
     const resident = this.#connections.get(connection);
     if (resident === undefined) return;
+    resident.collectKeys?.();
     if (connection.isResumed) this.counters.resumed += 1;
     if (connection.role === 'dialer') {
       resident.dial?.resolve();
@@ -241,6 +244,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   ended(connection: QuicConnection, error: MeshError): void {
     const resident = this.#connections.get(connection);
     if (resident === undefined) return;
+    resident.collectKeys?.();
     resident.dial?.reject(error);
     // Its place it keeps: the binding's connection lives on for a while, with all its memory.
     if (resident.halfOpenSource === undefined) return;
@@ -352,7 +356,13 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       guard,
     });
     if (halfOpenSource !== undefined) this.#doorkeeper.enter(halfOpenSource);
-    this.#connections.set(connection, { ids, halfOpenSource, handedOut: false, dial: undefined });
+    this.#connections.set(connection, {
+      ids,
+      halfOpenSource,
+      handedOut: false,
+      collectKeys: this.#options.keys?.watch(native),
+      dial: undefined,
+    });
     for (const id of ids) this.#routes.set(id, connection);
     return connection;
   }
@@ -393,6 +403,8 @@ interface Resident {
   halfOpenSource: string | undefined;
   /** Its early data made a connection of it before TLS is done. */
   handedOut: boolean;
+  /** Where secrets are logged. */
+  readonly collectKeys: (() => void) | undefined;
   dial: Dial | undefined;
 }
 

@@ -16,7 +16,9 @@ import {
   type Transport,
 } from '../connection.js';
 import { checkNodeId } from '../identity.js';
+import type { KeyLog } from '../key-log.js';
 import { LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
+import { ConnectionKeys } from './connection-keys.js';
 import { type EndpointCounters, newEndpointCounters } from './counters.js';
 import { Credentials } from './credentials.js';
 import { type DoorOptions, resolveDoorLimits } from './door.js';
@@ -44,6 +46,8 @@ export interface QuicTransportOptions {
   readonly sessionStore?: SessionStore | undefined;
   /** How long one key encrypts this side's session tickets; those of an earlier one resume nothing. Default 12 h. */
   readonly ticketKeyLifetimeMs?: number | undefined;
+  /** Gets the secrets of every connection. Default: none. */
+  readonly keyLog?: KeyLog | undefined;
 }
 
 const DEFAULTS = {
@@ -69,6 +73,7 @@ export class QuicTransport implements Transport {
   readonly #options: QuicTransportOptions;
   readonly #limits: StreamLimits;
   readonly #sessions: SessionStore;
+  readonly #keys: ConnectionKeys | undefined;
   #native: Promise<NativeQuic> | undefined;
   #listening: QuicEndpoint | undefined;
   /** Sockets that listen no more, while connections still live on them. */
@@ -82,6 +87,7 @@ export class QuicTransport implements Transport {
     this.#options = options;
     this.#limits = { ...DEFAULT_STREAM_LIMITS, ...options.limits };
     this.#sessions = options.sessionStore ?? new MemorySessionStore();
+    this.#keys = options.keyLog === undefined ? undefined : new ConnectionKeys(options.keyLog);
   }
 
   get counters(): Readonly<EndpointCounters> {
@@ -184,6 +190,7 @@ export class QuicTransport implements Transport {
     if (this.#listening !== undefined) endpoints.push(this.#listening);
     const error = new MeshError('NoError', 'transport closed');
     await Promise.all(endpoints.map((endpoint) => endpoint.close(error)));
+    this.#keys?.close();
   }
 
   #endpointFor(remote: SocketAddress): Promise<QuicEndpoint> {
@@ -218,6 +225,7 @@ export class QuicTransport implements Transport {
         resetKey: this.#options.tls().key,
         configFor: (remote) =>
           this.#credentialsInForce(native).configFor(this.#datagramBytesTo(remote)),
+        keys: this.#keys,
         verifyDialer: (chain) =>
           this.#credentialsInForce(native).trust.verify(chain, 'dialer', Date.now()),
       },
@@ -237,6 +245,7 @@ export class QuicTransport implements Transport {
       const tuning = {
         limits: this.#limits,
         idleTimeoutMs: this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,
+        logsKeys: this.#keys !== undefined,
         ticketKeyLifetimeMs: this.#usesEarlyData ? this.#ticketKeyLifetimeMs : undefined,
       };
       this.#credentials = new Credentials(native, tls, tuning, this.#credentials);

@@ -4,6 +4,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { MeshError, toMeshError } from '../../errors.js';
 import { cancelledError } from '../abortable.js';
 import { ALPN_PROTOCOL, type DialTarget } from '../connection.js';
+import type { KeyLog } from '../key-log.js';
 import { refusePeer } from './peer-check.js';
 import type { TlsSetup } from './tls-context.js';
 import { handshakeError } from './tls-errors.js';
@@ -13,6 +14,8 @@ export interface DialTlsOptions<T> {
   readonly target: DialTarget;
   readonly setup: TlsSetup;
   readonly timeoutMs: number;
+  /** Gets the secrets of the connection. */
+  readonly keyLog?: KeyLog | undefined;
   /** Any of them ends the attempt. */
   readonly signals: readonly AbortSignal[];
   /** Makes the result of a socket whose TLS handshake is done, or throws why the peer is not wanted. */
@@ -25,7 +28,8 @@ export interface DialTlsOptions<T> {
  * @throws MeshError ConnectTimeout, ConnectFailed, Cancelled, TlsFailure, ApplicationProtocolMismatch, and
  *   what `admit` throws, of which the peer is told
  */
-export function dialTls<T>({ target, setup, timeoutMs, signals, admit }: DialTlsOptions<T>) {
+export function dialTls<T>(options: DialTlsOptions<T>) {
+  const { target, setup, timeoutMs, keyLog, signals, admit } = options;
   return new Promise<T>((resolve, reject) => {
     const aborted = signals.find((signal) => signal.aborted);
     if (aborted !== undefined) {
@@ -33,6 +37,7 @@ export function dialTls<T>({ target, setup, timeoutMs, signals, admit }: DialTls
       return;
     }
     const socket = connect(connectOptions(target, setup));
+    if (keyLog !== undefined) socket.on('keylog', (line) => keyLog.append(line));
     const settle = () => {
       clearTimeout(timer);
       for (const signal of signals) signal.removeEventListener('abort', onAbort);

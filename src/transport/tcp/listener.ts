@@ -8,6 +8,7 @@ import {
 import { MeshError } from '../../errors.js';
 import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
 import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../half-open.js';
+import type { KeyLog } from '../key-log.js';
 import type { TlsSetup } from './tls-context.js';
 
 /** What was dropped on the way to a connection. */
@@ -32,6 +33,8 @@ export interface TcpListenerOptions {
   /** How many sockets at once may not be connections yet. */
   readonly door: HalfOpenLimits;
   readonly counters: ListenerCounters;
+  /** Gets the secrets of every connection. */
+  readonly keyLog?: KeyLog | undefined;
   /** The TLS handshake is done. @returns whether the socket became a connection */
   readonly onSecure: (socket: TLSSocket, setup: TlsSetup) => boolean;
   /** The TLS handshake failed, over what the socket sent. */
@@ -71,6 +74,8 @@ export class TcpListener implements Listener {
       requestCert: true,
       rejectUnauthorized: false,
     });
+    const { keyLog } = options;
+    if (keyLog !== undefined) this.#tlsServer.on('keylog', (line) => keyLog.append(line));
     this.#tlsServer.on('secureConnection', (socket) => this.#handleSecure(socket));
     this.#tlsServer.on('tlsClientError', (cause, socket) => this.#handleTlsError(cause, socket));
   }

@@ -17,6 +17,7 @@ import type {
 import { FrameMemory } from '../frame-memory.js';
 import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../half-open.js';
 import { checkNodeId } from '../identity.js';
+import type { KeyLog } from '../key-log.js';
 import { dialTls } from './dial.js';
 import { addressOf, TcpListener } from './listener.js';
 import { MuxConnection } from './mux.js';
@@ -37,6 +38,8 @@ export interface TcpTransportOptions {
   readonly handshakeTimeoutMs?: number | undefined;
   /** Accepted sockets at once that are not connections yet. Default 1,024, and 64 of one source. */
   readonly door?: { readonly [K in keyof HalfOpenLimits]?: number | undefined } | undefined;
+  /** Gets the secrets of every connection. Default: none. */
+  readonly keyLog?: KeyLog | undefined;
 }
 
 export class TcpTransport implements Transport {
@@ -77,6 +80,7 @@ export class TcpTransport implements Transport {
         target,
         setup,
         timeoutMs: connectTimeoutMs ?? 5000,
+        keyLog: this.#options.keyLog,
         signals: signal === undefined ? [shutdown] : [signal, shutdown],
         admit: (socket) => {
           const identity = identifyPeer(socket, setup.trust, 'acceptor');
@@ -110,6 +114,7 @@ export class TcpTransport implements Transport {
           door.maxHalfOpenPerSource ?? DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource,
       },
       counters: this.counters,
+      keyLog: this.#options.keyLog,
       onSecure: (socket, setup) => this.#accept(socket, setup, options),
       onTlsError: (cause, remoteAddress) => {
         const error = handshakeError(cause);
@@ -203,5 +208,7 @@ export class TcpTransport implements Transport {
 }
 
 function isSameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
-  return a === b || (a.ca === b.ca && a.cert === b.cert && a.key === b.key);
+  if (a === b) return true;
+  const isSame = a.ca === b.ca && a.cert === b.cert && a.key === b.key;
+  return isSame && String(a.revoked ?? '') === String(b.revoked ?? '');
 }
