@@ -102,6 +102,7 @@ export class MeshNode {
       onUnavailable: ({ name }, error) => {
         this.#log.warn({ transport: name, code: error.code }, error.message);
       },
+      fallbackDelayMs: config.fallbackDelayMs,
     });
   }
 
@@ -334,7 +335,10 @@ export class MeshNode {
       });
     } catch (thrown) {
       const { transport, remoteAddress } = connection;
-      this.#refused({ error: toMeshError(thrown), remoteAddress, transport });
+      const error = toMeshError(thrown);
+      // A dialer that left, because another of its transports was faster, was not turned away.
+      if (error.code === 'ConnectionClosed' && error.side === 'remote') return;
+      this.#refused({ error, remoteAddress, transport });
     }
   }
 

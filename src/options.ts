@@ -34,6 +34,10 @@ export interface NodeOptions {
   readonly listen?: { readonly host: string; readonly port: number } | undefined;
   /** In order of preference. Default `['quic', 'tcp']`. */
   readonly transports?: readonly ('quic' | 'tcp')[] | undefined;
+  /** Forbids every transport but QUIC, whatever `transports` says. Default false. */
+  readonly requireQuic?: boolean | undefined;
+  /** A transport that takes longer to connect is not waited for: the next one starts beside it. Default 200. */
+  readonly fallbackDelayMs?: number | undefined;
   /** What this node takes part in. Default: all of it. */
   readonly capabilities?:
     | {
@@ -123,6 +127,8 @@ const schema = z.strictObject({
     .min(1)
     .refine((names) => new Set(names).size === names.length, 'names a transport twice')
     .default(['quic', 'tcp']),
+  requireQuic: z.boolean().default(false),
+  fallbackDelayMs: durationMs.default(200),
   capabilities: z
     .strictObject({
       query: z.boolean().default(true),
@@ -210,7 +216,8 @@ export function resolveOptions(options: NodeOptions): NodeConfig {
       cause: thrown,
     });
   }
-  return Object.freeze(parsed.data);
+  const { data } = parsed;
+  return Object.freeze(data.requireQuic ? { ...data, transports: ['quic' as const] } : data);
 }
 
 /**

@@ -18,7 +18,12 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/half-open.ts',
   ],
   ['transport/tcp', 'transport/quic'],
-  ['transport/handshaker.ts', 'transport/manager.ts'],
+  [
+    'transport/handshaker.ts',
+    'transport/reach-memory.ts',
+    'transport/race.ts',
+    'transport/manager.ts',
+  ],
   ['pool'],
   ['calls'],
   ['telemetry', 'certs'],

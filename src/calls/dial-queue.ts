@@ -217,11 +217,16 @@ class WaitingCall implements CallTraits {
   /** What stands being replayed stands going once more, if the connection never came about. */
   #failed(session: CallSession, error: MeshError): void {
     this.#maybeExecuted ||= error.maybeExecuted;
-    if (this.replaySafe && session.isVain && !OWN_ENDS.has(error.code)) {
+    if (this.replaySafe && session.isVain && !this.#isOwnEnd(error)) {
       this.#call.queue.enqueue(this);
     } else {
       this.fail(error);
     }
+  }
+
+  /** Whether the caller ended the call; dials are given up with the same code when another is faster. */
+  #isOwnEnd({ code }: MeshError): boolean {
+    return code === 'DeadlineExceeded' || this.#call.options.signal?.aborted === true;
   }
 
   readonly #aborted = (): void => {
@@ -242,9 +247,6 @@ class WaitingCall implements CallTraits {
 
 /** Node's timers hold 31 bits. */
 const MAX_TIMER_MS = 0x7fff_ffff;
-
-/** How a caller ends its own call. */
-const OWN_ENDS: ReadonlySet<string> = new Set(['Cancelled', 'DeadlineExceeded']);
 
 /** The bytes of a transfer that is still to begin. */
 class LaterBytes implements AsyncIterable<Uint8Array> {

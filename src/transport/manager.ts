@@ -1,6 +1,6 @@
 /**
- * Which transport reaches a peer: tries them in order of preference, and listens on all of them under one port
- * number.
+ * Which transport reaches a peer: the preferred one, and the next beside it where that takes long. Listens on all of
+ * them under one port number.
  */
 import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import type {
@@ -11,6 +11,8 @@ import type {
   ListenOptions,
   Transport,
 } from './connection.js';
+import { type RacingDial, raceDials } from './race.js';
+import { ReachMemory, type ReachMemoryOptions } from './reach-memory.js';
 
 /** Failures to reach a peer at all. Anything else is the peer's answer, and another transport would get the same. */
 const UNREACHED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
@@ -20,6 +22,16 @@ const UNREACHED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'TransportUnavailable',
 ]);
 
+/** How to dial a peer by whatever reaches it. */
+export interface ManagedDialOptions extends DialOptions {
+  /** The round trip to the peer, where it is known, in milliseconds. */
+  readonly rttMs?: number | undefined;
+}
+
+function pathOf({ name }: Transport, { host, port }: DialTarget): string {
+  return `${name} ${host} ${port}`;
+}
+
 /** Attempts at finding a port that is free for every transport, where the system picks. */
 const PORT_ATTEMPTS = 16;
 
@@ -28,11 +40,19 @@ export interface TransportManagerOptions {
   readonly transports: readonly Transport[];
   /** A transport that cannot serve here, such as QUIC without a build for the platform. */
   readonly onUnavailable?: ((transport: Transport, error: MeshError) => void) | undefined;
+  /** A transport that takes longer to connect is not waited for: the next one starts beside it. Default 200. */
+  readonly fallbackDelayMs?: number | undefined;
+  /** How long to leave a transport alone that did not reach a peer which another one reached. */
+  readonly reachMemory?: ReachMemoryOptions | undefined;
 }
+
+const DEFAULT_FALLBACK_DELAY_MS = 200;
 
 export class TransportManager {
   readonly #transports: readonly Transport[];
   readonly #onUnavailable: (transport: Transport, error: MeshError) => void;
+  readonly #fallbackDelayMs: number;
+  readonly #memory: ReachMemory;
 
   constructor(options: TransportManagerOptions) {
     if (options.transports.length === 0) {
@@ -40,6 +60,8 @@ export class TransportManager {
     }
     this.#transports = options.transports;
     this.#onUnavailable = options.onUnavailable ?? (() => {});
+    this.#fallbackDelayMs = options.fallbackDelayMs ?? DEFAULT_FALLBACK_DELAY_MS;
+    this.#memory = new ReachMemory(options.reachMemory);
   }
 
   /** Counters of each transport, by name. */
@@ -50,20 +72,48 @@ export class TransportManager {
   }
 
   /**
-   * Dials by the first transport that reaches the peer.
-   * @throws MeshError the last transport's failure, or the first refusal
+   * Dials by the preferred transport, and by the next one beside it once that has taken `fallbackDelayMs`, or twice
+   * the round trip that is known, or has failed. The first that connects is the answer. A transport that did not reach
+   * a peer which another one reached goes last for a while.
+   * @throws MeshError the last transport's failure, or the first refusal; Cancelled
    */
-  async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
-    let failure: MeshError | undefined;
-    for (const transport of this.#transports) {
-      try {
-        return await transport.dial(target, options);
-      } catch (thrown) {
-        failure = toMeshError(thrown, 'ConnectFailed');
-        if (!UNREACHED.has(failure.code)) throw failure;
-      }
+  async dial(target: DialTarget, options: ManagedDialOptions = {}): Promise<Connection> {
+    const { signal, rttMs = 0, ...rest } = options;
+    const transports = this.#inOrderFor(target);
+    const dials = transports.map(
+      (transport): RacingDial =>
+        (losing) =>
+          transport.dial(target, { ...rest, signal: losing }),
+    );
+    const { connection, winner, begun } = await raceDials(dials, {
+      staggerMs: Math.max(this.#fallbackDelayMs, 2 * rttMs),
+      isFinal: ({ code }) => !UNREACHED.has(code),
+      signal,
+    });
+    this.#remember(target, transports.slice(0, begun), transports[winner] as Transport);
+    return connection;
+  }
+
+  /** Those that are expected to reach the target first, each group by preference. */
+  #inOrderFor(target: DialTarget): Transport[] {
+    const nowMs = performance.now();
+    const isDoubtful = (transport: Transport) =>
+      this.#memory.retryAtMs(pathOf(transport, target), nowMs) > nowMs;
+    const [doubtful, hopeful] = [
+      this.#transports.filter(isDoubtful),
+      this.#transports.filter((transport) => !isDoubtful(transport)),
+    ];
+    return [...hopeful, ...doubtful];
+  }
+
+  /** Those preferred to the winner had their chance. When nothing connects, nothing is learned: the peer is down. */
+  #remember(target: DialTarget, begun: readonly Transport[], winner: Transport): void {
+    this.#memory.reached(pathOf(winner, target));
+    const nowMs = performance.now();
+    const preferred = this.#transports.slice(0, this.#transports.indexOf(winner));
+    for (const transport of begun) {
+      if (preferred.includes(transport)) this.#memory.failed(pathOf(transport, target), nowMs);
     }
-    throw failure as MeshError;
   }
 
   /**
