@@ -74,6 +74,7 @@ export const ERROR_CODES = {
   InvalidOptions: { wire: 0xf0, retryable: false },
   InvalidArgument: { wire: 0xf1, retryable: false },
   NodeClosed: { wire: 0xf2, retryable: false },
+  MigrationFailed: { wire: 0xf3, retryable: true },
 } as const satisfies Record<string, CodeEntry>;
 
 /** A stable name of a failure; see {@link ERROR_CODES}. */

@@ -34,6 +34,8 @@ export type { NodeEvent } from './status.js';
 export type { LoggingOption, LogLevel } from './telemetry/logging.js';
 export type {
   DialTarget,
+  MigrateOptions,
+  PathEvent,
   SocketAddress,
   TlsMaterial,
   TransportName,

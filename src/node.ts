@@ -28,10 +28,12 @@ import {
   type DialTarget,
   type Listener,
   MAX_UNAGREED_BYTES,
+  type PathEvent,
   type Refusal,
   type SocketAddress,
   type TlsMaterial,
   type Transport,
+  type TransportName,
 } from './transport/connection.js';
 import { awaitHandshake } from './transport/handshaker.js';
 import { certifiedNodeIds, checkTlsMaterial, parsePem } from './transport/identity.js';
@@ -379,6 +381,7 @@ export class MeshNode {
     this.#sessions.add(session);
     peer.attach(session);
     this.#handshakes.accepted += 1;
+    connection.onPathEvent = (event) => this.#pathChanged(peer.nodeId, connection.transport, event);
     if (connection.state.kind === 'open') this.#announce(session);
     else void connection.opened.then((opened) => opened && this.#announce(session));
     void connection.closed.then((error) => this.#lost(session, peer, error));
@@ -390,6 +393,13 @@ export class MeshNode {
     const { transport, role, remoteAddress } = connection;
     this.#log.info({ peer: nodeId, transport, role }, 'peer up');
     this.#status.emit({ kind: 'peerUp', nodeId, transport, role, remoteAddress });
+  }
+
+  #pathChanged(nodeId: string, transport: TransportName, event: PathEvent): void {
+    this.#status.emit({ nodeId, transport, ...event });
+    const { kind, ...details } = event;
+    if (kind === 'migrated') this.#log.info({ peer: nodeId, ...details }, 'peer migrated');
+    else this.#log.warn({ peer: nodeId, ...details }, 'path failed');
   }
 
   async #lost(session: CallSession, peer: Peer, error: MeshError): Promise<void> {
@@ -443,7 +453,7 @@ export class MeshNode {
 
   #createTransport(name: 'quic' | 'tcp', keyLog: KeyLog | undefined): Transport {
     const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = this.#config;
-    const { maxMessageBytes, maxStreams, door } = this.#config;
+    const { maxMessageBytes, maxStreams, door, migration, congestionControl } = this.#config;
     const { earlyData, sessionStore, ticketKeyLifetimeMs } = this.#config;
     const limits = { maxMessageBytes, maxIncomingStreams: maxStreams };
     const tls = () => this.#tls;
@@ -462,6 +472,8 @@ export class MeshNode {
       sessionStore,
       ticketKeyLifetimeMs,
       keyLog,
+      migration,
+      congestionControl,
     });
   }
 }

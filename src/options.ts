@@ -87,6 +87,13 @@ export interface NodeOptions {
    * has as SSLKEYLOGFILE, if anything.
    */
   readonly tlsKeyLogFile?: string | undefined;
+  /**
+   * Whether QUIC connections may change their paths: follow a peer whose address changes, and move when this node's
+   * own does. Default true.
+   */
+  readonly migration?: boolean | undefined;
+  /** Congestion control of QUIC. Default `'cubic'`. */
+  readonly congestionControl?: 'cubic' | 'reno' | 'bbr' | undefined;
   /** A pino logger, or the level of the default one on standard error. Default `'warn'`. */
   readonly logger?: LoggingOption | undefined;
 }
@@ -177,6 +184,8 @@ const schema = z.strictObject({
     .min(1)
     .optional()
     .transform((path) => path ?? (process.env.SSLKEYLOGFILE || undefined)),
+  migration: z.boolean().default(true),
+  congestionControl: z.enum(['cubic', 'reno', 'bbr']).default('cubic'),
   logger: z
     .union([
       z.enum(['silent', 'error', 'warn', 'info', 'debug']),

@@ -11,7 +11,7 @@ import type {
 } from './calls/types.js';
 import { MeshError } from './errors.js';
 import type { DataTransfer } from './protocol/message.js';
-import type { Role, SocketAddress, TransportName } from './transport/connection.js';
+import type { MigrateOptions, Role, SocketAddress, TransportName } from './transport/connection.js';
 
 /** One connection of a peer, as `peer.connections` shows it. */
 export interface PeerConnection {
@@ -95,6 +95,23 @@ export class Peer {
     const startMs = performance.now();
     await this.request({ type: 'ping' }, options);
     return performance.now() - startMs;
+  }
+
+  /**
+   * Moves the QUIC connections that this node dialed to another local address, by default a new port of the same host.
+   * Calls under way go on. Fulfils when the new path is validated and in use.
+   * @throws MeshError MigrationFailed, after which the old path stays in use; InvalidArgument for an address of
+   *   another family; Cancelled
+   */
+  async migrate(options: MigrateOptions = {}): Promise<void> {
+    const movable = this.#sessions
+      .map(({ connection }) => connection)
+      .filter(({ migrate, role }) => migrate !== undefined && role === 'dialer');
+    if (movable.length === 0) {
+      const text = `there is no QUIC connection to ${this.nodeId} that this node dialed`;
+      throw new MeshError('MigrationFailed', text);
+    }
+    for (const connection of movable) await connection.migrate?.(options);
   }
 
   /** Closes every connection to this peer, without waiting for calls. */

@@ -1,6 +1,6 @@
 /** What happens to a node's links, as typed events for whoever wants to follow them. */
 import type { MeshError } from './errors.js';
-import type { Role, SocketAddress, TransportName } from './transport/connection.js';
+import type { PathEvent, Role, SocketAddress, TransportName } from './transport/connection.js';
 
 export type NodeEvent =
   | {
@@ -17,6 +17,7 @@ export type NodeEvent =
       /** Code NoError after a close in good order. */
       readonly error: MeshError;
     }
+  | ({ readonly nodeId: string; readonly transport: TransportName } & PathEvent)
   | {
       /** A dial that nobody waited for, that of `connectEarly`, did not reach its peer or was turned away. */
       readonly kind: 'dialFailed';

@@ -255,6 +255,7 @@ async function dialWithoutCertificate(
       keepAliveMs: 5000,
       door: resolveDoorLimits({}),
       resetKey: 'none',
+      migration: true,
       configFor: () => config,
       verifyDialer: (chain) => trust.verify(chain, 'dialer', Date.now()),
     },

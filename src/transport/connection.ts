@@ -189,6 +189,14 @@ export interface Connection {
    * the stream. Until it is set, the peer's streams wait unread.
    */
   onStream: ((stream: FrameStream) => FrameStreamHandler) | undefined;
+  /**
+   * Moves the connection to another local address; calls under way go on. Fulfils when the new path is validated and
+   * in use. Absent where the transport cannot do that.
+   * @throws MeshError MigrationFailed, after which the old path stays in use; InvalidArgument; Cancelled
+   */
+  readonly migrate?: (options: MigrateOptions) => Promise<void>;
+  /** Called when the path changes, by either side, or fails to. */
+  onPathEvent?: ((event: PathEvent) => void) | undefined;
   /** Puts into force what the handshake agreed. Called once. */
   applyLimits(limits: AgreedLimits): void;
   /**
@@ -201,6 +209,32 @@ export interface Connection {
   /** Fulfils once, when the connection is over: code `NoError` after a close in good order. Never rejects. */
   readonly closed: Promise<MeshError>;
 }
+
+/** Where to move a connection: an address of this side. */
+export interface MigrateOptions {
+  /** Default: the host that the connection has now. */
+  readonly host?: string | undefined;
+  /** Default: one that the system picks. */
+  readonly port?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What happened to the path of a connection. */
+export type PathEvent =
+  | {
+      readonly kind: 'migrated';
+      /** Whose address changed. */
+      readonly side: 'local' | 'remote';
+      readonly from: SocketAddress;
+      readonly to: SocketAddress;
+    }
+  | {
+      /** A path was tried and is not taken; the connection goes on over the one it has. */
+      readonly kind: 'pathFailed';
+      readonly local: SocketAddress;
+      readonly remote: SocketAddress;
+      readonly error: MeshError;
+    };
 
 /** How to reach a peer. */
 export interface DialTarget {

@@ -2,6 +2,7 @@
 import { MeshError } from '../../errors.js';
 import { ALPN_PROTOCOL, type StreamLimits, type TlsMaterial } from '../connection.js';
 import type { NativeConfig, NativeQuic } from './native.js';
+import { MAX_PATHS } from './paths.js';
 
 /** What a QUIC transport may be told besides certificates. */
 export interface QuicTuning {
@@ -13,7 +14,13 @@ export interface QuicTuning {
   readonly ticketKey?: Uint8Array | undefined;
   /** Whether connections may log their secrets. */
   readonly logsKeys?: boolean | undefined;
+  /** Whether connections may change their paths. Default true. */
+  readonly migration?: boolean | undefined;
+  /** Default `'cubic'`. */
+  readonly congestionControl?: CongestionControl | undefined;
 }
+
+export type CongestionControl = 'cubic' | 'reno' | 'bbr';
 
 /** What every path carries (RFC 9000, section 14.1, less headers of Ethernet, IPv6 and UDP rounded down). */
 export const PATH_DATAGRAM_BYTES = 1350;
@@ -27,6 +34,8 @@ const MAX_RECEIVED_DATAGRAM_BYTES = 65_527;
  */
 const MAX_STREAM_WINDOW_GROWTH = 6;
 const MAX_CONNECTION_WINDOW_GROWTH = 2;
+/** RFC 9000, section 18.2. */
+const MIN_CONNECTION_IDS = 2;
 /** Cancellation notices: see `control-stream.ts`. */
 const CONTROL_WINDOW_BYTES = 64 * 1024;
 
@@ -56,7 +65,7 @@ export function createNativeConfig(
   tuning: QuicTuning,
 ): NativeConfig {
   const config = withCertificates(native, tls);
-  const { limits } = tuning;
+  const { limits, migration = true, congestionControl = 'cubic' } = tuning;
   config.setApplicationProtos([ALPN_PROTOCOL]);
   config.grease(true);
   config.setMaxIdleTimeout(tuning.idleTimeoutMs);
@@ -70,9 +79,10 @@ export function createNativeConfig(
   config.setInitialMaxStreamsBidi(limits.maxIncomingStreams);
   config.setInitialMaxStreamsUni(1);
   config.setInitialMaxStreamDataUni(CONTROL_WINDOW_BYTES);
-  config.setActiveConnectionIdLimit(4);
-  config.setDisableActiveMigration(false);
-  config.setCcAlgorithmName('cubic');
+  // The binding takes this limit for that of paths as well.
+  config.setActiveConnectionIdLimit(migration ? MAX_PATHS : MIN_CONNECTION_IDS);
+  config.setDisableActiveMigration(!migration);
+  config.setCcAlgorithmName(congestionControl);
   config.enableHystart(true);
   config.enablePacing(false);
   config.setAckDelayExponent(3);

@@ -14,7 +14,9 @@ import {
   type ConnectionState,
   type FrameStream,
   type FrameStreamHandler,
+  type MigrateOptions,
   nextConnectionState,
+  type PathEvent,
   type PeerIdentity,
   type Role,
   type SocketAddress,
@@ -24,18 +26,23 @@ import {
 import type { FrameMemory } from '../frame-memory.js';
 import { errorOfClose, type NativeClose } from './close-codes.js';
 import { maxConnectionWindowBytes } from './config.js';
+import type { IdRoutes } from './connection-ids.js';
 import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import { grantsLess, type PeerLimits, readPeerLimits } from './early-data.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
+import { isSame, type Path } from './migration.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
+import { ConnectionPaths } from './paths.js';
 import { MAX_FLUSH_BYTES, PeerGuards } from './peer-guards.js';
+import type { SendFailures } from './send-failures.js';
 import type { Slab } from './slab.js';
 import { QuicStreams } from './streams.js';
+import type { UdpSocket } from './udp-socket.js';
 
 /** What a connection asks of the endpoint it lives on. */
 export interface ConnectionHost {
-  readonly localAddress: SocketAddress;
+  readonly socket: UdpSocket;
   readonly counters: EndpointCounters;
   /** Memory for outgoing datagrams, shared by all connections of the endpoint. */
   readonly sendSlab: Slab;
@@ -43,7 +50,13 @@ export interface ConnectionHost {
   readonly readSlab: Slab;
   /** Memory for large frames, likewise. */
   readonly frameMemory: FrameMemory;
-  sendDatagram(datagram: Buffer, to: SocketAddress): void;
+  sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
+  /** A socket besides the endpoint's own. @throws MeshError ConnectFailed */
+  openSocket(address: SocketAddress): Promise<UdpSocket>;
+  /** Closes such a socket; leaves the endpoint's own alone. */
+  closeSocket(socket: UdpSocket): void;
+  /** The endpoint's table of connection IDs. */
+  routesOf(connection: QuicConnection): IdRoutes;
   /** Calls `connection.flush()` once this turn's input is read. */
   flushSoon(connection: QuicConnection): void;
   /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
@@ -66,6 +79,8 @@ export interface QuicConnectionOptions {
   readonly role: Role;
   readonly remoteAddress: SocketAddress;
   readonly limits: StreamLimits;
+  /** Whether the connection may change its path. */
+  readonly migration: boolean;
   /** Certificate, address and handshake must be done by then. */
   readonly connectTimeoutMs: number;
   /** For a peer that has yet to prove who and where it is. */
@@ -77,6 +92,8 @@ export interface QuicConnectionOptions {
  * handshake, if at all, and every look costs a call into the binding.
  */
 const SESSION_LOOKS = 32;
+/** Silence, while answers are due. */
+const AWAITING_MS = 1000;
 
 export class QuicConnection implements Connection {
   readonly transport = 'quic';
@@ -97,18 +114,21 @@ export class QuicConnection implements Connection {
   /** Holds what comes in and goes out within limits until the peer has proved itself; then there is none. */
   guard: HalfOpenGuard | undefined;
 
+  onPathEvent: ((event: PathEvent) => void) | undefined;
+
   readonly #native: NativeConnection;
   readonly #host: ConnectionHost;
   readonly #streams: QuicStreams;
   readonly #timer = new DeadlineTimer(() => this.#timedOut());
   readonly #establishTimer: NodeJS.Timeout;
-  readonly #receiveInfo: { readonly from: SocketAddress; readonly to: SocketAddress };
+  readonly #paths: ConnectionPaths;
   readonly #guards: PeerGuards;
   #settleOpened: (opened: boolean) => void = () => {};
   #settleClosed: (error: MeshError) => void = () => {};
   #state: ConnectionState = { kind: 'connecting' };
   #identity: PeerIdentity | undefined;
   #released = false;
+  #tendedMs = performance.now();
   /** Of the peer when it granted the session that early data goes by. */
   #rememberedLimits: PeerLimits | undefined;
   #sessionLooks = 0;
@@ -118,7 +138,7 @@ export class QuicConnection implements Connection {
     this.#host = options.host;
     this.role = options.role;
     this.guard = options.guard;
-    this.#receiveInfo = { from: options.remoteAddress, to: options.host.localAddress };
+    this.#paths = this.#createPaths(options);
     this.#streams = this.#createStreams(options);
     this.#guards = this.#createGuards(options);
     this.opened = new Promise((resolve) => {
@@ -144,11 +164,11 @@ export class QuicConnection implements Connection {
   }
 
   get localAddress(): SocketAddress {
-    return this.#host.localAddress;
+    return this.#paths.localAddress;
   }
 
   get remoteAddress(): SocketAddress {
-    return this.#receiveInfo.from;
+    return this.#paths.remoteAddress;
   }
 
   get rttMs(): number | undefined {
@@ -185,19 +205,19 @@ export class QuicConnection implements Connection {
 
   /** Whether this is the address that the peer has had so far. */
   isRemote(address: SocketAddress): boolean {
-    const { from } = this.#receiveInfo;
-    return from.port === address.port && from.host === address.host;
+    return isSame(this.#paths.remoteAddress, address);
   }
 
   /** A datagram for this connection. The binding decrypts it in place. */
-  receive(datagram: Buffer, from: SocketAddress): void {
+  receive(datagram: Buffer, from: SocketAddress, socket: UdpSocket, connectionId: string): void {
     if (this.#released) return;
-    this.lastReceivedMs = performance.now();
-    const known = this.#receiveInfo;
-    const info = this.isRemote(from) ? known : { from, to: known.to };
+    const nowMs = performance.now();
+    const path = this.#paths.admit(from, socket, connectionId, nowMs);
+    if (path === undefined) return;
+    this.lastReceivedMs = nowMs;
     this.#input(() => {
       try {
-        this.#native.recv(datagram, info);
+        this.#native.recv(datagram, path);
       } catch (thrown) {
         this.#nativeFailed(thrown);
         return;
@@ -207,7 +227,9 @@ export class QuicConnection implements Connection {
       if (this.#isReady) this.#streams.progress();
       if (this.#sessionLooks > 0) this.#lookForSession();
     });
-    this.#guards.received(datagram.length, this.lastReceivedMs);
+    // quiche 0.18.0 fails at the next datagram when the path of this one is tried again and its probe is not sent yet.
+    if (path !== this.#paths.current) this.flush();
+    this.#guards.received(datagram.length, nowMs, this.#paths.mayBePadded(nowMs));
   }
 
   /**
@@ -235,7 +257,7 @@ export class QuicConnection implements Connection {
   receiveReset(datagram: Buffer): boolean {
     if (this.#released || this.isOver) return false;
     try {
-      this.#native.recv(Buffer.from(datagram), this.#receiveInfo);
+      this.#native.recv(Buffer.from(datagram), this.#paths.current);
     } catch {
       // Not even a packet.
     }
@@ -247,6 +269,7 @@ export class QuicConnection implements Connection {
   /** Sends what QUIC has to send, and sets the clock for what it waits for. */
   flush(): void {
     if (this.#released) return;
+    if (this.#paths.isAttentive) this.#paths.tend();
     this.#flushDatagrams();
     if (this.#isOpen) this.#guards.flushed();
     if (this.#released) return;
@@ -254,11 +277,32 @@ export class QuicConnection implements Connection {
     if (!this.#released) this.#timer.arm(this.#native.timeout());
   }
 
-  /** Asks the peer for a sign of life, so that neither side's idle timeout strikes. */
-  keepAlive(): void {
+  migrate(options: MigrateOptions): Promise<void> {
+    return this.#paths.migrate(options);
+  }
+
+  /** Some datagrams could not be sent: gets away from a path that is gone. */
+  checkPath(failures: SendFailures): void {
+    this.#paths.check(failures);
+  }
+
+  /**
+   * Does for a quiet connection what traffic does for a busy one: looks after paths and spare connection IDs, and asks a
+   * silent peer for a sign of life, so that neither side's idle timeout strikes. A dialer that waits for an answer asks
+   * soon: after a change of path on the way, the answers may go where nobody is, until the peer hears from here.
+   */
+  lookAfter(nowMs: number, keepAliveMs: number): void {
     if (this.#state.kind !== 'open') return;
-    this.#native.sendAckEliciting();
-    this.flush();
+    const isDue = nowMs - this.#tendedMs >= keepAliveMs / 2;
+    if (isDue) {
+      this.#tendedMs = nowMs;
+      this.#paths.tend(nowMs);
+    }
+    const isAwaiting = this.role === 'dialer' && this.openStreams > 0;
+    const patienceMs = isAwaiting ? Math.min(AWAITING_MS, keepAliveMs) : keepAliveMs;
+    const isSilent = nowMs - this.lastReceivedMs >= patienceMs;
+    if (isSilent) this.#native.sendAckEliciting();
+    if (isDue || isSilent) this.flush();
   }
 
   /** Closes with an error that this side found; the peer gets its code and text. */
@@ -288,6 +332,7 @@ export class QuicConnection implements Connection {
   #release(): void {
     this.#released = true;
     this.#timer.stop();
+    this.#paths.release();
     this.#host.released(this);
   }
 
@@ -319,6 +364,7 @@ export class QuicConnection implements Connection {
     this.#moveTo({ kind: 'open' });
     if (this.role === 'dialer') this.#sessionLooks = SESSION_LOOKS;
     this.#settleOpened(true);
+    this.#paths.established();
     this.#host.established(this);
   }
 
@@ -404,6 +450,25 @@ export class QuicConnection implements Connection {
     });
   }
 
+  #createPaths({ native, host, role, remoteAddress, migration }: QuicConnectionOptions) {
+    return new ConnectionPaths({
+      native,
+      role,
+      remoteAddress,
+      migration,
+      host: {
+        socket: host.socket,
+        counters: host.counters,
+        routes: host.routesOf(this),
+        openSocket: (address) => host.openSocket(address),
+        closeSocket: (socket) => host.closeSocket(socket),
+        isOpen: () => this.#state.kind === 'open',
+        flushSoon: () => host.flushSoon(this),
+        emit: (event) => this.onPathEvent?.(event),
+      },
+    });
+  }
+
   #establishTimedOut(): void {
     this.fail(new MeshError('ConnectTimeout', 'QUIC handshake did not finish in time'));
     // Nobody may be there at all: nothing is kept for what could still arrive.
@@ -481,28 +546,39 @@ export class QuicConnection implements Connection {
   }
 
   #flushDatagrams(): void {
-    const slab = this.#host.sendSlab;
     const guards = this.#guards;
     const limitBytes = guards.sentBytes + MAX_FLUSH_BYTES;
-    for (;;) {
-      if (guards.sentBytes >= limitBytes) {
-        this.#host.flushSoon(this);
-        return;
-      }
-      const room = this.guard?.sendable(slab.room()) ?? slab.room();
-      if (room.length === 0) return;
-      let sent: ReturnType<NativeConnection['send']>;
-      try {
-        sent = this.#native.send(room);
-      } catch (thrown) {
-        this.#nativeFailed(thrown);
-        return;
-      }
-      if (sent === null) return;
-      this.guard?.sent(sent[0]);
-      guards.sentBytes += sent[0];
-      this.#host.sendDatagram(slab.take(sent[0]), sent[1].to);
+    while (this.#sendDatagram(undefined)) {
+      if (guards.sentBytes < limitBytes) continue;
+      this.#host.flushSoon(this);
+      return;
     }
+    if (!this.#paths.isAttentive) return;
+    for (const path of this.#paths.overlooked()) while (this.#sendDatagram(path));
+  }
+
+  /** @returns whether there was a datagram to send, over this path or any */
+  #sendDatagram(path: Path | undefined): boolean {
+    const slab = this.#host.sendSlab;
+    const memory = this.#paths.room(slab.room());
+    const room = this.guard?.sendable(memory) ?? memory;
+    if (room.length === 0) return false;
+    let sent: ReturnType<NativeConnection['send']>;
+    try {
+      sent =
+        path === undefined
+          ? this.#native.send(room)
+          : this.#native.sendOnPath(room, path.to, path.from);
+    } catch (thrown) {
+      if (path === undefined) this.#nativeFailed(thrown);
+      return false;
+    }
+    if (sent === null) return false;
+    this.guard?.sent(sent[0]);
+    this.#guards.sentBytes += sent[0];
+    const { from, to } = sent[1];
+    this.#host.sendDatagram(slab.take(sent[0]), to, this.#paths.socketOf(from));
+    return true;
   }
 }
 

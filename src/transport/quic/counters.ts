@@ -38,6 +38,14 @@ export interface EndpointCounters extends Record<string, number> {
   closedForExcess: number;
   /** Connections ended because the peer acknowledged what it did not receive: see `receipt-proof.ts`. */
   closedForFalseAcks: number;
+  pathsValidated: number;
+  pathsFailed: number;
+  /** Connections that this side moved to another address of its own. */
+  migrations: number;
+  /** Connections that follow their peer to another address. */
+  peerMigrations: number;
+  /** Datagrams from an address that a connection does not follow its peer to. */
+  pathChangesRefused: number;
   /** Not counts: what the system granted the socket opened last. Linux doubles the number for its bookkeeping. */
   receiveBufferBytes: number;
   sendBufferBytes: number;
@@ -72,6 +80,11 @@ export function newEndpointCounters(): EndpointCounters {
     refused: 0,
     closedForExcess: 0,
     closedForFalseAcks: 0,
+    pathsValidated: 0,
+    pathsFailed: 0,
+    migrations: 0,
+    peerMigrations: 0,
+    pathChangesRefused: 0,
     receiveBufferBytes: 0,
     sendBufferBytes: 0,
   };

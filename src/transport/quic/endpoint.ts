@@ -8,6 +8,7 @@ import { MeshError } from '../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress, StreamLimits } from '../connection.js';
 import { FrameMemory } from '../frame-memory.js';
 import { type ConnectionHost, QuicConnection } from './connection.js';
+import type { IdRoutes } from './connection-ids.js';
 import type { ConnectionKeys } from './connection-keys.js';
 import type { EndpointCounters } from './counters.js';
 import { DialedConnections } from './dialed-connections.js';
@@ -16,6 +17,7 @@ import { Doorkeeper } from './doorkeeper.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
 import { CONNECTION_ID_BYTES, routeDatagram } from './packet.js';
+import { SendFailures } from './send-failures.js';
 import { Slab } from './slab.js';
 import { mayBeReset, ResetTokens } from './stateless-reset.js';
 import { UdpSocket, type UdpSocketHandler } from './udp-socket.js';
@@ -25,6 +27,8 @@ export interface EndpointOptions {
   readonly limits: StreamLimits;
   readonly connectTimeoutMs: number;
   readonly keepAliveMs: number;
+  /** Whether connections may change their paths. */
+  readonly migration: boolean;
   /** Handshakes of dialers under way at once, and what is asked of dialers meanwhile. */
   readonly door: DoorLimits;
   /** Private key, in PEM, that the tokens of stateless resets come from. */
@@ -59,6 +63,9 @@ const MIN_READ_BYTES = 4 * 1024;
 /** Room for any datagram that the binding may write. */
 const MAX_DATAGRAM_BYTES = 65_535;
 
+/** How often connections are looked after that have nothing to do, at least. */
+const MAX_CARE_INTERVAL_MS = 500;
+
 const DROP_COUNTERS = {
   malformed: 'droppedMalformed',
   unknownVersion: 'droppedUnknownVersion',
@@ -73,18 +80,21 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   readonly counters: EndpointCounters;
   acceptor: EndpointAcceptor | undefined;
 
-  readonly #socket: UdpSocket;
+  readonly socket: UdpSocket;
+  /** Those that connections moved to. */
+  readonly #extraSockets = new Set<UdpSocket>();
   readonly #options: EndpointOptions;
   /** Every connection under each of its connection IDs. */
   readonly #routes = new Map<string, QuicConnection>();
   /** A connection's IDs, and for a dial that is under way, whom to tell. */
   readonly #connections = new Map<QuicConnection, Resident>();
+  #failures = new SendFailures();
   #toFlush: QuicConnection[] = [];
   readonly #flushing = new Set<QuicConnection>();
   readonly #doorkeeper: Doorkeeper;
   readonly #resetTokens: ResetTokens;
   readonly #dialed = new DialedConnections();
-  readonly #keepAliveTimer: NodeJS.Timeout;
+  readonly #careTimer: NodeJS.Timeout;
   #closed = false;
   #retiring = false;
 
@@ -102,7 +112,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   }
 
   private constructor(socket: UdpSocket, options: EndpointOptions, counters: EndpointCounters) {
-    this.#socket = socket;
+    this.socket = socket;
     this.#options = options;
     this.counters = counters;
     socket.handler = this;
@@ -114,13 +124,16 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       resetTokens: this.#resetTokens,
       limits: options.door,
       counters,
-      send: (datagram, to) => this.sendDatagram(datagram, to),
+      send: (datagram, to) => this.sendDatagram(datagram, to, socket),
     });
-    this.#keepAliveTimer = setInterval(() => this.#keepAlive(), options.keepAliveMs / 2).unref();
+    this.#careTimer = setInterval(
+      () => this.#lookAfter(),
+      Math.min(options.keepAliveMs / 2, MAX_CARE_INTERVAL_MS),
+    ).unref();
   }
 
   get localAddress(): SocketAddress {
-    return this.#socket.address;
+    return this.socket.address;
   }
 
   /**
@@ -187,18 +200,43 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   async close(error: MeshError): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#keepAliveTimer);
+    clearInterval(this.#careTimer);
     for (const connection of this.#connections.keys()) connection.fail(error);
     for (const connection of [...this.#connections.keys()]) connection.release();
-    await this.#socket.close();
+    await this.socket.close();
   }
 
   // ---- ConnectionHost -----------------------------------------------------------------------------------
 
-  sendDatagram(datagram: Buffer, to: SocketAddress): void {
+  sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void {
     this.counters.datagramsSent += 1;
     this.counters.bytesSent += datagram.length;
-    this.#socket.send(datagram, to);
+    socket.send(datagram, to);
+  }
+
+  async openSocket(address: SocketAddress): Promise<UdpSocket> {
+    const socket = await UdpSocket.bind(address);
+    socket.handler = this;
+    this.#extraSockets.add(socket);
+    return socket;
+  }
+
+  closeSocket(socket: UdpSocket): void {
+    if (this.#extraSockets.delete(socket)) void socket.close();
+  }
+
+  routesOf(connection: QuicConnection): IdRoutes {
+    return {
+      add: (id) => {
+        this.#connections.get(connection)?.ids.add(id);
+        this.#routes.set(id, connection);
+      },
+      remove: (id) => {
+        this.#connections.get(connection)?.ids.delete(id);
+        this.#routes.delete(id);
+      },
+      resetTokenOf: (id) => this.#resetTokens.numberOf(id),
+    };
   }
 
   flushSoon(connection: QuicConnection): void {
@@ -270,26 +308,30 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
 
   // ---- Datagrams in -------------------------------------------------------------------------------------
 
-  onDatagram(datagram: Buffer, from: SocketAddress): void {
+  onDatagram(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
     this.counters.datagramsReceived += 1;
     this.counters.bytesReceived += datagram.length;
     const route = routeDatagram(datagram, this.#isKnown);
     if (route.kind === 'drop') {
       this.counters[DROP_COUNTERS[route.reason]] += 1;
-      if (route.reason === 'unknownConnection') this.#receiveStray(datagram, from);
+      if (route.reason === 'unknownConnection') this.#receiveStray(datagram, from, socket);
       if (route.reason === 'unknownVersion' && this.acceptor !== undefined) {
         this.#doorkeeper.answerUnknownVersion(datagram, from);
       }
       return;
     }
+    const { connectionId } = route;
     if (route.kind === 'initial') {
-      this.#accept(datagram, route.connectionId, from)?.receive(datagram, from);
+      // Where a connection moved to, nobody listens.
+      if (socket !== this.socket) this.counters.droppedUnknownConnection += 1;
+      else
+        this.#accept(datagram, connectionId, from)?.receive(datagram, from, socket, connectionId);
       return;
     }
-    const connection = this.#routes.get(route.connectionId);
+    const connection = this.#routes.get(connectionId);
     if (connection === undefined) return;
     const refused = connection.guard?.refuses(datagram, connection.isRemote(from));
-    if (refused === undefined) connection.receive(datagram, from);
+    if (refused === undefined) connection.receive(datagram, from, socket, connectionId);
     else this.counters[refused] += 1;
   }
 
@@ -297,18 +339,27 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
    * A packet for no connection: a peer that was started anew says so by one (RFC 9000, section 10.3), and is told so
    * by one.
    */
-  #receiveStray(datagram: Buffer, from: SocketAddress): void {
+  #receiveStray(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
     if (!mayBeReset(datagram)) return;
     for (const connection of this.#dialed.at(from)) {
       if (!connection.receiveReset(datagram)) continue;
       this.counters.statelessResetsReceived += 1;
       return;
     }
-    if (this.acceptor !== undefined) this.#doorkeeper.answerUnknownConnection(datagram, from);
+    if (this.acceptor === undefined || socket !== this.socket) return;
+    this.#doorkeeper.answerUnknownConnection(datagram, from);
   }
 
-  onSocketError(): void {
+  onSocketError(socket: UdpSocket, code: string | undefined, to: SocketAddress | undefined): void {
     this.counters.sendErrors += 1;
+    const failures = this.#failures;
+    const isFirst = failures.isEmpty;
+    failures.add(socket, code, to);
+    if (!isFirst || failures.isEmpty) return;
+    setImmediate(() => {
+      this.#failures = new SendFailures();
+      for (const connection of this.#connections.keys()) connection.checkPath(failures);
+    });
   }
 
   /** A connection for a dialer's first packet, where one may still be accepted. */
@@ -352,12 +403,13 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       role,
       remoteAddress,
       limits: this.#options.limits,
+      migration: this.#options.migration,
       connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,
       guard,
     });
     if (halfOpenSource !== undefined) this.#doorkeeper.enter(halfOpenSource);
     this.#connections.set(connection, {
-      ids,
+      ids: new Set(ids),
       halfOpenSource,
       handedOut: false,
       collectKeys: this.#options.keys?.watch(native),
@@ -380,10 +432,10 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     for (const connection of connections) connection.flush();
   }
 
-  #keepAlive(): void {
-    const silentSinceMs = performance.now() - this.#options.keepAliveMs;
+  #lookAfter(): void {
+    const nowMs = performance.now();
     for (const connection of this.#connections.keys()) {
-      if (connection.lastReceivedMs < silentSinceMs) connection.keepAlive();
+      connection.lookAfter(nowMs, this.#options.keepAliveMs);
     }
   }
 
@@ -398,7 +450,7 @@ interface Newcomer {
 }
 
 interface Resident {
-  readonly ids: readonly string[];
+  readonly ids: Set<string>;
   /** Whose place it takes, of those for dialers whose handshake is under way. */
   halfOpenSource: string | undefined;
   /** Its early data made a connection of it before TLS is done. */

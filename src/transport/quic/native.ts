@@ -4,11 +4,17 @@
  * Builds exist for linux-x64, darwin and win32-x64: the binding is loaded when a QUIC transport is first used,
  * so that everything else works without it.
  */
-import type { Config, Connection, Quiche } from '@matrixai/quic/native/index.js';
+import type { Config, Connection, Host, PathEvent, Quiche } from '@matrixai/quic/native/index.js';
 import { MeshError } from '../../errors.js';
 
 export type NativeConfig = Config;
-export type NativeConnection = Connection;
+/** The binding's own types leave out one event, and that there may be none. */
+export type NativeConnection = Omit<Connection, 'pathEventNext'> & {
+  pathEventNext(): NativePathEvent | null;
+};
+export type NativePathEvent =
+  | PathEvent
+  | { readonly type: 'FailedValidation'; readonly local: Host; readonly peer: Host };
 export type NativeQuic = Quiche;
 
 /**

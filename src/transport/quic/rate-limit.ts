@@ -13,11 +13,16 @@ export class RateLimit {
 
   /** Takes one, if there is one. */
   take(nowMs: number): boolean {
+    if (!this.allows(nowMs)) return false;
+    this.#left -= 1;
+    return true;
+  }
+
+  /** Whether there is one to take. */
+  allows(nowMs: number): boolean {
     const elapsedMs = nowMs - (this.#sinceMs ?? nowMs);
     this.#sinceMs = nowMs;
     this.#left = Math.min(this.#burst, this.#left + (elapsedMs * this.#perSecond) / 1000);
-    if (this.#left < 1) return false;
-    this.#left -= 1;
-    return true;
+    return this.#left >= 1;
   }
 }

@@ -17,7 +17,7 @@ import {
 } from '../connection.js';
 import { checkNodeId } from '../identity.js';
 import type { KeyLog } from '../key-log.js';
-import { LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
+import { type CongestionControl, LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
 import { ConnectionKeys } from './connection-keys.js';
 import { type EndpointCounters, newEndpointCounters } from './counters.js';
 import { Credentials } from './credentials.js';
@@ -48,6 +48,10 @@ export interface QuicTransportOptions {
   readonly ticketKeyLifetimeMs?: number | undefined;
   /** Gets the secrets of every connection. Default: none. */
   readonly keyLog?: KeyLog | undefined;
+  /** Whether connections may change their paths: follow their peer, and move to another address. Default true. */
+  readonly migration?: boolean | undefined;
+  /** Default `'cubic'`. */
+  readonly congestionControl?: CongestionControl | undefined;
 }
 
 const DEFAULTS = {
@@ -55,7 +59,9 @@ const DEFAULTS = {
   idleTimeoutMs: 30_000,
   keepAliveMs: 10_000,
   ticketKeyLifetimeMs: 12 * 60 * 60 * 1000,
-};
+  migration: true,
+  congestionControl: 'cubic',
+} as const;
 
 /** All that one attempt to connect is made of. */
 interface DialAttempt {
@@ -223,6 +229,7 @@ export class QuicTransport implements Transport {
         keepAliveMs: this.#options.keepAliveMs ?? DEFAULTS.keepAliveMs,
         door: resolveDoorLimits(this.#options.door ?? {}),
         resetKey: this.#options.tls().key,
+        migration: this.#options.migration ?? DEFAULTS.migration,
         configFor: (remote) =>
           this.#credentialsInForce(native).configFor(this.#datagramBytesTo(remote)),
         keys: this.#keys,
@@ -242,9 +249,12 @@ export class QuicTransport implements Transport {
   #credentialsInForce(native: NativeQuic): Credentials {
     const tls = this.#options.tls();
     if (this.#credentials?.tls !== tls) {
+      const { idleTimeoutMs, migration, congestionControl } = this.#options;
       const tuning = {
         limits: this.#limits,
-        idleTimeoutMs: this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,
+        idleTimeoutMs: idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,
+        migration: migration ?? DEFAULTS.migration,
+        congestionControl: congestionControl ?? DEFAULTS.congestionControl,
         logsKeys: this.#keys !== undefined,
         ticketKeyLifetimeMs: this.#usesEarlyData ? this.#ticketKeyLifetimeMs : undefined,
       };
