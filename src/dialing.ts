@@ -3,12 +3,8 @@ import type { DialQueue } from './calls/dial-queue.js';
 import type { CallSession } from './calls/session.js';
 import type { MessageCodec } from './protocol/codec.js';
 import type { HandshakeConfig, Negotiated } from './protocol/handshake.js';
-import type {
-  Connection,
-  DialTarget,
-  FrameStream,
-  FrameStreamHandler,
-} from './transport/connection.js';
+import type { Connection, FrameStream, FrameStreamHandler } from './transport/connection.js';
+import type { PeerTarget } from './transport/discovery.js';
 import { dialHandshake } from './transport/handshaker.js';
 import type { TransportManager } from './transport/manager.js';
 
@@ -34,7 +30,7 @@ export interface DialingOptions {
  * @throws MeshError as TransportManager.dial and dialHandshake
  */
 export async function dialPeer(
-  target: DialTarget,
+  target: PeerTarget,
   signal: AbortSignal,
   options: DialingOptions,
 ): Promise<void> {
@@ -68,7 +64,7 @@ function resumed(
 /** Sends the handshake request, and in the same flight the calls that may leave now. */
 function begin(
   connection: Connection,
-  target: DialTarget,
+  target: PeerTarget,
   signal: AbortSignal,
   options: DialingOptions,
 ): Attempt {

@@ -41,6 +41,13 @@ export type {
   TransportName,
 } from './transport/connection.js';
 export {
+  type Discovery,
+  type PeerAddress,
+  type PeerTarget,
+  staticDiscovery,
+} from './transport/discovery.js';
+export { type DnsDiscoveryOptions, dnsDiscovery } from './transport/dns-discovery.js';
+export {
   MemorySessionStore,
   type MemorySessionStoreOptions,
   type SessionStore,

@@ -25,7 +25,6 @@ import { abortable } from './transport/abortable.js';
 import {
   type Connection,
   DEFAULT_STREAM_LIMITS,
-  type DialTarget,
   type Listener,
   MAX_UNAGREED_BYTES,
   type PathEvent,
@@ -35,6 +34,7 @@ import {
   type Transport,
   type TransportName,
 } from './transport/connection.js';
+import type { PeerTarget } from './transport/discovery.js';
 import { awaitHandshake } from './transport/handshaker.js';
 import { certifiedNodeIds, checkTlsMaterial, parsePem } from './transport/identity.js';
 import { KeyLog } from './transport/key-log.js';
@@ -105,6 +105,7 @@ export class MeshNode {
         this.#log.warn({ transport: name, code: error.code }, error.message);
       },
       fallbackDelayMs: config.fallbackDelayMs,
+      discovery: config.discovery,
     });
   }
 
@@ -150,7 +151,7 @@ export class MeshNode {
    * and handshake agree on.
    * @throws MeshError why the peer could not be reached, or which side refused the other and why; Cancelled
    */
-  connect(target: DialTarget, options: ConnectOptions = {}): Promise<Peer> {
+  connect(target: PeerTarget, options: ConnectOptions = {}): Promise<Peer> {
     if (this.#closing !== undefined)
       return Promise.reject(new MeshError('NodeClosed', 'node is closed'));
     const { nodeId } = target;
@@ -166,7 +167,7 @@ export class MeshNode {
    * for this dial; the signal ends it. The message of a call must not be changed before the call has settled.
    * @throws MeshError InvalidArgument without `nodeId`, NodeClosed
    */
-  connectEarly(target: DialTarget, options: ConnectOptions = {}): Peer {
+  connectEarly(target: PeerTarget, options: ConnectOptions = {}): Peer {
     const { nodeId } = target;
     if (nodeId === undefined) {
       throw new MeshError(
@@ -263,7 +264,7 @@ export class MeshNode {
   }
 
   /** The dial of a node that is under way, or a new one. */
-  #dialOnce(nodeId: string, target: DialTarget, signal: AbortSignal | undefined): Dial {
+  #dialOnce(nodeId: string, target: PeerTarget, signal: AbortSignal | undefined): Dial {
     const key = nodeId.toLowerCase();
     const underWay = this.#dials.get(key);
     if (underWay !== undefined) return underWay;
@@ -275,7 +276,7 @@ export class MeshNode {
   }
 
   async #dial(
-    target: DialTarget,
+    target: PeerTarget,
     signal: AbortSignal | undefined,
     queue = this.#createDialQueue(),
   ): Promise<Peer> {

@@ -6,6 +6,7 @@ import { MeshError, toMeshError } from './errors.js';
 import type { CompressionName } from './protocol/compression.js';
 import type { LoggingOption } from './telemetry/logging.js';
 import { DEFAULT_STREAM_LIMITS, type TlsMaterial } from './transport/connection.js';
+import type { Discovery } from './transport/discovery.js';
 import type { SessionStore } from './transport/quic/sessions.js';
 
 /** PEM texts, or where to get them: asked at the start and again by `reloadTls()`. */
@@ -36,6 +37,8 @@ export interface NodeOptions {
   readonly transports?: readonly ('quic' | 'tcp')[] | undefined;
   /** Forbids every transport but QUIC, whatever `transports` says. Default false. */
   readonly requireQuic?: boolean | undefined;
+  /** What the names of peers mean. Default: DNS, with A, AAAA and SRV records. */
+  readonly discovery?: Discovery | undefined;
   /** A transport that takes longer to connect is not waited for: the next one starts beside it. Default 200. */
   readonly fallbackDelayMs?: number | undefined;
   /** What this node takes part in. Default: all of it. */
@@ -136,6 +139,12 @@ const schema = z.strictObject({
     .default(['quic', 'tcp']),
   requireQuic: z.boolean().default(false),
   fallbackDelayMs: durationMs.default(200),
+  discovery: z
+    .custom<Discovery>(
+      (value) => typeof value === 'object' && value !== null && 'resolve' in value,
+      'must have a method resolve',
+    )
+    .optional(),
   capabilities: z
     .strictObject({
       query: z.boolean().default(true),

@@ -22,6 +22,8 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/handshaker.ts',
     'transport/reach-memory.ts',
     'transport/race.ts',
+    'transport/discovery.ts',
+    'transport/dns-discovery.ts',
     'transport/manager.ts',
   ],
   ['pool'],

@@ -1,6 +1,13 @@
 /** `quicmesh/transport`: connections without nodes and calls, for those who build their own layer. */
 export * from '../errors.js';
 export * from './connection.js';
+export {
+  type Discovery,
+  type PeerAddress,
+  type PeerTarget,
+  staticDiscovery,
+} from './discovery.js';
+export { type DnsDiscoveryOptions, dnsDiscovery } from './dns-discovery.js';
 export { awaitHandshake, dialHandshake, type HandshakeOptions } from './handshaker.js';
 export { checkNodeId, TrustStore } from './identity.js';
 export { KeyLog } from './key-log.js';

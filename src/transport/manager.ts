@@ -6,11 +6,13 @@ import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import type {
   Connection,
   DialOptions,
-  DialTarget,
   Listener,
   ListenOptions,
+  SocketAddress,
   Transport,
 } from './connection.js';
+import { type Discovery, locate, type PeerTarget } from './discovery.js';
+import { dnsDiscovery } from './dns-discovery.js';
 import { type RacingDial, raceDials } from './race.js';
 import { ReachMemory, type ReachMemoryOptions } from './reach-memory.js';
 
@@ -28,7 +30,13 @@ export interface ManagedDialOptions extends DialOptions {
   readonly rttMs?: number | undefined;
 }
 
-function pathOf({ name }: Transport, { host, port }: DialTarget): string {
+/** One transport to one address. */
+interface Way {
+  readonly transport: Transport;
+  readonly address: SocketAddress;
+}
+
+function pathOf({ transport: { name }, address: { host, port } }: Way): string {
   return `${name} ${host} ${port}`;
 }
 
@@ -44,6 +52,8 @@ export interface TransportManagerOptions {
   readonly fallbackDelayMs?: number | undefined;
   /** How long to leave a transport alone that did not reach a peer which another one reached. */
   readonly reachMemory?: ReachMemoryOptions | undefined;
+  /** What names mean. Default: DNS. */
+  readonly discovery?: Discovery | undefined;
 }
 
 const DEFAULT_FALLBACK_DELAY_MS = 200;
@@ -53,6 +63,7 @@ export class TransportManager {
   readonly #onUnavailable: (transport: Transport, error: MeshError) => void;
   readonly #fallbackDelayMs: number;
   readonly #memory: ReachMemory;
+  readonly #discovery: Discovery;
 
   constructor(options: TransportManagerOptions) {
     if (options.transports.length === 0) {
@@ -62,6 +73,7 @@ export class TransportManager {
     this.#onUnavailable = options.onUnavailable ?? (() => {});
     this.#fallbackDelayMs = options.fallbackDelayMs ?? DEFAULT_FALLBACK_DELAY_MS;
     this.#memory = new ReachMemory(options.reachMemory);
+    this.#discovery = options.discovery ?? dnsDiscovery();
   }
 
   /** Counters of each transport, by name. */
@@ -73,46 +85,48 @@ export class TransportManager {
 
   /**
    * Dials by the preferred transport, and by the next one beside it once that has taken `fallbackDelayMs`, or twice
-   * the round trip that is known, or has failed. The first that connects is the answer. A transport that did not reach
-   * a peer which another one reached goes last for a while.
-   * @throws MeshError the last transport's failure, or the first refusal; Cancelled
+   * the round trip that is known, or has failed; then likewise at the peer's other addresses. The first that connects
+   * is the answer. A transport that did not reach an address which another one reached goes last for a while.
+   * @throws MeshError a refusal, or the last dial's failure to reach the peer; ConnectFailed when its name does not
+   *   resolve; Cancelled
    */
-  async dial(target: DialTarget, options: ManagedDialOptions = {}): Promise<Connection> {
+  async dial(target: PeerTarget, options: ManagedDialOptions = {}): Promise<Connection> {
     const { signal, rttMs = 0, ...rest } = options;
-    const transports = this.#inOrderFor(target);
-    const dials = transports.map(
-      (transport): RacingDial =>
+    const addresses = await locate(target, this.#discovery, signal);
+    const ways = this.#waysTo(addresses);
+    const dials = ways.map(
+      ({ transport, address }): RacingDial =>
         (losing) =>
-          transport.dial(target, { ...rest, signal: losing }),
+          transport.dial({ nodeId: target.nodeId, ...address }, { ...rest, signal: losing }),
     );
     const { connection, winner, begun } = await raceDials(dials, {
       staggerMs: Math.max(this.#fallbackDelayMs, 2 * rttMs),
-      isFinal: ({ code }) => !UNREACHED.has(code),
+      isRefusal: ({ code }) => !UNREACHED.has(code),
+      endsOnRefusal: addresses.length === 1,
       signal,
     });
-    this.#remember(target, transports.slice(0, begun), transports[winner] as Transport);
+    this.#remember(ways.slice(0, begun), ways[winner] as Way);
     return connection;
   }
 
-  /** Those that are expected to reach the target first, each group by preference. */
-  #inOrderFor(target: DialTarget): Transport[] {
+  /** Every transport at every address: by address, then by preference; at the end what did not work lately. */
+  #waysTo(addresses: readonly SocketAddress[]): Way[] {
     const nowMs = performance.now();
-    const isDoubtful = (transport: Transport) =>
-      this.#memory.retryAtMs(pathOf(transport, target), nowMs) > nowMs;
-    const [doubtful, hopeful] = [
-      this.#transports.filter(isDoubtful),
-      this.#transports.filter((transport) => !isDoubtful(transport)),
-    ];
-    return [...hopeful, ...doubtful];
+    const ways = addresses.flatMap((address) =>
+      this.#transports.map((transport): Way => ({ transport, address })),
+    );
+    const isDoubtful = (way: Way): boolean => this.#memory.retryAtMs(pathOf(way), nowMs) > nowMs;
+    return [...ways.filter((way) => !isDoubtful(way)), ...ways.filter(isDoubtful)];
   }
 
-  /** Those preferred to the winner had their chance. When nothing connects, nothing is learned: the peer is down. */
-  #remember(target: DialTarget, begun: readonly Transport[], winner: Transport): void {
-    this.#memory.reached(pathOf(winner, target));
+  /** What is preferred to the winner had its chance. When nothing connects, nothing is learned: the peer is down. */
+  #remember(begun: readonly Way[], winner: Way): void {
+    this.#memory.reached(pathOf(winner));
     const nowMs = performance.now();
-    const preferred = this.#transports.slice(0, this.#transports.indexOf(winner));
-    for (const transport of begun) {
-      if (preferred.includes(transport)) this.#memory.failed(pathOf(transport, target), nowMs);
+    const preferred = this.#transports.slice(0, this.#transports.indexOf(winner.transport));
+    for (const way of begun) {
+      if (way.address !== winner.address || !preferred.includes(way.transport)) continue;
+      this.#memory.failed(pathOf(way), nowMs);
     }
   }
 

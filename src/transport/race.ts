@@ -9,8 +9,10 @@ export type RacingDial = (signal: AbortSignal) => Promise<Connection>;
 export interface RaceOptions {
   /** After so long the next dial begins beside those under way. */
   readonly staggerMs: number;
-  /** Whether a failure ends the race: the peer's answer, which the others would get as well. */
-  readonly isFinal: (error: MeshError) => boolean;
+  /** Whether a failure is a peer's answer, and no failure to reach one. */
+  readonly isRefusal: (error: MeshError) => boolean;
+  /** Whether such an answer ends the race: where all dials lead to the same peer, which would give it again. */
+  readonly endsOnRefusal: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -26,7 +28,7 @@ export interface RaceResult {
 /**
  * Runs the dials and leaves none under way: losers are given up, and what they still bring is closed.
  * @param dials in order of preference, at least one
- * @throws MeshError the first final failure; the last dial's, when all have failed; Cancelled
+ * @throws MeshError the first refusal; without one the last dial's failure, when all have failed; Cancelled
  */
 export function raceDials(dials: readonly RacingDial[], options: RaceOptions): Promise<RaceResult> {
   return new Promise((resolve, reject) => {
@@ -97,9 +99,17 @@ class Race {
     this.#underWay -= 1;
     this.#failures[index] = error;
     if (this.#over) return;
-    if (this.#options.isFinal(error)) this.#fail(error);
+    const { isRefusal, endsOnRefusal } = this.#options;
+    if (endsOnRefusal && isRefusal(error)) this.#fail(error);
     else if (this.#begun < this.#dials.length) this.#beginNext();
-    else if (this.#underWay === 0) this.#fail(this.#failures.at(-1) ?? error);
+    else if (this.#underWay === 0) this.#fail(this.#mostTelling(error));
+  }
+
+  #mostTelling(last: MeshError): MeshError {
+    const refusal = this.#failures.find(
+      (error) => error !== undefined && this.#options.isRefusal(error),
+    );
+    return refusal ?? this.#failures.at(-1) ?? last;
   }
 
   readonly #cancelled = (): void => {

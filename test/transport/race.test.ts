@@ -40,7 +40,12 @@ class Dial {
 function race(dials: readonly Dial[], options: Partial<RaceOptions> = {}) {
   return raceDials(
     dials.map(({ run }) => run),
-    { staggerMs: NEVER_MS, isFinal: ({ code }) => code !== 'ConnectTimeout', ...options },
+    {
+      staggerMs: NEVER_MS,
+      isRefusal: ({ code }) => code !== 'ConnectTimeout',
+      endsOnRefusal: true,
+      ...options,
+    },
   );
 }
 
@@ -107,4 +112,16 @@ test('the caller may cancel, before and while it runs', async (t) => {
   const error = await t.throwsAsync(race([late], { signal: AbortSignal.abort() }));
   t.like(error, { code: 'Cancelled' });
   t.is(late.signal, undefined, 'nothing was dialed');
+});
+
+test('where dials lead to several peers a refusal does not end the race, and tells more than silence', async (t) => {
+  const [first, second, third] = [new Dial(), new Dial(), new Dial()];
+  const result = race([first, second, third], { endsOnRefusal: false });
+  await first.begun;
+  first.fail(new MeshError('CertificateNameMismatch', 'not me'));
+  await second.begun;
+  second.fail(unreached('second'));
+  await third.begun;
+  third.fail(unreached('third'));
+  t.like(await t.throwsAsync(result), { code: 'CertificateNameMismatch' });
 });

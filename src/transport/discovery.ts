@@ -1,0 +1,78 @@
+/** Where peers are: how names become the addresses that a dial tries. */
+import { isIP } from 'node:net';
+import { MeshError } from '../errors.js';
+import type { DialTarget, SocketAddress } from './connection.js';
+
+/** Where a peer is said to be: a numeric address, a DNS name, or whatever else a {@link Discovery} understands. */
+export interface PeerAddress {
+  readonly host: string;
+  /** Needed unless discovery finds it out, as from SRV records. */
+  readonly port?: number | undefined;
+}
+
+/** A peer to dial, at one address or at any of several, tried in order. */
+export type PeerTarget =
+  | DialTarget
+  | {
+      readonly nodeId?: string | undefined;
+      readonly addresses: readonly PeerAddress[];
+    };
+
+/** Finds peers. Asked for every dial again, so what changes is found as soon as a connection has failed. */
+export interface Discovery {
+  /**
+   * The numeric addresses of one place, best first; none when it is not known.
+   * @throws any error when that cannot be found out now
+   */
+  resolve(address: PeerAddress, signal?: AbortSignal): Promise<readonly SocketAddress[]>;
+}
+
+/** What one dial tries at most. */
+const MAX_ADDRESSES = 16;
+
+/**
+ * The numeric addresses of a target, in order and each once. Numeric ones need no discovery.
+ * @throws MeshError ConnectFailed when there are none; InvalidArgument for an address without a port
+ */
+export async function locate(
+  target: PeerTarget,
+  discovery: Discovery,
+  signal?: AbortSignal,
+): Promise<readonly SocketAddress[]> {
+  const asked = 'addresses' in target ? target.addresses : [target];
+  const answers = await Promise.allSettled(
+    asked.slice(0, MAX_ADDRESSES).map((address) => locateOne(address, discovery, signal)),
+  );
+  const found = new Map<string, SocketAddress>();
+  for (const answer of answers) {
+    if (answer.status === 'rejected') continue;
+    for (const { host, port } of answer.value) found.set(`${host} ${port}`, { host, port });
+  }
+  if (found.size > 0) return [...found.values()].slice(0, MAX_ADDRESSES);
+  const failed = answers.find((answer) => answer.status === 'rejected');
+  if (failed?.reason instanceof MeshError) throw failed.reason;
+  const names = asked.map(({ host }) => host).join(', ');
+  throw new MeshError('ConnectFailed', `cannot resolve ${names}`, { cause: failed?.reason });
+}
+
+async function locateOne(
+  { host, port }: PeerAddress,
+  discovery: Discovery,
+  signal: AbortSignal | undefined,
+): Promise<readonly SocketAddress[]> {
+  if (isIP(host) === 0) return discovery.resolve({ host, port }, signal);
+  if (port === undefined) throw new MeshError('InvalidArgument', `${host} has no port`);
+  return [{ host, port }];
+}
+
+/**
+ * Names from a table.
+ * @param places addresses by name; the table may change while it is in use
+ */
+export function staticDiscovery(
+  places: Readonly<Record<string, readonly SocketAddress[]>>,
+): Discovery {
+  return {
+    resolve: async ({ host }) => (Object.hasOwn(places, host) ? (places[host] ?? []) : []),
+  };
+}
