@@ -182,11 +182,10 @@ export class MeshNode {
     this.#peers.set(nodeId.toLowerCase(), peer);
     const dial = this.#dialOnce(nodeId, target, options.signal);
     peer.dialing(dial.queue);
-    dial.peer.catch((thrown: unknown) => {
-      const error = toMeshError(thrown);
-      this.#log.warn({ peer: nodeId, code: error.code, side: error.side }, 'cannot connect');
-      this.#status.emit({ kind: 'dialFailed', nodeId, error });
-    });
+    if (!dial.isReported) {
+      dial.isReported = true;
+      dial.peer.catch((thrown: unknown) => this.#reportDial(nodeId, toMeshError(thrown)));
+    }
     return peer;
   }
 
@@ -263,6 +262,11 @@ export class MeshNode {
     this.#log.info('closed');
   }
 
+  #reportDial(nodeId: string, error: MeshError): void {
+    this.#log.warn({ peer: nodeId, code: error.code, side: error.side }, 'cannot connect');
+    this.#status.emit({ kind: 'dialFailed', nodeId, error });
+  }
+
   /** The dial of a node that is under way, or a new one. */
   #dialOnce(nodeId: string, target: PeerTarget, signal: AbortSignal | undefined): Dial {
     const key = nodeId.toLowerCase();
@@ -270,7 +274,7 @@ export class MeshNode {
     if (underWay !== undefined) return underWay;
     const queue = this.#createDialQueue();
     const peer = this.#dial(target, signal, queue).finally(() => this.#dials.delete(key));
-    const dial = { queue, peer };
+    const dial = { queue, peer, isReported: false };
     this.#dials.set(key, dial);
     return dial;
   }
@@ -303,6 +307,8 @@ export class MeshNode {
           },
         },
       );
+      // Every call has left by now, unless the connection is over already.
+      queue.fail(new MeshError('ConnectionLost', 'the connection was lost as soon as it was made'));
     } catch (thrown) {
       queue.fail(toMeshError(thrown));
       throw thrown;
@@ -485,6 +491,8 @@ interface Dial {
   readonly queue: DialQueue;
   /** Fulfils once the handshake is done. */
   readonly peer: Promise<Peer>;
+  /** Its failure reaches log and status, because somebody does not wait for it. */
+  isReported: boolean;
 }
 
 const HANDLER_KINDS: ReadonlySet<string> = new Set<HandlerKind>([

@@ -290,6 +290,17 @@ test('lost and doubled packets of the first flights lose and double no call', as
   t.is(new Set(methods).size, 30);
 });
 
+test('an acceptor that asks for a token first gets each call of the early flight once', async (t) => {
+  const { n1, n2, target, asked } = await setUp(t, { door: { retry: 'always' } });
+  await callBoth(n1, target);
+  for (let i = 0; i < 3; i += 1) {
+    await hangUp(n1, n2);
+    await callBoth(n1, target);
+  }
+  t.is(asked.length, 8);
+  t.is(n2.counters.transports.quic?.retriesSent, 4);
+});
+
 test('a kept session serves no certificate that is expired by now', async (t) => {
   const notAfter = new Date(Date.now() + 6000);
   const tls = await certNamed('n1', { notAfter });
