@@ -29,12 +29,12 @@ import { maxConnectionWindowBytes } from './config.js';
 import type { IdRoutes } from './connection-ids.js';
 import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
-import { grantsLess, type PeerLimits, readPeerLimits } from './early-data.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import { isSame, type Path } from './migration.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
 import { ConnectionPaths } from './paths.js';
 import { MAX_FLUSH_BYTES, PeerGuards } from './peer-guards.js';
+import { Resumption } from './resumption.js';
 import type { SendFailures } from './send-failures.js';
 import type { Slab } from './slab.js';
 import { QuicStreams } from './streams.js';
@@ -87,11 +87,6 @@ export interface QuicConnectionOptions {
   readonly guard?: HalfOpenGuard | undefined;
 }
 
-/**
- * Datagrams after which a dialer looks for a session to keep: it comes in the first or second that follows the
- * handshake, if at all, and every look costs a call into the binding.
- */
-const SESSION_LOOKS = 32;
 /** Silence, while answers are due. */
 const AWAITING_MS = 1000;
 
@@ -119,6 +114,7 @@ export class QuicConnection implements Connection {
   readonly #native: NativeConnection;
   readonly #host: ConnectionHost;
   readonly #streams: QuicStreams;
+  readonly #resumption: Resumption;
   readonly #timer = new DeadlineTimer(() => this.#timedOut());
   readonly #establishTimer: NodeJS.Timeout;
   readonly #paths: ConnectionPaths;
@@ -129,12 +125,10 @@ export class QuicConnection implements Connection {
   #identity: PeerIdentity | undefined;
   #released = false;
   #tendedMs = performance.now();
-  /** Of the peer when it granted the session that early data goes by. */
-  #rememberedLimits: PeerLimits | undefined;
-  #sessionLooks = 0;
 
   constructor(options: QuicConnectionOptions) {
     this.#native = options.native;
+    this.#resumption = new Resumption(options.native);
     this.#host = options.host;
     this.role = options.role;
     this.guard = options.guard;
@@ -225,7 +219,7 @@ export class QuicConnection implements Connection {
       this.#guards.binding(this.lastReceivedMs);
       if (!this.#isOpen) this.#checkProgress();
       if (this.#isReady) this.#streams.progress();
-      if (this.#sessionLooks > 0) this.#lookForSession();
+      if (this.#resumption.isLooking) this.#keepSession();
     });
     // quiche 0.18.0 fails at the next datagram when the path of this one is tried again and its probe is not sent yet.
     if (path !== this.#paths.current) this.flush();
@@ -240,7 +234,7 @@ export class QuicConnection implements Connection {
   beginEarly(): boolean {
     if (this.#state.kind !== 'connecting' || !this.#native.isInEarlyData()) return false;
     if (!this.#identifyPeer()) return false;
-    this.#rememberedLimits = readPeerLimits(this.#native);
+    this.#resumption.beginEarly();
     return this.#moveTo({ kind: 'early' });
   }
 
@@ -354,15 +348,10 @@ export class QuicConnection implements Connection {
 
   #establish(): void {
     if (!this.#identifyPeer()) return;
-    const remembered = this.#rememberedLimits;
-    if (remembered !== undefined && grantsLess(readPeerLimits(this.#native), remembered)) {
-      this.fail(new MeshError('StreamLimitExceeded', 'the peer grants less than it did'));
-      return;
-    }
+    if (this.role === 'dialer') this.#resumption.established();
     clearTimeout(this.#establishTimer);
     this.guard = undefined;
     this.#moveTo({ kind: 'open' });
-    if (this.role === 'dialer') this.#sessionLooks = SESSION_LOOKS;
     this.#settleOpened(true);
     this.#paths.established();
     this.#host.established(this);
@@ -385,13 +374,9 @@ export class QuicConnection implements Connection {
     }
   }
 
-  #lookForSession(): void {
-    this.#sessionLooks -= 1;
-    if (this.#released) return;
-    const session = this.#native.session();
-    if (session === null) return;
-    this.#sessionLooks = 0;
-    this.#host.sessionGiven(this, session);
+  #keepSession(): void {
+    const session = this.#released ? undefined : this.#resumption.takeSession();
+    if (session !== undefined) this.#host.sessionGiven(this, session);
   }
 
   get #isOpen(): boolean {
