@@ -209,9 +209,11 @@ export class QuicConnection implements Connection {
     const path = this.#paths.admit(from, socket, connectionId, nowMs);
     if (path === undefined) return;
     this.lastReceivedMs = nowMs;
+    const isElsewhere = this.#paths.isElsewhere(from);
     this.#input(() => {
       try {
-        this.#native.recv(datagram, path);
+        if (isElsewhere) this.#receiveFromElsewhere(datagram, path, from, nowMs);
+        else this.#native.recv(datagram, path);
       } catch (thrown) {
         this.#nativeFailed(thrown);
         return;
@@ -221,9 +223,16 @@ export class QuicConnection implements Connection {
       if (this.#isReady) this.#streams.progress();
       if (this.#resumption.isLooking) this.#keepSession();
     });
-    // quiche 0.18.0 fails at the next datagram when the path of this one is tried again and its probe is not sent yet.
-    if (path !== this.#paths.current) this.flush();
-    this.#guards.received(datagram.length, nowMs, this.#paths.mayBePadded(nowMs));
+    if (!isElsewhere) this.#paths.received(datagram.length);
+    this.#guards.received(datagram.length, nowMs);
+  }
+
+  /** Only a datagram that is the peer's, and that nobody sent before, tells where the peer is. */
+  #receiveFromElsewhere(datagram: Buffer, path: Path, from: SocketAddress, nowMs: number): void {
+    const before = this.#native.stats().recv;
+    this.#native.recv(datagram, path);
+    if (this.#native.stats().recv === before) return;
+    this.#paths.follow(from, datagram.length, nowMs);
   }
 
   /**
@@ -430,7 +439,10 @@ export class QuicConnection implements Connection {
         },
         flushSoon: () => host.flushSoon(this),
         guard: (step) => this.#input(step),
-        proofArrived: (nonce) => this.#guards.proofArrived(nonce),
+        proofArrived: (nonce) => {
+          this.#guards.proofArrived(nonce);
+          this.#paths.proofArrived(nonce);
+        },
       },
     });
   }
@@ -449,6 +461,7 @@ export class QuicConnection implements Connection {
         closeSocket: (socket) => host.closeSocket(socket),
         isOpen: () => this.#state.kind === 'open',
         flushSoon: () => host.flushSoon(this),
+        askForProof: (nonce) => this.#streams.askForProof(nonce),
         emit: (event) => this.onPathEvent?.(event),
       },
     });
@@ -531,39 +544,31 @@ export class QuicConnection implements Connection {
   }
 
   #flushDatagrams(): void {
+    const slab = this.#host.sendSlab;
     const guards = this.#guards;
     const limitBytes = guards.sentBytes + MAX_FLUSH_BYTES;
-    while (this.#sendDatagram(undefined)) {
-      if (guards.sentBytes < limitBytes) continue;
-      this.#host.flushSoon(this);
-      return;
+    for (;;) {
+      if (guards.sentBytes >= limitBytes) {
+        this.#host.flushSoon(this);
+        return;
+      }
+      const memory = this.#paths.sendable(slab.room());
+      const room = this.guard?.sendable(memory) ?? memory;
+      if (room.length === 0) return;
+      let sent: ReturnType<NativeConnection['send']>;
+      try {
+        sent = this.#native.send(room);
+      } catch (thrown) {
+        this.#nativeFailed(thrown);
+        return;
+      }
+      if (sent === null) return;
+      const [bytes, { from, to }] = sent;
+      this.guard?.sent(bytes);
+      guards.sentBytes += bytes;
+      const remote = this.#paths.sent(bytes, to);
+      this.#host.sendDatagram(slab.take(bytes), remote, this.#paths.socketOf(from));
     }
-    if (!this.#paths.isAttentive) return;
-    for (const path of this.#paths.overlooked()) while (this.#sendDatagram(path));
-  }
-
-  /** @returns whether there was a datagram to send, over this path or any */
-  #sendDatagram(path: Path | undefined): boolean {
-    const slab = this.#host.sendSlab;
-    const memory = this.#paths.room(slab.room());
-    const room = this.guard?.sendable(memory) ?? memory;
-    if (room.length === 0) return false;
-    let sent: ReturnType<NativeConnection['send']>;
-    try {
-      sent =
-        path === undefined
-          ? this.#native.send(room)
-          : this.#native.sendOnPath(room, path.to, path.from);
-    } catch (thrown) {
-      if (path === undefined) this.#nativeFailed(thrown);
-      return false;
-    }
-    if (sent === null) return false;
-    this.guard?.sent(sent[0]);
-    this.#guards.sentBytes += sent[0];
-    const { from, to } = sent[1];
-    this.#host.sendDatagram(slab.take(sent[0]), to, this.#paths.socketOf(from));
-    return true;
   }
 }
 

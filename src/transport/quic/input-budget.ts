@@ -48,7 +48,6 @@ export class InputBudget {
   #datagrams = 0;
   #judgeAt = JUDGE_EVERY_BYTES;
   #debt = 0;
-  #forgiven = 0;
   #slow = 0;
   #readLately = 0;
   #lastMs = 0;
@@ -64,11 +63,6 @@ export class InputBudget {
     this.#received += bytes;
     this.#datagrams += 1;
     return this.#received >= this.#judgeAt;
-  }
-
-  /** So many bytes of the next datagram are nothing that the peer decides: padding while it validates a path. */
-  forgive(bytes: number): void {
-    this.#forgiven += bytes;
   }
 
   /** Whether it is worth a look at the clock how long the binding takes for a datagram: see `took`. */
@@ -114,8 +108,7 @@ export class InputBudget {
       OVERHEAD_BYTES * (this.#datagrams - before.datagrams) -
       readNow * (1 + REPEATED_FRACTION) -
       (sent - before.sent) * ACKNOWLEDGED_FRACTION;
-    this.#debt = Math.max(0, this.#debt + due - this.#forgiven);
-    this.#forgiven = 0;
+    this.#debt = Math.max(0, this.#debt + due);
     this.#readLately = this.#readLately * 0.5 ** ((nowMs - this.#lastMs) / HALF_LIFE_MS) + readNow;
     this.#lastMs = nowMs;
     before.received = this.#received;

@@ -2,25 +2,25 @@
  * The paths of one connection: where its peer is, over which of our sockets it is reached, and how either changes. RFC
  * 9000, section 9; SPEC.md, "QUIC".
  *
- * The binding validates paths and switches between them. This file tells it about new ones, bounds them, and follows:
- * a peer whose address changes is followed as an acceptor, and as a dialer this side moves by itself, asked to or
- * because its address is gone. Steady traffic costs comparisons only: the binding is asked about paths and connection
- * IDs for a while after something out of the ordinary was seen, and with every keep-alive.
+ * As an acceptor this side follows a peer whose address changes, and does not tell the binding: see `peer-address.ts`. As
+ * a dialer it moves by itself, asked to or because its address is gone, and the binding validates the paths and switches
+ * between them. Steady traffic costs comparisons only: the binding is asked about paths and connection IDs for a while
+ * after something out of the ordinary was seen, and with every keep-alive.
  *
- * quiche 0.18.0 never lets go of a path as long as there are spare connection IDs, for it gives them to idle paths, and
- * two paths that share an ID are a danger (CVE-2025-7054). So a path is taken only where a spare ID waits for it, and
- * `MAX_PATHS` is all that a connection has in its life; before that, the connection is renewed.
+ * quiche 0.18.0 never lets go of a path as long as there are spare connection IDs, for it gives them to idle paths. So
+ * `MAX_PATHS` is all that a dialer's connection has in its life; before that, the connection is renewed.
  */
+import { randomBytes } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { MeshError, toMeshError } from '../../errors.js';
 import { abortable } from '../abortable.js';
 import type { MigrateOptions, PathEvent, Role, SocketAddress } from '../connection.js';
 import { ConnectionIds, type IdRoutes } from './connection-ids.js';
+import { PROOF_NONCE_BYTES } from './control-stream.js';
 import type { EndpointCounters } from './counters.js';
 import { isSame, Migration, type Path } from './migration.js';
 import type { NativeConnection } from './native.js';
-import { MIN_INITIAL_BYTES } from './packet.js';
-import { RateLimit } from './rate-limit.js';
+import { PeerAddress } from './peer-address.js';
 import type { SendFailures } from './send-failures.js';
 import type { UdpSocket } from './udp-socket.js';
 
@@ -28,9 +28,6 @@ import type { UdpSocket } from './udp-socket.js';
 export const MAX_PATHS = 32;
 /** With so many, the connection had better be renewed. */
 const MANY_PATHS = 24;
-/** New addresses of a peer: so many at once, and so many a second in the long run. */
-const PATH_BURST = 4;
-const PATHS_PER_SECOND = 2;
 /** How long the binding is asked with every flush what became of paths and connection IDs. */
 const ATTENTION_MS = 3000;
 const MIGRATION_TIMEOUT_MS = 5000;
@@ -39,7 +36,6 @@ const OLD_SOCKET_MS = 1000;
 /** Between attempts to get away from an address that is gone; doubled with each, up to the maximum. */
 const MIN_RETRY_MS = 250;
 const MAX_RETRY_MS = 8000;
-const NO_PATHS: readonly Path[] = [];
 
 /** What the paths of a connection ask of its endpoint and of the connection itself. */
 export interface PathsHost {
@@ -50,6 +46,8 @@ export interface PathsHost {
   closeSocket(socket: UdpSocket): void;
   isOpen(): boolean;
   flushSoon(): void;
+  /** Asks the peer to send this back: `proofArrived`. */
+  askForProof(nonce: Buffer): void;
   emit(event: PathEvent): void;
 }
 
@@ -71,18 +69,14 @@ export class ConnectionPaths {
   readonly #mayMove: boolean;
   readonly #ids: ConnectionIds;
   readonly #known: Path[];
-  readonly #changes = new RateLimit(PATHS_PER_SECOND, PATH_BURST);
+  /** Of an acceptor: where its peer is. The one path that the binding knows stays as it began. */
+  readonly #peer: PeerAddress | undefined;
   readonly #closings = new Map<UdpSocket, NodeJS.Timeout>();
   #current: Path;
-  /** What the last datagram came over. */
-  #latest: Path;
   #currentSequence = 0;
   /** Whether more than one socket may be named by the binding. */
   #hasMoved = false;
   #attentiveUntilMs = 0;
-  #paddedUntilMs = 0;
-  /** New addresses of the peer that are not validated yet. */
-  readonly #unsettled = new Set<Path>();
   #migration: Migration | undefined;
   #retryMs = MIN_RETRY_MS;
   #retryAtMs = 0;
@@ -94,11 +88,11 @@ export class ConnectionPaths {
     this.#mayMove = migration;
     this.#ids = new ConnectionIds(native, host.routes);
     this.#current = { from: remoteAddress, to: host.socket.address, socket: host.socket };
-    this.#latest = this.#current;
     this.#known = [this.#current];
+    if (role === 'acceptor') this.#peer = new PeerAddress(remoteAddress);
   }
 
-  /** The path in use: validated, and the one that this side sends over. */
+  /** The path in use, as the binding knows it. */
   get current(): Path {
     return this.#current;
   }
@@ -107,8 +101,9 @@ export class ConnectionPaths {
     return this.#current.to;
   }
 
+  /** Where the peer has been proved to be. */
   get remoteAddress(): SocketAddress {
-    return this.#current.from;
+    return this.#peer?.proven ?? this.#current.from;
   }
 
   /** Whether the connection has changed its path so often that it had better be replaced. */
@@ -122,15 +117,51 @@ export class ConnectionPaths {
    */
   admit(from: SocketAddress, socket: UdpSocket, id: string, nowMs: number): Path | undefined {
     const current = this.#current;
+    const remote = this.#peer?.current ?? current.from;
     const isUsual =
-      from.port === current.from.port &&
-      from.host === current.from.host &&
+      from.port === remote.port &&
+      from.host === remote.host &&
       socket === current.socket &&
       id === this.#ids.last;
-    if (isUsual && this.#latest === current) return current;
-    const path = this.#admitUnusual(from, socket, id, nowMs);
-    if (path !== undefined) this.#latest = path;
-    return path;
+    return isUsual ? current : this.#admitUnusual(from, socket, id, nowMs);
+  }
+
+  /** Whether datagrams from this address are to be followed once they prove to be the peer's. */
+  isElsewhere(from: SocketAddress): boolean {
+    return this.#peer !== undefined && !isSame(from, this.#peer.current);
+  }
+
+  /** The peer sent a datagram from elsewhere, which the binding had not seen before: this side answers there. */
+  follow(from: SocketAddress, bytes: number, nowMs: number): void {
+    const nonce = this.#peer?.follow(from, bytes, nowMs, makeNonce);
+    if (nonce !== undefined) this.#host.askForProof(nonce);
+  }
+
+  /** A datagram came from where the peer is taken to be. */
+  received(bytes: number): void {
+    this.#peer?.received(bytes);
+  }
+
+  /** As much of the memory as may be sent now. */
+  sendable(memory: Buffer): Buffer {
+    const credit = this.#peer?.credit ?? memory.length;
+    return credit >= memory.length ? memory : memory.subarray(0, Math.max(0, credit));
+  }
+
+  /** Something was sent. @returns where it goes, given where the binding wants it */
+  sent(bytes: number, to: SocketAddress): SocketAddress {
+    if (this.#peer === undefined) return to;
+    this.#peer.sent(bytes);
+    return this.#peer.current;
+  }
+
+  /** The peer sent a nonce back. */
+  proofArrived(nonce: Uint8Array): void {
+    const move = this.#peer?.prove(nonce);
+    if (move === undefined) return;
+    this.#host.counters.pathsValidated += 1;
+    this.#host.counters.peerMigrations += 1;
+    this.#host.emit({ kind: 'migrated', side: 'remote', ...move });
   }
 
   /** The socket from which the binding wants a datagram sent. */
@@ -140,29 +171,6 @@ export class ConnectionPaths {
     return this.#known.find(({ to }) => isSame(to, local))?.socket ?? socket;
   }
 
-  /**
-   * Paths to be sent over once more when the binding says that there is nothing to send. quiche 0.18.0 looks only at a
-   * path that wants to be probed, even when it may not send there for lack of credit (RFC 9000, section 8.1): a peer
-   * that has moved on from that path meanwhile would never hear of us again.
-   */
-  overlooked(): readonly Path[] {
-    if (this.#role === 'dialer' || this.#known.length === 1) return NO_PATHS;
-    return this.#latest === this.#current ? [this.#current] : [this.#latest, this.#current];
-  }
-
-  /**
-   * As much of the memory as a datagram may take. quiche 0.18.0 pads every packet on a path that is not validated yet to
-   * its full size, acknowledgements too; no more than what validates a path is sent there.
-   */
-  room(memory: Buffer): Buffer {
-    return this.#unsettled.size === 0 ? memory : memory.subarray(0, MIN_INITIAL_BYTES);
-  }
-
-  /** Whether the peer's datagrams may be padded because it sees this side at a new address. */
-  mayBePadded(nowMs: number): boolean {
-    return nowMs < this.#paddedUntilMs;
-  }
-
   /** The handshake is done: the peer may have spare connection IDs from now on. */
   established(): void {
     if (this.#mayMove) this.#ids.issueSpares();
@@ -170,12 +178,11 @@ export class ConnectionPaths {
 
   /** Learns from the binding what became of paths and connection IDs, and acts on it. */
   tend(nowMs = performance.now()): void {
-    if (this.#migration === undefined && nowMs > this.#attentiveUntilMs) {
-      this.isAttentive = false;
-      this.#unsettled.clear();
-    }
+    const isBusy = this.#migration !== undefined || this.#peer?.isOnTrial === true;
+    if (!isBusy && nowMs > this.#attentiveUntilMs) this.isAttentive = false;
     this.#ids.forgetRetired();
     this.#drainEvents();
+    this.#leaveUnproven(nowMs);
     if (!this.#mayMove || !this.#host.isOpen()) return;
     this.#ids.issueSpares();
     this.#migration?.advance();
@@ -236,34 +243,32 @@ export class ConnectionPaths {
     nowMs: number,
   ): Path | undefined {
     if (id !== this.#ids.last) {
-      const { spent } = this.#ids;
       if (!this.#ids.changedTo(id)) {
         this.#host.counters.droppedUnknownConnection += 1;
         return undefined;
       }
-      // What a dialer sees of a new address that the network gave it: only so often, for spares are limited.
-      if (this.#ids.spent > spent) this.#paddedUntilMs = nowMs + ATTENTION_MS;
       if (this.#host.isOpen()) this.#attend(nowMs);
     }
     const current = this.#current;
-    if (socket === current.socket && isSame(from, current.from)) return current;
+    const peer = this.#peer;
+    if (socket === current.socket && isSame(from, peer?.current ?? current.from)) return current;
     this.#attend(nowMs);
-    const known = this.#known.find((path) => path.socket === socket && isSame(path.from, from));
-    if (known !== undefined) return known;
-    if (this.#followsTo(nowMs)) return { from, to: socket.address, socket };
+    if (peer === undefined) {
+      const known = this.#known.find((path) => path.socket === socket && isSame(path.from, from));
+      if (known !== undefined) return known;
+    } else if (this.#mayMove && this.#host.isOpen() && peer.mayFollowTo(from, nowMs)) {
+      return current;
+    }
     this.#host.counters.pathChangesRefused += 1;
     return undefined;
   }
 
-  /** Whether one more address of the peer may become a path. Only dialers move (RFC 9000, section 9). */
-  #followsTo(nowMs: number): boolean {
-    return (
-      this.#mayMove &&
-      this.#role === 'acceptor' &&
-      this.#known.length < MAX_PATHS &&
-      this.#changes.allows(nowMs) &&
-      this.#native.availableDcids() > 0
-    );
+  /** Goes back to the proved address of the peer when the new one was not proved in time. */
+  #leaveUnproven(nowMs: number): void {
+    const remote = this.#peer?.expire(nowMs);
+    if (remote === undefined) return;
+    this.#host.counters.pathsFailed += 1;
+    this.#failed(this.#current.to, remote);
   }
 
   #attend(nowMs: number): void {
@@ -276,49 +281,24 @@ export class ConnectionPaths {
       const event = this.#native.pathEventNext();
       if (event === null) return;
       switch (event.type) {
-        case 'New':
-          this.#changes.take(performance.now());
-          this.#remember(event.peer, event.local);
-          break;
         case 'Validated':
           this.#host.counters.pathsValidated += 1;
-          this.#settled(event.local, event.peer);
           this.#migration?.pathValidated(event.local, event.peer);
           break;
         case 'FailedValidation':
           this.#host.counters.pathsFailed += 1;
-          this.#settled(event.local, event.peer);
           this.#failed(event.local, event.peer);
           break;
         case 'Closed':
           this.#forget(event.local, event.peer);
           break;
+        case 'New':
         case 'PeerMigrated':
-          // In the binding's words `old` and `new` are the two ends of the new path.
-          this.#followed(event.old, event.new);
-          break;
         case 'ReusedSourceConnectionId':
-          // What the rebinding of a NAT looks like.
+          // Of peers that the binding sees at a new address, which it never does.
           break;
       }
     }
-  }
-
-  #remember(from: SocketAddress, to: SocketAddress): void {
-    const { socket } = this.#host;
-    if (!isSame(socket.address, to)) return;
-    const path = { from, to: socket.address, socket };
-    this.#known.push(path);
-    this.#unsettled.add(path);
-  }
-
-  #settled(local: SocketAddress, remote: SocketAddress): void {
-    const path = this.#find(local, remote);
-    if (path !== undefined) this.#unsettled.delete(path);
-  }
-
-  #find(local: SocketAddress, remote: SocketAddress): Path | undefined {
-    return this.#known.find(({ from, to }) => isSame(from, remote) && isSame(to, local));
   }
 
   #forget(local: SocketAddress, remote: SocketAddress): void {
@@ -326,16 +306,6 @@ export class ConnectionPaths {
       ({ from, to }) => isSame(from, remote) && isSame(to, local),
     );
     if (index >= 0 && this.#known[index] !== this.#current) this.#known.splice(index, 1);
-  }
-
-  /** The peer talks over another path, which is validated. */
-  #followed(local: SocketAddress, remote: SocketAddress): void {
-    const path = this.#find(local, remote);
-    if (path === undefined || path === this.#current) return;
-    const { from } = this.#current;
-    this.#current = path;
-    this.#host.counters.peerMigrations += 1;
-    this.#host.emit({ kind: 'migrated', side: 'remote', from, to: remote });
   }
 
   #failed(local: SocketAddress, remote: SocketAddress): void {
@@ -421,4 +391,8 @@ export class ConnectionPaths {
     };
     this.#closings.set(socket, setTimeout(close, OLD_SOCKET_MS));
   }
+}
+
+function makeNonce(): Buffer {
+  return randomBytes(PROOF_NONCE_BYTES);
 }

@@ -8,7 +8,6 @@ import { PROOF_NONCE_BYTES } from './control-stream.js';
 import type { EndpointCounters } from './counters.js';
 import { InputBudget, type InputWitness } from './input-budget.js';
 import type { NativeConnection } from './native.js';
-import { MIN_INITIAL_BYTES } from './packet.js';
 import { ReceiptProof } from './receipt-proof.js';
 import type { QuicStreams } from './streams.js';
 
@@ -48,12 +47,8 @@ export class PeerGuards {
     if (this.#budget.isStrained) this.#budget.took(performance.now() - sinceMs);
   }
 
-  /**
-   * A datagram was received, and all that it brought was read.
-   * @param mayBePadded while the peer validates another address of this side, it pads
-   */
-  received(bytes: number, nowMs: number, mayBePadded: boolean): void {
-    if (mayBePadded) this.#budget.forgive(MIN_INITIAL_BYTES);
+  /** A datagram was received, and all that it brought was read. */
+  received(bytes: number, nowMs: number): void {
     if (!this.#budget.count(bytes)) return;
     const { streams, counters, end } = this.#options;
     const totals = { read: streams.readBytes, sent: this.sentBytes };
