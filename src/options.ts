@@ -20,7 +20,7 @@ export interface NodeDoorOptions {
   readonly maxHalfOpenPerSource?: number | undefined;
   /** When a dialer over QUIC has to prove its address first, by a round trip more. Default `'auto'`: under load. */
   readonly retry?: 'auto' | 'always' | undefined;
-  /** So many half-open connections are load. Default 128, or half of `maxHalfOpen` if that is less. */
+  /** So many half-open connections are load. Default 64, or half of `maxHalfOpen` if that is less. */
   readonly retryThreshold?: number | undefined;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Who may come in. Pure: counts and verdicts, no socket and no clock.
+ * Who may come in. Pure: counts and verdicts, no socket; the caller brings the clock.
  *
  * A client's first packet proves nothing, not even that its source address is its own. While few are half-open
  * that is risked, and a connection costs one round trip less; from a threshold on the client has to come back
@@ -11,14 +11,19 @@ import { DEFAULT_HALF_OPEN_LIMITS, HalfOpenCount, type HalfOpenLimits } from '..
 export interface DoorLimits extends HalfOpenLimits {
   /** `'auto'`: from the threshold on; `'always'`: at any time. */
   readonly retry: 'auto' | 'always';
-  /** So many half-open connections, or half of what a single source may have, bring Retry about. */
+  /**
+   * So many half-open connections, or half of what a single source may have, bring Retry about. Those that were sent
+   * a Retry count among them for a while, so that a flood is not let in again whenever the first have gone.
+   */
   readonly retryThreshold: number;
 }
 
-/** Defaults: 1024, 64 and `'auto'`; for the threshold 128, or half of `maxHalfOpen` if that is less. */
+/** Defaults: 1024, 64 and `'auto'`; for the threshold 64, or half of `maxHalfOpen` if that is less. */
 export type DoorOptions = { readonly [K in keyof DoorLimits]?: DoorLimits[K] | undefined };
 
-const DEFAULT_RETRY_THRESHOLD = 128;
+const DEFAULT_RETRY_THRESHOLD = 64;
+/** As long as a forged packet would have kept its place. */
+const SENT_AWAY_MS = 5000;
 
 /** What becomes of a client's first packet; what is dropped, is dropped for the counter's reason. */
 export type Verdict = 'accept' | 'retry' | 'droppedNotAccepting' | 'droppedSourceLimit';
@@ -26,6 +31,7 @@ export type Verdict = 'accept' | 'retry' | 'droppedNotAccepting' | 'droppedSourc
 export class Door {
   readonly #limits: DoorLimits;
   readonly #halfOpen = new HalfOpenCount();
+  readonly #sentAway = new RecentCount(SENT_AWAY_MS);
 
   constructor(limits: DoorLimits) {
     this.#limits = limits;
@@ -36,11 +42,17 @@ export class Door {
     return this.#halfOpen.total;
   }
 
-  /** @param isValidated the source address is the client's own, as a token shows */
-  judge(source: string, isValidated: boolean): Verdict {
+  /**
+   * @param isValidated the source address is the client's own, as a token shows
+   * @param nowMs of a clock that never goes back
+   */
+  judge(source: string, isValidated: boolean, nowMs: number): Verdict {
     const { maxHalfOpen, maxHalfOpenPerSource } = this.#limits;
     if (this.#halfOpen.total >= maxHalfOpen) return 'droppedNotAccepting';
-    if (!isValidated && this.#demandsToken(source)) return 'retry';
+    if (!isValidated && this.#demandsToken(source, nowMs)) {
+      this.#sentAway.add(nowMs);
+      return 'retry';
+    }
     if (this.#halfOpen.of(source) >= maxHalfOpenPerSource) return 'droppedSourceLimit';
     return 'accept';
   }
@@ -59,13 +71,42 @@ export class Door {
    * Of a single source only half of its places go to packets without a token: else whoever forges a peer's address
    * could keep that peer out.
    */
-  #demandsToken(source: string): boolean {
+  #demandsToken(source: string, nowMs: number): boolean {
     const { retry, retryThreshold, maxHalfOpenPerSource } = this.#limits;
     return (
       retry === 'always' ||
-      this.#halfOpen.total >= retryThreshold ||
+      this.#halfOpen.total + this.#sentAway.at(nowMs) >= retryThreshold ||
       this.#halfOpen.of(source) >= Math.ceil(maxHalfOpenPerSource / 2)
     );
+  }
+}
+
+/** How often something happened lately: within one to two periods. */
+class RecentCount {
+  readonly #periodMs: number;
+  #current = 0;
+  #previous = 0;
+  #turnAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(periodMs: number) {
+    this.#periodMs = periodMs;
+  }
+
+  add(nowMs: number): void {
+    this.#turn(nowMs);
+    this.#current += 1;
+  }
+
+  at(nowMs: number): number {
+    this.#turn(nowMs);
+    return this.#current + this.#previous;
+  }
+
+  #turn(nowMs: number): void {
+    if (nowMs < this.#turnAtMs) return;
+    this.#previous = nowMs < this.#turnAtMs + this.#periodMs ? this.#current : 0;
+    this.#current = 0;
+    this.#turnAtMs = nowMs + this.#periodMs;
   }
 }
 

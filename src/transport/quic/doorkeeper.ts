@@ -71,7 +71,8 @@ export class Doorkeeper {
       counters.droppedMalformed += 1;
       return undefined;
     }
-    const token = this.#tokens.check(header.token, from, header.destinationId, performance.now());
+    const nowMs = performance.now();
+    const token = this.#tokens.check(header.token, from, header.destinationId, nowMs);
     if (token.kind === 'invalid') {
       // The client takes no second Retry, and without its token it cannot come in.
       counters.droppedInvalidToken += 1;
@@ -79,7 +80,7 @@ export class Doorkeeper {
     }
     const isValidated = token.kind === 'valid';
     const source = sourceOf(from.host);
-    const verdict = this.#door.judge(source, isValidated);
+    const verdict = this.#door.judge(source, isValidated, nowMs);
     if (verdict === 'retry') {
       this.#sendRetry(header, from);
       return undefined;

@@ -41,8 +41,8 @@ test.serial('ClientHellos from many addresses', async (t) => {
 test.serial('CRYPTO frames of one byte, for connections that they opened themselves', async (t) => {
   const { listener, forger, dial } = await startFlood(t);
   const strangers = await strangersOf(t);
-  // Half of a source's places at most, and all of them below the threshold.
-  const victims = strangers.slice(0, 120).map((stranger) => {
+  // All of them below the threshold.
+  const victims = strangers.slice(0, 60).map((stranger) => {
     const originalId = randomBytes(16);
     return { stranger, originalId, keys: initialKeys(originalId), packetNumber: 0 };
   });
@@ -94,7 +94,8 @@ interface Flood {
 
 async function startFlood(t: ExecutionContext): Promise<Flood> {
   t.timeout(120_000);
-  const listener = await Victim.start(t);
+  // Whoever is half-open stays so to the end, however slow the machine: the most that a burst can hold at once.
+  const listener = await Victim.start(t, { connectTimeoutMs: 100_000 });
   const tls = await nodeCert('n2');
   const forger = await createForger(tls);
   const transport = new QuicTransport({ tls: () => tls, connectTimeoutMs: 20_000 });

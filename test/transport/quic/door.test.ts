@@ -25,51 +25,61 @@ const NO_HELLO = cryptoFrame(0, Buffer.of(2, 0, 0, 0));
 test('below the threshold nobody is asked for a token, from it on everybody is', (t) => {
   const door = doorWith({ retryThreshold: 3 });
   for (let i = 0; i < 3; i += 1) {
-    t.is(door.judge(`s${i}`, false), 'accept');
+    t.is(door.judge(`s${i}`, false, 0), 'accept');
     door.enter(`s${i}`);
   }
-  t.is(door.judge('s9', false), 'retry');
-  t.is(door.judge('s9', true), 'accept');
-  door.leave('s1');
-  t.is(door.judge('s9', false), 'accept');
+  t.is(door.judge('s9', false, 0), 'retry');
+  t.is(door.judge('s9', true, 0), 'accept');
+});
+
+test('those who were sent away count for a while, so that a flood does not come in by turns', (t) => {
+  const door = doorWith({ retryThreshold: 3 });
+  for (let i = 0; i < 3; i += 1) door.enter(`s${i}`);
+  let nowMs = 0;
+  for (; nowMs < 30_000; nowMs += 1000) t.is(door.judge('s9', false, nowMs), 'retry');
+  // Their places are free again, but as many would come as took them.
+  for (let i = 0; i < 3; i += 1) door.leave(`s${i}`);
+  for (; nowMs < 60_000; nowMs += 1000) t.is(door.judge('s9', false, nowMs), 'retry');
+  t.is(door.judge('s9', true, nowMs), 'accept');
+  t.is(door.judge('s9', false, nowMs + 15_000), 'accept');
 });
 
 test('always means always', (t) => {
   const door = doorWith({ retry: 'always' });
-  t.is(door.judge('s', false), 'retry');
-  t.is(door.judge('s', true), 'accept');
+  t.is(door.judge('s', false, 0), 'retry');
+  t.is(door.judge('s', true, 0), 'accept');
 });
 
 test('a token does not open a full house, nor one that is full of the same source', (t) => {
   const door = doorWith({ maxHalfOpen: 5, maxHalfOpenPerSource: 3 });
   for (let i = 0; i < 3; i += 1) door.enter('a');
-  t.is(door.judge('a', true), 'droppedSourceLimit');
-  t.is(door.judge('b', true), 'accept');
+  t.is(door.judge('a', true, 0), 'droppedSourceLimit');
+  t.is(door.judge('b', true, 0), 'accept');
   door.enter('b');
   door.enter('b');
-  t.is(door.judge('c', true), 'droppedNotAccepting');
-  t.is(door.judge('c', false), 'droppedNotAccepting');
+  t.is(door.judge('c', true, 0), 'droppedNotAccepting');
+  t.is(door.judge('c', false, 0), 'droppedNotAccepting');
   for (let i = 0; i < 3; i += 1) door.leave('a');
-  t.is(door.judge('c', true), 'accept');
+  t.is(door.judge('c', true, 0), 'accept');
   t.is(door.halfOpen, 2);
 });
 
 test('packets with the address of a peer take no more than half of its places', (t) => {
   const door = doorWith({ maxHalfOpenPerSource: 4 });
   for (let i = 0; i < 2; i += 1) {
-    t.is(door.judge('peer', false), 'accept');
+    t.is(door.judge('peer', false, 0), 'accept');
     door.enter('peer');
   }
-  t.is(door.judge('peer', false), 'retry');
-  t.is(door.judge('peer', true), 'accept');
-  t.is(door.judge('other', false), 'accept');
+  t.is(door.judge('peer', false, 0), 'retry');
+  t.is(door.judge('peer', true, 0), 'accept');
+  t.is(door.judge('other', false, 0), 'accept');
 });
 
 test('unless it is set, the threshold leaves half of the places to clients with a token', (t) => {
   t.like(resolveDoorLimits({}), {
     maxHalfOpen: 1024,
     maxHalfOpenPerSource: 64,
-    retryThreshold: 128,
+    retryThreshold: 64,
   });
   t.is(resolveDoorLimits({ maxHalfOpen: 10 }).retryThreshold, 5);
   t.is(resolveDoorLimits({ maxHalfOpen: 1 }).retryThreshold, 1);
