@@ -19,6 +19,7 @@ import { type Algorithm, loadCompression } from './protocol/compression.js';
 import { FrameCodec } from './protocol/frame-codec.js';
 import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
 import { ReplayGuard } from './protocol/replay-guard.js';
+import { Renewal } from './renewal.js';
 import { type NodeEvent, StatusFeed } from './status.js';
 import { createLogger } from './telemetry/logging.js';
 import { abortable } from './transport/abortable.js';
@@ -84,6 +85,7 @@ export class MeshNode {
   readonly #status = new StatusFeed();
   readonly #handshakes = { accepted: 0, refused: 0 };
   readonly #stopping = new AbortController();
+  readonly #renewal: Renewal;
   #tls: TlsMaterial;
   /** What this node can compress with, best first. */
   #algorithms: readonly Algorithm[] = [];
@@ -99,6 +101,7 @@ export class MeshNode {
     // Every dial under way listens.
     setMaxListeners(0, this.#stopping.signal);
     const keyLog = this.#createKeyLog();
+    this.#renewal = this.#createRenewal(config);
     this.#manager = new TransportManager({
       transports: config.transports.map((name) => this.#createTransport(name, keyLog)),
       onUnavailable: ({ name }, error) => {
@@ -182,10 +185,7 @@ export class MeshNode {
     this.#peers.set(nodeId.toLowerCase(), peer);
     const dial = this.#dialOnce(nodeId, target, options.signal);
     peer.dialing(dial.queue);
-    if (!dial.isReported) {
-      dial.isReported = true;
-      dial.peer.catch((thrown: unknown) => this.#reportDial(nodeId, toMeshError(thrown)));
-    }
+    this.#reportFailure(nodeId, dial);
     return peer;
   }
 
@@ -253,6 +253,7 @@ export class MeshNode {
 
   async #close(): Promise<void> {
     this.#stopping.abort(new MeshError('NodeClosed', 'node is closing'));
+    this.#renewal.close();
     const sessions = [...this.#sessions];
     await Promise.all(sessions.map((session) => session.drain(this.#config.drainTimeoutMs)));
     await Promise.all(sessions.map(({ connection }) => connection.close('NoError', 'node closed')));
@@ -302,6 +303,7 @@ export class MeshNode {
           accepted: (session, negotiated) => {
             session.agree(this.#agreement(negotiated));
             peer = this.#admit(session);
+            this.#remember(peer, session, target);
             queue.offer(session);
             return session.accept;
           },
@@ -316,6 +318,26 @@ export class MeshNode {
       if (target.nodeId !== undefined) this.peer(target.nodeId)?.dialed(queue);
     }
     return peer as unknown as Peer;
+  }
+
+  /** How the peer was reached serves again: when the connection grows old, and when it is lost. */
+  #remember(peer: Peer, session: CallSession, given: PeerTarget): void {
+    const { nodeId } = peer;
+    const target = { ...given, nodeId };
+    this.#renewal.watch(session, target);
+    peer.dialedBy(() => {
+      if (this.#closing !== undefined) throw new MeshError('NodeClosed', 'node is closed');
+      const dial = this.#dialOnce(nodeId, target, undefined);
+      this.#reportFailure(nodeId, dial);
+      return dial.queue;
+    });
+  }
+
+  /** For a dial that nobody waits for. */
+  #reportFailure(nodeId: string, dial: Dial): void {
+    if (dial.isReported) return;
+    dial.isReported = true;
+    dial.peer.catch((thrown: unknown) => this.#reportDial(nodeId, toMeshError(thrown)));
   }
 
   #createDialQueue(): DialQueue {
@@ -409,8 +431,24 @@ export class MeshNode {
     else this.#log.warn({ peer: nodeId, ...details }, 'path failed');
   }
 
+  #createRenewal({ renewAfterStreams, renewAfterMs }: NodeConfig): Renewal {
+    return new Renewal({
+      afterStreams: renewAfterStreams,
+      afterMs: renewAfterMs,
+      dial: (target) => this.#dial(target, undefined),
+      onRenewed: ({ transport, peer: { nodeId } }) => {
+        this.#log.info({ peer: nodeId, transport }, 'connection renewed');
+        this.#status.emit({ kind: 'renewed', nodeId, transport });
+      },
+      onFailed: ({ peer: { nodeId } }, { code, side }) => {
+        this.#log.warn({ peer: nodeId, code, side }, 'cannot renew the connection');
+      },
+    });
+  }
+
   async #lost(session: CallSession, peer: Peer, error: MeshError): Promise<void> {
     this.#sessions.delete(session);
+    this.#renewal.forget(session);
     peer.detach(session);
     const { nodeId } = peer;
     const { transport, connection } = session;

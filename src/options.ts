@@ -95,6 +95,13 @@ export interface NodeOptions {
    * own does. Default true.
    */
   readonly migration?: boolean | undefined;
+  /**
+   * A connection that this node dialed is replaced by another after so many streams; calls under way end on the old
+   * one. Default 4,000,000.
+   */
+  readonly renewAfterStreams?: number | undefined;
+  /** Or after so much time, up to a tenth less. Default 24 hours. */
+  readonly renewAfterMs?: number | undefined;
   /** Congestion control of QUIC. Default `'cubic'`. */
   readonly congestionControl?: 'cubic' | 'reno' | 'bbr' | undefined;
   /** A pino logger, or the level of the default one on standard error. Default `'warn'`. */
@@ -194,6 +201,13 @@ const schema = z.strictObject({
     .optional()
     .transform((path) => path ?? (process.env.SSLKEYLOGFILE || undefined)),
   migration: z.boolean().default(true),
+  renewAfterStreams: z
+    .number()
+    .int()
+    .min(1)
+    .max(2 ** 31)
+    .default(4_000_000),
+  renewAfterMs: durationMs.default(24 * 60 * 60 * 1000),
   congestionControl: z.enum(['cubic', 'reno', 'bbr']).default('cubic'),
   logger: z
     .union([

@@ -1,4 +1,5 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
+import { callAgain, isLoss } from './calls/call-again.js';
 import type { DialQueue } from './calls/dial-queue.js';
 import type { CallSession } from './calls/session.js';
 import type {
@@ -25,10 +26,14 @@ export interface PeerConnection {
 
 export class Peer {
   readonly nodeId: string;
-  /** Oldest first: both sides may have dialed at once. */
+  /** Newest first: calls take the newest connection, so that older ones come to rest, on both sides alike. */
   readonly #sessions: CallSession[] = [];
   /** While this node dials the peer. */
   #dialing: DialQueue | undefined;
+  /** Dials the peer as this node did before; known once it did. */
+  #redial: (() => DialQueue) | undefined;
+  /** Whether a connection that this node dialed was lost, and none has taken its place. */
+  #wasLost = false;
 
   /** Peers are made by MeshNode. */
   constructor(nodeId: string) {
@@ -56,23 +61,23 @@ export class Peer {
   }
 
   /**
-   * Asks and waits for the answer. Settles exactly once.
+   * Asks and waits for the answer. Settles exactly once. When a connection that this node dialed is lost, it dials
+   * again, and the call goes by the new one if there is time, and it had not left before or is `replaySafe`.
    * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled;
    *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node
    */
-  async request<M extends RequestMessage>(
-    message: M,
-    options: CallOptions = {},
-  ): Promise<ReplyTo<M>> {
-    return this.#carrier().request(message, options);
+  request<M extends RequestMessage>(message: M, options: CallOptions = {}): Promise<ReplyTo<M>> {
+    const isReplaySafe = options.replaySafe === true || message.type === 'ping';
+    return this.#call((carrier, left) => carrier.request(message, left), options, isReplaySafe);
   }
 
   /**
    * Sends without waiting for an answer: fulfils when the transport has taken the message under backpressure.
    * Whether it arrived is not known.
    */
-  async send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
-    return this.#carrier().send(message, options);
+  send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
+    const isReplaySafe = options.replaySafe === true;
+    return this.#call((carrier, left) => carrier.send(message, left), options, isReplaySafe);
   }
 
   /**
@@ -116,6 +121,7 @@ export class Peer {
 
   /** Closes every connection to this peer, without waiting for calls. */
   async close(): Promise<void> {
+    this.#wasLost = false;
     await Promise.all(
       this.#sessions.map(({ connection }) => connection.close('NoError', 'peer closed')),
     );
@@ -123,13 +129,20 @@ export class Peer {
 
   /** @internal A connection whose handshake is done. */
   attach(session: CallSession): void {
-    this.#sessions.push(session);
+    this.#wasLost = false;
+    this.#sessions.unshift(session);
+  }
+
+  /** @internal How to dial the peer again. */
+  dialedBy(redial: () => DialQueue): void {
+    this.#redial = redial;
   }
 
   /** @internal A connection that is over. */
   detach(session: CallSession): void {
     const index = this.#sessions.indexOf(session);
     if (index >= 0) this.#sessions.splice(index, 1);
+    if (isLost(session)) this.#wasLost = !this.isConnected;
   }
 
   /** @internal A dial of this peer has begun: calls that find no connection ride along. */
@@ -142,9 +155,35 @@ export class Peer {
     if (this.#dialing === queue) this.#dialing = undefined;
   }
 
+  async #call<T>(
+    make: (carrier: CallSession | DialQueue, left: CallOptions) => Promise<T>,
+    options: CallOptions,
+    isReplaySafe: boolean,
+  ): Promise<T> {
+    const attempt = (left: CallOptions) => {
+      const carrier = this.#carrier();
+      return { result: make(carrier, left), carrier };
+    };
+    if (this.#redial === undefined) return attempt(options).result;
+    return callAgain(attempt, options, isReplaySafe, () => this.#hasWay);
+  }
+
   #carrier(): CallSession | DialQueue {
     for (const session of this.#sessions) if (session.isOpen) return session;
+    if (this.#dialing === undefined && this.#hasWay) this.#dialing = this.#redial?.();
     if (this.#dialing !== undefined) return this.#dialing;
     throw new MeshError('ConnectionLost', `no open connection to ${this.nodeId}`);
   }
+
+  /** Whether a call has a connection to go by, or can get one. */
+  get #hasWay(): boolean {
+    if (this.isConnected || this.#dialing !== undefined) return true;
+    return this.#redial !== undefined && (this.#wasLost || this.#sessions.some(isLost));
+  }
+}
+
+/** Whether a connection that this side dialed has ended without anybody's decision. */
+function isLost({ connection }: CallSession): boolean {
+  const { role, state } = connection;
+  return role === 'dialer' && state.kind === 'closed' && isLoss(state.error.code);
 }

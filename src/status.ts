@@ -19,6 +19,12 @@ export type NodeEvent =
     }
   | ({ readonly nodeId: string; readonly transport: TransportName } & PathEvent)
   | {
+      /** Another connection took the place of one that this node dialed; its `peerDown` follows when its calls are done. */
+      readonly kind: 'renewed';
+      readonly nodeId: string;
+      readonly transport: TransportName;
+    }
+  | {
       /** A dial that nobody waited for, that of `connectEarly`, did not reach its peer or was turned away. */
       readonly kind: 'dialFailed';
       readonly nodeId: string;

@@ -29,7 +29,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['pool'],
   ['calls'],
   ['telemetry', 'certs'],
-  ['options.ts', 'status.ts', 'peer.ts', 'dialing.ts'],
+  ['options.ts', 'status.ts', 'peer.ts', 'dialing.ts', 'renewal.ts'],
   ['node.ts'],
   ['index.ts', 'transport/index.ts'],
 ];

@@ -52,6 +52,11 @@ export class DialQueue {
     this.#limits = limits;
   }
 
+  /** Whether the dial has led to a connection that is still there. */
+  get isOpen(): boolean {
+    return this.#session?.isOpen ?? false;
+  }
+
   /** See Peer.request. */
   request<M extends RequestMessage>(message: M, options: CallOptions): Promise<ReplyTo<M>> {
     return this.#add(message, options, (session, left) => session.request(message, left));

@@ -75,7 +75,9 @@ export class CallSession implements CallHost {
   readonly #incoming = new Set<IncomingCall>();
   #outgoing = 0;
   #draining = false;
-  #onQuiet: (() => void) | undefined;
+  #retired = false;
+  /** Whoever waits until no call is under way. */
+  #onQuiet: (() => void)[] = [];
 
   constructor(options: CallSessionOptions) {
     const { connection } = options;
@@ -98,7 +100,9 @@ export class CallSession implements CallHost {
   }
 
   get isOpen(): boolean {
-    return this.isAgreed && this.connection.state.kind === 'open' && !this.#draining;
+    return (
+      this.isAgreed && this.connection.state.kind === 'open' && !this.#draining && !this.#retired
+    );
   }
 
   /** Whether the handshake is done. Before, only calls for which {@link takes} is true may be made. */
@@ -187,14 +191,31 @@ export class CallSession implements CallHost {
   /** Takes no new calls and waits until those under way are done, or `timeoutMs` is over. */
   async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
+    await Promise.race([this.#quiet(), delay(timeoutMs)]);
+  }
+
+  /**
+   * Leaves this side's new calls to another connection, and still takes the peer's. Fulfils when none was under way for
+   * so long, or the connection is over. The calls' own deadlines bound it.
+   */
+  async retire(quietMs: number): Promise<void> {
+    this.#retired = true;
+    const { counters, connection } = this;
+    for (;;) {
+      await this.#quiet();
+      const { handled } = counters;
+      await Promise.race([delay(quietMs), connection.closed]);
+      if (connection.state.kind === 'closed') return;
+      if (this.#isQuiet && counters.handled === handled) return;
+    }
+  }
+
+  /** Fulfils when no call is under way, or the connection is over. */
+  async #quiet(): Promise<void> {
     if (this.#isQuiet) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs);
-      this.#onQuiet = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      void this.connection.closed.then(this.#onQuiet);
+      this.#onQuiet.push(resolve);
+      void this.connection.closed.then(() => resolve());
     });
   }
 
@@ -242,7 +263,8 @@ export class CallSession implements CallHost {
   }
 
   #checkQuiet(): void {
-    if (this.#draining && this.#isQuiet) this.#onQuiet?.();
+    if (this.#onQuiet.length === 0 || !this.#isQuiet) return;
+    for (const resolve of this.#onQuiet.splice(0)) resolve();
   }
 
   #refusal(message: Message): MeshError | undefined {
@@ -266,4 +288,9 @@ export class CallSession implements CallHost {
     else this.counters.failed += 1;
     this.#checkQuiet();
   }
+}
+
+/** Keeps no process alive. */
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }

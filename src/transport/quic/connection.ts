@@ -87,6 +87,11 @@ export interface QuicConnectionOptions {
   readonly guard?: HalfOpenGuard | undefined;
 }
 
+/**
+ * AES-GCM may encrypt 2^23 packets under one key (RFC 9001, section 6.6), and quiche 0.18.0 starts no key updates: well
+ * before that, another connection is due.
+ */
+const MANY_DATAGRAMS = 2 ** 22;
 /** Silence, while answers are due. */
 const AWAITING_MS = 1000;
 
@@ -125,6 +130,8 @@ export class QuicConnection implements Connection {
   #identity: PeerIdentity | undefined;
   #released = false;
   #tendedMs = performance.now();
+  #datagramsSent = 0;
+  #datagramsReceived = 0;
 
   constructor(options: QuicConnectionOptions) {
     this.#native = options.native;
@@ -210,6 +217,7 @@ export class QuicConnection implements Connection {
     if (path === undefined) return;
     this.lastReceivedMs = nowMs;
     const isElsewhere = this.#paths.isElsewhere(from);
+    this.#datagramsReceived += 1;
     this.#input(() => {
       try {
         if (isElsewhere) this.#receiveFromElsewhere(datagram, path, from, nowMs);
@@ -278,6 +286,14 @@ export class QuicConnection implements Connection {
     if (this.#released) return;
     this.#checkEnded();
     if (!this.#released) this.#timer.arm(this.#native.timeout());
+  }
+
+  get isWorn(): boolean {
+    return (
+      this.#paths.isWorn ||
+      this.#datagramsSent >= MANY_DATAGRAMS ||
+      this.#datagramsReceived >= MANY_DATAGRAMS
+    );
   }
 
   migrate(options: MigrateOptions): Promise<void> {
@@ -566,6 +582,7 @@ export class QuicConnection implements Connection {
       const [bytes, { from, to }] = sent;
       this.guard?.sent(bytes);
       guards.sentBytes += bytes;
+      this.#datagramsSent += 1;
       const remote = this.#paths.sent(bytes, to);
       this.#host.sendDatagram(slab.take(bytes), remote, this.#paths.socketOf(from));
     }

@@ -1,0 +1,82 @@
+/**
+ * Makes a call again when its connection was lost, on the connection that takes its place: as long as there is time, and
+ * only if it has not left this node or does no harm where it is run twice.
+ */
+import { type MeshErrorCode, toMeshError } from '../errors.js';
+import { cancelledError } from '../transport/abortable.js';
+import { DEFAULT_TIMEOUT_MS, withExecution } from './outgoing-call.js';
+import type { CallOptions } from './types.js';
+
+/** What ends a connection, or a dial, without anybody's decision. */
+const LOSSES: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'ConnectionLost',
+  'IdleTimeout',
+  'ConnectTimeout',
+  'ConnectFailed',
+  'HandshakeTimeout',
+]);
+
+const MIN_PAUSE_MS = 20;
+const MAX_PAUSE_MS = 1000;
+/** For calls that have all the time in the world. */
+const MAX_ATTEMPTS = 30;
+
+/** Whether a connection was lost, not closed. */
+export function isLoss(code: MeshErrorCode): boolean {
+  return LOSSES.has(code);
+}
+
+/** One attempt at a call. */
+export interface Attempt<T> {
+  readonly result: Promise<T>;
+  /** What it goes by: while that is open, a failure is the peer's answer. */
+  readonly carrier: { readonly isOpen: boolean };
+}
+
+/**
+ * @param attempt makes the call in the time that its options leave it
+ * @param hasWay whether another attempt would have a connection, or a dial, to go by
+ * @throws MeshError what the last attempt failed with
+ */
+export async function callAgain<T>(
+  attempt: (options: CallOptions) => Attempt<T>,
+  options: CallOptions,
+  isReplaySafe: boolean,
+  hasWay: () => boolean,
+): Promise<T> {
+  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  const endMs = performance.now() + timeoutMs;
+  let left = options;
+  let maybeExecuted = false;
+  for (let attempts = 1, pauseMs = MIN_PAUSE_MS; ; attempts += 1, pauseMs *= 2) {
+    const made = attempt(left);
+    try {
+      return await made.result;
+    } catch (thrown) {
+      const error = toMeshError(thrown);
+      maybeExecuted ||= error.maybeExecuted;
+      const mayRepeat = isLoss(error.code) && (isReplaySafe || !maybeExecuted);
+      const nextMs = performance.now() + Math.min(pauseMs, MAX_PAUSE_MS);
+      const isOver = made.carrier.isOpen || attempts === MAX_ATTEMPTS || nextMs >= endMs;
+      if (mayRepeat && !isOver) await pause(nextMs - performance.now(), options.signal);
+      // Streams hear of a loss before the connection is done with it: asked only now, the answer is right.
+      if (!mayRepeat || isOver || !hasWay()) throw withExecution(error, maybeExecuted);
+      left = { ...options, timeoutMs: endMs - performance.now() };
+    }
+  }
+}
+
+/** @throws MeshError Cancelled */
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      if (signal?.aborted) reject(cancelledError(signal));
+      else resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener('abort', done, { once: true });
+    if (signal?.aborted) done();
+  });
+}

@@ -1,0 +1,94 @@
+/**
+ * Replaces connections before they grow old: after so many streams, so much time, or when the transport says so. The
+ * side that dialed dials again; new calls take the new connection, those under way end on the old one, which is closed
+ * when it has been quiet for a while. One connection has one renewal at a time.
+ */
+import type { CallSession } from './calls/session.js';
+import { type MeshError, toMeshError } from './errors.js';
+import type { PeerTarget } from './transport/discovery.js';
+
+export interface RenewalOptions {
+  readonly afterStreams: number;
+  readonly afterMs: number;
+  /** Makes another connection to the same node. */
+  readonly dial: (target: PeerTarget) => Promise<unknown>;
+  /** Another connection has taken the place of this one. */
+  readonly onRenewed: (session: CallSession) => void;
+  /** It is tried again after a while. */
+  readonly onFailed: (session: CallSession, error: MeshError) => void;
+}
+
+/** Connections are looked at so often; with shorter lives, more often. */
+const MAX_LOOK_INTERVAL_MS = 500;
+/** The last tenth of a connection's time is up to chance, so that a cluster that starts at once does not renew at once. */
+const TIME_SPREAD = 0.1;
+const RETRY_MS = 10_000;
+/** What the peer sent on the old connection before it knew of the new one may still be under way. */
+const QUIET_MS = 1000;
+
+interface Watched {
+  readonly target: PeerTarget;
+  readonly dueMs: number;
+  notBeforeMs: number;
+}
+
+export class Renewal {
+  readonly #options: RenewalOptions;
+  readonly #watched = new Map<CallSession, Watched>();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(options: RenewalOptions) {
+    this.#options = options;
+    const intervalMs = Math.min(MAX_LOOK_INTERVAL_MS, Math.ceil(options.afterMs / 4));
+    this.#timer = setInterval(() => this.#look(), intervalMs).unref();
+  }
+
+  /** Renews a connection of this node's own dialing in time. */
+  watch(session: CallSession, target: PeerTarget): void {
+    const { afterMs } = this.#options;
+    const nowMs = performance.now();
+    const dueMs = nowMs + afterMs * (1 - TIME_SPREAD * Math.random());
+    this.#watched.set(session, { target, dueMs, notBeforeMs: nowMs });
+  }
+
+  forget(session: CallSession): void {
+    this.#watched.delete(session);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#watched.clear();
+  }
+
+  #look(): void {
+    const nowMs = performance.now();
+    for (const [session, watched] of this.#watched) {
+      if (nowMs >= watched.notBeforeMs && this.#isDue(session, watched, nowMs)) {
+        void this.#renew(session, watched);
+      }
+    }
+  }
+
+  #isDue({ connection, isOpen }: CallSession, { dueMs }: Watched, nowMs: number): boolean {
+    if (!isOpen) return false;
+    const { streamsOpened, streamsAccepted } = connection.counters;
+    const streams = streamsOpened + streamsAccepted;
+    return nowMs >= dueMs || streams >= this.#options.afterStreams || connection.isWorn === true;
+  }
+
+  async #renew(session: CallSession, watched: Watched): Promise<void> {
+    const { dial, onRenewed, onFailed } = this.#options;
+    watched.notBeforeMs = Number.POSITIVE_INFINITY;
+    try {
+      await dial({ ...watched.target, nodeId: session.peer.nodeId });
+    } catch (thrown) {
+      watched.notBeforeMs = performance.now() + RETRY_MS;
+      onFailed(session, toMeshError(thrown));
+      return;
+    }
+    this.forget(session);
+    onRenewed(session);
+    await session.retire(QUIET_MS);
+    await session.connection.close('NoError', 'connection was renewed');
+  }
+}
