@@ -212,9 +212,7 @@ test('a call that does not say it stands a replay waits until TLS is done, whate
   const dialer = new QuicTransport({ tls: () => tls });
   t.teardown(() => dialer.close());
   const first = await shakeHands(await dialer.dial(target));
-  const { stream, collector } = openCollected(first);
-  stream.send(request('first'), { end: true });
-  await collector.ended;
+  await collectReply(first, request('first'));
   await first.close();
   await until(() => n2.peer('n1')?.isConnected === false);
 
@@ -232,9 +230,7 @@ test('a call that does not say it stands a replay waits until TLS is done, whate
         request('unmarked'),
         request('lying', false),
       ]) {
-        const { stream, collector } = openCollected(connection, { early: true });
-        stream.send(message, { end: true });
-        replies.push(collector.ended);
+        replies.push(collectReply(connection, message));
       }
     },
   });
@@ -250,6 +246,30 @@ test('a call that does not say it stands a replay waits until TLS is done, whate
     { method: 'unmarked', early: false },
     { method: 'lying', early: false },
   ]);
+});
+
+test('early data without a handshake request runs nothing, whatever it says of itself', async (t) => {
+  const { n2, target, asked } = await setUp(t);
+  const tls = await nodeCert('n1');
+  const dialer = new QuicTransport({ tls: () => tls });
+  t.teardown(() => dialer.close());
+  const first = await shakeHands(await dialer.dial(target));
+  await collectReply(first, request('first'));
+  await first.close();
+  const refusals = followRefusals(n2);
+  const replies: Promise<unknown>[] = [];
+  const dialed = dialer.dial(target, {
+    onEarly: (early) => {
+      for (const method of ['on the stream of the handshake', 'on another']) {
+        replies.push(t.throwsAsync(collectReply(early, request(method, true))));
+      }
+    },
+  });
+  t.is((await refusals.next()).value?.code, 'HandshakeRequired');
+  await Promise.allSettled([dialed]);
+  await Promise.all(replies);
+  t.deepEqual(asked, [{ method: 'first', early: false }]);
+  t.like(n2.counters.transports.quic, { earlyAccepted: 1 });
 });
 
 test('calls that are replay-safe go by TCP where the resumed QUIC connection does not come about', async (t) => {
@@ -533,6 +553,13 @@ async function shakeHands(connection: Connection): Promise<Connection> {
     },
   });
   return connection;
+}
+
+/** Sends a message as early as it may go, and waits for all that comes back. */
+function collectReply(connection: Connection, message: Uint8Array): Promise<Buffer> {
+  const { stream, collector } = openCollected(connection, { early: true });
+  stream.send(message, { end: true });
+  return collector.ended;
 }
 
 function request(method: string, replaySafe?: boolean): Uint8Array {
