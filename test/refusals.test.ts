@@ -253,6 +253,7 @@ async function dialWithoutCertificate(
       limits: DEFAULT_STREAM_LIMITS,
       connectTimeoutMs: 5000,
       keepAliveMs: 5000,
+      idleTimeoutMs: 30_000,
       door: resolveDoorLimits({}),
       resetKey: 'none',
       migration: true,

@@ -38,6 +38,7 @@ import { Resumption } from './resumption.js';
 import type { SendFailures } from './send-failures.js';
 import type { Slab } from './slab.js';
 import { QuicStreams } from './streams.js';
+import { TailProbe } from './tail-probe.js';
 import type { UdpSocket } from './udp-socket.js';
 
 /** What a connection asks of the endpoint it lives on. */
@@ -83,6 +84,8 @@ export interface QuicConnectionOptions {
   readonly migration: boolean;
   /** Certificate, address and handshake must be done by then. */
   readonly connectTimeoutMs: number;
+  /** This side's, as the binding's configuration has it. */
+  readonly idleTimeoutMs: number;
   /** For a peer that has yet to prove who and where it is. */
   readonly guard?: HalfOpenGuard | undefined;
 }
@@ -92,6 +95,8 @@ export interface QuicConnectionOptions {
  * before that, another connection is due.
  */
 const MANY_DATAGRAMS = 2 ** 22;
+/** A packet counts as lost when one that was sent three later is acknowledged. */
+const PROBE_PACKETS = 3;
 /** Silence, while answers are due. */
 const AWAITING_MS = 1000;
 
@@ -124,6 +129,8 @@ export class QuicConnection implements Connection {
   readonly #establishTimer: NodeJS.Timeout;
   readonly #paths: ConnectionPaths;
   readonly #guards: PeerGuards;
+  readonly #probe = new TailProbe();
+  readonly #idleTimeoutMs: number;
   #settleOpened: (opened: boolean) => void = () => {};
   #settleClosed: (error: MeshError) => void = () => {};
   #state: ConnectionState = { kind: 'connecting' };
@@ -137,6 +144,7 @@ export class QuicConnection implements Connection {
     this.#native = options.native;
     this.#resumption = new Resumption(options.native);
     this.#host = options.host;
+    this.#idleTimeoutMs = options.idleTimeoutMs;
     this.role = options.role;
     this.guard = options.guard;
     this.#paths = this.#createPaths(options);
@@ -227,6 +235,7 @@ export class QuicConnection implements Connection {
         return;
       }
       this.#guards.binding(this.lastReceivedMs);
+      if (this.#probe.heard()) this.#learnRtt();
       if (!this.#isOpen) this.#checkProgress();
       if (this.#isReady) this.#streams.progress();
       if (this.#resumption.isLooking) this.#keepSession();
@@ -285,7 +294,13 @@ export class QuicConnection implements Connection {
     if (this.#isOpen) this.#guards.flushed();
     if (this.#released) return;
     this.#checkEnded();
-    if (!this.#released) this.#timer.arm(this.#native.timeout());
+    if (this.#released) return;
+    const timeoutMs = this.#native.timeout();
+    this.#timer.arm(
+      this.#isOpen
+        ? this.#probe.delayMs(timeoutMs, performance.now() - this.lastReceivedMs)
+        : timeoutMs,
+    );
   }
 
   get isWorn(): boolean {
@@ -377,6 +392,8 @@ export class QuicConnection implements Connection {
     clearTimeout(this.#establishTimer);
     this.guard = undefined;
     this.#moveTo({ kind: 'open' });
+    this.#probe.begin(this.#shortestIdleMs());
+    this.#learnRtt();
     this.#settleOpened(true);
     this.#paths.established();
     this.#host.established(this);
@@ -415,8 +432,29 @@ export class QuicConnection implements Connection {
 
   #timedOut(): void {
     this.#native.onTimeout();
+    if (this.#isOpen) this.#learnRtt();
+    if (this.#probe.takeProbe()) this.#probeTail();
     this.#input(() => this.#streams.pumpBlocked());
     this.flush();
+  }
+
+  /** The idle timeout in force: the shorter one of both sides'; 0 is none (RFC 9000, section 10.1). */
+  #shortestIdleMs(): number {
+    const peersMs = this.#native.stats().peerMaxIdleTimeout;
+    return peersMs > 0 ? Math.min(peersMs, this.#idleTimeoutMs) : this.#idleTimeoutMs;
+  }
+
+  #learnRtt(): void {
+    const { rttMs } = this;
+    if (rttMs !== undefined) this.#probe.learn(rttMs);
+  }
+
+  /** So many packets behind a lost one tell the peer's acknowledgement from mere disorder (RFC 9002, section 6.1.1). */
+  #probeTail(): void {
+    for (let packet = 0; packet < PROBE_PACKETS; packet += 1) {
+      this.#native.sendAckEliciting();
+      this.#flushDatagrams();
+    }
   }
 
   #createGuards({ native, host, limits }: QuicConnectionOptions): PeerGuards {
@@ -478,7 +516,10 @@ export class QuicConnection implements Connection {
         isOpen: () => this.#state.kind === 'open',
         flushSoon: () => host.flushSoon(this),
         askForProof: (nonce) => this.#streams.askForProof(nonce),
-        emit: (event) => this.onPathEvent?.(event),
+        emit: (event) => {
+          if (event.kind === 'migrated') this.#probe.restart();
+          this.onPathEvent?.(event);
+        },
       },
     });
   }

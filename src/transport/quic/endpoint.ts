@@ -27,6 +27,7 @@ export interface EndpointOptions {
   readonly limits: StreamLimits;
   readonly connectTimeoutMs: number;
   readonly keepAliveMs: number;
+  readonly idleTimeoutMs: number;
   /** Whether connections may change their paths. */
   readonly migration: boolean;
   /** Handshakes of dialers under way at once, and what is asked of dialers meanwhile. */
@@ -403,6 +404,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       role,
       remoteAddress,
       limits: this.#options.limits,
+      idleTimeoutMs: this.#options.idleTimeoutMs,
       migration: this.#options.migration,
       connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,
       guard,

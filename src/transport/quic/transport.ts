@@ -227,6 +227,7 @@ export class QuicTransport implements Transport {
         limits: this.#limits,
         connectTimeoutMs: this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
         keepAliveMs: this.#options.keepAliveMs ?? DEFAULTS.keepAliveMs,
+        idleTimeoutMs: this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,
         door: resolveDoorLimits(this.#options.door ?? {}),
         resetKey: this.#options.tls().key,
         migration: this.#options.migration ?? DEFAULTS.migration,
