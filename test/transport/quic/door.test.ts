@@ -242,7 +242,7 @@ test('no more than 64 KiB of a client come in before it has proved itself', asyn
 });
 
 test('an address that proved nothing gets three times what it sent at most', async (t) => {
-  const { transport, address } = await listenWith(t, { connectTimeoutMs: 4000 });
+  const { transport, address } = await listenWith(t, { connectTimeoutMs: 6500 });
   const forger = await createForger(await nodeCert('n1'));
   // Each in its own way; all of them wait for what is sent again after a timeout, and for the close.
   const strangers: Stranger[] = [];
