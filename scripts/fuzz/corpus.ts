@@ -55,8 +55,17 @@ export function datagrams(): Buffer[] {
       }
     }
     found.push(longHeader(0xc0, 1, id, Buffer.alloc(8, 3), 1200));
+    found.push(longHeader(0xc0, 0x6b33_43cf, id, Buffer.alloc(30, 3), 1200));
+    found.push(withToken(id, Buffer.concat([Buffer.of(0x71), Buffer.alloc(40, 8)])));
   }
   return [...found, Buffer.alloc(0), Buffer.of(0), Buffer.of(0xff), Buffer.alloc(1200)];
+}
+
+/** A first datagram with a token of the length and the mark of one, and a packet of 1,100 bytes. */
+function withToken(id: Buffer, token: Buffer): Buffer {
+  const head = longHeader(0xc0, 1, id, Buffer.alloc(8, 3), 0);
+  const length = Buffer.of(0x44, 0x4c);
+  return Buffer.concat([head, Buffer.of(token.length), token, length, Buffer.alloc(1100, 9)]);
 }
 
 function longHeader(

@@ -22,7 +22,19 @@ import {
   ReplayGuard,
   unpackPayload,
 } from '../../src/protocol/index.js';
-import { routeDatagram } from '../../src/transport/quic/packet.js';
+import { HalfOpenGuard } from '../../src/transport/quic/half-open-guard.js';
+import {
+  type DropReason,
+  readInitialHeader,
+  routeDatagram,
+} from '../../src/transport/quic/packet.js';
+import { RetryTokens } from '../../src/transport/quic/retry-token.js';
+import {
+  MAX_RESET_RANDOM_BYTES,
+  mayBeReset,
+  ResetTokens,
+} from '../../src/transport/quic/stateless-reset.js';
+import { answerVersion } from '../../src/transport/quic/version-negotiation.js';
 import { datagrams, frames, KNOWN_ID, payloads } from './corpus.js';
 import type { Random } from './random.js';
 
@@ -51,6 +63,10 @@ export interface Target {
  */
 const MAX_MESSAGE_BYTES = 128 * 1024;
 const NOW_MS = 1_767_225_600_000;
+
+const CLIENT = { host: '192.0.2.1', port: 4433 };
+const retryTokens = new RetryTokens(0);
+const resets = new ResetTokens('a key', CLIENT);
 
 const codec = new MessageCodec(MAX_MESSAGE_BYTES);
 const algorithms: Readonly<Record<'lz4' | 'zstd', Algorithm>> = {
@@ -276,12 +292,37 @@ const known = KNOWN_ID.toString('latin1');
 
 function route(input: Buffer): Step {
   const found = routeDatagram(input, (connectionId) => connectionId === known);
-  if (found.kind === 'drop') return `drop, ${found.reason}`;
+  if (found.kind === 'drop') {
+    const answer = answerTo(input, found.reason);
+    expect((answer?.length ?? 0) < Math.max(1, input.length), 'an answer that is no shorter');
+    return `drop, ${found.reason}${answer === undefined ? '' : ', with an answer'}`;
+  }
   const bytes = Buffer.from(found.connectionId, 'latin1');
   expect(input.includes(bytes), 'a connection ID that is not there');
   if (found.kind === 'known') expect(found.connectionId === known, 'an unknown connection ID');
   else expect(input.length >= 1200 && bytes.length >= 8, 'an Initial that is too short');
-  return found.kind;
+  return found.kind === 'known' ? found.kind : knock(input);
+}
+
+/** What the endpoint says to a datagram that it drops. */
+function answerTo(input: Buffer, reason: DropReason): Buffer | undefined {
+  if (reason === 'unknownVersion') return answerVersion(input, input.subarray(0, 5));
+  if (reason !== 'unknownConnection' || !mayBeReset(input)) return undefined;
+  return resets.answer(input, Buffer.alloc(MAX_RESET_RANDOM_BYTES));
+}
+
+/** How far a client's first datagram comes. */
+function knock(input: Buffer): Step {
+  const header = readInitialHeader(input);
+  if (header === undefined) return 'initial, cut off';
+  const { destinationId, sourceId, token } = header;
+  expect(input.includes(sourceId) && input.includes(token), 'bytes that are not there');
+  const verdict = retryTokens.check(token, CLIENT, destinationId, 1);
+  expect(verdict.kind !== 'valid', 'a token that nobody was given');
+  const before = Buffer.from(input);
+  const refused = new HalfOpenGuard(destinationId, false).refuses(input, true);
+  expect(before.equals(input), 'a datagram that was changed');
+  return `initial, ${verdict.kind} token, ${refused ?? 'let in'}`;
 }
 
 function later(raw: Promise<Uint8Array>, done: (result: Uint8Array) => string): Step {

@@ -96,6 +96,21 @@ test('random bytes behind any beginning are read to an end', (t) => {
   }
 });
 
+test('whatever an Initial that opens has inside is read to an end', (t) => {
+  const reader = new InitialReader(ID);
+  let readable = 0;
+  for (let packetNumber = 0; packetNumber < 3000; packetNumber += 1) {
+    const bytes = randomBytes(1 + (packetNumber % 60));
+    // Frame types that belong there, more often than chance would have them.
+    for (let at = 0; at < bytes.length; at += 1 + ((bytes[at] as number) & 7)) {
+      bytes[at] = [0x01, 0x02, 0x03, 0x06, 0x1c][(bytes[at] as number) % 5] as number;
+    }
+    const datagram = initial({ packetNumber, payload: bytes });
+    if (reader.read(datagram) !== undefined) readable += 1;
+  }
+  t.true(readable > 100 && readable < 2900, `${readable}`);
+});
+
 test('64 KiB may come in, and 48 KiB of what is ahead of the handshake', (t) => {
   const guard = new HalfOpenGuard(ID, false);
   t.is(guard.refuses(initial({}), true), undefined);
