@@ -35,6 +35,7 @@ import { type NativeConnection, readNativeFailure } from './native.js';
 import { ConnectionPaths } from './paths.js';
 import { MAX_FLUSH_BYTES, PeerGuards } from './peer-guards.js';
 import { Resumption } from './resumption.js';
+import { RttWatch } from './rtt-watch.js';
 import type { SendFailures } from './send-failures.js';
 import type { Slab } from './slab.js';
 import { QuicStreams } from './streams.js';
@@ -137,6 +138,7 @@ export class QuicConnection implements Connection {
   #identity: PeerIdentity | undefined;
   #released = false;
   #tendedMs = performance.now();
+  readonly #rttWatch = new RttWatch();
   #datagramsSent = 0;
   #datagramsReceived = 0;
 
@@ -307,8 +309,15 @@ export class QuicConnection implements Connection {
     return (
       this.#paths.isWorn ||
       this.#datagramsSent >= MANY_DATAGRAMS ||
-      this.#datagramsReceived >= MANY_DATAGRAMS
+      this.#datagramsReceived >= MANY_DATAGRAMS ||
+      this.#hasAbsurdRtt
     );
+  }
+
+  get #hasAbsurdRtt(): boolean {
+    if (this.#released) return false;
+    const path = this.#native.pathStats().find(({ active }) => active);
+    return path !== undefined && this.#rttWatch.isAbsurd(path.rtt, path.cwnd / path.pmtu);
   }
 
   migrate(options: MigrateOptions): Promise<void> {
