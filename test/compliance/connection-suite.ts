@@ -469,6 +469,17 @@ export function connectionSuite(
     t.like(await acceptor.closed, { ...expected, side: 'remote' });
   });
 
+  behaviour("the acceptor's code and reason reach the dialer", async (t, { dialer, acceptor }) => {
+    collectStreams(acceptor);
+    const { stream, collector } = openCollected(dialer);
+    stream.send(Buffer.of(1));
+    await acceptor.close('GoingAway', 'down for maintenance');
+    t.like(await collector.reset, { code: 'GoingAway', side: 'remote' });
+    const expected = { code: 'GoingAway', message: 'down for maintenance' };
+    t.like(await acceptor.closed, { ...expected, side: 'local' });
+    t.like(await dialer.closed, { ...expected, side: 'remote' });
+  });
+
   behaviour('what was sent before an orderly close arrives', async (t, { dialer, acceptor }) => {
     const arrivals = collectStreams(acceptor);
     const first = openCollected(dialer);

@@ -106,7 +106,7 @@ test('a peer that is gone without a word is noticed by the idle timeout', async 
 test('half-open connections are capped, and the places come back', async (t) => {
   const acceptor = await transportOf(t, 'n2', {
     door: { maxHalfOpen: 5, retryThreshold: 5 },
-    connectTimeoutMs: 500,
+    connectTimeoutMs: 3000,
   });
   const { address } = await listenOn(acceptor);
   // Dialers that never hear the answer.
@@ -115,7 +115,7 @@ test('half-open connections are capped, and the places come back', async (t) => 
   relay.mangle = (datagram, toTarget) => (toTarget ? [datagram] : []);
   const deaf = await transportOf(t, 'n1');
   const dials = Array.from({ length: 20 }, () =>
-    t.throwsAsync(deaf.dial({ host: address.host, port }, { connectTimeoutMs: 200 })),
+    t.throwsAsync(deaf.dial({ host: address.host, port }, { connectTimeoutMs: 1500 })),
   );
   for (const error of await Promise.all(dials)) t.like(error, { code: 'ConnectTimeout' });
   t.true(acceptor.counters.droppedNotAccepting >= 15);
