@@ -3,7 +3,12 @@ import type { DialQueue } from './calls/dial-queue.js';
 import type { CallSession } from './calls/session.js';
 import type { MessageCodec } from './protocol/codec.js';
 import type { HandshakeConfig, Negotiated } from './protocol/handshake.js';
-import type { Connection, FrameStream, FrameStreamHandler } from './transport/connection.js';
+import type {
+  Connection,
+  FrameStream,
+  FrameStreamHandler,
+  TransportName,
+} from './transport/connection.js';
 import type { PeerTarget } from './transport/discovery.js';
 import { dialHandshake } from './transport/handshaker.js';
 import type { TransportManager } from './transport/manager.js';
@@ -13,6 +18,8 @@ export interface DialingOptions {
   readonly config: () => HandshakeConfig;
   readonly codec: MessageCodec;
   readonly connectTimeoutMs: number;
+  /** Dials only by transports that are preferred to this one. */
+  readonly betterThan?: TransportName | undefined;
   readonly handshakeTimeoutMs: number;
   /** Calls that wait for the peer. */
   readonly queue: DialQueue;
@@ -34,12 +41,17 @@ export async function dialPeer(
   signal: AbortSignal,
   options: DialingOptions,
 ): Promise<void> {
-  const { manager, connectTimeoutMs } = options;
+  const { manager, connectTimeoutMs, betterThan } = options;
   let attempt: Attempt | undefined;
   const onEarly = (connection: Connection): void => {
     attempt = begin(connection, target, signal, options);
   };
-  const connection = await manager.dial(target, { signal, connectTimeoutMs, onEarly });
+  const connection = await manager.dial(target, {
+    signal,
+    connectTimeoutMs,
+    onEarly,
+    betterThan,
+  });
   attempt = resumed(attempt, connection, options) ?? begin(connection, target, signal, options);
   await attempt.handshake;
 }

@@ -284,6 +284,7 @@ export class MeshNode {
     target: PeerTarget,
     signal: AbortSignal | undefined,
     queue = this.#createDialQueue(),
+    betterThan?: TransportName,
   ): Promise<Peer> {
     const { connectTimeoutMs, handshakeTimeoutMs } = this.#config;
     const stopping = this.#stopping.signal;
@@ -298,6 +299,7 @@ export class MeshNode {
           codec: this.#codec,
           connectTimeoutMs,
           handshakeTimeoutMs,
+          betterThan,
           queue,
           createSession: (connection) => this.#createSession(connection, target.nodeId ?? ''),
           accepted: (session, negotiated) => {
@@ -435,10 +437,16 @@ export class MeshNode {
     return new Renewal({
       afterStreams: renewAfterStreams,
       afterMs: renewAfterMs,
-      dial: (target) => this.#dial(target, undefined),
+      dial: (target, betterThan) => this.#dial(target, undefined, undefined, betterThan),
+      mayImprove: ({ connection }) => this.#manager.mayImprove(connection),
       onRenewed: ({ transport, peer: { nodeId } }) => {
         this.#log.info({ peer: nodeId, transport }, 'connection renewed');
         this.#status.emit({ kind: 'renewed', nodeId, transport });
+        const now = this.peer(nodeId)?.transport;
+        if (now !== undefined && now !== transport) {
+          this.#log.info({ peer: nodeId, from: transport, to: now }, 'transport changed');
+          this.#status.emit({ kind: 'transportChanged', nodeId, from: transport, to: now });
+        }
       },
       onFailed: ({ peer: { nodeId } }, { code, side }) => {
         this.#log.warn({ peer: nodeId, code, side }, 'cannot renew the connection');

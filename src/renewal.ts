@@ -1,20 +1,27 @@
 /**
- * Replaces connections before they grow old: after so many streams, so much time, or when the transport says so. The
- * side that dialed dials again; new calls take the new connection, those under way end on the old one, which is closed
- * when it has been quiet for a while. One connection has one renewal at a time.
+ * Replaces connections before they grow old: after so many streams, so much time, or when the transport says so; and
+ * those over a transport that was second choice, once the first may work again. The side that dialed dials again; new
+ * calls take the new connection, those under way end on the old one, which is closed when it has been quiet for a while.
+ * One connection has one renewal at a time.
  */
 import type { CallSession } from './calls/session.js';
 import { type MeshError, toMeshError } from './errors.js';
+import type { TransportName } from './transport/connection.js';
 import type { PeerTarget } from './transport/discovery.js';
 
 export interface RenewalOptions {
   readonly afterStreams: number;
   readonly afterMs: number;
-  /** Makes another connection to the same node. */
-  readonly dial: (target: PeerTarget) => Promise<unknown>;
+  /**
+   * Makes another connection to the same node.
+   * @param betterThan only by a transport that is preferred to this one
+   */
+  readonly dial: (target: PeerTarget, betterThan?: TransportName) => Promise<unknown>;
+  /** Whether a transport that is preferred to the connection's own is worth a try now. */
+  readonly mayImprove: (session: CallSession) => boolean;
   /** Another connection has taken the place of this one. */
   readonly onRenewed: (session: CallSession) => void;
-  /** It is tried again after a while. */
+  /** A connection that has grown old stays: it is tried again after a while. */
   readonly onFailed: (session: CallSession, error: MeshError) => void;
 }
 
@@ -63,21 +70,20 @@ export class Renewal {
   #look(): void {
     const nowMs = performance.now();
     for (const [session, watched] of this.#watched) {
-      if (nowMs >= watched.notBeforeMs && this.#isDue(session, watched, nowMs)) {
-        void this.#renew(session, watched);
-      }
+      if (nowMs < watched.notBeforeMs || !session.isOpen) continue;
+      if (this.#isDue(session, watched, nowMs)) void this.#renew(session, watched);
+      else if (this.#options.mayImprove(session)) void this.#improve(session, watched);
     }
   }
 
-  #isDue({ connection, isOpen }: CallSession, { dueMs }: Watched, nowMs: number): boolean {
-    if (!isOpen) return false;
+  #isDue({ connection }: CallSession, { dueMs }: Watched, nowMs: number): boolean {
     const { streamsOpened, streamsAccepted } = connection.counters;
     const streams = streamsOpened + streamsAccepted;
     return nowMs >= dueMs || streams >= this.#options.afterStreams || connection.isWorn === true;
   }
 
   async #renew(session: CallSession, watched: Watched): Promise<void> {
-    const { dial, onRenewed, onFailed } = this.#options;
+    const { dial, onFailed } = this.#options;
     watched.notBeforeMs = Number.POSITIVE_INFINITY;
     try {
       await dial({ ...watched.target, nodeId: session.peer.nodeId });
@@ -86,6 +92,24 @@ export class Renewal {
       onFailed(session, toMeshError(thrown));
       return;
     }
+    await this.#replaced(session);
+  }
+
+  /** A failure is no news: the connection serves, and whoever dials remembers when to try again. */
+  async #improve(session: CallSession, watched: Watched): Promise<void> {
+    const { dial } = this.#options;
+    watched.notBeforeMs = Number.POSITIVE_INFINITY;
+    try {
+      await dial({ ...watched.target, nodeId: session.peer.nodeId }, session.transport);
+    } catch {
+      watched.notBeforeMs = performance.now();
+      return;
+    }
+    await this.#replaced(session);
+  }
+
+  async #replaced(session: CallSession): Promise<void> {
+    const { onRenewed } = this.#options;
     this.forget(session);
     onRenewed(session);
     await session.retire(QUIET_MS);

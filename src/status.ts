@@ -25,6 +25,13 @@ export type NodeEvent =
       readonly transport: TransportName;
     }
   | {
+      /** Calls to the peer go by another transport now: by a preferred one, which did not reach it before. */
+      readonly kind: 'transportChanged';
+      readonly nodeId: string;
+      readonly from: TransportName;
+      readonly to: TransportName;
+    }
+  | {
       /** A dial that nobody waited for, that of `connectEarly`, did not reach its peer or was turned away. */
       readonly kind: 'dialFailed';
       readonly nodeId: string;

@@ -61,6 +61,34 @@ test('QUIC wins though TCP was started beside it, and nobody is told of a refusa
   t.is(n2.counters.handshakes.refused, 0);
 });
 
+test('once UDP gets through again, calls move over to QUIC, and none is lost on the way', async (t) => {
+  t.timeout(120_000);
+  const { n1, n2, proxy, target } = await reachThroughProxy(t, { connectTimeoutMs: 1000 });
+  proxy.change({ udp: { blackHole: true } });
+  const events: string[] = [];
+  const following = (async () => {
+    for await (const event of n1.status()) {
+      if (event.kind === 'transportChanged') events.push(`${event.from} to ${event.to}`);
+    }
+  })();
+  const peer = await n1.connect(target);
+  t.is(peer.transport, 'tcp');
+  proxy.change({ udp: { blackHole: false } });
+  let calls = 0;
+  while (peer.transport !== 'quic' || peer.connections.length > 1) {
+    const query = `q${calls}`;
+    t.is((await peer.request({ type: 'queryRequest', query })).result, query);
+    calls += 1;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  t.true(calls > 0);
+  t.deepEqual(events, ['tcp to quic']);
+  t.is(n2.peer('n1')?.transport, 'quic', 'the calls of the other side as well');
+  t.is((await peer.request({ type: 'queryRequest', query: 'last' })).result, 'last');
+  await n1.close();
+  await following;
+});
+
 test('requireQuic forbids the fallback, of the node that dials and of the one that listens', async (t) => {
   const { n1, proxy, target } = await reachThroughProxy(t, {
     requireQuic: true,

@@ -10,6 +10,7 @@ import type {
   ListenOptions,
   SocketAddress,
   Transport,
+  TransportName,
 } from './connection.js';
 import { type Discovery, locate, type PeerTarget } from './discovery.js';
 import { dnsDiscovery } from './dns-discovery.js';
@@ -28,6 +29,8 @@ const UNREACHED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
 export interface ManagedDialOptions extends DialOptions {
   /** The round trip to the peer, where it is known, in milliseconds. */
   readonly rttMs?: number | undefined;
+  /** Dials only by transports that are preferred to this one. */
+  readonly betterThan?: TransportName | undefined;
 }
 
 /** One transport to one address. */
@@ -91,29 +94,54 @@ export class TransportManager {
    *   resolve; Cancelled
    */
   async dial(target: PeerTarget, options: ManagedDialOptions = {}): Promise<Connection> {
-    const { signal, rttMs = 0, ...rest } = options;
+    const { signal, rttMs = 0, betterThan, ...rest } = options;
     const addresses = await locate(target, this.#discovery, signal);
-    const ways = this.#waysTo(addresses);
+    const ways = this.#waysTo(addresses, this.#preferredTo(betterThan));
     const dials = ways.map(
       ({ transport, address }): RacingDial =>
         (losing) =>
           transport.dial({ nodeId: target.nodeId, ...address }, { ...rest, signal: losing }),
     );
-    const { connection, winner, begun } = await raceDials(dials, {
-      staggerMs: Math.max(this.#fallbackDelayMs, 2 * rttMs),
-      isRefusal: ({ code }) => !UNREACHED.has(code),
-      endsOnRefusal: addresses.length === 1,
-      signal,
+    try {
+      const { connection, winner, begun } = await raceDials(dials, {
+        staggerMs: Math.max(this.#fallbackDelayMs, 2 * rttMs),
+        isRefusal: ({ code }) => !UNREACHED.has(code),
+        endsOnRefusal: addresses.length === 1,
+        signal,
+      });
+      this.#remember(ways.slice(0, begun), ways[winner] as Way);
+      return connection;
+    } catch (thrown) {
+      // The peer is up: it is there by another transport.
+      if (betterThan !== undefined) this.#doubt(ways);
+      throw thrown;
+    }
+  }
+
+  /** Whether a transport preferred to that of the connection may reach its peer by now. For a connection dialed here. */
+  mayImprove({ transport, remoteAddress }: Connection): boolean {
+    const nowMs = performance.now();
+    return this.#preferredTo(transport).some((preferred) => {
+      const way = { transport: preferred, address: remoteAddress };
+      return this.#memory.retryAtMs(pathOf(way), nowMs) <= nowMs;
     });
-    this.#remember(ways.slice(0, begun), ways[winner] as Way);
-    return connection;
+  }
+
+  #preferredTo(name: TransportName | undefined): readonly Transport[] {
+    const index = this.#transports.findIndex((transport) => transport.name === name);
+    return index < 0 ? this.#transports : this.#transports.slice(0, index);
+  }
+
+  #doubt(ways: readonly Way[]): void {
+    const nowMs = performance.now();
+    for (const way of ways) this.#memory.failed(pathOf(way), nowMs);
   }
 
   /** Every transport at every address: by address, then by preference; at the end what did not work lately. */
-  #waysTo(addresses: readonly SocketAddress[]): Way[] {
+  #waysTo(addresses: readonly SocketAddress[], transports: readonly Transport[]): Way[] {
     const nowMs = performance.now();
     const ways = addresses.flatMap((address) =>
-      this.#transports.map((transport): Way => ({ transport, address })),
+      transports.map((transport): Way => ({ transport, address })),
     );
     const isDoubtful = (way: Way): boolean => this.#memory.retryAtMs(pathOf(way), nowMs) > nowMs;
     return [...ways.filter((way) => !isDoubtful(way)), ...ways.filter(isDoubtful)];
@@ -122,12 +150,12 @@ export class TransportManager {
   /** What is preferred to the winner had its chance. When nothing connects, nothing is learned: the peer is down. */
   #remember(begun: readonly Way[], winner: Way): void {
     this.#memory.reached(pathOf(winner));
-    const nowMs = performance.now();
-    const preferred = this.#transports.slice(0, this.#transports.indexOf(winner.transport));
-    for (const way of begun) {
-      if (way.address !== winner.address || !preferred.includes(way.transport)) continue;
-      this.#memory.failed(pathOf(way), nowMs);
-    }
+    const preferred = this.#preferredTo(winner.transport.name);
+    this.#doubt(
+      begun.filter(
+        ({ address, transport }) => address === winner.address && preferred.includes(transport),
+      ),
+    );
   }
 
   /**
