@@ -23,6 +23,8 @@ const WINDOW = 1000;
 const PEERS = 10;
 const CRUMBS = 60;
 const MEASUREMENTS = 4;
+/** A busy machine may take so long to answer. */
+const SLOW_MS = 60_000;
 
 test.serial('ClientHellos from many addresses', async (t) => {
   const { listener, forger, dial } = await startFlood(t);
@@ -131,7 +133,7 @@ async function flood(
   packet: (index: number) => Buffer,
 ): Promise<{ growthBytes: number; counters: Readonly<Record<string, number>> }> {
   const packets = Array.from({ length: PACKETS }, (_, i) => packet(i));
-  const beforeBytes = await listener.settledRssBytes();
+  const beforeBytes = await keptBytes(listener);
   const base = await received(listener);
   const dials: Promise<void>[] = [];
   let largestBytes = beforeBytes;
@@ -145,13 +147,19 @@ async function flood(
     if (sent % (PACKETS / PEERS) === 0) dials.push(dial());
     while ((await received(listener)) - base < sent);
     if (sent % (PACKETS / MEASUREMENTS) !== 0) continue;
-    largestBytes = Math.max(largestBytes, await listener.settledRssBytes());
+    largestBytes = Math.max(largestBytes, await keptBytes(listener));
   }
   await Promise.all(dials);
-  const { counters } = await listener.health();
+  const { counters } = await listener.health(SLOW_MS);
   return { growthBytes: largestBytes - beforeBytes, counters };
 }
 
 async function received(listener: Victim): Promise<number> {
-  return (await listener.health()).counters.datagramsReceived as number;
+  return (await listener.health(SLOW_MS)).counters.datagramsReceived as number;
+}
+
+/** What is left when garbage is gone, and what it held outside of JavaScript: that takes another round. */
+async function keptBytes(listener: Victim): Promise<number> {
+  const first = await listener.settledRssBytes();
+  return Math.min(first, await listener.settledRssBytes());
 }
