@@ -24,14 +24,14 @@ import {
   type StreamOptions,
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
-import { errorOfClose, type NativeClose } from './close-codes.js';
 import { maxConnectionWindowBytes } from './config.js';
 import type { IdRoutes } from './connection-ids.js';
 import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
+import { endOfStreams, endReason, refusalReason } from './end-reason.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import { isSame, type Path } from './migration.js';
-import { type NativeConnection, readNativeFailure } from './native.js';
+import type { NativeConnection } from './native.js';
 import { ConnectionPaths } from './paths.js';
 import { MAX_FLUSH_BYTES, PeerGuards } from './peer-guards.js';
 import { Resumption } from './resumption.js';
@@ -539,57 +539,19 @@ export class QuicConnection implements Connection {
     if (this.role === 'acceptor') this.release();
   }
 
+  /** The flush sends what the binding has to say of it, and ends us. */
   #nativeFailed(thrown: unknown): void {
-    const { name } = readNativeFailure(thrown);
-    if (name === 'UnknownVersion') {
-      const text = 'the peer does not speak version 1 of QUIC';
-      this.#end(new MeshError('TransportUnavailable', text, { side: 'remote', cause: thrown }));
-      return;
-    }
-    // The binding has closed by itself and knows the alert or the code; the flush sends it and ends us.
-    const close = this.#native.localError();
-    const error =
-      close === null
-        ? new MeshError('ProtocolViolation', `QUIC refused a datagram: ${name}`, { cause: thrown })
-        : this.#localCloseError(close);
-    this.#end(error);
-  }
-
-  /** An alert names little; the certificate itself tells what was wrong with it. */
-  #localCloseError(close: NativeClose): MeshError {
-    const error = errorOfClose(close, 'local');
-    const chain = this.#native.peerCertChain();
-    if (chain === null || !error.code.startsWith('Certificate')) return error;
-    try {
-      this.#host.verifyPeer(this, chain);
-      return error;
-    } catch (thrown) {
-      return toMeshError(thrown, error.code);
-    }
+    this.#end(refusalReason(this.#native, thrown, (chain) => this.#host.verifyPeer(this, chain)));
   }
 
   #checkEnded(): void {
     const native = this.#native;
     if (native.isClosed()) {
-      this.#end(this.#endReason());
+      this.#end(endReason(native, this.#isOpen));
       this.#release();
     } else if (native.isDraining()) {
-      this.#end(this.#endReason());
+      this.#end(endReason(native, this.#isOpen));
     }
-  }
-
-  #endReason(): MeshError {
-    const native = this.#native;
-    const peer = native.peerError();
-    if (peer !== null) return errorOfClose(peer, 'remote');
-    if (native.isTimedOut()) {
-      return this.#isOpen
-        ? new MeshError('IdleTimeout', 'nothing was heard of the peer for the idle timeout')
-        : new MeshError('ConnectTimeout', 'no answer from the peer');
-    }
-    const local = native.localError();
-    if (local !== null) return errorOfClose(local, 'local');
-    return new MeshError('ConnectionLost', 'connection was reset by the peer', { side: 'remote' });
   }
 
   /** Ends the connection for its users, once: every stream hears of it, then `closed`. */
@@ -637,13 +599,4 @@ export class QuicConnection implements Connection {
       this.#host.sendDatagram(slab.take(bytes), remote, this.#paths.socketOf(from));
     }
   }
-}
-
-/** What streams still open meet: to whoever wanted them on, an orderly close is an error too. */
-function endOfStreams(error: MeshError): MeshError {
-  if (error.code !== 'NoError') return error;
-  return new MeshError('ConnectionClosed', 'connection was closed', {
-    side: error.side,
-    cause: error,
-  });
 }
