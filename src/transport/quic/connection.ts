@@ -139,6 +139,7 @@ export class QuicConnection implements Connection {
   #released = false;
   #tendedMs = performance.now();
   readonly #rttWatch = new RttWatch();
+  #rttLookedAtMs = 0;
   #datagramsSent = 0;
   #datagramsReceived = 0;
 
@@ -315,7 +316,9 @@ export class QuicConnection implements Connection {
   }
 
   get #hasAbsurdRtt(): boolean {
-    if (this.#released) return false;
+    // Where nothing has arrived, the estimate is what it was; and to ask is not cheap.
+    if (this.#released || this.#rttLookedAtMs >= this.lastReceivedMs) return false;
+    this.#rttLookedAtMs = performance.now();
     const path = this.#native.pathStats().find(({ active }) => active);
     return path !== undefined && this.#rttWatch.isAbsurd(path.rtt, path.cwnd / path.pmtu);
   }
