@@ -26,7 +26,7 @@ export interface RenewalOptions {
 }
 
 /** Connections are looked at so often; with shorter lives, more often. */
-const MAX_LOOK_INTERVAL_MS = 500;
+const MAX_LOOK_INTERVAL_MS = 2000;
 /** The last tenth of a connection's time is up to chance, so that a cluster that starts at once does not renew at once. */
 const TIME_SPREAD = 0.1;
 const RETRY_MS = 10_000;

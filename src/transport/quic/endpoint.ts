@@ -65,7 +65,7 @@ const MIN_READ_BYTES = 4 * 1024;
 const MAX_DATAGRAM_BYTES = 65_535;
 
 /** How often connections are looked after that have nothing to do, at least. */
-const MAX_CARE_INTERVAL_MS = 500;
+const MAX_CARE_INTERVAL_MS = 1000;
 
 const DROP_COUNTERS = {
   malformed: 'droppedMalformed',
