@@ -1,6 +1,7 @@
 /** Where peers are: how names become the addresses that a dial tries. */
 import { isIP } from 'node:net';
 import { MeshError } from '../errors.js';
+import { abortable, cancelledError } from './abortable.js';
 import type { DialTarget, SocketAddress } from './connection.js';
 
 /** Where a peer is said to be: a numeric address, a DNS name, or whatever else a {@link Discovery} understands. */
@@ -32,25 +33,32 @@ const MAX_ADDRESSES = 16;
 
 /**
  * The numeric addresses of a target, in order and each once. Numeric ones need no discovery.
- * @throws MeshError ConnectFailed when there are none; InvalidArgument for an address without a port
+ * @param timeoutMs for discovery, which may be anybody's code: what it has not found by then counts as not found
+ * @throws MeshError ConnectFailed when there are none; InvalidArgument for an address without a port; Cancelled
  */
 export async function locate(
   target: PeerTarget,
   discovery: Discovery,
+  timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<readonly SocketAddress[]> {
   const asked = 'addresses' in target ? target.addresses : [target];
   const answers = await Promise.allSettled(
-    asked.slice(0, MAX_ADDRESSES).map((address) => locateOne(address, discovery, signal)),
+    asked
+      .slice(0, MAX_ADDRESSES)
+      .map((address) => locateOne(address, discovery, timeoutMs, signal)),
   );
   const found = new Map<string, SocketAddress>();
   for (const answer of answers) {
     if (answer.status === 'rejected') continue;
     for (const { host, port } of answer.value) found.set(`${host} ${port}`, { host, port });
   }
+  if (signal?.aborted === true) throw cancelledError(signal);
   if (found.size > 0) return [...found.values()].slice(0, MAX_ADDRESSES);
   const failed = answers.find((answer) => answer.status === 'rejected');
-  if (failed?.reason instanceof MeshError) throw failed.reason;
+  if (failed?.reason instanceof MeshError && failed.reason.code !== 'Cancelled') {
+    throw failed.reason;
+  }
   const names = asked.map(({ host }) => host).join(', ');
   throw new MeshError('ConnectFailed', `cannot resolve ${names}`, { cause: failed?.reason });
 }
@@ -58,9 +66,14 @@ export async function locate(
 async function locateOne(
   { host, port }: PeerAddress,
   discovery: Discovery,
+  timeoutMs: number,
   signal: AbortSignal | undefined,
 ): Promise<readonly SocketAddress[]> {
-  if (isIP(host) === 0) return discovery.resolve({ host, port }, signal);
+  if (isIP(host) === 0) {
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const either = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+    return abortable(discovery.resolve({ host, port }, either), either);
+  }
   if (port === undefined) throw new MeshError('InvalidArgument', `${host} has no port`);
   return [{ host, port }];
 }

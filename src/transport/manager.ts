@@ -60,6 +60,7 @@ export interface TransportManagerOptions {
 }
 
 const DEFAULT_FALLBACK_DELAY_MS = 200;
+const DEFAULT_DISCOVERY_TIMEOUT_MS = 5000;
 
 export class TransportManager {
   readonly #transports: readonly Transport[];
@@ -95,8 +96,12 @@ export class TransportManager {
    */
   async dial(target: PeerTarget, options: ManagedDialOptions = {}): Promise<Connection> {
     const { signal, rttMs = 0, betterThan, ...rest } = options;
-    const addresses = await locate(target, this.#discovery, signal);
+    const { connectTimeoutMs = DEFAULT_DISCOVERY_TIMEOUT_MS } = rest;
+    const addresses = await locate(target, this.#discovery, connectTimeoutMs, signal);
     const ways = this.#waysTo(addresses, this.#preferredTo(betterThan));
+    if (ways.length === 0) {
+      throw new MeshError('InvalidArgument', `no transport is preferred to ${betterThan}`);
+    }
     const dials = ways.map(
       ({ transport, address }): RacingDial =>
         (losing) =>

@@ -1,8 +1,16 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { type Discovery, locate, staticDiscovery } from '../../src/transport/discovery.js';
+import {
+  type Discovery,
+  locate as locateWithin,
+  type PeerTarget,
+  staticDiscovery,
+} from '../../src/transport/discovery.js';
 import { orderServices, type ServiceRecord } from '../../src/transport/dns-discovery.js';
 import { holds } from '../protocol/properties.js';
+
+const locate = (target: PeerTarget, discovery: Discovery) =>
+  locateWithin(target, discovery, 10_000);
 
 const nowhere: Discovery = {
   resolve: async () => {
@@ -47,6 +55,21 @@ test('a name that leads nowhere is ConnectFailed', async (t) => {
   t.like(await t.throwsAsync(locate({ host: 'toString', port: 1 }, staticDiscovery({}))), {
     code: 'ConnectFailed',
   });
+});
+
+test('a discovery that never answers holds nobody up for ever, and other addresses serve', async (t) => {
+  const silent: Discovery = { resolve: () => new Promise(() => {}) };
+  // The process must outlive a timeout that does not keep it alive.
+  const alive = setInterval(() => {}, 1000);
+  t.teardown(() => clearInterval(alive));
+  const name = { host: 'db.example', port: 1 };
+  t.like(await t.throwsAsync(locateWithin(name, silent, 20)), { code: 'ConnectFailed' });
+  const numeric = { host: '127.0.0.1', port: 2 };
+  t.deepEqual(await locateWithin({ addresses: [name, numeric] }, silent, 20), [numeric]);
+  const cancel = new AbortController();
+  const cancelled = locateWithin({ addresses: [name, numeric] }, silent, 60_000, cancel.signal);
+  cancel.abort();
+  t.like(await t.throwsAsync(cancelled), { code: 'Cancelled' });
 });
 
 test('no more than sixteen addresses are tried', async (t) => {

@@ -73,6 +73,12 @@ test('when no transport reaches the peer, the last failure is what is told', asy
   t.like(await t.throwsAsync(manager.dial(TARGET)), { code: 'ConnectFailed' });
 });
 
+test('a dial by nothing but better transports needs one that is better', async (t) => {
+  const manager = new TransportManager({ transports: [scripted('quic', [], 'connects')] });
+  const error = await t.throwsAsync(manager.dial(TARGET, { betterThan: 'quic' }));
+  t.like(error, { code: 'InvalidArgument' });
+});
+
 test('all transports listen on the port that the first one got', async (t) => {
   const calls: string[] = [];
   const manager = new TransportManager({
