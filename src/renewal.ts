@@ -102,7 +102,8 @@ export class Renewal {
     try {
       await dial({ ...watched.target, nodeId: session.peer.nodeId }, session.transport);
     } catch {
-      watched.notBeforeMs = performance.now();
+      // Not every failure leads to an address that is remembered: a name may not resolve, or to another one.
+      watched.notBeforeMs = performance.now() + RETRY_MS;
       return;
     }
     await this.#replaced(session);
