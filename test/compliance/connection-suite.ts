@@ -260,6 +260,15 @@ export function connectionSuite(
     await until(() => dialer.openStreams === 0);
   });
 
+  behaviour('a stream given up before its first frame is nothing to the peer', async (t, pair) => {
+    for (const [from, to] of bothWays(pair)) {
+      echoAcceptor(to);
+      openCollected(from).stream.reset('Cancelled');
+      t.deepEqual(await request(from, Buffer.of(1)), Buffer.of(1));
+      t.is(to.counters.streamsAccepted, 1);
+    }
+  });
+
   behaviour('a paused reader holds back its own stream and no other', async (t, pair) => {
     const chunkBytes = 64 * 1024;
     const chunks = 1024;

@@ -251,7 +251,9 @@ export class QuicStreams implements StreamIo {
 
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void {
     this.#counters.streamsReset += 1;
-    if (this.#waiting.delete(stream) || !this.#host.isReady) return;
+    this.#waiting.delete(stream);
+    // The peer knows nothing of a stream that has no place on the wire.
+    if (stream.id < 0 || !this.#host.isReady) return;
     this.#controlSender.notify(stream.messageId, code, reason, this.#writeControl);
   }
 
