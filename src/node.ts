@@ -437,7 +437,11 @@ export class MeshNode {
     return new Renewal({
       afterStreams: renewAfterStreams,
       afterMs: renewAfterMs,
-      dial: (target, betterThan) => this.#dial(target, undefined, undefined, betterThan),
+      dial: async (target, betterThan) => {
+        const peer = await this.#dial(target, undefined, undefined, betterThan);
+        // The peer makes no calls by a connection whose TLS is not done at its end: an answer shows that it is.
+        await peer.ping();
+      },
       mayImprove: ({ connection }) => this.#manager.mayImprove(connection),
       onRenewed: ({ transport, peer: { nodeId } }) => {
         this.#log.info({ peer: nodeId, transport }, 'connection renewed');

@@ -1,7 +1,7 @@
 /**
  * Replaces connections before they grow old: after so many streams, so much time, or when the transport says so; and
  * those over a transport that was second choice, once the first may work again. The side that dialed dials again; new
- * calls take the new connection, those under way end on the old one, which is closed when it has been quiet for a while.
+ * calls take the new connection, those under way end on the old one, which is closed when both sides are done with it.
  * One connection has one renewal at a time.
  */
 import type { CallSession } from './calls/session.js';
@@ -13,7 +13,7 @@ export interface RenewalOptions {
   readonly afterStreams: number;
   readonly afterMs: number;
   /**
-   * Makes another connection to the same node.
+   * Makes another connection to the same node, which both sides can make calls by once this fulfils.
    * @param betterThan only by a transport that is preferred to this one
    */
   readonly dial: (target: PeerTarget, betterThan?: TransportName) => Promise<unknown>;
@@ -30,8 +30,6 @@ const MAX_LOOK_INTERVAL_MS = 2000;
 /** The last tenth of a connection's time is up to chance, so that a cluster that starts at once does not renew at once. */
 const TIME_SPREAD = 0.1;
 const RETRY_MS = 10_000;
-/** What the peer sent on the old connection before it knew of the new one may still be under way. */
-const QUIET_MS = 1000;
 
 interface Watched {
   readonly target: PeerTarget;
@@ -113,7 +111,7 @@ export class Renewal {
     const { onRenewed } = this.#options;
     this.forget(session);
     onRenewed(session);
-    await session.retire(QUIET_MS);
+    await session.retire();
     await session.connection.close('NoError', 'connection was renewed');
   }
 }

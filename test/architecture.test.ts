@@ -16,6 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/key-log.ts',
     'transport/frame-memory.ts',
     'transport/half-open.ts',
+    'transport/go-away.ts',
   ],
   ['transport/tcp', 'transport/quic'],
   [

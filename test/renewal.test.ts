@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { MeshNode, NodeEvent, NodeOptions, Peer } from '../src/index.js';
 import { nodeCert, otherCaCert } from './helpers/certs.js';
+import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from './helpers/nodes.js';
 
 for (const transport of TEST_TRANSPORTS) {
@@ -10,6 +11,7 @@ for (const transport of TEST_TRANSPORTS) {
     const { n1, n2, peer } = await setUp(t, { transports: [transport], renewAfterStreams: 400 });
     const events = eventsOf(n1);
     const renewals = () => events.filter(({ kind }) => kind === 'renewed').length;
+    const ends = () => events.filter(({ kind }) => kind === 'peerDown').length;
     let isEnough = false;
     const answered = await Promise.all(
       [peer, peer, peer, n2.peer('n1') as Peer, n2.peer('n1') as Peer].map(async (to, n) => {
@@ -17,7 +19,8 @@ for (const transport of TEST_TRANSPORTS) {
         for (; !isEnough; calls += 1) {
           const query = `${n} ${calls}`;
           t.is((await to.request({ type: 'queryRequest', query })).result, query);
-          isEnough = renewals() >= 3;
+          // The old connections come to rest although both sides go on calling.
+          isEnough = renewals() >= 3 && ends() >= 3;
         }
         return calls;
       }),
@@ -44,6 +47,36 @@ for (const transport of TEST_TRANSPORTS) {
     t.true(events.some(({ kind }) => kind === 'renewed'));
   });
 }
+
+test('no call is lost in renewals over a link that loses', async (t) => {
+  t.timeout(120_000);
+  const n2 = await startNode(t, 'n2', { transports: ['quic'] });
+  const faults = { delayMs: 2, udp: { loss: 0.1, reorder: 0.1 } };
+  const proxy = await ChaosProxy.start({ target: targetOf(n2), faults });
+  t.teardown(() => proxy.close());
+  t.log(`seed ${proxy.seed}`);
+  const n1 = await startNode(t, 'n1', { transports: ['quic'], renewAfterStreams: 150 });
+  for (const node of [n1, n2]) node.handle('query', ({ query }) => ({ result: query }));
+  const peer = await n1.connect({ ...proxy.address, nodeId: 'n2' });
+  await until(() => n2.peer('n1')?.isConnected === true);
+  const events = eventsOf(n1);
+  const ends = () => events.filter(({ kind }) => kind === 'peerDown').length;
+  const callers = [peer, n2.peer('n1') as Peer].flatMap((to) =>
+    Array.from({ length: 8 }, () => to),
+  );
+  await Promise.all(
+    callers.map(async (to, n) => {
+      for (let calls = 0; ends() < 3; calls += 1) {
+        const query = `${n} ${calls}`;
+        const reply = await to.request({ type: 'queryRequest', query }, { timeoutMs: 60_000 });
+        t.is(reply.result, query);
+      }
+    }),
+  );
+  for (const event of events) {
+    if (event.kind === 'peerDown') t.like(event.error, { code: 'NoError', side: 'local' });
+  }
+});
 
 test('a renewal that fails leaves the connection as it is', async (t) => {
   const n2 = await startNode(t, 'n2');

@@ -9,6 +9,7 @@ import {
   completeHandshake,
   crc32,
   decodeCredit,
+  decodeGoAway,
   decodeReset,
   encodeFrame,
   type Frame,
@@ -207,9 +208,10 @@ function encodeAgain({ flags, compression, messageId, payload }: Frame): Buffer 
   });
 }
 
-function readControl({ flags, payload }: Frame): void {
+function readControl({ flags, messageId, payload }: Frame): void {
   if ((flags & FrameFlag.reset) !== 0) decodeReset(payload, 'StreamReset');
   else if ((flags & FrameFlag.credit) !== 0) decodeCredit(payload);
+  else if (messageId === 0) decodeGoAway(payload);
 }
 
 /** A decoded message has to be one that can be sent, save for values that only JavaScript cannot send back. */
@@ -241,8 +243,9 @@ function readWhole(input: Buffer): Step {
   decoder.push(Buffer.from(input));
   const frame = decoder.next();
   if (frame === undefined) return 'waiting';
-  const { flags, compression, payload } = frame;
-  if ((flags & (FrameFlag.reset | FrameFlag.credit)) !== 0) return 'control';
+  const { flags, compression, messageId, payload } = frame;
+  const isControl = messageId === 0 || (flags & (FrameFlag.reset | FrameFlag.credit)) !== 0;
+  if (isControl) return 'control';
   if (compression === Compression.none) return codec.decode(payload).type;
   const algorithm = compression === Compression.lz4 ? algorithms.lz4 : algorithms.zstd;
   const raw = unpackPayload(payload, algorithm, MAX_MESSAGE_BYTES);

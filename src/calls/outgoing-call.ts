@@ -19,7 +19,7 @@ export interface CallHandler extends FrameStreamHandler {
 
 /** Where calls get their streams. */
 export interface StreamOpener {
-  /** @throws MeshError ConnectionClosed, Overloaded */
+  /** @throws MeshError ConnectionClosed, GoingAway, Overloaded */
   openStream(handler: CallHandler): FrameStream;
 }
 

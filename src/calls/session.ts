@@ -52,6 +52,11 @@ const NEEDED: Readonly<
   dataTransfer: 'dataTransfer',
 };
 
+/** A retired connection on which no call was under way for so long is given up, where the peer has not answered. */
+const RETIRE_QUIET_MS = 5000;
+/** So many times as long where it has: what was sent last may take its time to arrive. */
+const MAX_QUIET_WAITS = 12;
+
 /** Room for the time left, which a message is given as it leaves. */
 const TIMEOUT_BYTES = 32;
 
@@ -75,7 +80,6 @@ export class CallSession implements CallHost {
   readonly #incoming = new Set<IncomingCall>();
   #outgoing = 0;
   #draining = false;
-  #retired = false;
   /** Whoever waits until no call is under way. */
   #onQuiet: (() => void)[] = [];
 
@@ -100,9 +104,8 @@ export class CallSession implements CallHost {
   }
 
   get isOpen(): boolean {
-    return (
-      this.isAgreed && this.connection.state.kind === 'open' && !this.#draining && !this.#retired
-    );
+    const { state, isGoingAway } = this.connection;
+    return this.isAgreed && state.kind === 'open' && !this.#draining && !isGoingAway;
   }
 
   /** Whether the handshake is done. Before, only calls for which {@link takes} is true may be made. */
@@ -116,7 +119,7 @@ export class CallSession implements CallHost {
    */
   takes(call: { readonly bytes: number; readonly replaySafe: boolean }): boolean {
     const { kind } = this.connection.state;
-    if (kind === 'closing' || kind === 'closed') return false;
+    if (kind === 'closing' || kind === 'closed' || this.connection.isGoingAway) return false;
     if (this.#unagreed === undefined) return true;
     if (!this.#unagreed.hasRoom || call.bytes > MAX_UNAGREED_BYTES - TIMEOUT_BYTES) return false;
     return kind === 'open' || (kind === 'early' && call.replaySafe);
@@ -195,18 +198,28 @@ export class CallSession implements CallHost {
   }
 
   /**
-   * Leaves this side's new calls to another connection, and still takes the peer's. Fulfils when none was under way for
-   * so long, or the connection is over. The calls' own deadlines bound it.
+   * Leaves new calls of both sides to another connection, and still serves those that the peer made before it knew.
+   * Fulfils when nothing is lost by closing the connection, or it is over. The calls' own deadlines bound it, and after
+   * the last of them a peer that does not go away too is waited for 5 s, one whose streams do not end for a minute.
    */
-  async retire(quietMs: number): Promise<void> {
-    this.#retired = true;
-    const { counters, connection } = this;
-    for (;;) {
-      await this.#quiet();
-      const { handled } = counters;
-      await Promise.race([delay(quietMs), connection.closed]);
-      if (connection.state.kind === 'closed') return;
-      if (this.#isQuiet && counters.handled === handled) return;
+  async retire(): Promise<void> {
+    const { connection } = this;
+    const { onGoAway } = connection;
+    let hasAnswered = connection.isGoingAway;
+    connection.onGoAway = () => {
+      hasAnswered = true;
+      onGoAway?.();
+    };
+    connection.goAway();
+    let isDrained = false;
+    const drained = connection.drained.then(() => {
+      isDrained = true;
+    });
+    for (let waits = 0; !isDrained && waits < (hasAnswered ? MAX_QUIET_WAITS : 1); ) {
+      await Promise.race([drained, this.#quiet()]);
+      const { handled } = this.counters;
+      await Promise.race([drained, delay(RETIRE_QUIET_MS)]);
+      waits = this.#isQuiet && this.counters.handled === handled ? waits + 1 : 0;
     }
   }
 

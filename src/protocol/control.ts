@@ -1,6 +1,6 @@
 /**
- * Payloads of the control frames that give one TCP stream what QUIC has by itself: reset and credit.
- * SPEC.md, "Control frames".
+ * Payloads of the control frames: reset and credit, which give one TCP stream what QUIC has by itself, and those by
+ * which a connection goes away. SPEC.md, "Control frames".
  */
 import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../errors.js';
 
@@ -61,4 +61,35 @@ export function decodeCredit(payload: Uint8Array): number {
   const incrementBytes = bytes.readUInt32BE(0);
   if (incrementBytes === 0) throw new MeshError('ProtocolViolation', 'credit of zero bytes');
   return incrementBytes;
+}
+
+/**
+ * The payload by which a side says that it opens no more streams: u64, how many it has opened.
+ * @param streams at most 2^53-1
+ */
+export function encodeGoAway(streams: number): Buffer {
+  const payload = Buffer.alloc(8);
+  payload.writeBigUInt64BE(BigInt(streams));
+  return payload;
+}
+
+/** The payload by which a side then says that all streams are over at its end. */
+export function encodeAllOver(): Uint8Array {
+  return new Uint8Array(0);
+}
+
+/**
+ * The payload of an end frame on message id 0, read.
+ * @returns how many streams the peer has opened; `undefined` where it says that all are over
+ * @throws MeshError ProtocolViolation when it is neither eight bytes nor none, or a number above 2^53-1
+ */
+export function decodeGoAway(payload: Uint8Array): number | undefined {
+  if (payload.length === 0) return undefined;
+  if (payload.length !== 8) {
+    throw new MeshError('ProtocolViolation', `end of the connection in ${payload.length} bytes`);
+  }
+  const bytes = Buffer.from(payload.buffer, payload.byteOffset, 8);
+  const streams = Number(bytes.readBigUInt64BE(0));
+  if (Number.isSafeInteger(streams)) return streams;
+  throw new MeshError('ProtocolViolation', 'number of streams above 2^53-1');
 }

@@ -29,7 +29,7 @@ export const FrameFlag = {
   compressionShift: 4,
   /** Bit 7: four bytes of CRC-32 follow the payload. */
   checksum: 0x0080,
-  /** Bit 8: the sender sends nothing more for this message id. */
+  /** Bit 8: the sender sends nothing more for this message id; id 0: it goes away. Payload on id 0: u64, or none. */
   end: 0x0100,
   /** Bit 9: both directions of this message id are abandoned; id 0: the connection is. Payload: u32 code, UTF-8 text. */
   reset: 0x0200,
@@ -302,8 +302,10 @@ function checkHeader(
 function checkMessageId(flags: number, high: number, low: number): void {
   if (high > MAX_ID_HIGH) throw new MeshError('ProtocolViolation', 'message id above 2^53-1');
   const isOfConnection = high === 0 && low === 0;
-  if (isOfConnection && (flags & (FrameFlag.reset | FrameFlag.credit)) === 0) {
-    throw new MeshError('ProtocolViolation', 'message id 0 carries reset and credit only');
+  if (!isOfConnection) return;
+  const isControl = (flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit)) !== 0;
+  if (!isControl || compressionOf(flags) !== Compression.none) {
+    throw new MeshError('ProtocolViolation', 'message id 0 carries control frames only');
   }
 }
 

@@ -181,7 +181,7 @@ export interface Connection {
   /**
    * Opens a stream. Where the peer's stream limit is reached it waits its turn, in order; while the connection is
    * `early` it waits until that is open, unless it is an early stream.
-   * @throws MeshError ConnectionClosed, Overloaded (too many waiting)
+   * @throws MeshError ConnectionClosed, GoingAway, Overloaded (too many waiting)
    */
   openStream(handler: FrameStreamHandler, options?: StreamOptions): FrameStream;
   /**
@@ -199,6 +199,22 @@ export interface Connection {
   readonly isWorn?: boolean;
   /** Called when the path changes, by either side, or fails to. */
   onPathEvent?: ((event: PathEvent) => void) | undefined;
+  /**
+   * Opens no more streams on this connection and tells the peer, which then does the same; open ones go on, and so do
+   * those that wait for the peer's stream limit. Does nothing the second time. SPEC.md, "Going away".
+   */
+  goAway(): void;
+  /** Whether either side has said that it goes away: `openStream` then throws GoingAway (nothing was sent). */
+  readonly isGoingAway: boolean;
+  /** Called once, when the peer's announcement arrives. By then this side has stopped opening streams too. */
+  onGoAway: (() => void) | undefined;
+  /**
+   * Fulfils once both sides have gone away and every stream is over at both ends, so that to close loses nothing; or
+   * when the connection is over. Never rejects.
+   */
+  readonly drained: Promise<void>;
+  /** When bytes of the peer last arrived, on the clock of `performance.now()`. Any byte counts, not only whole frames. */
+  readonly lastReceivedMs: number;
   /** Puts into force what the handshake agreed. Called once. */
   applyLimits(limits: AgreedLimits): void;
   /**
@@ -206,6 +222,11 @@ export interface Connection {
    * nothing and waits for the same end.
    */
   close(code?: MeshErrorCode, reason?: string): Promise<void>;
+  /**
+   * Closes over an error that this side found: the peer gets its code and text, and open streams end with this error
+   * (unlike `close`, after which they end with ConnectionClosed). Does nothing on a connection that is over.
+   */
+  fail(error: MeshError): void;
   /** Fulfils once: with true when TLS is done, with false when the connection is over before. Never rejects. */
   readonly opened: Promise<boolean>;
   /** Fulfils once, when the connection is over: code `NoError` after a close in good order. Never rejects. */

@@ -24,6 +24,7 @@ import {
   thrownBy,
   until,
 } from '../helpers/frame-client.js';
+import { goingAwayBehaviours } from './going-away.js';
 
 /** A connection's two ends: n1 has dialed n2. */
 export interface ConnectionPair {
@@ -57,6 +58,8 @@ export function connectionSuite(
       await run(t, pair);
     });
   };
+
+  goingAwayBehaviours(behaviour);
 
   test(`${name}: frames sent behind the handshake request wait for its acceptance`, async (t) => {
     t.timeout(60_000);

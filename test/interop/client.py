@@ -137,8 +137,10 @@ def check_header(header, limit=CAPABILITIES["maxMessageBytes"], checksum=True, c
     if id > MAX_ID:
         raise Violation("ProtocolViolation", "message id too large")
     # The page gives no place in its order to the rules below.
-    if id == 0 and not control & (RESET | CREDIT):
-        raise Violation("ProtocolViolation", "message id 0 carries only reset and credit")
+    if id == 0 and (not control or compression):
+        raise Violation("ProtocolViolation", "message id 0 carries only control frames")
+    if id == 0 and control == END and size not in (0, 8):
+        raise Violation("ProtocolViolation", "size of going away")
     if control == RESET and not 4 <= size <= 4 + MAX_REASON:
         raise Violation("ProtocolViolation", "size of a reset")
     if control == CREDIT and size != 4:
@@ -161,6 +163,8 @@ def decode_frame(data, **rules):
     payload = bytes(data[HEADER.size : total])
     if flags & CREDIT and payload == bytes(4):
         raise Violation("ProtocolViolation", "credit of 0")
+    if id == 0 and flags & END and payload and struct.unpack(">Q", payload)[0] > MAX_UINT:
+        raise Violation("ProtocolViolation", "going away after too many streams")
     return Frame(id, flags, payload)
 
 
@@ -442,6 +446,9 @@ class Connection:
         self.agreed = None  # the handshakeResponse, once it is accepted
         self.checksum, self.limit = True, CAPABILITIES["maxMessageBytes"]
         self.max_streams = 1024
+        self.going_away = False  # whether this side has said so
+        self.peer_streams = None  # how many streams the peer has opened, once it has said that it opens no more
+        self.all_over = self.peer_all_over = False  # whether this side, and the peer, has said that all streams are over
         self.failure = None  # why the connection is over
         self.eof, self.lost = False, ""
 
@@ -488,7 +495,9 @@ class Connection:
 
     def open(self):
         """A new stream, as soon as the peer's limit allows one more."""
-        self.wait(lambda: sum(id % 2 for id in self.streams) < self.max_streams)
+        self.wait(lambda: self.going_away or sum(id % 2 for id in self.streams) < self.max_streams)
+        if self.going_away:
+            raise QuicmeshError("GoingAway")
         stream = self.streams[self.next_id] = Stream(self, self.next_id)
         self.next_id += 2
         return stream
@@ -510,6 +519,35 @@ class Connection:
     def forget_if_over(self, stream):
         if stream.over:
             self.streams.pop(stream.id, None)
+            self.say_if_all_over()
+
+    # Going away
+
+    def go_away(self):
+        """Opens no more streams. None waits for its place here: `open` returns once there is one, and is followed by
+        the first frame."""
+        if not self.going_away:
+            self.going_away = True
+            self.write(0, struct.pack(">Q", (self.next_id - 1) // 2), END)
+            self.say_if_all_over()
+
+    def say_if_all_over(self):
+        if self.going_away and self.peer_streams is not None and not self.streams and not self.all_over:
+            self.all_over = True
+            self.write(0, b"", END)
+
+    def on_going_away(self, payload):
+        if payload:
+            (streams,) = struct.unpack(">Q", payload)
+            if self.peer_streams is not None or streams != (self.next_peer_id - 2) // 2:
+                raise Violation("ProtocolViolation", "going away twice, or after another number of streams")
+            self.peer_streams = streams
+            self.go_away()
+            self.say_if_all_over()
+        else:
+            if self.peer_streams is None or not self.going_away or self.peer_all_over:
+                raise Violation("ProtocolViolation", "the end of all streams of a connection that goes on")
+            self.peer_all_over = True
 
     # Credit
 
@@ -594,6 +632,8 @@ class Connection:
                 sender.send_credit += struct.unpack(">I", frame.payload)[0]
                 if sender.send_credit > MAX_CREDIT:
                     raise Violation("FlowControlViolation", "more credit than can be counted")
+        elif not frame.id:
+            self.on_going_away(frame.payload)
         else:
             self.on_message(frame, stream)
 
@@ -626,6 +666,8 @@ class Connection:
             if frame.id >= self.next_id:
                 raise Violation("ProtocolViolation", "message id of a stream that was not opened")
         elif frame.id >= self.next_peer_id:
+            if self.peer_streams is not None:
+                raise Violation("ProtocolViolation", "a stream after going away")
             if frame.id > self.next_peer_id or frame.flags & (RESET | CREDIT):
                 raise Violation("ProtocolViolation", "message id that is not the next, or a stream that starts so")
             if sum(1 - id % 2 for id in self.streams) >= CAPABILITIES["maxStreams"]:
@@ -993,6 +1035,59 @@ def _(connection):
     return b"".join(encode_frame(id, payload) for payload in payloads)
 
 
+@scenario("go-away")
+def _(client):
+    """This side goes away: a transfer under way ends first."""
+    connection = client.connect()
+    ping(connection)
+    data = os.urandom(100_000)
+    stream = connection.open()
+    first, *rest = chunks("upload", data)
+    stream.send(first)
+    connection.go_away()
+    connection.wait(lambda: connection.peer_streams is not None)
+    try:
+        connection.open()
+        raise AssertionError("opened a stream")
+    except QuicmeshError as error:
+        expect(error.code == "GoingAway", str(error))
+    for message in rest:
+        expect(not connection.peer_all_over, "over before its time")
+        stream.send(message)
+    stream.end()
+    digest = bytearray()
+    while collect(stream, digest):
+        pass
+    expect(digest == hashlib.sha256(data).digest(), "another digest")
+    connection.wait(lambda: connection.all_over and connection.peer_all_over)
+    expect(connection.close("NoError", "went away"), "the peer did not end within 1 s")
+    return {"bytes": len(data), "peerStreams": connection.peer_streams}
+
+
+@scenario("gone-away")
+def _(client):
+    """Not part of `all`: the peer goes away once it is called, and answers when this side does so too."""
+    connection = client.connect()
+    stream = connection.call({"type": "request", "method": "go-away"})
+    connection.wait(lambda: connection.going_away)
+    expect(not connection.peer_all_over, "over before its time")
+    answer = stream.receive()
+    expect(answer["type"] == "response" and stream.receive() is None, f"other answer: {answer}")
+    connection.wait(lambda: connection.all_over and connection.peer_all_over)
+    return {"peerStreams": connection.peer_streams}
+
+
+@broken("bad-stream", "ProtocolViolation")
+def _(connection):
+    connection.go_away()
+    return encode_frame(connection.next_id, PING, END)
+
+
+@broken("bad-go-away", "ProtocolViolation")
+def _(connection):
+    return encode_frame(0, bytes(7), END)
+
+
 @scenario("close")
 def _(client):
     connection = client.connect()
@@ -1032,6 +1127,8 @@ def describe(frame):
         result["reset"] = {"code": code, "reason": reason}
     elif frame.flags & CREDIT:
         result["credit"] = struct.unpack(">I", frame.payload)[0]
+    elif not frame.id and frame.payload:
+        result["goAway"] = struct.unpack(">Q", frame.payload)[0]
     elif frame.payload:
         result["message"] = readable(decode_payload(frame.payload))
     return result
@@ -1099,7 +1196,7 @@ def main():
     parser.add_argument("--vectors", nargs="+", default=[], metavar="FILE", help="for the scenario `vectors`")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
     options = parser.parse_args()
-    everything = [name for name in SCENARIOS if name not in ("vectors", "wait-close")]
+    everything = [name for name in SCENARIOS if name not in ("vectors", "gone-away", "wait-close")]
     names = [each for name in options.scenarios for each in (everything if name == "all" else [name])]
     if unknown := [name for name in names if name not in SCENARIOS]:
         parser.error(f"no such scenario: {', '.join(unknown)}")

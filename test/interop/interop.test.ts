@@ -32,6 +32,9 @@ const SCENARIOS = [
   'too-large',
   'bad-id',
   'over-credit',
+  'go-away',
+  'bad-stream',
+  'bad-go-away',
   'close',
 ];
 
@@ -55,21 +58,26 @@ test('a client written from SPEC.md alone is served over TCP, and refused where 
   });
   t.teardown(() => server.kill());
   const [line] = (await once(createInterface(server.stdout), 'line')) as [string];
-  const { host, port, ca, cert, key, nodeId, cluster } = JSON.parse(line) as Record<string, string>;
-  const options = { host, port, ca, cert, key, 'node-id': nodeId, cluster };
-  const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const { stdout } = await run(python, ['test/interop/client.py', ...args, ...SCENARIOS], {
-    timeout: 50_000,
-  });
-  const results = stdout
-    .trim()
-    .split('\n')
-    .map((text) => JSON.parse(text) as { scenario: string; ok: boolean });
-  for (const result of results) t.true(result.ok, JSON.stringify(result));
-  t.deepEqual(
-    results.map(({ scenario }) => scenario),
-    SCENARIOS,
-  );
+  const { port, goingAwayPort, nodeId, ...same } = JSON.parse(line) as Record<string, string>;
+  for (const [to, scenarios] of [
+    [port, SCENARIOS],
+    [goingAwayPort, ['gone-away']],
+  ] as const) {
+    const options = { ...same, port: to, 'node-id': nodeId };
+    const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    const { stdout } = await run(python, ['test/interop/client.py', ...args, ...scenarios], {
+      timeout: 50_000,
+    });
+    const results = stdout
+      .trim()
+      .split('\n')
+      .map((text) => JSON.parse(text) as { scenario: string; ok: boolean });
+    for (const result of results) t.true(result.ok, JSON.stringify(result));
+    t.deepEqual(
+      results.map(({ scenario }) => scenario),
+      scenarios,
+    );
+  }
   server.stdin.end();
   const [code] = (await once(server, 'exit')) as [number | null];
   t.is(code, 0);

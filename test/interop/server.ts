@@ -1,6 +1,6 @@
 /**
- * A node for clients in other languages to try: prints where it listens and certificates for a client, as one line of
- * JSON, and serves until its standard input closes.
+ * A node for clients in other languages to try, and a port whose connections go away as soon as they are called: prints
+ * where it listens and certificates for a client, as one line of JSON, and serves until its standard input closes.
  */
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -8,6 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generateDevCerts } from '../../src/certs/index.js';
 import { createNode, MeshError } from '../../src/index.js';
+import { MessageCodec } from '../../src/protocol/codec.js';
+import { ReplayGuard } from '../../src/protocol/replay-guard.js';
+import type { Connection } from '../../src/transport/connection.js';
+import { awaitHandshake } from '../../src/transport/handshaker.js';
+import { TcpTransport } from '../../src/transport/tcp/transport.js';
 
 const { ca, nodes } = await generateDevCerts(['server', 'n1']);
 const directory = await mkdtemp(join(tmpdir(), 'quicmesh-interop-'));
@@ -52,9 +57,48 @@ node.handle('dataTransfer', async function* ({ transferId, name }, { body }) {
   }
 });
 
-console.log(JSON.stringify({ ...node.address, ...files, nodeId: 'n1', cluster: 'demo' }));
+const goingAway = new TcpTransport({ tls: () => ({ ca, ...nodes.server }) });
+const { address } = await goingAway.listen({
+  host: '127.0.0.1',
+  port: 0,
+  onConnection: (connection) => void goAwayWhenCalled(connection),
+});
+
+/** Answers a call once the peer has gone away as well. */
+async function goAwayWhenCalled(connection: Connection): Promise<void> {
+  const codec = new MessageCodec();
+  const parts = { query: true, replication: true, consensus: true, dataTransfer: true };
+  const limits = { maxStreams: 100, maxMessageBytes: 1024 * 1024 };
+  const capabilities = { ...parts, ...limits, compressions: [], checksum: true };
+  await awaitHandshake(connection, {
+    codec,
+    timeoutMs: 5000,
+    config: { nodeId: 'server', cluster: 'demo', capabilities },
+    replayGuard: new ReplayGuard(),
+    accepted: () => (stream) => ({
+      onFrame() {
+        connection.onGoAway = () => {
+          stream.send(codec.encode({ type: 'response', body: 'gone' }), { end: true });
+        };
+        connection.goAway();
+      },
+      onEnd() {},
+      onReset() {},
+    }),
+  });
+}
+
+console.log(
+  JSON.stringify({
+    ...node.address,
+    goingAwayPort: address.port,
+    ...files,
+    nodeId: 'n1',
+    cluster: 'demo',
+  }),
+);
 
 process.stdin.resume().on('end', async () => {
-  await node.close();
+  await Promise.all([node.close(), goingAway.close()]);
   await rm(directory, { recursive: true });
 });

@@ -3,8 +3,11 @@ import fc from 'fast-check';
 import { ERROR_CODES, isWireErrorCode, type MeshErrorCode } from '../../src/errors.js';
 import {
   decodeCredit,
+  decodeGoAway,
   decodeReset,
+  encodeAllOver,
   encodeCredit,
+  encodeGoAway,
   encodeReason,
   encodeReset,
   MAX_REASON_BYTES,
@@ -82,11 +85,34 @@ test('a credit of zero bytes or of another length is refused', (t) => {
   }
 });
 
+test('going away is the number of streams in eight bytes, its end is empty', (t) => {
+  t.is(encodeGoAway(6).toString('hex'), '0000000000000006');
+  for (const streams of [0, 1, 2 ** 32, Number.MAX_SAFE_INTEGER]) {
+    t.is(decodeGoAway(encodeGoAway(streams)), streams);
+  }
+  t.is(decodeGoAway(encodeAllOver()), undefined);
+});
+
+test('going away after 2^53 streams, or in another length, is refused', (t) => {
+  const above = Buffer.from('0020000000000000', 'hex');
+  const highest = Buffer.alloc(8, 0xff);
+  for (const payload of [above, highest, ...[1, 4, 7, 9].map((size) => Buffer.alloc(size))]) {
+    t.is(
+      codeOf(() => decodeGoAway(payload)),
+      'ProtocolViolation',
+    );
+  }
+});
+
 test('random payloads are read or refused as ProtocolViolation', (t) => {
   holds(
     t,
     fc.property(byteStrings(300), (payload) => {
-      for (const read of [() => decodeCredit(payload), () => decodeReset(payload, 'StreamReset')]) {
+      for (const read of [
+        () => decodeCredit(payload),
+        () => decodeReset(payload, 'StreamReset'),
+        () => decodeGoAway(payload),
+      ]) {
         const code = refusalOf(read)?.code;
         if (code !== undefined && code !== 'ProtocolViolation') return false;
       }

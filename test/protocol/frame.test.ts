@@ -175,7 +175,11 @@ const HEADER_REFUSALS: readonly {
     code: 'ProtocolViolation',
   },
   { title: 'a message on id 0', header: { id: 0n }, code: 'ProtocolViolation' },
-  { title: 'an end on id 0', header: { flags: 0x0181, id: 0n }, code: 'ProtocolViolation' },
+  {
+    title: 'a compressed end on id 0',
+    header: { flags: 0x0191, id: 0n },
+    code: 'ProtocolViolation',
+  },
   { title: 'no payload and no control bit', header: { length: 4 }, code: 'ProtocolViolation' },
   { title: 'end and reset', header: { flags: 0x0381 }, code: 'ProtocolViolation' },
   { title: 'end and credit', header: { flags: 0x0581 }, code: 'ProtocolViolation' },

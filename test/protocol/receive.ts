@@ -6,6 +6,7 @@ import {
   type Algorithm,
   Compression,
   decodeCredit,
+  decodeGoAway,
   decodeReset,
   type Frame,
   FrameCodec,
@@ -78,6 +79,7 @@ async function readFrame(frame: Frame, frameCodec: FrameCodec): Promise<Received
     return settled(() => ({ ...head, credit: decodeCredit(payload) }));
   }
   if (compression === Compression.none && payload.length === 0) return head;
+  if (messageId === 0) return settled(() => ({ ...head, goAway: decodeGoAway(payload) as number }));
   const outcome = await decodeMessage(frame, frameCodec);
   if (typeof outcome === 'string') return { error: outcome };
   return { ...head, message: plainOfDecoded(outcome) };

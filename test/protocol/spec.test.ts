@@ -8,9 +8,11 @@ import {
   DEFAULT_MAX_PAYLOAD_BYTES,
   DEFAULT_REPLAY_GUARD,
   decodeCredit,
+  decodeGoAway,
   decodeReset,
   encodeCredit,
   encodeFrame,
+  encodeGoAway,
   encodeReset,
   FrameDecoder,
   FrameFlag,
@@ -52,6 +54,7 @@ interface Example {
   readonly message?: Message;
   readonly reset?: ResetFields;
   readonly credit?: number;
+  readonly goAway?: number;
 }
 
 const EXAMPLE = /```hex (\w+)\n([0-9a-f\s]+)```\s+```json\n([^`]+)```/g;
@@ -66,7 +69,7 @@ test('the examples are all found, and there is one of every message and of every
   const types = new Set(examples.map(({ example }) => example.message?.type));
   for (const type of Object.keys(MESSAGE_FIELDS)) t.true(types.has(type as MessageType), type);
   const names = examples.map(({ name }) => name);
-  for (const name of ['end', 'reset', 'credit', 'close', 'lz4', 'zstd']) {
+  for (const name of ['end', 'reset', 'credit', 'close', 'goAway', 'allOver', 'lz4', 'zstd']) {
     t.true(names.includes(name), name);
   }
 });
@@ -95,6 +98,8 @@ for (const { name, bytes, example } of examples.filter(({ example }) => !isCompr
       t.deepEqual(decodeReset(frame.payload, 'StreamReset'), example.reset);
     } else if (example.credit !== undefined) {
       t.is(decodeCredit(frame.payload), example.credit);
+    } else if (example.goAway !== undefined) {
+      t.is(decodeGoAway(frame.payload), example.goAway);
     } else {
       t.is(frame.payload.length, 0);
     }
@@ -301,9 +306,10 @@ function readExample(json: string): Example {
   }) as Example;
 }
 
-function payloadOf({ message, reset, credit }: Example): Uint8Array {
+function payloadOf({ message, reset, credit, goAway }: Example): Uint8Array {
   if (message !== undefined) return codec.encode(message);
   if (reset !== undefined) return encodeReset(reset);
+  if (goAway !== undefined) return encodeGoAway(goAway);
   return credit === undefined ? Buffer.alloc(0) : encodeCredit(credit);
 }
 

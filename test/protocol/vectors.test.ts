@@ -6,6 +6,7 @@ import {
   completeHandshake,
   encodeCredit,
   encodeFrame,
+  encodeGoAway,
   encodeReset,
   FrameDecoder,
   FrameFlag,
@@ -173,7 +174,7 @@ function messageIn(hex: string): Message {
 /** A vector's frame, made from what it is expected to say. */
 function encoded(vector: FrameVector): Buffer | undefined {
   if (!('flags' in vector.expect)) return undefined;
-  const { messageId, reset, credit } = vector.expect;
+  const { messageId, reset, credit, goAway } = vector.expect;
   const flags = Number(vector.expect.flags);
   const { message } = expectedOf(vector) as { message?: Message };
   const payload =
@@ -183,7 +184,9 @@ function encoded(vector: FrameVector): Buffer | undefined {
         ? encodeReset(reset)
         : credit !== undefined
           ? encodeCredit(credit)
-          : Buffer.alloc(0);
+          : goAway !== undefined
+            ? encodeGoAway(goAway)
+            : Buffer.alloc(0);
   // Codes that read as unknown are not sent.
   if (vector.note?.includes('unknown') === true) return undefined;
   return encodeFrame({

@@ -29,6 +29,7 @@ export interface FrameVector {
         readonly message?: { readonly type: string };
         readonly reset?: { readonly code: MeshErrorCode; readonly reason: string };
         readonly credit?: number;
+        readonly goAway?: number;
       };
 }
 

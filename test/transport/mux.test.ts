@@ -4,8 +4,10 @@ import test, { type ExecutionContext } from 'ava';
 import { MeshError, type MeshErrorCode } from '../../src/errors.js';
 import {
   decodeCredit,
+  decodeGoAway,
   decodeReset,
   encodeCredit,
+  encodeGoAway,
   encodeReset,
 } from '../../src/protocol/control.js';
 import {
@@ -56,6 +58,56 @@ const violations: Record<string, [MeshErrorCode, (peer: RawPeer) => void]> = {
   'a stream that a credit opens': ['ProtocolViolation', (peer) => peer.credit(1, 1)],
   'data for the connection itself': ['ProtocolViolation', (peer) => peer.data(0, ONE)],
   'an end for the connection itself': ['ProtocolViolation', (peer) => peer.end(0)],
+  'going away in seven bytes': [
+    'ProtocolViolation',
+    (peer) => peer.frame({ control: FrameFlag.end, messageId: 0, payload: Buffer.alloc(7) }),
+  ],
+  'going away after 2^53 streams': [
+    'ProtocolViolation',
+    (peer) =>
+      peer.frame({
+        control: FrameFlag.end,
+        messageId: 0,
+        payload: Buffer.from('0020000000000000', 'hex'),
+      }),
+  ],
+  'going away twice': [
+    'ProtocolViolation',
+    (peer) => {
+      peer.goAway(0);
+      peer.goAway(0);
+    },
+  ],
+  'going away after fewer streams than were opened': [
+    'ProtocolViolation',
+    (peer) => {
+      peer.data(1, ONE);
+      peer.goAway(0);
+    },
+  ],
+  'going away after more streams than were opened': [
+    'ProtocolViolation',
+    (peer) => {
+      peer.data(1, ONE);
+      peer.goAway(2);
+    },
+  ],
+  'a stream that is opened after going away': [
+    'ProtocolViolation',
+    (peer) => {
+      peer.data(1, ONE);
+      peer.goAway(1);
+      peer.data(1, ONE);
+      peer.data(3, ONE);
+    },
+  ],
+  'the end of all streams before this side has gone away': [
+    'ProtocolViolation',
+    (peer) => {
+      peer.goAway(0);
+      peer.end(0);
+    },
+  ],
   'data after the end': [
     'ProtocolViolation',
     (peer) => {
@@ -428,6 +480,80 @@ test('a closing side waits for the peer to end, but not for ever', async (t) => 
   t.true(performance.now() - before >= 950);
 });
 
+test('going away is told behind the first frames of streams that were opened before', async (t) => {
+  const { connection, peer } = rawPair(t);
+  const first = openCollected(connection).stream;
+  const second = openCollected(connection).stream;
+  let told = 0;
+  connection.onGoAway = () => {
+    told += 1;
+  };
+  first.send(ONE);
+  peer.goAway(0);
+  await until(() => told === 1);
+  t.true(connection.isGoingAway);
+  t.false(peer.frames.some(isEndOfConnection));
+  second.send(ONE, { end: true });
+  await peer.until(isEndOfConnection);
+  t.deepEqual(
+    peer.frames.map(({ messageId }) => messageId),
+    [2, 4, 0],
+  );
+  t.is(decodeGoAway(peer.frames[2]?.payload as Buffer), 2);
+  first.reset('Cancelled');
+  peer.end(4);
+  await until(() => peer.frames.length === 5);
+  t.like(peer.frames[3], { messageId: 2 });
+  t.true(isEndOfConnection(peer.frames[4] as Frame));
+  t.is(peer.frames[4]?.payload.length, 0);
+
+  let isDrained = false;
+  const drained = connection.drained.then(() => {
+    isDrained = true;
+  });
+  peer.credit(0, 1);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.false(isDrained, 'what was sent may not have arrived yet');
+  peer.end(0);
+  await drained;
+  t.is(connection.state.kind, 'open');
+});
+
+test('a connection that goes away and is lost is drained', async (t) => {
+  const [near] = duplexPair();
+  const connection = memoryConnection(near, 'acceptor');
+  openCollected(connection);
+  connection.goAway();
+  const { drained } = connection;
+  near.destroy();
+  await drained;
+  await connection.drained;
+  t.is((await connection.closed).code, 'ConnectionLost');
+});
+
+test('a failure ends the connection although the peer neither reads nor ends', async (t) => {
+  const [near, far] = duplexPair();
+  const connection = memoryConnection(near, 'acceptor');
+  const peer = new RawPeer(far, { reads: false, lingers: true });
+  t.teardown(() => peer.duplex.destroy());
+  const { stream, collector } = openCollected(connection);
+  stream.send(Buffer.alloc(MIB));
+  const error = new MeshError('IdleTimeout', 'nothing was heard');
+  connection.fail(error);
+  t.is(await collector.reset, error);
+  t.is(await connection.closed, error);
+  t.is(connection.state.kind, 'closed');
+});
+
+test('bytes count as signs of life before they make a frame', async (t) => {
+  const { connection, peer } = rawPair(t);
+  const before = connection.lastReceivedMs;
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  peer.duplex.write(encode({}).subarray(0, 3));
+  await until(() => connection.lastReceivedMs > before);
+  t.is(connection.counters.framesReceived, 0);
+});
+
 for (const [title, cut] of [
   ['half a frame and then the end', (peer) => peer.duplex.end(encode({}).subarray(0, 9))],
   ['the end without a close', (peer) => peer.duplex.end()],
@@ -650,6 +776,11 @@ class RawPeer {
     this.frame({ control: FrameFlag.end, messageId, payload: Buffer.alloc(0) });
   }
 
+  goAway(streams: number): void {
+    const payload = encodeGoAway(streams);
+    this.frame({ control: FrameFlag.end, messageId: 0, payload });
+  }
+
   reset(messageId: number, code: MeshErrorCode, reason = ''): void {
     const payload = encodeReset({ code, reason });
     this.frame({ control: FrameFlag.reset, messageId, payload });
@@ -713,6 +844,10 @@ function encode(fields: Partial<Parameters<typeof encodeFrame>[0]>): Buffer {
 
 function isCredit(frame: Frame): boolean {
   return (frame.flags & FrameFlag.credit) !== 0;
+}
+
+function isEndOfConnection(frame: Frame): boolean {
+  return frame.messageId === 0 && (frame.flags & FrameFlag.end) !== 0;
 }
 
 function isClose(frame: Frame): boolean {

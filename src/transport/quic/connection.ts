@@ -121,6 +121,7 @@ export class QuicConnection implements Connection {
   guard: HalfOpenGuard | undefined;
 
   onPathEvent: ((event: PathEvent) => void) | undefined;
+  onGoAway: (() => void) | undefined;
 
   readonly #native: NativeConnection;
   readonly #host: ConnectionHost;
@@ -201,6 +202,18 @@ export class QuicConnection implements Connection {
 
   openStream(handler: FrameStreamHandler, options?: StreamOptions): FrameStream {
     return this.#streams.create(handler, options);
+  }
+
+  goAway(): void {
+    if (!this.isOver) this.#streams.goAway.begin();
+  }
+
+  get isGoingAway(): boolean {
+    return this.#streams.isGoingAway;
+  }
+
+  get drained(): Promise<void> {
+    return this.isOver ? Promise.resolve() : this.#streams.goAway.drained;
   }
 
   applyLimits(limits: AgreedLimits): void {
@@ -509,6 +522,7 @@ export class QuicConnection implements Connection {
           this.#guards.proofArrived(nonce);
           this.#paths.proofArrived(nonce);
         },
+        goAwayArrived: () => this.onGoAway?.(),
       },
     });
   }

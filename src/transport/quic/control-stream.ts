@@ -1,6 +1,6 @@
 /**
- * The unidirectional stream on which each side tells the other that it abandoned a request, and asks it for a proof that
- * it receives what it acknowledges: see `receipt-proof.ts`. SPEC.md, "QUIC".
+ * The unidirectional stream on which each side tells the other that it abandoned a request, or opens no more, and asks it
+ * for a proof that it receives what it acknowledges: see `receipt-proof.ts`. SPEC.md, "QUIC".
  *
  * RESET_STREAM and STOP_SENDING do not serve: a request whose sending side has ended cannot be reset any more
  * (RFC 9000, section 3.1), and where one of the two meets bytes that quiche 0.18.0 holds unsent, the stream is never
@@ -8,7 +8,12 @@
  * its reason.
  */
 import { MeshError, type MeshErrorCode } from '../../errors.js';
-import { decodeReset, encodeReset, MAX_REASON_BYTES } from '../../protocol/control.js';
+import {
+  decodeGoAway,
+  decodeReset,
+  encodeReset,
+  MAX_REASON_BYTES,
+} from '../../protocol/control.js';
 import { encodeFrame, type Frame, FrameDecoder, FrameFlag } from '../../protocol/frame.js';
 
 /** Unsent frames beyond this are dropped: the other side then does its work in vain, or gets no proof. */
@@ -43,8 +48,16 @@ export class ControlSender {
     this.#add(0, PROOF_ID[kind], nonce, write);
   }
 
+  /** Goes away, by a payload of `protocol/control.ts`. There are two such frames at most: they are never dropped. */
+  goAway(payload: Uint8Array, write: Write): void {
+    this.#push(FrameFlag.end, 0, payload, write);
+  }
+
   #add(control: number, messageId: number, payload: Uint8Array, write: Write): void {
-    if (this.#unsent.length > MAX_UNSENT_BYTES) return;
+    if (this.#unsent.length <= MAX_UNSENT_BYTES) this.#push(control, messageId, payload, write);
+  }
+
+  #push(control: number, messageId: number, payload: Uint8Array, write: Write): void {
     const frame = encodeFrame({ control, messageId, payload, checksum: true });
     this.#unsent = this.#unsent.length === 0 ? frame : Buffer.concat([this.#unsent, frame]);
     this.pump(write);
@@ -60,6 +73,8 @@ export interface ControlHandler {
   onNotice(messageId: number, error: MeshError): void;
   onProofRequest(nonce: Uint8Array): void;
   onProof(nonce: Uint8Array): void;
+  /** @param streams as `decodeGoAway` gives it */
+  onGoAway(streams: number | undefined): void;
 }
 
 /** The receiving half. */
@@ -67,7 +82,7 @@ export class ControlReceiver {
   readonly #decoder = new FrameDecoder({ maxPayloadBytes: MAX_NOTICE_BYTES });
 
   /**
-   * Reads notices and proofs out of the stream's bytes.
+   * Reads frames out of the stream's bytes.
    * @throws MeshError what the decoder throws; ProtocolViolation for any other frame
    */
   receive(bytes: Uint8Array, handler: ControlHandler): void {
@@ -79,10 +94,12 @@ export class ControlReceiver {
         handler.onProofRequest(frame.payload);
       } else if (isProof(frame, PROOF_ID.answer)) {
         handler.onProof(frame.payload);
+      } else if ((frame.flags & FrameFlag.end) !== 0 && frame.messageId === 0) {
+        handler.onGoAway(decodeGoAway(frame.payload));
       } else {
         throw new MeshError(
           'ProtocolViolation',
-          'the control stream carries resets of requests and proofs only',
+          'the control stream carries resets of requests, proofs and going away only',
         );
       }
     }

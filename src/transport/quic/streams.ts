@@ -18,6 +18,7 @@ import type {
   StreamOptions,
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
+import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
 import {
   CONTROL_STREAM_ID,
   type ControlHandler,
@@ -42,6 +43,8 @@ export interface StreamsHost {
   guard(step: () => void): void;
   /** The peer sent a nonce back. It is only good during the call. */
   proofArrived(nonce: Uint8Array): void;
+  /** The peer opens no more streams, and neither does this side. */
+  goAwayArrived(): void;
 }
 
 export interface QuicStreamsOptions {
@@ -61,7 +64,7 @@ const FEW_BLOCKED = 8;
 /** Of notices that overtake their streams; one more is ignored, and the work then done in vain. */
 const MAX_EARLY_NOTICES = 1024;
 
-export class QuicStreams implements StreamIo {
+export class QuicStreams implements StreamIo, GoAwayHost {
   maxMessageBytes: number;
   checksum = true;
   readonly sendHighWaterBytes: number;
@@ -94,6 +97,9 @@ export class QuicStreams implements StreamIo {
   /** Whether there is more to hand over than that. */
   #isHeld = false;
   #localStreams = 0;
+  /** Streams of this side that have no place on the wire yet; those that wait in line are among them. */
+  #unplaced = 0;
+  #goAway: GoAway | undefined;
   #nextStreamId: number;
   /** Streams that the peer still allows, as last asked. */
   #streamsLeft = 0;
@@ -103,6 +109,7 @@ export class QuicStreams implements StreamIo {
     onNotice: (messageId, error) => this.#receiveNotice(streamIdOf(messageId), error),
     onProofRequest: (nonce) => this.#controlSender.prove('answer', nonce, this.#writeControl),
     onProof: (nonce) => this.#host.proofArrived(nonce),
+    onGoAway: (streams) => this.#receiveGoAway(streams),
   };
   #controlIsUrgent = false;
   /** Notices about streams that are still to come, by QUIC's id. */
@@ -158,13 +165,25 @@ export class QuicStreams implements StreamIo {
     this.#compressions = limits.compressions;
   }
 
-  /** @throws MeshError ConnectionClosed, Overloaded */
+  /** How the connection comes to rest. */
+  get goAway(): GoAway {
+    this.#goAway ??= new GoAway(this);
+    return this.#goAway;
+  }
+
+  get isGoingAway(): boolean {
+    return this.#goAway?.hasBegun === true;
+  }
+
+  /** @throws MeshError ConnectionClosed, GoingAway, Overloaded */
   create(handler: FrameStreamHandler, options: StreamOptions | undefined): FrameStream {
     if (this.isOver) throw new MeshError('ConnectionClosed', 'connection is closed');
+    if (this.isGoingAway) throw goingAwayError();
     if (this.#waiting.size >= this.#limits.maxQueuedStreams) {
       const text = `${this.#waiting.size} streams wait for the peer's stream limit`;
       throw new MeshError('Overloaded', text);
     }
+    this.#unplaced += 1;
     return new QuicStream(this, 'local', handler, options?.early);
   }
 
@@ -177,6 +196,7 @@ export class QuicStreams implements StreamIo {
     this.#readAll();
     this.#openWaiting();
     this.pumpBlocked();
+    this.#goAway?.advance();
   }
 
   /** Writes what waited for room, as far as there is room now. */
@@ -203,6 +223,35 @@ export class QuicStreams implements StreamIo {
     this.#streams.clear();
     this.#awaited.clear();
     this.#lastRead = undefined;
+    this.#goAway?.end();
+  }
+
+  // ---- What going away asks -----------------------------------------------------------------------------
+
+  readonly isOrdered = false;
+
+  get canSayGoAway(): boolean {
+    return this.#host.isReady && !this.#host.isEarly;
+  }
+
+  get unplacedStreams(): number {
+    return this.#unplaced;
+  }
+
+  get placedStreams(): number {
+    return Math.floor(this.#nextStreamId / 4);
+  }
+
+  get acceptedStreams(): number {
+    return this.#counters.streamsAccepted;
+  }
+
+  get hasStreams(): boolean {
+    return this.#streams.size > 0 || this.#unplaced > 0;
+  }
+
+  sendGoAway(payload: Uint8Array): void {
+    if (this.#host.isReady) this.#controlSender.goAway(payload, this.#writeControl);
   }
 
   // ---- What streams ask for -----------------------------------------------------------------------------
@@ -258,11 +307,16 @@ export class QuicStreams implements StreamIo {
   }
 
   finished(stream: QuicStream, mayReceive: boolean): void {
-    if (!this.#streams.delete(stream.id)) return;
+    if (!this.#streams.delete(stream.id)) {
+      if (stream.id < 0) this.#unplaced -= 1;
+      this.#goAway?.advance();
+      return;
+    }
     this.#awaited.delete(stream);
     if (this.#lastRead === stream) this.#lastRead = undefined;
     if (stream.initiator === 'local') this.#localStreams -= 1;
     if (mayReceive && this.#host.isReady) this.#drop(stream.id);
+    this.#goAway?.advance();
   }
 
   readSoon(stream: QuicStream): void {
@@ -350,6 +404,7 @@ export class QuicStreams implements StreamIo {
     stream.id = id;
     this.#streams.set(id, stream);
     this.#counters.streamsAccepted += 1;
+    this.#goAway?.checkAccepted();
     stream.handler = this.#onStream(stream);
     const notice = this.#earlyNotices.get(id);
     if (notice === undefined) return stream;
@@ -425,6 +480,15 @@ export class QuicStreams implements StreamIo {
     }
   }
 
+  #receiveGoAway(streams: number | undefined): void {
+    if (streams === undefined) {
+      this.goAway.receiveAllOver();
+      return;
+    }
+    this.goAway.receiveAnnouncement(streams);
+    this.#host.goAwayArrived();
+  }
+
   #isPeers(id: number): boolean {
     return (id & 1) === (this.#role === 'dialer' ? 1 : 0);
   }
@@ -479,6 +543,7 @@ export class QuicStreams implements StreamIo {
       this.#waiting.delete(stream);
       this.#streamsLeft -= 1;
       this.#localStreams += 1;
+      this.#unplaced -= 1;
       this.#counters.streamsOpened += 1;
       stream.id = this.#nextStreamId;
       this.#nextStreamId += 4;
@@ -486,6 +551,7 @@ export class QuicStreams implements StreamIo {
       this.#awaited.add(stream);
       stream.pump();
     }
+    this.#goAway?.advance();
   }
 
   #pumpOne(stream: QuicStream): void {

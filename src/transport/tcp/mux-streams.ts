@@ -15,6 +15,7 @@ import {
   type Role,
   type StreamLimits,
 } from '../connection.js';
+import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
 import { INITIAL_CONNECTION_WINDOW_BYTES, ReceiveWindow } from './credit.js';
 import type { FrameWriter } from './frame-writer.js';
 import { MuxStream, type StreamHost } from './mux-stream.js';
@@ -36,7 +37,7 @@ export interface MuxCounters extends ConnectionCounters {
 /** What the streams need of their connection. */
 export interface MuxLink {
   readonly isOpen: boolean;
-  /** Sends a reset or credit frame; closes the connection when that cannot be. */
+  /** Sends a control frame; closes the connection when that cannot be. */
   sendControl(control: number, messageId: number, payload: Uint8Array): void;
 }
 
@@ -50,7 +51,7 @@ export interface MuxStreamsOptions {
   readonly counters: MuxCounters;
 }
 
-export class MuxStreams implements StreamHost {
+export class MuxStreams implements StreamHost, GoAwayHost {
   readonly #link: MuxLink;
   readonly #role: Role;
   readonly #limits: StreamLimits;
@@ -62,6 +63,7 @@ export class MuxStreams implements StreamHost {
   /** The peer's streams that wait for {@link onStream}. */
   readonly #untaken = new Set<MuxStream>();
   #onStream: Connection['onStream'];
+  #goAway: GoAway | undefined;
   #heldFrames = 0;
   sendsChecksum = true;
   maxMessageBytes: number;
@@ -83,6 +85,10 @@ export class MuxStreams implements StreamHost {
       writer,
       sendHighWaterBytes: limits.sendHighWaterBytes,
       onFirstFrame: (stream) => this.#table.assignId(stream),
+      onPlaced: (stream) => {
+        stream.sendOpeningCredit();
+        this.#goAway?.advance();
+      },
     });
     this.#window = new ReceiveWindow(INITIAL_CONNECTION_WINDOW_BYTES, limits.connectionWindowBytes);
   }
@@ -105,8 +111,19 @@ export class MuxStreams implements StreamHost {
     }
   }
 
-  /** @throws MeshError Overloaded */
+  /** How the connection comes to rest. */
+  get goAway(): GoAway {
+    this.#goAway ??= new GoAway(this);
+    return this.#goAway;
+  }
+
+  get isGoingAway(): boolean {
+    return this.#goAway?.hasBegun === true;
+  }
+
+  /** @throws MeshError GoingAway, Overloaded */
   open(handler: FrameStreamHandler): MuxStream {
+    if (this.isGoingAway) throw goingAwayError();
     const stream = new MuxStream(this, 'local', this.#limits.streamWindowBytes, handler);
     this.#table.add(stream);
     this.#counters.streamsOpened += 1;
@@ -157,7 +174,38 @@ export class MuxStreams implements StreamHost {
     for (const stream of this.#scheduler.takeDraining()) streams.add(stream);
     this.#untaken.clear();
     for (const stream of streams) stream.abandon(error);
+    this.#goAway?.end();
   }
+
+  // ---- What going away asks -----------------------------------------------------------------------------
+
+  readonly isOrdered = true;
+
+  get canSayGoAway(): boolean {
+    return this.isOpen;
+  }
+
+  get unplacedStreams(): number {
+    return this.#table.unplaced;
+  }
+
+  get placedStreams(): number {
+    return this.#table.placed;
+  }
+
+  get acceptedStreams(): number {
+    return this.#table.accepted;
+  }
+
+  get hasStreams(): boolean {
+    return !this.#table.isEmpty;
+  }
+
+  sendGoAway(payload: Uint8Array): void {
+    this.#link.sendControl(FrameFlag.end, 0, payload);
+  }
+
+  // ---- What streams ask for -----------------------------------------------------------------------------
 
   get isOpen(): boolean {
     return this.#link.isOpen;
@@ -193,7 +241,7 @@ export class MuxStreams implements StreamHost {
 
   release(stream: MuxStream): void {
     this.#table.remove(stream);
-    this.#admitWaiting();
+    this.#placeIsFree();
   }
 
   releaseWithReset(stream: MuxStream, code: MeshErrorCode, reason: string): void {
@@ -203,7 +251,7 @@ export class MuxStreams implements StreamHost {
       const payload = encodeReset({ code, reason });
       this.#link.sendControl(FrameFlag.reset, stream.messageId, payload);
     }
-    this.#admitWaiting();
+    this.#placeIsFree();
   }
 
   #receiveReset(stream: MuxStream, frame: Frame): void {
@@ -211,7 +259,7 @@ export class MuxStreams implements StreamHost {
     const text = reason === '' ? 'stream reset by the peer' : reason;
     this.#forget(stream);
     stream.abandon(new MeshError(code, text, { side: 'remote' }));
-    this.#admitWaiting();
+    this.#placeIsFree();
   }
 
   /** The stream that a frame opens; `undefined` when its id was used up, or `onStream` has reset it at once. */
@@ -224,6 +272,7 @@ export class MuxStreams implements StreamHost {
     }
     const stream = new MuxStream(this, 'remote', this.#limits.streamWindowBytes);
     this.#table.addFromPeer(stream);
+    this.#goAway?.checkAccepted();
     this.#counters.streamsAccepted += 1;
     stream.sendOpeningCredit();
     if (this.#onStream === undefined) this.#untaken.add(stream);
@@ -242,6 +291,11 @@ export class MuxStreams implements StreamHost {
     this.#table.remove(stream);
     this.#scheduler.forget(stream);
     this.#untaken.delete(stream);
+  }
+
+  #placeIsFree(): void {
+    this.#admitWaiting();
+    this.#goAway?.advance();
   }
 
   #admitWaiting(): void {

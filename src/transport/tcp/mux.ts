@@ -7,7 +7,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
-import { decodeCredit, decodeReset, encodeReset } from '../../protocol/control.js';
+import { decodeCredit, decodeGoAway, decodeReset, encodeReset } from '../../protocol/control.js';
 import {
   CHECKSUM_BYTES,
   Compression,
@@ -78,6 +78,8 @@ export class MuxConnection implements Connection {
   };
   readonly opened = Promise.resolve(true);
   readonly closed: Promise<MeshError>;
+  lastReceivedMs = performance.now();
+  onGoAway: (() => void) | undefined;
   readonly #whenClosed: Promise<void>;
   readonly #duplex: Duplex;
   readonly #decoder: FrameDecoder;
@@ -129,6 +131,18 @@ export class MuxConnection implements Connection {
     return this.#streams.open(handler);
   }
 
+  goAway(): void {
+    if (this.#isOpen) this.#streams.goAway.begin();
+  }
+
+  get isGoingAway(): boolean {
+    return this.#streams.isGoingAway;
+  }
+
+  get drained(): Promise<void> {
+    return this.#isOpen ? this.#streams.goAway.drained : Promise.resolve();
+  }
+
   applyLimits(limits: AgreedLimits): void {
     this.#decoder.maxPayloadBytes = limits.maxMessageBytes;
     this.#decoder.requireChecksum = limits.checksum;
@@ -141,6 +155,11 @@ export class MuxConnection implements Connection {
     const streamError = new MeshError('ConnectionClosed', 'connection closed by this side');
     this.#shutDown(error, streamError, reason);
     return this.#whenClosed;
+  }
+
+  /** The byte stream goes soon, whether the peer hears or not: see {@link lingerClose}. */
+  fail(error: MeshError): void {
+    this.#shutDown(error, error, error.message);
   }
 
   get #isOpen(): boolean {
@@ -173,7 +192,7 @@ export class MuxConnection implements Connection {
         try {
           this.#writer.writeControl(control, messageId, payload);
         } catch (error) {
-          this.#fail(error);
+          this.#caught(error);
         }
       },
     };
@@ -181,6 +200,7 @@ export class MuxConnection implements Connection {
 
   /** The hot path: bytes in, handlers called. Never throws. */
   #receive(chunk: Buffer): void {
+    this.lastReceivedMs = performance.now();
     // While closing, bytes are read so that the peer can finish, and mean nothing any more.
     if (!this.#isOpen) return;
     try {
@@ -192,7 +212,7 @@ export class MuxConnection implements Connection {
         if (!this.#isOpen) return;
       }
     } catch (error) {
-      this.#fail(error);
+      this.#caught(error);
     }
   }
 
@@ -200,7 +220,7 @@ export class MuxConnection implements Connection {
     try {
       this.#streams.flush();
     } catch (error) {
-      this.#fail(error);
+      this.#caught(error);
     }
   }
 
@@ -208,7 +228,17 @@ export class MuxConnection implements Connection {
   #handleOwnFrame(frame: Frame): void {
     if ((frame.flags & FrameFlag.credit) !== 0) this.#streams.grant(decodeCredit(frame.payload));
     else if ((frame.flags & FrameFlag.reset) !== 0) this.#handleClose(frame);
-    else throw new MeshError('ProtocolViolation', 'message id 0 carries only reset and credit');
+    else this.#handleGoAway(frame);
+  }
+
+  #handleGoAway(frame: Frame): void {
+    const streams = decodeGoAway(frame.payload);
+    if (streams === undefined) {
+      this.#streams.goAway.receiveAllOver();
+      return;
+    }
+    this.#streams.goAway.receiveAnnouncement(streams);
+    this.onGoAway?.();
   }
 
   #handleClose(frame: Frame): void {
@@ -227,10 +257,10 @@ export class MuxConnection implements Connection {
   }
 
   /** Closes over a peer's violation, or over a handler that threw. */
-  #fail(thrown: unknown): void {
+  #caught(thrown: unknown): void {
     const error = toMeshError(thrown);
     if (VIOLATIONS.has(error.code)) {
-      this.#shutDown(error, error, error.message);
+      this.fail(error);
       return;
     }
     // A handler's error is its own side's business: the text does not travel.

@@ -13,6 +13,8 @@ export interface SendSchedulerOptions {
   readonly sendHighWaterBytes: number;
   /** Called before a stream's first frame: it needs its id. */
   readonly onFirstFrame: (stream: MuxStream) => void;
+  /** Called after a stream's first frame: the peer knows the stream. */
+  readonly onPlaced: (stream: MuxStream) => void;
 }
 
 export class SendScheduler {
@@ -94,7 +96,7 @@ export class SendScheduler {
     if (frame === undefined) return;
     this.#credit.spend(frame.payloadBytes);
     this.#options.writer.write(frame);
-    if (isFirst) stream.sendOpeningCredit();
+    if (isFirst) this.#options.onPlaced(stream);
     stream.onWritten(frame);
   }
 

@@ -35,6 +35,25 @@ export class StreamTable {
     return this.#own.size;
   }
 
+  /** Those of them that have not reached the wire. */
+  get unplaced(): number {
+    return this.#own.size - (this.#byId.size - this.#peerStreams);
+  }
+
+  /** This side's streams that ever reached the wire. */
+  get placed(): number {
+    return Math.floor((this.#nextOwnId - 1) / 2);
+  }
+
+  /** The same of the peer's. */
+  get accepted(): number {
+    return Math.floor((this.#nextPeerId - 1) / 2);
+  }
+
+  get isEmpty(): boolean {
+    return this.#own.size === 0 && this.#byId.size === 0;
+  }
+
   find(messageId: number): MuxStream | undefined {
     return this.#byId.get(messageId);
   }

@@ -40,7 +40,7 @@ export function readFrames(
     if (payloadBytes > limits.maxPayloadBytes) return fail('FrameTooLarge');
     if (payloadBytes === 0 && (controls === 0 || compression > 0)) return fail('ProtocolViolation');
     if (id > 2n ** 53n - 1n) return fail('ProtocolViolation');
-    if (id === 0n && !bit(9) && !bit(10)) return fail('ProtocolViolation');
+    if (id === 0n && (controls === 0 || compression > 0)) return fail('ProtocolViolation');
     if (bytes.length - at - 14 < length) break;
     const covered = bytes.subarray(at, at + 14 + payloadBytes);
     if (bit(7) && crc32(covered) !== bytes.readUInt32BE(at + 14 + payloadBytes)) {

@@ -174,3 +174,11 @@ export function readCredit(payload: Buffer): number {
   if (bytes === 0) throw new Refusal('ProtocolViolation', 'credit of nothing');
   return bytes;
 }
+
+/** What an end that is not empty says on message id 0. */
+export function readGoAway(payload: Buffer): number {
+  if (payload.length !== 8) throw new Refusal('ProtocolViolation', 'going away');
+  const streams = payload.readBigUInt64BE(0);
+  if (streams > 2n ** 53n - 1n) throw new Refusal('ProtocolViolation', 'too many streams');
+  return Number(streams);
+}

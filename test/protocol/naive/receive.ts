@@ -2,7 +2,7 @@
 import { tableIn } from '../spec-page.js';
 import { unpack } from './compression.js';
 import { readFrames } from './frame.js';
-import { readCredit, readMessage, readReset } from './message.js';
+import { readCredit, readGoAway, readMessage, readReset } from './message.js';
 import { Refusal } from './refusal.js';
 
 /** What was agreed for a connection. */
@@ -29,6 +29,7 @@ export type Received =
       readonly message?: Record<string, unknown>;
       readonly reset?: { readonly code: string; readonly reason: string };
       readonly credit?: number;
+      readonly goAway?: number;
     };
 
 export const COMPRESSIONS = ['none', 'lz4', 'zstd'];
@@ -58,6 +59,7 @@ export async function receiveNaively(bytes: Buffer, agreed = DEFAULT_AGREED): Pr
     }
     if ((flags & 0x0400) > 0) return { ...head, credit: readCredit(payload) };
     if (compression === 0 && payload.length === 0) return head;
+    if (messageId === 0) return { ...head, goAway: readGoAway(payload) };
     const raw =
       compression === 0 ? payload : await unpack(payload, compression, agreed.maxMessageBytes);
     return { ...head, message: readMessage(raw) };
