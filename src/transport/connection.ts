@@ -80,6 +80,8 @@ export interface SendOptions {
 export interface StreamOptions {
   /** On an `early` connection its frames leave at once, as 0-RTT data, which an attacker can record and send again. */
   readonly early?: boolean | undefined;
+  /** Its frames go ahead of those of other streams, where these share one stream of bytes. For what is small and rare. */
+  readonly isUrgent?: boolean | undefined;
 }
 
 /** A connection's life. A state carries its own data; see {@link nextConnectionState} for what may follow what. */
@@ -213,6 +215,13 @@ export interface Connection {
    * when the connection is over. Never rejects.
    */
   readonly drained: Promise<void>;
+  /** Whether a stream that is opened now reaches the peer without waiting for one of the others to end. */
+  readonly hasStreamRoom: boolean;
+  /**
+   * Asks the peer for a sign of life, ahead of all that waits to be sent: nothing comes of it but that `lastReceivedMs`
+   * moves. Absent where the transport cannot do that, and a ping has to.
+   */
+  readonly probe?: () => void;
   /** When bytes of the peer last arrived, on the clock of `performance.now()`. Any byte counts, not only whole frames. */
   readonly lastReceivedMs: number;
   /** Puts into force what the handshake agreed. Called once. */

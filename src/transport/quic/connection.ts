@@ -340,6 +340,17 @@ export class QuicConnection implements Connection {
     return this.#paths.migrate(options);
   }
 
+  /** A PING frame: neither congestion nor flow control holds it up for long, and no stream is needed. */
+  probe(): void {
+    if (this.#state.kind !== 'open') return;
+    this.#native.sendAckEliciting();
+    this.#host.flushSoon(this);
+  }
+
+  get hasStreamRoom(): boolean {
+    return this.#streams.hasRoom;
+  }
+
   /** Some datagrams could not be sent: gets away from a path that is gone. */
   checkPath(failures: SendFailures): void {
     this.#paths.check(failures);

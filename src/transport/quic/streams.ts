@@ -145,6 +145,13 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     return this.#localStreams + this.#waiting.size;
   }
 
+  /** Whether another stream could begin at once. */
+  get hasRoom(): boolean {
+    return (
+      this.#waiting.size === 0 && (this.#streamsLeft > 0 || this.#native.peerStreamsLeftBidi() > 0)
+    );
+  }
+
   get isOver(): boolean {
     return this.#host.isOver;
   }

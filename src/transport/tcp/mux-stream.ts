@@ -33,6 +33,8 @@ export interface StreamHost {
  */
 export class MuxStream implements FrameStream, InboxOwner {
   readonly initiator: 'local' | 'remote';
+  /** Its frames go ahead of those of other streams. */
+  readonly isUrgent: boolean;
   /** Whether the peer's stream limit leaves room for this stream. */
   isAdmitted: boolean;
   readonly #host: StreamHost;
@@ -50,9 +52,11 @@ export class MuxStream implements FrameStream, InboxOwner {
     initiator: 'local' | 'remote',
     windowBytes: number,
     reader?: FrameStreamHandler,
+    isUrgent = false,
   ) {
     this.#host = host;
     this.initiator = initiator;
+    this.isUrgent = isUrgent;
     this.isAdmitted = initiator === 'remote';
     this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes);
     this.#reader = reader;

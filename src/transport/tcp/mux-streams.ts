@@ -14,6 +14,7 @@ import {
   MAX_UNAGREED_STREAMS,
   type Role,
   type StreamLimits,
+  type StreamOptions,
 } from '../connection.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
 import { INITIAL_CONNECTION_WINDOW_BYTES, ReceiveWindow } from './credit.js';
@@ -93,6 +94,11 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     this.#window = new ReceiveWindow(INITIAL_CONNECTION_WINDOW_BYTES, limits.connectionWindowBytes);
   }
 
+  /** Whether a stream that is opened now need not wait for the end of another. */
+  get hasStreamRoom(): boolean {
+    return this.#table.hasRoom;
+  }
+
   /** Streams of this side, open or waiting. */
   get ownStreams(): number {
     return this.#table.ownStreams;
@@ -122,9 +128,10 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   }
 
   /** @throws MeshError GoingAway, Overloaded */
-  open(handler: FrameStreamHandler): MuxStream {
+  open(handler: FrameStreamHandler, { isUrgent }: StreamOptions = {}): MuxStream {
     if (this.isGoingAway) throw goingAwayError();
-    const stream = new MuxStream(this, 'local', this.#limits.streamWindowBytes, handler);
+    const { streamWindowBytes } = this.#limits;
+    const stream = new MuxStream(this, 'local', streamWindowBytes, handler, isUrgent);
     this.#table.add(stream);
     this.#counters.streamsOpened += 1;
     return stream;

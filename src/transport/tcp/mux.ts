@@ -28,6 +28,7 @@ import {
   type Role,
   type SocketAddress,
   type StreamLimits,
+  type StreamOptions,
   type TransportName,
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
@@ -126,9 +127,13 @@ export class MuxConnection implements Connection {
     this.#streams.onStream = onStream;
   }
 
-  openStream(handler: FrameStreamHandler): FrameStream {
+  get hasStreamRoom(): boolean {
+    return this.#streams.hasStreamRoom;
+  }
+
+  openStream(handler: FrameStreamHandler, options?: StreamOptions): FrameStream {
     if (!this.#isOpen) throw new MeshError('ConnectionClosed', 'connection is closed');
-    return this.#streams.open(handler);
+    return this.#streams.open(handler, options);
   }
 
   goAway(): void {

@@ -22,6 +22,8 @@ export class SendScheduler {
   readonly #credit = new SendCredit(INITIAL_CONNECTION_WINDOW_BYTES);
   /** Streams with a frame to send. A set visits last what is added last, even during a visit: it is the ring. */
   readonly #ready = new Set<MuxStream>();
+  /** The same for streams that go ahead of all others. */
+  readonly #urgent = new Set<MuxStream>();
   /** Streams whose `send` has answered false. */
   readonly #draining = new Set<MuxStream>();
   #isFlushing = false;
@@ -33,7 +35,7 @@ export class SendScheduler {
   /** The stream may have something to send: sends it if nothing is in the way. */
   wake(stream: MuxStream): void {
     if (stream.nextToSend === 'none') return;
-    this.#ready.add(stream);
+    this.#ringOf(stream).add(stream);
     this.flush();
   }
 
@@ -62,7 +64,7 @@ export class SendScheduler {
 
   /** For a stream that was reset. One that ended stays: its last `send` may have answered false too. */
   forget(stream: MuxStream): void {
-    this.#ready.delete(stream);
+    this.#ringOf(stream).delete(stream);
     this.#draining.delete(stream);
   }
 
@@ -71,19 +73,28 @@ export class SendScheduler {
     const draining = [...this.#draining];
     this.#draining.clear();
     this.#ready.clear();
+    this.#urgent.clear();
     return draining;
   }
 
+  #ringOf({ isUrgent }: MuxStream): Set<MuxStream> {
+    return isUrgent ? this.#urgent : this.#ready;
+  }
+
   #sendReady(): number {
+    return this.#sendFrom(this.#urgent) + this.#sendFrom(this.#ready);
+  }
+
+  #sendFrom(ring: Set<MuxStream>): number {
     let sent = 0;
-    if (this.#ready.size === 0) return sent;
-    for (const stream of this.#ready) {
+    if (ring.size === 0) return sent;
+    for (const stream of ring) {
       if (this.#options.writer.isBackedUp) break;
       // Stays where it is: what has to wait for the connection's credit keeps its place in the ring.
       if (stream.nextToSend === 'data' && this.#credit.isExhausted) continue;
-      this.#ready.delete(stream);
+      ring.delete(stream);
       this.#sendOne(stream);
-      if (stream.nextToSend !== 'none') this.#ready.add(stream);
+      if (stream.nextToSend !== 'none') ring.add(stream);
       sent += 1;
     }
     return sent;

@@ -31,6 +31,11 @@ export class StreamTable {
     this.#nextPeerId = role === 'dialer' ? 2 : 1;
   }
 
+  /** Whether another stream of this side has a place now. */
+  get hasRoom(): boolean {
+    return this.#waiting.size === 0 && this.#admitted < this.#limits.maxOutgoingStreams;
+  }
+
   get ownStreams(): number {
     return this.#own.size;
   }
