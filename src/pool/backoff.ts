@@ -1,0 +1,65 @@
+/**
+ * When to dial again: exponential backoff with full jitter, so that those who lost the same peer do not come back in
+ * step. Pure: clock and chance come with each call.
+ */
+
+export interface BackoffLimits {
+  /** The first delay is up to so long; each further one up to twice as long. */
+  readonly minDelayMs: number;
+  readonly maxDelayMs: number;
+  /** A connection that lived so long makes the next delay the first again. */
+  readonly stableMs: number;
+}
+
+export const DEFAULT_BACKOFF: BackoffLimits = {
+  minDelayMs: 100,
+  maxDelayMs: 30_000,
+  stableMs: 60_000,
+};
+
+/** How long to leave a peer alone that has turned this side away for a reason that does not pass by itself. */
+export const REFUSED_DELAY_MS = 60_000;
+/** While calls wait for the peer, nobody waits longer. */
+const EAGER_DELAY_MS = 1000;
+
+/** How long to wait until the next dial. */
+export interface Delay {
+  readonly patientMs: number;
+  /** While calls wait; never longer than the other. */
+  readonly eagerMs: number;
+}
+
+export class Backoff {
+  readonly #limits: BackoffLimits;
+  #attempts = 0;
+  #connectedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(limits: BackoffLimits) {
+    this.#limits = limits;
+  }
+
+  /** A dial has failed. @param chance from 0 up to 1 */
+  failed(chance: number): Delay {
+    const { minDelayMs, maxDelayMs } = this.#limits;
+    const ceilingMs = Math.min(maxDelayMs, minDelayMs * 2 ** this.#attempts);
+    // Beyond, doubling changes nothing any more.
+    if (ceilingMs < maxDelayMs) this.#attempts += 1;
+    return { patientMs: chance * ceilingMs, eagerMs: chance * Math.min(ceilingMs, EAGER_DELAY_MS) };
+  }
+
+  /** The peer has turned this side away for good: calls that wait hasten nothing. */
+  refused(chance: number): Delay {
+    const delayMs = REFUSED_DELAY_MS * (1 - chance / 2);
+    return { patientMs: delayMs, eagerMs: delayMs };
+  }
+
+  connected(nowMs: number): void {
+    this.#connectedAtMs = nowMs;
+  }
+
+  /** The connection is lost. */
+  lost(nowMs: number, chance: number): Delay {
+    if (nowMs - this.#connectedAtMs >= this.#limits.stableMs) this.#attempts = 0;
+    return this.failed(chance);
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Whether a connection is still alive. Any byte of the peer is a sign of life; after a silence it is asked for one, once,
+ * and when that brings nothing for a while, again and again, the connection is first suspect and then dead. Pure: the
+ * clock comes with each call.
+ */
+
+export interface HealthLimits {
+  /** While answers are due: after so long a silence the peer is asked, and each further one is a miss. */
+  readonly intervalMs: number;
+  /** So many misses, and the connection is dead. From the first on it is suspect. */
+  readonly misses: number;
+  /** While none are due, it is asked only after so long. */
+  readonly idleIntervalMs: number;
+}
+
+export const DEFAULT_HEALTH: HealthLimits = { intervalMs: 500, misses: 3, idleIntervalMs: 15_000 };
+
+export type Verdict = 'healthy' | 'suspect' | 'dead';
+
+/** What is known of a connection when it is looked at. */
+export interface HealthView {
+  /** When bytes of the peer last arrived. */
+  readonly lastReceivedMs: number;
+  /** Whether answers are due. */
+  readonly isAwaiting: boolean;
+  /** How long what was sent since then may keep the question on its way, on a slow link that carries it in order. */
+  readonly aheadMs: number;
+}
+
+export interface HealthStep {
+  readonly verdict: Verdict;
+  /** Whether to ask the peer for a sign of life now. */
+  readonly asks: boolean;
+}
+
+export class Health {
+  readonly #limits: HealthLimits;
+  #lookedAtMs: number;
+  #receivedMs: number;
+  /**
+   * Silence counts as far as this side was there to listen: where its own thread stood still, the peer's bytes may wait
+   * unread.
+   */
+  #silentMs = 0;
+  /** The silence when the peer was asked, and the time to allow besides; `undefined` when it is not asked. */
+  #asked: { readonly silentMs: number; readonly aheadMs: number } | undefined;
+
+  constructor(limits: HealthLimits, nowMs: number) {
+    this.#limits = limits;
+    this.#lookedAtMs = nowMs;
+    this.#receivedMs = nowMs;
+  }
+
+  /** To be called several times within an interval. */
+  look(nowMs: number, { lastReceivedMs, isAwaiting, aheadMs }: HealthView): HealthStep {
+    const { intervalMs, idleIntervalMs } = this.#limits;
+    const passedMs = Math.max(0, nowMs - this.#lookedAtMs);
+    this.#lookedAtMs = nowMs;
+    if (lastReceivedMs > this.#receivedMs) {
+      this.#receivedMs = lastReceivedMs;
+      this.#silentMs = Math.max(0, Math.min(nowMs - lastReceivedMs, intervalMs));
+      this.#asked = undefined;
+    } else {
+      this.#silentMs += Math.min(passedMs, intervalMs);
+    }
+    if (this.#asked !== undefined) return { verdict: this.#verdict(this.#asked), asks: false };
+    const asks = this.#silentMs >= (isAwaiting ? intervalMs : idleIntervalMs);
+    if (asks) this.#asked = { silentMs: this.#silentMs, aheadMs };
+    return { verdict: 'healthy', asks };
+  }
+
+  /** The peer could not be asked. */
+  takeBack(): void {
+    this.#asked = undefined;
+  }
+
+  #verdict({ silentMs, aheadMs }: { silentMs: number; aheadMs: number }): Verdict {
+    const { intervalMs, misses } = this.#limits;
+    const missed = Math.floor((this.#silentMs - silentMs - aheadMs) / intervalMs);
+    if (missed >= misses) return 'dead';
+    return missed >= 1 ? 'suspect' : 'healthy';
+  }
+}

@@ -1,0 +1,160 @@
+/** One connection of a pool: what the pool asks of it, the state it is in, and how it is doing. */
+import type { MeshError } from '../errors.js';
+import type { Connection } from '../transport/connection.js';
+import { Health, type HealthLimits } from './health.js';
+
+/** What a pool holds. */
+export interface PoolMember {
+  readonly connection: Connection;
+  /** Whether it takes new calls. */
+  readonly isOpen: boolean;
+  /** Calls under way, of both sides. */
+  readonly load: number;
+  /** Whether this side waits for an answer of the peer. */
+  readonly isAwaiting: boolean;
+  /** Calls so far, of both sides, signs of life not counted. */
+  readonly activity: number;
+  /**
+   * Asks the peer for a sign of life, ahead of what waits to be sent. Does not throw.
+   * @returns false where that cannot be done now
+   */
+  ping(): boolean;
+  /** Takes no new calls, and closes when those under way are done. Does not reject. */
+  retire(reason: string): Promise<void>;
+}
+
+/** A connection's life in its pool. */
+export type MemberState =
+  | { readonly kind: 'connecting' }
+  /** Calls are under way, or were a moment ago. */
+  | { readonly kind: 'active' }
+  | { readonly kind: 'idle'; readonly sinceMs: number }
+  /** It takes no more calls, and ends with those under way. */
+  | { readonly kind: 'closing' }
+  | { readonly kind: 'closed' }
+  | { readonly kind: 'failed'; readonly error: MeshError };
+
+export type MemberStateKind = MemberState['kind'];
+
+const NEXT_STATES: Readonly<Record<MemberStateKind, readonly MemberStateKind[]>> = {
+  connecting: ['active', 'closed', 'failed'],
+  active: ['idle', 'closing', 'closed', 'failed'],
+  idle: ['active', 'closing', 'closed', 'failed'],
+  closing: ['closed', 'failed'],
+  closed: [],
+  failed: [],
+};
+
+/** The state that follows, or `undefined` where the table does not allow it; the caller then changes nothing. */
+export function nextMemberState(from: MemberState, to: MemberState): MemberState | undefined {
+  return NEXT_STATES[from.kind].includes(to.kind) ? to : undefined;
+}
+
+/** Without a call for so long, a connection is idle. */
+const IDLE_AFTER_MS = 1000;
+/** A link slower than this may take a silent TCP connection for dead that still carries what was sent. */
+const SLOWEST_BYTES_PER_MS = 125;
+
+/** What a look at a connection has found. */
+export type Finding = 'none' | 'suspected' | 'recovered' | 'dead';
+
+export class PooledConnection<M extends PoolMember> {
+  readonly member: M;
+  readonly establishedMs: number;
+  /** Asked for by name of nobody, it is no part of what the pool may have. */
+  readonly isPinned: boolean;
+  isSuspect = false;
+  readonly #health: Health;
+  readonly #onState: (to: MemberState, from: MemberState) => void;
+  #state: MemberState = { kind: 'connecting' };
+  #activity = 0;
+  #activeMs: number;
+  #heardMs = 0;
+  #sentWhenHeard = 0;
+  #askedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(
+    member: M,
+    options: {
+      readonly health: HealthLimits;
+      readonly nowMs: number;
+      readonly isPinned: boolean;
+      readonly onState: (to: MemberState, from: MemberState) => void;
+    },
+  ) {
+    this.member = member;
+    this.establishedMs = options.nowMs;
+    this.isPinned = options.isPinned;
+    this.#health = new Health(options.health, options.nowMs);
+    this.#onState = options.onState;
+    this.#activeMs = options.nowMs;
+  }
+
+  get state(): MemberState {
+    return this.#state;
+  }
+
+  get load(): number {
+    return this.member.load;
+  }
+
+  /** Whether it takes calls as well as any other. */
+  get isWell(): boolean {
+    return this.member.isOpen && !this.isSuspect;
+  }
+
+  /** Whether this side dialed it. */
+  get isDialed(): boolean {
+    return this.member.connection.role === 'dialer';
+  }
+
+  moveTo(to: MemberState): void {
+    const from = this.#state;
+    const state = nextMemberState(from, to);
+    if (state === undefined) return;
+    this.#state = state;
+    this.#onState(state, from);
+  }
+
+  /** Asks the peer for a sign of life, unless it has given one since then, or was asked. */
+  askSince(sinceMs: number, nowMs: number): void {
+    if (this.member.connection.lastReceivedMs > sinceMs || this.#askedMs > sinceMs) return;
+    if (this.member.ping()) this.#askedMs = nowMs;
+  }
+
+  /** To be called several times within an interval of health. Asks the peer for a sign of life where one is due. */
+  look(nowMs: number): Finding {
+    this.#lookForCalls(nowMs);
+    const { member } = this;
+    const { lastReceivedMs, counters, transport } = member.connection;
+    if (lastReceivedMs > this.#heardMs) {
+      this.#heardMs = lastReceivedMs;
+      this.#sentWhenHeard = counters.bytesSent;
+    }
+    // Datagrams overtake what waits; on TCP the question comes after all that was sent before.
+    const aheadBytes = transport === 'quic' ? 0 : counters.bytesSent - this.#sentWhenHeard;
+    const { verdict, asks } = this.#health.look(nowMs, {
+      lastReceivedMs,
+      isAwaiting: member.isAwaiting,
+      aheadMs: aheadBytes / SLOWEST_BYTES_PER_MS,
+    });
+    // Whoever has all streams in use that the peer allows, is not taken for dead over a question that did not leave.
+    if (asks && !member.ping()) this.#health.takeBack();
+    const wasSuspect = this.isSuspect;
+    this.isSuspect = verdict !== 'healthy';
+    if (verdict === 'dead') return 'dead';
+    if (this.isSuspect === wasSuspect) return 'none';
+    return this.isSuspect ? 'suspected' : 'recovered';
+  }
+
+  #lookForCalls(nowMs: number): void {
+    const { load, activity } = this.member;
+    if (load > 0 || activity !== this.#activity) {
+      this.#activity = activity;
+      this.#activeMs = nowMs;
+      if (this.#state.kind === 'idle') this.moveTo({ kind: 'active' });
+    } else if (this.#state.kind === 'active' && nowMs - this.#activeMs >= IDLE_AFTER_MS) {
+      this.moveTo({ kind: 'idle', sinceMs: this.#activeMs });
+    }
+  }
+}

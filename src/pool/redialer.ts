@@ -1,0 +1,172 @@
+/**
+ * Dials one peer: when somebody asks for it, and again and again as long as the peer is wanted and connections are
+ * missing. Dials that fail are followed by others after a while, for ever; those that the peer turned away, seldom.
+ */
+import { type MeshError, toMeshError } from '../errors.js';
+import { Backoff, type BackoffLimits, type Delay } from './backoff.js';
+import type { PoolClock } from './clock.js';
+
+/** Makes a connection. `signal` gives it up. Must settle, and soon after the signal. */
+export type Dial<M> = (options: {
+  readonly signal: AbortSignal;
+  /** A connection that may take some calls before the dial is done. */
+  readonly offer: (member: M) => void;
+}) => Promise<M>;
+
+export interface RedialerHost<M> {
+  offer(member: M): void;
+  dialBegan(): void;
+  connected(member: M): void;
+  /** @param retryInMs until the next dial; `undefined` when there will be none */
+  dialFailed(error: MeshError, failure: DialFailure): void;
+  /** It is time for another dial, if one is needed. */
+  redialDue(): void;
+}
+
+export interface DialFailure {
+  readonly retryInMs: number | undefined;
+  /** Whether somebody waits for the dial and hears of it. */
+  readonly isAwaited: boolean;
+  /** Whether the peer has turned this side away for a reason that does not pass by itself. */
+  readonly isRefusal: boolean;
+}
+
+interface DialUnderWay<M> {
+  readonly connected: Promise<M>;
+  /** Whether its failure reaches somebody by `connected`. */
+  isAwaited: boolean;
+}
+
+export class Redialer<M> {
+  dial: Dial<M> | undefined;
+  /** Whether connections are to be kept, and dialed again when they are lost. */
+  isWanted = false;
+  readonly #host: RedialerHost<M>;
+  readonly #clock: PoolClock;
+  readonly #random: () => number;
+  readonly #backoff: Backoff;
+  readonly #underWay = new Set<DialUnderWay<M>>();
+  #giveUp = new AbortController();
+  /** When to dial again, after a loss or a failure. */
+  #due: { readonly sinceMs: number; readonly delay: Delay } | undefined;
+  #cancelTimer: () => void = () => {};
+
+  constructor(
+    host: RedialerHost<M>,
+    options: {
+      readonly clock: PoolClock;
+      readonly backoff: BackoffLimits;
+      /** From 0 up to 1. */
+      readonly random: () => number;
+    },
+  ) {
+    this.#host = host;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#backoff = new Backoff(options.backoff);
+  }
+
+  /** Dials under way. */
+  get dials(): number {
+    return this.#underWay.size;
+  }
+
+  /** Whether a connection may come about. */
+  get isHopeful(): boolean {
+    return this.#underWay.size > 0 || (this.dial !== undefined && this.isWanted);
+  }
+
+  /**
+   * The dial that is under way, or a new one, whatever there was to wait for.
+   * @param signal ends the dial if it begins it
+   * @throws MeshError what the dial fails with
+   */
+  connect(signal?: AbortSignal): Promise<M> {
+    const [first] = this.#underWay;
+    const dial = first ?? this.#begin(signal);
+    dial.isAwaited = true;
+    return dial.connected;
+  }
+
+  /** The same for nobody who waits: a failure is reported. */
+  begin(signal?: AbortSignal): void {
+    if (this.#underWay.size === 0) this.#begin(signal);
+  }
+
+  /** Dials what is missing, as soon as that is due. @param isEager calls wait */
+  fill(missing: number, isEager: boolean): void {
+    this.#cancelTimer();
+    if (this.dial === undefined || !this.isWanted) return;
+    let left = missing - this.#underWay.size;
+    if (left <= 0) return;
+    const waitMs = this.#waitMs(isEager);
+    if (waitMs > 0) {
+      this.#cancelTimer = this.#clock.after(waitMs, () => this.#host.redialDue());
+      return;
+    }
+    for (; left > 0; left -= 1) this.#begin(undefined);
+  }
+
+  /** Whether nothing speaks against another dial now. */
+  get isDue(): boolean {
+    return this.#waitMs(false) <= 0;
+  }
+
+  lost(): void {
+    const nowMs = this.#clock.nowMs();
+    this.#due = { sinceMs: nowMs, delay: this.#backoff.lost(nowMs, this.#random()) };
+  }
+
+  /** Gives up what is under way. */
+  stop(error: MeshError): void {
+    this.isWanted = false;
+    this.#cancelTimer();
+    this.#giveUp.abort(error);
+    this.#giveUp = new AbortController();
+  }
+
+  #waitMs(isEager: boolean): number {
+    if (this.#due === undefined) return 0;
+    const { sinceMs, delay } = this.#due;
+    return sinceMs + (isEager ? delay.eagerMs : delay.patientMs) - this.#clock.nowMs();
+  }
+
+  #begin(signal: AbortSignal | undefined): DialUnderWay<M> {
+    const { dial } = this;
+    const giveUp = this.#giveUp.signal;
+    const either = signal === undefined ? giveUp : AbortSignal.any([giveUp, signal]);
+    const connected =
+      dial === undefined
+        ? Promise.reject<M>(new TypeError('a pool without a dial'))
+        : dial({ signal: either, offer: (member) => this.#host.offer(member) });
+    const underWay: DialUnderWay<M> = { connected, isAwaited: false };
+    this.#underWay.add(underWay);
+    this.#host.dialBegan();
+    connected.then(
+      (member) => this.#connected(underWay, member),
+      (thrown: unknown) => this.#failed(underWay, toMeshError(thrown), either.aborted),
+    );
+    return underWay;
+  }
+
+  #connected(dial: DialUnderWay<M>, member: M): void {
+    this.#underWay.delete(dial);
+    this.#due = undefined;
+    this.#backoff.connected(this.#clock.nowMs());
+    this.#host.connected(member);
+  }
+
+  #failed(dial: DialUnderWay<M>, error: MeshError, isGivenUp: boolean): void {
+    this.#underWay.delete(dial);
+    const { isAwaited } = dial;
+    const isRefusal = !isGivenUp && !error.retryable;
+    if (!isGivenUp) {
+      const delay = isRefusal
+        ? this.#backoff.refused(this.#random())
+        : this.#backoff.failed(this.#random());
+      this.#due = { sinceMs: this.#clock.nowMs(), delay };
+    }
+    const retryInMs = this.isWanted ? this.#due?.delay.patientMs : undefined;
+    this.#host.dialFailed(error, { isAwaited, isRefusal, retryInMs });
+  }
+}
