@@ -1,5 +1,4 @@
-/** One dial of a peer: a transport, the handshake, and the calls that ride along with it. */
-import type { DialQueue } from './calls/dial-queue.js';
+/** One dial of a peer: a transport, the handshake, and the calls that ride along. */
 import type { CallSession } from './calls/session.js';
 import type { MessageCodec } from './protocol/codec.js';
 import type { HandshakeConfig, Negotiated } from './protocol/handshake.js';
@@ -21,8 +20,10 @@ export interface DialingOptions {
   /** Dials only by transports that are preferred to this one. */
   readonly betterThan?: TransportName | undefined;
   readonly handshakeTimeoutMs: number;
-  /** Calls that wait for the peer. */
-  readonly queue: DialQueue;
+  /** The round trip to the peer, where it is known, in milliseconds. */
+  readonly rttMs?: number | undefined;
+  /** A session that may take some calls before its handshake is answered. */
+  readonly offer: (session: CallSession) => void;
   /** A session whose handshake is still to be answered. */
   readonly createSession: (connection: Connection) => CallSession;
   /** The handshake is done; the answer receives the streams that the peer opens. */
@@ -33,15 +34,16 @@ export interface DialingOptions {
 }
 
 /**
- * Dials, and sends the handshake together with the calls of the queue, which fail with the dial.
+ * Dials, and sends the handshake together with the calls that wait for it.
+ * @returns the session, whose handshake is done
  * @throws MeshError as TransportManager.dial and dialHandshake
  */
 export async function dialPeer(
   target: PeerTarget,
   signal: AbortSignal,
   options: DialingOptions,
-): Promise<void> {
-  const { manager, connectTimeoutMs, betterThan } = options;
+): Promise<CallSession> {
+  const { manager, connectTimeoutMs, betterThan, rttMs } = options;
   let attempt: Attempt | undefined;
   const onEarly = (connection: Connection): void => {
     attempt = begin(connection, target, signal, options);
@@ -51,9 +53,11 @@ export async function dialPeer(
     connectTimeoutMs,
     onEarly,
     betterThan,
+    rttMs,
   });
   attempt = resumed(attempt, connection, options) ?? begin(connection, target, signal, options);
   await attempt.handshake;
+  return attempt.session;
 }
 
 /** A connection on which the handshake is under way. */
@@ -66,10 +70,10 @@ interface Attempt {
 function resumed(
   attempt: Attempt | undefined,
   connection: Connection,
-  { queue }: DialingOptions,
+  { offer }: DialingOptions,
 ): Attempt | undefined {
   if (attempt?.session.connection !== connection) return undefined;
-  queue.offer(attempt.session);
+  offer(attempt.session);
   return attempt;
 }
 
@@ -92,6 +96,6 @@ function begin(
   });
   // It fails with its connection: where that was early, the dial goes on with another.
   handshake.catch(() => {});
-  options.queue.offer(session);
+  options.offer(session);
   return { session, handshake };
 }

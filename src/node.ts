@@ -1,47 +1,43 @@
 /** createNode and MeshNode: where transports, handshake, calls and peers come together. */
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
-import { DialQueue } from './calls/dial-queue.js';
 import type { Handlers } from './calls/incoming-call.js';
 import { CallSession, type SessionAgreement } from './calls/session.js';
 import type { Handler, HandlerKind } from './calls/types.js';
 import { dialPeer } from './dialing.js';
 import { MeshError, toMeshError } from './errors.js';
+import { Link, type LinkDialOptions, type NamedTarget } from './link.js';
 import {
   type NodeConfig,
   type NodeOptions,
   resolveOptions,
   resolveTlsMaterial,
 } from './options.js';
-import { Peer } from './peer.js';
+import type { Peer } from './peer.js';
 import { MessageCodec } from './protocol/codec.js';
 import { type Algorithm, loadCompression } from './protocol/compression.js';
 import { FrameCodec } from './protocol/frame-codec.js';
 import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
 import { ReplayGuard } from './protocol/replay-guard.js';
 import { Renewal } from './renewal.js';
-import { type NodeEvent, StatusFeed } from './status.js';
+import { Reports } from './reports.js';
+import type { NodeEvent, StatusOptions } from './status.js';
 import { createLogger } from './telemetry/logging.js';
 import { abortable } from './transport/abortable.js';
 import {
   type Connection,
-  DEFAULT_STREAM_LIMITS,
   type Listener,
   MAX_UNAGREED_BYTES,
-  type PathEvent,
   type Refusal,
   type SocketAddress,
   type TlsMaterial,
-  type Transport,
   type TransportName,
 } from './transport/connection.js';
 import type { PeerTarget } from './transport/discovery.js';
 import { awaitHandshake } from './transport/handshaker.js';
 import { certifiedNodeIds, checkTlsMaterial, parsePem } from './transport/identity.js';
-import { KeyLog } from './transport/key-log.js';
 import { TransportManager } from './transport/manager.js';
-import { QuicTransport } from './transport/quic/transport.js';
-import { TcpTransport } from './transport/tcp/transport.js';
+import { createTransports } from './transports.js';
 
 /**
  * Starts a node: reads its certificates and, with `listen`, accepts peers.
@@ -60,8 +56,11 @@ export async function createNode(options: NodeOptions): Promise<MeshNode> {
   return node;
 }
 
+/** How to reach a peer once and for all. */
 export interface ConnectOptions {
   readonly signal?: AbortSignal | undefined;
+  /** Whether to go on dialing, with growing pauses, until the peer is reached. Default false. */
+  readonly retry?: boolean | undefined;
 }
 
 /** Counts of a node: its transports' own, and its handshakes. */
@@ -74,18 +73,18 @@ export class MeshNode {
   readonly nodeId: string;
   readonly #config: NodeConfig;
   readonly #log: Logger;
+  readonly #reports: Reports;
   readonly #codec = new MessageCodec();
   readonly #replayGuard = new ReplayGuard();
   readonly #manager: TransportManager;
   readonly #handlers = new Map<HandlerKind, Handler<HandlerKind>>();
   /** By lower-case node id, in which form node ids compare. */
-  readonly #peers = new Map<string, Peer>();
+  readonly #links = new Map<string, Link>();
   readonly #sessions = new Set<CallSession>();
-  readonly #dials = new Map<string, Dial>();
-  readonly #status = new StatusFeed();
   readonly #handshakes = { accepted: 0, refused: 0 };
   readonly #stopping = new AbortController();
   readonly #renewal: Renewal;
+  #dials = 0;
   #tls: TlsMaterial;
   /** What this node can compress with, best first. */
   #algorithms: readonly Algorithm[] = [];
@@ -98,12 +97,12 @@ export class MeshNode {
     this.#config = config;
     this.#tls = tls;
     this.#log = createLogger(config.logger, config.nodeId);
+    this.#reports = new Reports(this.#log);
     // Every dial under way listens.
     setMaxListeners(0, this.#stopping.signal);
-    const keyLog = this.#createKeyLog();
     this.#renewal = this.#createRenewal(config);
     this.#manager = new TransportManager({
-      transports: config.transports.map((name) => this.#createTransport(name, keyLog)),
+      transports: createTransports(config, () => this.#tls, this.#log),
       onUnavailable: ({ name }, error) => {
         this.#log.warn({ transport: name, code: error.code }, error.message);
       },
@@ -117,9 +116,9 @@ export class MeshNode {
     return this.#listener?.address;
   }
 
-  /** Peers that this node has, or had, a connection with, or has dialed early. */
+  /** Peers that this node has, or had, a connection with, or has dialed. */
   get peers(): readonly Peer[] {
-    return [...this.#peers.values()];
+    return [...this.#links.values()].map(({ peer }) => peer);
   }
 
   get counters(): NodeCounters {
@@ -127,8 +126,8 @@ export class MeshNode {
   }
 
   /** Links going up and down, and peers refused, from now on. Each follower keeps at most 1024 unread events. */
-  status(): AsyncIterableIterator<NodeEvent> {
-    return this.#status.follow();
+  status(options: StatusOptions = {}): AsyncIterableIterator<NodeEvent> {
+    return this.#reports.follow(options);
   }
 
   /**
@@ -146,22 +145,24 @@ export class MeshNode {
 
   /** The peer of that name, if this node has met it. */
   peer(nodeId: string): Peer | undefined {
-    return this.#peers.get(nodeId.toLowerCase());
+    return this.#links.get(nodeId.toLowerCase())?.peer;
   }
 
   /**
-   * Connects to a peer, or answers with the connection there is. Without `nodeId` the peer is whoever certificate
-   * and handshake agree on.
+   * Connects to a peer, or answers with the connection there is, and keeps the peer connected from then on: a lost
+   * connection is dialed again, until either side closes the peer. Without `nodeId` the peer is whoever certificate and
+   * handshake agree on, and the connection is one of its own.
    * @throws MeshError why the peer could not be reached, or which side refused the other and why; Cancelled
    */
-  connect(target: PeerTarget, options: ConnectOptions = {}): Promise<Peer> {
-    if (this.#closing !== undefined)
-      return Promise.reject(new MeshError('NodeClosed', 'node is closed'));
+  async connect(target: PeerTarget, options: ConnectOptions = {}): Promise<Peer> {
+    this.#checkOpen();
     const { nodeId } = target;
-    if (nodeId === undefined) return abortable(this.#dial(target, options.signal), options.signal);
-    const known = this.peer(nodeId);
-    if (known?.isConnected) return Promise.resolve(known);
-    return abortable(this.#dialOnce(nodeId, target, options.signal).peer, options.signal);
+    const { signal, retry } = options;
+    if (nodeId === undefined) return abortable(this.#connectUnnamed(target, signal), signal);
+    const link = this.#linkTo(nodeId);
+    link.reachBy({ ...target, nodeId });
+    await abortable(link.pool.connect({ signal, retry }), signal);
+    return link.peer;
   }
 
   /**
@@ -170,7 +171,7 @@ export class MeshNode {
    * for this dial; the signal ends it. The message of a call must not be changed before the call has settled.
    * @throws MeshError InvalidArgument without `nodeId`, NodeClosed
    */
-  connectEarly(target: PeerTarget, options: ConnectOptions = {}): Peer {
+  connectEarly(target: PeerTarget, { signal }: ConnectOptions = {}): Peer {
     const { nodeId } = target;
     if (nodeId === undefined) {
       throw new MeshError(
@@ -178,15 +179,11 @@ export class MeshNode {
         'calls can only be sent early to a node that is named',
       );
     }
-    if (this.#closing !== undefined) throw new MeshError('NodeClosed', 'node is closed');
-    const known = this.peer(nodeId);
-    if (known?.isConnected) return known;
-    const peer = known ?? new Peer(nodeId);
-    this.#peers.set(nodeId.toLowerCase(), peer);
-    const dial = this.#dialOnce(nodeId, target, options.signal);
-    peer.dialing(dial.queue);
-    this.#reportFailure(nodeId, dial);
-    return peer;
+    this.#checkOpen();
+    const link = this.#linkTo(nodeId);
+    link.reachBy({ ...target, nodeId });
+    link.pool.begin(signal);
+    return link.peer;
   }
 
   /**
@@ -242,113 +239,90 @@ export class MeshNode {
     this.#algorithms = loaded;
   }
 
-  #agreement({ peerNodeId, capabilities }: Negotiated): SessionAgreement {
-    const { compressions, maxMessageBytes } = capabilities;
-    const agreed = compressions.map((name) =>
-      this.#algorithms.find((known) => known.name === name),
-    );
-    const algorithms = agreed.filter((algorithm) => algorithm !== undefined);
-    return { peerNodeId, capabilities, maxMessageBytes, algorithms };
-  }
-
   async #close(): Promise<void> {
-    this.#stopping.abort(new MeshError('NodeClosed', 'node is closing'));
+    const error = new MeshError('NodeClosed', 'node is closing');
+    this.#stopping.abort(error);
     this.#renewal.close();
+    for (const { pool } of this.#links.values()) pool.close(error);
     const sessions = [...this.#sessions];
     await Promise.all(sessions.map((session) => session.drain(this.#config.drainTimeoutMs)));
-    await Promise.all(sessions.map(({ connection }) => connection.close('NoError', 'node closed')));
+    await Promise.all(
+      sessions.map(({ connection }) => connection.close('GoingAway', 'node closed')),
+    );
     await this.#listener?.close();
     await this.#manager.close();
-    this.#status.close();
+    this.#reports.close();
     this.#log.info('closed');
   }
 
-  #reportDial(nodeId: string, error: MeshError): void {
-    this.#log.warn({ peer: nodeId, code: error.code, side: error.side }, 'cannot connect');
-    this.#status.emit({ kind: 'dialFailed', nodeId, error });
+  /** @throws MeshError NodeClosed */
+  #checkOpen(): void {
+    if (this.#closing !== undefined) throw new MeshError('NodeClosed', 'node is closed');
   }
 
-  /** The dial of a node that is under way, or a new one. */
-  #dialOnce(nodeId: string, target: PeerTarget, signal: AbortSignal | undefined): Dial {
+  #linkTo(nodeId: string): Link {
     const key = nodeId.toLowerCase();
-    const underWay = this.#dials.get(key);
-    if (underWay !== undefined) return underWay;
-    const queue = this.#createDialQueue();
-    const peer = this.#dial(target, signal, queue).finally(() => this.#dials.delete(key));
-    const dial = { queue, peer, isReported: false };
-    this.#dials.set(key, dial);
-    return dial;
-  }
-
-  async #dial(
-    target: PeerTarget,
-    signal: AbortSignal | undefined,
-    queue = this.#createDialQueue(),
-    betterThan?: TransportName,
-  ): Promise<Peer> {
-    const { connectTimeoutMs, handshakeTimeoutMs } = this.#config;
-    const stopping = this.#stopping.signal;
-    let peer: Peer | undefined;
-    try {
-      await dialPeer(
-        target,
-        signal === undefined ? stopping : AbortSignal.any([signal, stopping]),
-        {
-          manager: this.#manager,
-          config: () => this.#handshakeConfig(),
-          codec: this.#codec,
-          connectTimeoutMs,
-          handshakeTimeoutMs,
-          betterThan,
-          queue,
-          createSession: (connection) => this.#createSession(connection, target.nodeId ?? ''),
-          accepted: (session, negotiated) => {
-            session.agree(this.#agreement(negotiated));
-            peer = this.#admit(session);
-            this.#remember(peer, session, target);
-            queue.offer(session);
-            return session.accept;
-          },
-        },
-      );
-      // Every call has left by now, unless the connection is over already.
-      queue.fail(new MeshError('ConnectionLost', 'the connection was lost as soon as it was made'));
-    } catch (thrown) {
-      queue.fail(toMeshError(thrown));
-      throw thrown;
-    } finally {
-      if (target.nodeId !== undefined) this.peer(target.nodeId)?.dialed(queue);
+    let link = this.#links.get(key);
+    if (link === undefined) {
+      link = new Link({
+        nodeId,
+        // The one with the greater name gives way; both know both names.
+        yields: this.nodeId.toLowerCase() > key,
+        config: this.#config,
+        codec: this.#codec,
+        reports: this.#reports,
+        dial: (target, options) => this.#dialLink(target, options),
+      });
+      this.#links.set(key, link);
     }
-    return peer as unknown as Peer;
+    return link;
   }
 
-  /** How the peer was reached serves again: when the connection grows old, and when it is lost. */
-  #remember(peer: Peer, session: CallSession, given: PeerTarget): void {
-    const { nodeId } = peer;
-    const target = { ...given, nodeId };
-    this.#renewal.watch(session, target);
-    peer.dialedBy(() => {
-      if (this.#closing !== undefined) throw new MeshError('NodeClosed', 'node is closed');
-      const dial = this.#dialOnce(nodeId, target, undefined);
-      this.#reportFailure(nodeId, dial);
-      return dial.queue;
-    });
+  /** Every such call makes a connection, to a node that is known only then. */
+  async #connectUnnamed(target: PeerTarget, signal: AbortSignal | undefined): Promise<Peer> {
+    const session = await this.#dial(target, { signal, isPinned: true });
+    const { nodeId } = session.peer;
+    const link = this.#linkTo(nodeId);
+    if (!link.pool.canDial) link.reachBy({ ...target, nodeId });
+    await link.pool.connect();
+    return link.peer;
   }
 
-  /** For a dial that nobody waits for. */
-  #reportFailure(nodeId: string, dial: Dial): void {
-    if (dial.isReported) return;
-    dial.isReported = true;
-    dial.peer.catch((thrown: unknown) => this.#reportDial(nodeId, toMeshError(thrown)));
+  #dialLink(target: NamedTarget, { signal, offer, rttMs }: LinkDialOptions): Promise<CallSession> {
+    return this.#dial(target, { signal, offer, rttMs });
   }
 
-  #createDialQueue(): DialQueue {
-    const { maxMessageBytes } = this.#config;
-    const { maxQueuedStreams, connectionWindowBytes } = DEFAULT_STREAM_LIMITS;
-    return new DialQueue(this.#codec.withLimit(maxMessageBytes), {
-      maxCalls: maxQueuedStreams,
-      maxBytes: maxMessageBytes + connectionWindowBytes,
-    });
+  /** @throws MeshError as `connect`, and ConnectionLimitExceeded */
+  async #dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
+    const { signal, offer = () => {}, rttMs, betterThan, isPinned } = options;
+    const { connectTimeoutMs, handshakeTimeoutMs, maxConnections } = this.#config;
+    if (this.#sessions.size + this.#dials >= maxConnections) {
+      throw new MeshError('ConnectionLimitExceeded', `node has ${maxConnections} connections`);
+    }
+    const stopping = this.#stopping.signal;
+    const either = signal === undefined ? stopping : AbortSignal.any([signal, stopping]);
+    this.#dials += 1;
+    try {
+      return await dialPeer(target, either, {
+        manager: this.#manager,
+        config: () => this.#handshakeConfig(),
+        codec: this.#codec,
+        connectTimeoutMs,
+        handshakeTimeoutMs,
+        betterThan,
+        rttMs,
+        offer,
+        createSession: (connection) => this.#createSession(connection, target.nodeId ?? ''),
+        accepted: (session, negotiated) => {
+          session.agree(this.#agreement(negotiated));
+          this.#renewal.watch(session, target);
+          this.#admit(session, isPinned);
+          return session.accept;
+        },
+      });
+    } finally {
+      this.#dials -= 1;
+    }
   }
 
   /** Takes a dialer through the handshake, or turns it away. */
@@ -360,6 +334,7 @@ export class MeshNode {
         timeoutMs: this.#config.handshakeTimeoutMs,
         signal: this.#stopping.signal,
         replayGuard: this.#replayGuard,
+        hasRoomFor: (nodeId) => this.#hasRoomFor(nodeId),
         accepted: (negotiated) => {
           const session = this.#createSession(connection, negotiated.peerNodeId, negotiated);
           this.#admit(session);
@@ -373,6 +348,23 @@ export class MeshNode {
       if (error.code === 'ConnectionClosed' && error.side === 'remote') return;
       this.#refused({ error, remoteAddress, transport });
     }
+  }
+
+  /** Whether that node may have another connection. */
+  #hasRoomFor(nodeId: string): boolean {
+    const { maxConnections, maxConnectionsPerPeer } = this.#config;
+    const members = this.#links.get(nodeId.toLowerCase())?.pool.members ?? [];
+    const accepted = members.filter(({ connection }) => connection.role === 'acceptor').length;
+    return this.#sessions.size < maxConnections && accepted < maxConnectionsPerPeer;
+  }
+
+  #agreement({ peerNodeId, capabilities }: Negotiated): SessionAgreement {
+    const { compressions, maxMessageBytes } = capabilities;
+    const agreed = compressions.map((name) =>
+      this.#algorithms.find((known) => known.name === name),
+    );
+    const algorithms = agreed.filter((algorithm) => algorithm !== undefined);
+    return { peerNodeId, capabilities, maxMessageBytes, algorithms };
   }
 
   /** @param negotiated undefined while the handshake is still to be answered */
@@ -401,86 +393,48 @@ export class MeshNode {
     return session;
   }
 
-  /** Takes up a session whose handshake is done. */
-  #admit(session: CallSession): Peer {
-    const {
-      connection,
-      peer: { nodeId },
-    } = session;
-    const peer = this.peer(nodeId) ?? new Peer(nodeId);
-    this.#peers.set(nodeId.toLowerCase(), peer);
+  /** Takes up a session whose handshake is done. It is in use once TLS is: until then early data may be a recording. */
+  #admit(session: CallSession, isPinned = false): void {
+    const { connection } = session;
+    const link = this.#linkTo(session.peer.nodeId);
     this.#sessions.add(session);
-    peer.attach(session);
     this.#handshakes.accepted += 1;
-    connection.onPathEvent = (event) => this.#pathChanged(peer.nodeId, connection.transport, event);
-    if (connection.state.kind === 'open') this.#announce(session);
-    else void connection.opened.then((opened) => opened && this.#announce(session));
-    void connection.closed.then((error) => this.#lost(session, peer, error));
-    return peer;
+    connection.onPathEvent = (event) => this.#reports.pathChanged(session, event);
+    const take = (): void => {
+      this.#reports.peerUp(session);
+      link.pool.add(session, { isPinned });
+    };
+    if (connection.state.kind === 'open') take();
+    else void connection.opened.then((opened) => opened && take());
+    void connection.closed.then((error) => this.#lost(session, error));
   }
 
-  /** A peer is up once TLS is done: until then its early data may be a recording. */
-  #announce({ connection, peer: { nodeId } }: CallSession): void {
-    const { transport, role, remoteAddress } = connection;
-    this.#log.info({ peer: nodeId, transport, role }, 'peer up');
-    this.#status.emit({ kind: 'peerUp', nodeId, transport, role, remoteAddress });
+  async #lost(session: CallSession, error: MeshError): Promise<void> {
+    this.#sessions.delete(session);
+    this.#renewal.forget(session);
+    const { transport, connection } = session;
+    if (await connection.opened) this.#reports.peerDown(session, error);
+    else this.#refused({ error, remoteAddress: connection.remoteAddress, transport });
   }
 
-  #pathChanged(nodeId: string, transport: TransportName, event: PathEvent): void {
-    this.#status.emit({ nodeId, transport, ...event });
-    const { kind, ...details } = event;
-    if (kind === 'migrated') this.#log.info({ peer: nodeId, ...details }, 'peer migrated');
-    else this.#log.warn({ peer: nodeId, ...details }, 'path failed');
+  #refused(refusal: Refusal): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#handshakes.refused += 1;
+    this.#reports.refused(refusal);
   }
 
   #createRenewal({ renewAfterStreams, renewAfterMs }: NodeConfig): Renewal {
     return new Renewal({
       afterStreams: renewAfterStreams,
       afterMs: renewAfterMs,
-      dial: async (target, betterThan) => {
-        const peer = await this.#dial(target, undefined, undefined, betterThan);
-        // The peer makes no calls by a connection whose TLS is not done at its end: an answer shows that it is.
-        await peer.ping();
-      },
+      dial: (target, betterThan) => this.#dial(target, { betterThan }),
       mayImprove: ({ connection }) => this.#manager.mayImprove(connection),
-      onRenewed: ({ transport, peer: { nodeId } }) => {
-        this.#log.info({ peer: nodeId, transport }, 'connection renewed');
-        this.#status.emit({ kind: 'renewed', nodeId, transport });
-        const now = this.peer(nodeId)?.transport;
-        if (now !== undefined && now !== transport) {
-          this.#log.info({ peer: nodeId, from: transport, to: now }, 'transport changed');
-          this.#status.emit({ kind: 'transportChanged', nodeId, from: transport, to: now });
-        }
+      onRenewed: (session) => {
+        this.#reports.renewed(session);
+        this.#linkTo(session.peer.nodeId).pool.retire(session, 'connection was renewed');
       },
-      onFailed: ({ peer: { nodeId } }, { code, side }) => {
-        this.#log.warn({ peer: nodeId, code, side }, 'cannot renew the connection');
-      },
+      onFailed: (session, error) => this.#reports.cannotRenew(session, error),
     });
-  }
-
-  async #lost(session: CallSession, peer: Peer, error: MeshError): Promise<void> {
-    this.#sessions.delete(session);
-    this.#renewal.forget(session);
-    peer.detach(session);
-    const { nodeId } = peer;
-    const { transport, connection } = session;
-    if (!(await connection.opened)) {
-      this.#refused({ error, remoteAddress: connection.remoteAddress, transport });
-      return;
-    }
-    const level = error.code === 'NoError' ? 'info' : 'warn';
-    this.#log[level]({ peer: nodeId, transport, code: error.code, side: error.side }, 'peer down');
-    this.#status.emit({ kind: 'peerDown', nodeId, transport, error });
-  }
-
-  #refused({ error, remoteAddress, transport }: Refusal): void {
-    if (this.#stopping.signal.aborted) return;
-    this.#handshakes.refused += 1;
-    this.#log.warn(
-      { ...remoteAddress, transport, code: error.code, side: error.side },
-      'peer refused',
-    );
-    this.#status.emit({ kind: 'refused', error, remoteAddress, transport });
   }
 
   #handshakeConfig(): HandshakeConfig {
@@ -494,55 +448,16 @@ export class MeshNode {
       ...(authToken === undefined ? {} : { authToken }),
     };
   }
-
-  #createKeyLog(): KeyLog | undefined {
-    const { tlsKeyLogFile } = this.#config;
-    if (tlsKeyLogFile === undefined) return undefined;
-    const where = { tlsKeyLogFile };
-    this.#log.warn(
-      where,
-      'the secrets of every connection are written to a file: for debugging only',
-    );
-    return new KeyLog(tlsKeyLogFile, (error) => {
-      this.#log.error({ ...where, code: error.code }, `cannot log secrets: ${error.message}`);
-    });
-  }
-
-  #createTransport(name: 'quic' | 'tcp', keyLog: KeyLog | undefined): Transport {
-    const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = this.#config;
-    const { maxMessageBytes, maxStreams, door, migration, congestionControl } = this.#config;
-    const { earlyData, sessionStore, ticketKeyLifetimeMs } = this.#config;
-    const limits = { maxMessageBytes, maxIncomingStreams: maxStreams };
-    const tls = () => this.#tls;
-    if (name === 'tcp') {
-      return new TcpTransport({ tls, limits, door, connectTimeoutMs, keepAliveMs, keyLog });
-    }
-    return new QuicTransport({
-      tls,
-      limits,
-      door,
-      connectTimeoutMs,
-      keepAliveMs,
-      idleTimeoutMs,
-      maxDatagramBytes,
-      earlyData,
-      sessionStore,
-      ticketKeyLifetimeMs,
-      keyLog,
-      migration,
-      congestionControl,
-    });
-  }
 }
 
-/** A dial of a node that is under way. */
-interface Dial {
-  /** Calls that ride along. */
-  readonly queue: DialQueue;
-  /** Fulfils once the handshake is done. */
-  readonly peer: Promise<Peer>;
-  /** Its failure reaches log and status, because somebody does not wait for it. */
-  isReported: boolean;
+interface NodeDialOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly offer?: ((session: CallSession) => void) | undefined;
+  readonly rttMs?: number | undefined;
+  /** Only by a transport that is preferred to this one. */
+  readonly betterThan?: TransportName | undefined;
+  /** The connection stands beside those that the peer's pool may have. */
+  readonly isPinned?: boolean | undefined;
 }
 
 const HANDLER_KINDS: ReadonlySet<string> = new Set<HandlerKind>([

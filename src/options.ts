@@ -3,6 +3,10 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { assertNodeIds } from './certs/names.js';
 import { MeshError, toMeshError } from './errors.js';
+import { DEFAULT_BACKOFF } from './pool/backoff.js';
+import { DEFAULT_HEALTH } from './pool/health.js';
+import { DEFAULT_POOL_LIMITS } from './pool/pool.js';
+import { STRATEGIES, type Strategy } from './pool/select.js';
 import type { CompressionName } from './protocol/compression.js';
 import type { LoggingOption } from './telemetry/logging.js';
 import { DEFAULT_STREAM_LIMITS, type TlsMaterial } from './transport/connection.js';
@@ -22,6 +26,41 @@ export interface NodeDoorOptions {
   readonly retry?: 'auto' | 'always' | undefined;
   /** So many half-open connections are load. Default 64, or half of `maxHalfOpen` if that is less. */
   readonly retryThreshold?: number | undefined;
+}
+
+/** The connections that a node keeps to each peer that it dials. */
+export interface NodePoolOptions {
+  /** Connections to keep, 1 to 10. Default 1. */
+  readonly min?: number | undefined;
+  /** Connections to dial at most, 1 to 10. Default 1, or `min` if that is more. */
+  readonly max?: number | undefined;
+  /** Which connection takes the next call. Default `'leastLoaded'`. */
+  readonly strategy?: Strategy | undefined;
+  /** With so many calls under way on each, another connection is dialed, up to `max`. Default 64. */
+  readonly growAtCalls?: number | undefined;
+  /** Above `min`, a connection that was idle for so long is closed. Default 60,000. */
+  readonly idleMs?: number | undefined;
+}
+
+/** How a node finds out that a peer is gone without a word. */
+export interface NodeHealthOptions {
+  /**
+   * A peer that owes answers and is silent for so long is asked for a sign of life; each further interval without one
+   * is a miss. Default 500.
+   */
+  readonly intervalMs?: number | undefined;
+  /** With one miss a connection is suspect: others take its calls. With so many it is given up. Default 3. */
+  readonly misses?: number | undefined;
+}
+
+/** When a lost peer is dialed again: exponential backoff with full jitter. */
+export interface NodeReconnectOptions {
+  /** The first delay is up to so long, each further one up to twice as long. Default 100. */
+  readonly minDelayMs?: number | undefined;
+  /** Default 30,000. */
+  readonly maxDelayMs?: number | undefined;
+  /** A connection that lasted so long makes the next delay the first again. Default 60,000. */
+  readonly stableMs?: number | undefined;
 }
 
 /** Options of {@link createNode}. Durations are in milliseconds, sizes in bytes. */
@@ -72,6 +111,16 @@ export interface NodeOptions {
   readonly keepAliveMs?: number | undefined;
   /** Time that `close()` gives calls under way. Default 5000. */
   readonly drainTimeoutMs?: number | undefined;
+  /** Connections to each peer that this node dials. */
+  readonly pool?: NodePoolOptions | undefined;
+  /** When a silent peer is asked, and when it is given up. */
+  readonly health?: NodeHealthOptions | undefined;
+  /** When a lost peer is dialed again, for ever. */
+  readonly reconnect?: NodeReconnectOptions | undefined;
+  /** Connections in all, dialed and accepted; beyond, none is dialed and dialers are refused. Default 4096. */
+  readonly maxConnections?: number | undefined;
+  /** Connections that one peer may have dialed. Default 64. */
+  readonly maxConnectionsPerPeer?: number | undefined;
   /** Who may knock at once without having proved who it is. */
   readonly door?: NodeDoorOptions | undefined;
   /** Largest QUIC datagram: `'auto'` is large on loopback and 1350 elsewhere. */
@@ -113,6 +162,7 @@ const MIB = 1024 * 1024;
 /** A half-open connection takes some 50 KB. */
 const MAX_PLACES = 65_536;
 const places = z.number().int().min(1).max(MAX_PLACES);
+const poolSize = z.number().int().min(1).max(10);
 
 const tlsMaterial = z.strictObject({
   ca: z.string(),
@@ -190,6 +240,39 @@ const schema = z.strictObject({
       retryThreshold: z.number().int().min(0).max(MAX_PLACES).optional(),
     })
     .default({}),
+  pool: z
+    .strictObject({
+      min: poolSize.default(DEFAULT_POOL_LIMITS.min),
+      max: poolSize.optional(),
+      strategy: z.enum(STRATEGIES).default(DEFAULT_POOL_LIMITS.strategy),
+      growAtCalls: z.number().int().min(1).max(65_536).default(DEFAULT_POOL_LIMITS.growAtCalls),
+      idleMs: durationMs.default(DEFAULT_POOL_LIMITS.idleMs),
+    })
+    .prefault({})
+    .transform((pool) => ({
+      ...pool,
+      max: pool.max ?? Math.max(pool.min, DEFAULT_POOL_LIMITS.max),
+    }))
+    .refine(({ min, max }) => min <= max, 'min is above max'),
+  health: z
+    .strictObject({
+      intervalMs: z.number().int().min(10).max(0x7fff_ffff).default(DEFAULT_HEALTH.intervalMs),
+      misses: z.number().int().min(1).max(100).default(DEFAULT_HEALTH.misses),
+    })
+    .prefault({}),
+  reconnect: z
+    .strictObject({
+      minDelayMs: durationMs.default(DEFAULT_BACKOFF.minDelayMs),
+      maxDelayMs: durationMs.default(DEFAULT_BACKOFF.maxDelayMs),
+      stableMs: durationMs.default(DEFAULT_BACKOFF.stableMs),
+    })
+    .prefault({})
+    .refine(
+      ({ minDelayMs, maxDelayMs }) => minDelayMs <= maxDelayMs,
+      'minDelayMs is above maxDelayMs',
+    ),
+  maxConnections: places.default(4096),
+  maxConnectionsPerPeer: places.default(64),
   earlyData: z.boolean().default(true),
   sessionStore: z
     .custom<SessionStore>(isSessionStore, 'must have the methods put and take')

@@ -1,6 +1,6 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
-import { callAgain, isLoss } from './calls/call-again.js';
-import type { DialQueue } from './calls/dial-queue.js';
+import { type Attempt, callAgain } from './calls/call-again.js';
+import { CallQueue, type StartCall } from './calls/call-queue.js';
 import type { CallSession } from './calls/session.js';
 import type {
   CallCounters,
@@ -11,6 +11,9 @@ import type {
   StreamCallOptions,
 } from './calls/types.js';
 import { MeshError } from './errors.js';
+import type { MemberStateKind } from './pool/member.js';
+import type { ConnectionPool, PoolStatistics } from './pool/pool.js';
+import type { MessageCodec } from './protocol/codec.js';
 import type { DataTransfer } from './protocol/message.js';
 import type { MigrateOptions, Role, SocketAddress, TransportName } from './transport/connection.js';
 
@@ -18,6 +21,7 @@ import type { MigrateOptions, Role, SocketAddress, TransportName } from './trans
 export interface PeerConnection {
   readonly transport: TransportName;
   readonly role: Role;
+  readonly state: MemberStateKind;
   readonly remoteAddress: SocketAddress;
   readonly calls: Readonly<CallCounters>;
   /** Of frames, in bytes on the wire, before TLS. */
@@ -26,49 +30,57 @@ export interface PeerConnection {
 
 export class Peer {
   readonly nodeId: string;
-  /** Newest first: calls take the newest connection, so that older ones come to rest, on both sides alike. */
-  readonly #sessions: CallSession[] = [];
-  /** While this node dials the peer. */
-  #dialing: DialQueue | undefined;
-  /** Dials the peer as this node did before; known once it did. */
-  #redial: (() => DialQueue) | undefined;
-  /** Whether a connection that this node dialed was lost, and none has taken its place. */
-  #wasLost = false;
+  readonly #pool: ConnectionPool<CallSession>;
+  readonly #queue: CallQueue;
 
-  /** Peers are made by MeshNode. */
-  constructor(nodeId: string) {
+  /**
+   * Peers are made by MeshNode.
+   * @param codec holds the messages of calls that wait to this side's own limit
+   */
+  constructor(nodeId: string, pool: ConnectionPool<CallSession>, codec: MessageCodec) {
     this.nodeId = nodeId;
+    this.#pool = pool;
+    this.#queue = new CallQueue(codec, (call) => pool.wait(call));
   }
 
   /** Whether there is a connection whose handshake is done. False while the peer is dialed, although calls may be made. */
   get isConnected(): boolean {
-    return this.#sessions.some((session) => session.isOpen);
+    return this.#pool.isOpen;
   }
 
-  /** The transport that a call would take now; `undefined` while there is no connection. */
+  /** The transport that calls take now; `undefined` while there is no connection. */
   get transport(): TransportName | undefined {
-    return this.#sessions.find((session) => session.isOpen)?.transport;
+    const { wellMembers, members } = this.#pool;
+    return (wellMembers.at(-1) ?? members.find(({ isOpen }) => isOpen))?.transport;
   }
 
   get connections(): readonly PeerConnection[] {
-    return this.#sessions.map(({ transport, connection, counters }) => ({
-      transport,
-      role: connection.role,
-      remoteAddress: connection.remoteAddress,
-      calls: { ...counters },
-      bytes: { sent: connection.counters.bytesSent, received: connection.counters.bytesReceived },
+    return this.#pool.members.map((session) => ({
+      transport: session.transport,
+      role: session.connection.role,
+      state: this.#pool.stateOf(session),
+      remoteAddress: session.connection.remoteAddress,
+      calls: { ...session.counters },
+      bytes: {
+        sent: session.connection.counters.bytesSent,
+        received: session.connection.counters.bytesReceived,
+      },
     }));
   }
 
+  /** What the pool of connections to this peer has, and did. */
+  get statistics(): PoolStatistics {
+    return this.#pool.statistics;
+  }
+
   /**
-   * Asks and waits for the answer. Settles exactly once. When a connection that this node dialed is lost, it dials
-   * again, and the call goes by the new one if there is time, and it had not left before or is `replaySafe`.
+   * Asks and waits for the answer. Settles exactly once. When the connection is lost, a call that had not left, or is
+   * `replaySafe`, goes by the next one, if there is time.
    * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled;
    *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node
    */
   request<M extends RequestMessage>(message: M, options: CallOptions = {}): Promise<ReplyTo<M>> {
-    const isReplaySafe = options.replaySafe === true || message.type === 'ping';
-    return this.#call((carrier, left) => carrier.request(message, left), options, isReplaySafe);
+    return this.#call(message, options, (session, left) => session.request(message, left));
   }
 
   /**
@@ -76,8 +88,7 @@ export class Peer {
    * Whether it arrived is not known.
    */
   send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
-    const isReplaySafe = options.replaySafe === true;
-    return this.#call((carrier, left) => carrier.send(message, left), options, isReplaySafe);
+    return this.#call(message, options, (session, left) => session.send(message, left));
   }
 
   /**
@@ -92,7 +103,11 @@ export class Peer {
     },
     options: StreamCallOptions = {},
   ): AsyncIterable<Uint8Array> {
-    return this.#carrier().stream({ offset: 0, ...transfer, type: 'dataTransfer' }, options);
+    const open: DataTransfer = { offset: 0, ...transfer, type: 'dataTransfer' };
+    const session = this.#pool.select();
+    if (session !== undefined) return session.stream(open, options);
+    this.#checkHopeful();
+    return this.#queue.stream(open, options);
   }
 
   /** Round-trip time of a ping, in milliseconds. */
@@ -109,7 +124,7 @@ export class Peer {
    *   another family; Cancelled
    */
   async migrate(options: MigrateOptions = {}): Promise<void> {
-    const movable = this.#sessions
+    const movable = this.#pool.members
       .map(({ connection }) => connection)
       .filter(({ migrate, role }) => migrate !== undefined && role === 'dialer');
     if (movable.length === 0) {
@@ -119,71 +134,41 @@ export class Peer {
     for (const connection of movable) await connection.migrate?.(options);
   }
 
-  /** Closes every connection to this peer, without waiting for calls. */
+  /** Closes every connection to this peer, without waiting for calls. Neither side dials again by itself. */
   async close(): Promise<void> {
-    this.#wasLost = false;
+    this.#pool.release(new MeshError('ConnectionClosed', 'peer was closed by this side'));
     await Promise.all(
-      this.#sessions.map(({ connection }) => connection.close('NoError', 'peer closed')),
+      this.#pool.members.map(({ connection }) => connection.close('NoError', 'peer closed')),
     );
   }
 
-  /** @internal A connection whose handshake is done. */
-  attach(session: CallSession): void {
-    this.#wasLost = false;
-    this.#sessions.unshift(session);
-  }
-
-  /** @internal How to dial the peer again. */
-  dialedBy(redial: () => DialQueue): void {
-    this.#redial = redial;
-  }
-
-  /** @internal A connection that is over. */
-  detach(session: CallSession): void {
-    const index = this.#sessions.indexOf(session);
-    if (index >= 0) this.#sessions.splice(index, 1);
-    if (isLost(session)) this.#wasLost = !this.isConnected;
-  }
-
-  /** @internal A dial of this peer has begun: calls that find no connection ride along. */
-  dialing(queue: DialQueue): void {
-    this.#dialing = queue;
-  }
-
-  /** @internal The dial is over. */
-  dialed(queue: DialQueue): void {
-    if (this.#dialing === queue) this.#dialing = undefined;
-  }
-
-  async #call<T>(
-    make: (carrier: CallSession | DialQueue, left: CallOptions) => Promise<T>,
+  #call<T>(
+    message: RequestMessage | OneWayMessage,
     options: CallOptions,
-    isReplaySafe: boolean,
+    start: StartCall<T>,
   ): Promise<T> {
-    const attempt = (left: CallOptions) => {
-      const carrier = this.#carrier();
-      return { result: make(carrier, left), carrier };
+    const attempt = (left: CallOptions): Attempt<T> => {
+      const session = this.#pool.select();
+      if (session !== undefined) return { result: start(session, left), carrier: session };
+      this.#checkHopeful();
+      return this.#queue.call(message, left, start);
     };
-    if (this.#redial === undefined) return attempt(options).result;
-    return callAgain(attempt, options, isReplaySafe, () => this.#hasWay);
+    const isReplaySafe = options.replaySafe === true || message.type === 'ping';
+    try {
+      return callAgain(attempt, options, isReplaySafe, () => this.#hasWay);
+    } catch (thrown) {
+      return Promise.reject(thrown);
+    }
   }
 
-  #carrier(): CallSession | DialQueue {
-    for (const session of this.#sessions) if (session.isOpen) return session;
-    if (this.#dialing === undefined && this.#hasWay) this.#dialing = this.#redial?.();
-    if (this.#dialing !== undefined) return this.#dialing;
+  /** @throws MeshError ConnectionLost where no connection will come about */
+  #checkHopeful(): void {
+    if (this.#pool.isHopeful) return;
     throw new MeshError('ConnectionLost', `no open connection to ${this.nodeId}`);
   }
 
   /** Whether a call has a connection to go by, or can get one. */
   get #hasWay(): boolean {
-    if (this.isConnected || this.#dialing !== undefined) return true;
-    return this.#redial !== undefined && (this.#wasLost || this.#sessions.some(isLost));
+    return this.#pool.isOpen || this.#pool.isHopeful;
   }
-}
-
-/** Whether a connection that this side dialed has ended without anybody's decision. */
-function isLost({ connection }: CallSession): boolean {
-  const { role, state } = connection;
-  return role === 'dialer' && state.kind === 'closed' && isLoss(state.error.code);
 }

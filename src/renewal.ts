@@ -13,13 +13,13 @@ export interface RenewalOptions {
   readonly afterStreams: number;
   readonly afterMs: number;
   /**
-   * Makes another connection to the same node, which both sides can make calls by once this fulfils.
+   * Makes another connection to the same node.
    * @param betterThan only by a transport that is preferred to this one
    */
-  readonly dial: (target: PeerTarget, betterThan?: TransportName) => Promise<unknown>;
+  readonly dial: (target: PeerTarget, betterThan?: TransportName) => Promise<CallSession>;
   /** Whether a transport that is preferred to the connection's own is worth a try now. */
   readonly mayImprove: (session: CallSession) => boolean;
-  /** Another connection has taken the place of this one. */
+  /** Another connection has taken the place of this one, which is to be retired. */
   readonly onRenewed: (session: CallSession) => void;
   /** A connection that has grown old stays: it is tried again after a while. */
   readonly onFailed: (session: CallSession, error: MeshError) => void;
@@ -81,37 +81,38 @@ export class Renewal {
   }
 
   async #renew(session: CallSession, watched: Watched): Promise<void> {
-    const { dial, onFailed } = this.#options;
+    const { onFailed } = this.#options;
     watched.notBeforeMs = Number.POSITIVE_INFINITY;
     try {
-      await dial({ ...watched.target, nodeId: session.peer.nodeId });
+      await this.#replace(session, watched.target);
     } catch (thrown) {
       watched.notBeforeMs = performance.now() + RETRY_MS;
       onFailed(session, toMeshError(thrown));
-      return;
     }
-    await this.#replaced(session);
   }
 
   /** A failure is no news: the connection serves, and whoever dials remembers when to try again. */
   async #improve(session: CallSession, watched: Watched): Promise<void> {
-    const { dial } = this.#options;
     watched.notBeforeMs = Number.POSITIVE_INFINITY;
     try {
-      await dial({ ...watched.target, nodeId: session.peer.nodeId }, session.transport);
+      await this.#replace(session, watched.target, session.transport);
     } catch {
       // Not every failure leads to an address that is remembered: a name may not resolve, or to another one.
       watched.notBeforeMs = performance.now() + RETRY_MS;
-      return;
     }
-    await this.#replaced(session);
   }
 
-  async #replaced(session: CallSession): Promise<void> {
-    const { onRenewed } = this.#options;
+  /** @throws MeshError why there is no other connection */
+  async #replace(
+    session: CallSession,
+    target: PeerTarget,
+    betterThan?: TransportName,
+  ): Promise<void> {
+    const { dial, onRenewed } = this.#options;
+    const fresh = await dial({ ...target, nodeId: session.peer.nodeId }, betterThan);
+    // The peer makes no calls by a connection whose TLS is not done at its end: an answer shows that it is.
+    await fresh.request({ type: 'ping' }, {});
     this.forget(session);
     onRenewed(session);
-    await session.retire();
-    await session.connection.close('NoError', 'connection was renewed');
   }
 }

@@ -1,5 +1,6 @@
 /** What happens to a node's links, as typed events for whoever wants to follow them. */
 import type { MeshError } from './errors.js';
+import type { MemberStateKind } from './pool/member.js';
 import type { PathEvent, Role, SocketAddress, TransportName } from './transport/connection.js';
 
 export type NodeEvent =
@@ -25,17 +26,34 @@ export type NodeEvent =
       readonly transport: TransportName;
     }
   | {
-      /** Calls to the peer go by another transport now: by a preferred one, which did not reach it before. */
+      /** Calls to the peer go by another transport now: because one failed, or a preferred one reaches it again. */
       readonly kind: 'transportChanged';
       readonly nodeId: string;
       readonly from: TransportName;
       readonly to: TransportName;
     }
   | {
-      /** A dial that nobody waited for, that of `connectEarly`, did not reach its peer or was turned away. */
+      /** A dial that nobody waited for did not reach its peer or was turned away. */
       readonly kind: 'dialFailed';
       readonly nodeId: string;
       readonly error: MeshError;
+      /** Until the next dial; `undefined` when there will be none by itself. */
+      readonly retryInMs: number | undefined;
+    }
+  | {
+      /** A connection gives no sign of life, or does so again: others take its calls meanwhile. */
+      readonly kind: 'suspected' | 'recovered';
+      readonly nodeId: string;
+      readonly transport: TransportName;
+    }
+  | {
+      /** A step in the life of a connection, from the beginning of its dial; for those who ask for these. */
+      readonly kind: 'connectionChanged';
+      readonly nodeId: string;
+      /** `undefined` while it is dialed. */
+      readonly transport: TransportName | undefined;
+      readonly from: MemberStateKind | undefined;
+      readonly to: MemberStateKind;
     }
   | {
       /** A peer was turned away, or turned away from us after TLS was done. */
@@ -44,6 +62,11 @@ export type NodeEvent =
       readonly remoteAddress: SocketAddress;
       readonly error: MeshError;
     };
+
+export interface StatusOptions {
+  /** Whether to tell of every step in the life of every connection as well: `connectionChanged`. Default false. */
+  readonly connections?: boolean | undefined;
+}
 
 /** Events kept for a follower that is slow; beyond that it loses the oldest. */
 const MAX_UNREAD = 1024;
@@ -54,12 +77,15 @@ export class StatusFeed {
   #closed = false;
 
   emit(event: NodeEvent): void {
-    for (const follower of this.#followers) follower.push(event);
+    const isDetail = event.kind === 'connectionChanged';
+    for (const follower of this.#followers) {
+      if (!isDetail || follower.wantsConnections) follower.push(event);
+    }
   }
 
   /** Events from now on, until the feed closes or the loop over them is left. */
-  follow(): AsyncIterableIterator<NodeEvent> {
-    const follower = new Follower(() => this.#followers.delete(follower));
+  follow({ connections = false }: StatusOptions = {}): AsyncIterableIterator<NodeEvent> {
+    const follower = new Follower(connections, () => this.#followers.delete(follower));
     if (this.#closed) follower.end();
     else this.#followers.add(follower);
     return follower;
@@ -73,12 +99,14 @@ export class StatusFeed {
 }
 
 class Follower implements AsyncIterableIterator<NodeEvent> {
+  readonly wantsConnections: boolean;
   readonly #onLeave: () => void;
   readonly #unread: NodeEvent[] = [];
   readonly #waiting: ((result: IteratorResult<NodeEvent>) => void)[] = [];
   #ended = false;
 
-  constructor(onLeave: () => void) {
+  constructor(wantsConnections: boolean, onLeave: () => void) {
+    this.wantsConnections = wantsConnections;
     this.#onLeave = onLeave;
   }
 

@@ -2,7 +2,7 @@
  * Makes a call again when its connection was lost, on the connection that takes its place: as long as there is time, and
  * only if it has not left this node or does no harm where it is run twice.
  */
-import { type MeshErrorCode, toMeshError } from '../errors.js';
+import { type MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { cancelledError } from '../transport/abortable.js';
 import { DEFAULT_TIMEOUT_MS, withExecution } from './outgoing-call.js';
 import type { CallOptions } from './types.js';
@@ -14,6 +14,8 @@ const LOSSES: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'ConnectTimeout',
   'ConnectFailed',
   'HandshakeTimeout',
+  // The peer shuts down, and is expected back.
+  'GoingAway',
 ]);
 
 const MIN_PAUSE_MS = 20;
@@ -38,7 +40,7 @@ export interface Attempt<T> {
  * @param hasWay whether another attempt would have a connection, or a dial, to go by
  * @throws MeshError what the last attempt failed with
  */
-export async function callAgain<T>(
+export function callAgain<T>(
   attempt: (options: CallOptions) => Attempt<T>,
   options: CallOptions,
   isReplaySafe: boolean,
@@ -46,22 +48,43 @@ export async function callAgain<T>(
 ): Promise<T> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const endMs = performance.now() + timeoutMs;
-  let left = options;
+  const first = attempt(options);
+  // All that most calls have of this.
+  return first.result.catch((thrown: unknown) =>
+    repeat(first, toMeshError(thrown), { attempt, options, isReplaySafe, hasWay, endMs }),
+  );
+}
+
+interface Repetition<T> {
+  readonly attempt: (options: CallOptions) => Attempt<T>;
+  readonly options: CallOptions;
+  readonly isReplaySafe: boolean;
+  readonly hasWay: () => boolean;
+  readonly endMs: number;
+}
+
+/** @throws MeshError what the last attempt failed with */
+async function repeat<T>(
+  failed: Attempt<T>,
+  error: MeshError,
+  { attempt, options, isReplaySafe, hasWay, endMs }: Repetition<T>,
+): Promise<T> {
+  let made = failed;
+  let failure = error;
   let maybeExecuted = false;
   for (let attempts = 1, pauseMs = MIN_PAUSE_MS; ; attempts += 1, pauseMs *= 2) {
-    const made = attempt(left);
+    maybeExecuted ||= failure.maybeExecuted;
+    const mayRepeat = isLoss(failure.code) && (isReplaySafe || !maybeExecuted);
+    const nextMs = performance.now() + Math.min(pauseMs, MAX_PAUSE_MS);
+    const isOver = made.carrier.isOpen || attempts === MAX_ATTEMPTS || nextMs >= endMs;
+    if (mayRepeat && !isOver) await pause(nextMs - performance.now(), options.signal);
+    // Streams hear of a loss before the connection is done with it: asked only now, the answer is right.
+    if (!mayRepeat || isOver || !hasWay()) throw withExecution(failure, maybeExecuted);
+    made = attempt({ ...options, timeoutMs: endMs - performance.now() });
     try {
       return await made.result;
     } catch (thrown) {
-      const error = toMeshError(thrown);
-      maybeExecuted ||= error.maybeExecuted;
-      const mayRepeat = isLoss(error.code) && (isReplaySafe || !maybeExecuted);
-      const nextMs = performance.now() + Math.min(pauseMs, MAX_PAUSE_MS);
-      const isOver = made.carrier.isOpen || attempts === MAX_ATTEMPTS || nextMs >= endMs;
-      if (mayRepeat && !isOver) await pause(nextMs - performance.now(), options.signal);
-      // Streams hear of a loss before the connection is done with it: asked only now, the answer is right.
-      if (!mayRepeat || isOver || !hasWay()) throw withExecution(error, maybeExecuted);
-      left = { ...options, timeoutMs: endMs - performance.now() };
+      failure = toMeshError(thrown);
     }
   }
 }

@@ -36,6 +36,8 @@ export interface CallHost {
   /** The peer broke the protocol in a way that no single call can answer for. */
   violated(error: MeshError): void;
   handlerFailed(kind: Message['type'], error: MeshError): void;
+  /** The call was a sign of life that the peer asked for. */
+  pinged(): void;
   /** The call is over. Called once. */
   finished(call: IncomingCall): void;
 }
@@ -121,6 +123,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #begin(message: Message): void {
     this.#message = message;
     if (message.type === 'ping') {
+      this.#host.pinged();
       this.#send(
         message.token === undefined ? { type: 'pong' } : { type: 'pong', token: message.token },
       );

@@ -1,5 +1,6 @@
 /** Calls over one connection whose handshake is done, in both directions. */
 import { MeshError } from '../errors.js';
+import type { PoolMember } from '../pool/member.js';
 import type { FrameAgreement, FrameCodec } from '../protocol/frame-codec.js';
 import type { Capabilities, DataTransfer, Message } from '../protocol/message.js';
 import {
@@ -52,6 +53,8 @@ const NEEDED: Readonly<
   dataTransfer: 'dataTransfer',
 };
 
+const PING_OPTIONS = { timeoutMs: 60_000 };
+
 /** A retired connection on which no call was under way for so long is given up, where the peer has not answered. */
 const RETIRE_QUIET_MS = 5000;
 /** So many times as long where it has: what was sent last may take its time to arrive. */
@@ -60,7 +63,7 @@ const MAX_QUIET_WAITS = 12;
 /** Room for the time left, which a message is given as it leaves. */
 const TIMEOUT_BYTES = 32;
 
-export class CallSession implements CallHost {
+export class CallSession implements CallHost, PoolMember {
   readonly connection: Connection;
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
@@ -79,6 +82,8 @@ export class CallSession implements CallHost {
   #opener: StreamOpener;
   readonly #incoming = new Set<IncomingCall>();
   #outgoing = 0;
+  /** Of the peer: they ask for a sign of life, and are no calls. */
+  #pings = 0;
   #draining = false;
   /** Whoever waits until no call is under way. */
   #onQuiet: (() => void)[] = [];
@@ -154,6 +159,35 @@ export class CallSession implements CallHost {
     return this.#draining;
   }
 
+  // ---- PoolMember ---------------------------------------------------------------------------------------
+
+  get load(): number {
+    return this.#outgoing + this.#incoming.size;
+  }
+
+  get isAwaiting(): boolean {
+    return this.#outgoing > 0;
+  }
+
+  get activity(): number {
+    return this.counters.sent + this.counters.handled - this.#pings;
+  }
+
+  ping(): boolean {
+    const { connection } = this;
+    if (connection.probe !== undefined) {
+      connection.probe();
+      return true;
+    }
+    if (!connection.hasStreamRoom || connection.isGoingAway) return false;
+    const opener: StreamOpener = {
+      openStream: (handler) => connection.openStream(handler, { isUrgent: true }),
+    };
+    // What comes of it, the connection's own clock tells.
+    callOnce(opener, this.codec, { type: 'ping' }, 'pong', PING_OPTIONS).catch(() => {});
+    return true;
+  }
+
   /** Receives the streams that the peer opens: the connection's `onStream`. */
   readonly accept = (stream: FrameStream): FrameStreamHandler => {
     const call = new IncomingCall(this, stream);
@@ -199,10 +233,16 @@ export class CallSession implements CallHost {
 
   /**
    * Leaves new calls of both sides to another connection, and still serves those that the peer made before it knew.
-   * Fulfils when nothing is lost by closing the connection, or it is over. The calls' own deadlines bound it, and after
-   * the last of them a peer that does not go away too is waited for 5 s, one whose streams do not end for a minute.
+   * Closes the connection when nothing is lost by that. The calls' own deadlines bound it, and after the last of them a
+   * peer that does not go away too is waited for 5 s, one whose streams do not end for a minute.
    */
-  async retire(): Promise<void> {
+  async retire(reason: string): Promise<void> {
+    const { connection } = this;
+    await this.#drained();
+    await connection.close('NoError', reason);
+  }
+
+  async #drained(): Promise<void> {
     const { connection } = this;
     const { onGoAway } = connection;
     let hasAnswered = connection.isGoingAway;
@@ -259,6 +299,10 @@ export class CallSession implements CallHost {
 
   violated(error: MeshError): void {
     void this.connection.close(error.code, error.message);
+  }
+
+  pinged(): void {
+    this.#pings += 1;
   }
 
   handlerFailed(kind: Message['type'], error: MeshError): void {

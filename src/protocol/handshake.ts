@@ -86,6 +86,8 @@ export interface AcceptanceContext {
   readonly certifiedNodeIds: readonly string[];
   readonly nowMs: number;
   readonly replayGuard: ReplayGuard;
+  /** Whether the acceptor takes another connection of this dialer. Default true. */
+  readonly hasRoom?: boolean;
   /** 16 random bytes. */
   readonly sessionId: Uint8Array;
 }
@@ -235,6 +237,9 @@ function findRefusal(
   }
   if (!tokenMatches(request.authToken, config.authToken)) {
     return new MeshError('AuthTokenRejected', 'auth token is missing or wrong');
+  }
+  if (context.hasRoom === false) {
+    return new MeshError('ConnectionLimitExceeded', 'too many connections, of this node or in all');
   }
   // Last, so that only requests that would be accepted take room in the guard.
   return replayRefusal(request, context);

@@ -106,6 +106,8 @@ export function awaitHandshake(
   connection: Connection,
   options: HandshakeOptions & {
     readonly replayGuard: ReplayGuard;
+    /** Whether this side takes another connection of that node. Default: it does. */
+    readonly hasRoomFor?: (nodeId: string) => boolean;
     /** Called as soon as the dialer is accepted, before any of its calls is read. */
     readonly accepted: (negotiated: Negotiated) => (stream: FrameStream) => FrameStreamHandler;
   },
@@ -129,6 +131,7 @@ export function awaitHandshake(
               certifiedNodeIds: connection.peerIdentity.nodeIds,
               nowMs: Date.now(),
               replayGuard: options.replayGuard,
+              hasRoom: options.hasRoomFor?.(request.nodeId) ?? true,
               sessionId: randomBytes(16),
             });
             stream.send(codec.encode(verdict.response), { end: true });

@@ -1,5 +1,19 @@
 /** `quicmesh/transport`: connections without nodes and calls, for those who build their own layer. */
 export * from '../errors.js';
+export type { BackoffLimits } from '../pool/backoff.js';
+export { connectionMember } from '../pool/connection-member.js';
+export type { HealthLimits } from '../pool/health.js';
+export type { MemberState, MemberStateKind, PoolMember } from '../pool/member.js';
+export {
+  type AcquireOptions,
+  ConnectionPool,
+  type MemberChange,
+  type PoolLimits,
+  type PoolOptions,
+  type PoolStatistics,
+} from '../pool/pool.js';
+export type { Dial, DialFailure } from '../pool/redialer.js';
+export type { Strategy } from '../pool/select.js';
 export * from './connection.js';
 export {
   type Discovery,

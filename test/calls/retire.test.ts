@@ -25,7 +25,7 @@ test('a retired session serves what is under way, both ways, and refuses what co
   // Those of n2 may be on their way when n1 goes away.
   const under = [ask(n1), ask(n2)];
   let isRetired = false;
-  const retired = n1.retire().then(() => {
+  const retired = n1.retire('not needed').then(() => {
     isRetired = true;
   });
   t.false(n1.isOpen);
@@ -41,7 +41,7 @@ test('a retired session serves what is under way, both ways, and refuses what co
   }
   for (const reply of under) t.like(await reply, { result: 'done' });
   await retired;
-  t.is(pair.dialer.state.kind, 'open');
+  t.is(pair.dialer.state.kind, 'closed');
 });
 
 test('a peer that does not go away too is waited for no longer than 5 s', async (t) => {
@@ -50,16 +50,16 @@ test('a peer that does not go away too is waited for no longer than 5 s', async 
   const alive = setInterval(() => {}, 1000);
   t.teardown(() => clearInterval(alive));
   const beganMs = performance.now();
-  await session.retire();
+  await session.retire('not needed');
   t.true(performance.now() - beganMs >= 4900);
   t.false(session.isOpen);
-  t.is(session.connection.state.kind, 'open');
+  t.is(session.connection.state.kind, 'closed');
 });
 
 test('a retirement ends with its connection', async (t) => {
   const { session } = deafPeer(t);
   const call = session.request({ type: 'queryRequest', query: 'x' }, { timeoutMs: 30_000 });
-  const retired = session.retire();
+  const retired = session.retire('not needed');
   void session.connection.close();
   await retired;
   t.like(await t.throwsAsync(call), { code: 'ConnectionClosed' });

@@ -24,6 +24,7 @@ export const quicmeshTcp = quicmeshOver('tcp');
 /** The method of a call that wants to know whether it came early. */
 const FIRST = 'first';
 
+const MANY_CONNECTIONS = 4096;
 /** Calls end by the benchmark's own limits. */
 const NO_LIMIT = { timeoutMs: Number.POSITIVE_INFINITY };
 
@@ -41,6 +42,8 @@ function quicmeshOver(transport: 'quic' | 'tcp'): Contender {
         ...commonOptions(options),
         nodeId: SERVER_NAME,
         listen: { host: options.host, port: 0 },
+        // A thousand idle connections are those of one client.
+        maxConnectionsPerPeer: MANY_CONNECTIONS,
       });
       node.handle('request', ({ method, body }, { early }) => ({
         body: method === FIRST ? { early, payload: body } : body,

@@ -1,0 +1,104 @@
+/** One peer of a node: how it is reached, its connections, and what is told of both. */
+import type { CallSession } from './calls/session.js';
+import type { MeshError } from './errors.js';
+import type { NodeConfig } from './options.js';
+import { Peer } from './peer.js';
+import { ConnectionPool, type MemberChange } from './pool/pool.js';
+import type { DialFailure } from './pool/redialer.js';
+import type { MessageCodec } from './protocol/codec.js';
+import type { Reports } from './reports.js';
+import { DEFAULT_STREAM_LIMITS, type TransportName } from './transport/connection.js';
+import type { PeerTarget } from './transport/discovery.js';
+
+/** A peer whose name is known. */
+export type NamedTarget = PeerTarget & { readonly nodeId: string };
+
+/** How a link dials. */
+export interface LinkDialOptions {
+  readonly signal: AbortSignal;
+  /** The round trip to the peer, where it is known. */
+  readonly rttMs: number | undefined;
+  /** A connection that may take some calls before the dial is done. */
+  readonly offer: (session: CallSession) => void;
+}
+
+export interface LinkOptions {
+  readonly nodeId: string;
+  /** Whether this node gives up its own connections where both have dialed at once. */
+  readonly yields: boolean;
+  readonly config: NodeConfig;
+  readonly codec: MessageCodec;
+  readonly reports: Reports;
+  readonly dial: (target: NamedTarget, options: LinkDialOptions) => Promise<CallSession>;
+}
+
+/** A silent connection is asked for a sign of life by its transport first. */
+const IDLE_PATIENCE = 1.5;
+
+export class Link {
+  readonly nodeId: string;
+  readonly pool: ConnectionPool<CallSession>;
+  readonly peer: Peer;
+  readonly #options: LinkOptions;
+  #transport: TransportName | undefined;
+  #rttMs: number | undefined;
+
+  constructor(options: LinkOptions) {
+    const { nodeId, config, codec } = options;
+    this.nodeId = nodeId;
+    this.#options = options;
+    this.pool = this.#createPool(options);
+    this.peer = new Peer(nodeId, this.pool, codec.withLimit(config.maxMessageBytes));
+  }
+
+  /** Where the peer is dialed from now on. */
+  reachBy(target: NamedTarget): void {
+    const { dial } = this.#options;
+    this.pool.dial = ({ signal, offer }) => dial(target, { signal, offer, rttMs: this.#rttMs });
+  }
+
+  #createPool({ config, yields }: LinkOptions): ConnectionPool<CallSession> {
+    const { pool: limits, health, reconnect: backoff, keepAliveMs, maxMessageBytes } = config;
+    const { maxQueuedStreams, connectionWindowBytes } = DEFAULT_STREAM_LIMITS;
+    return new ConnectionPool<CallSession>({
+      limits,
+      health: { ...health, idleIntervalMs: IDLE_PATIENCE * keepAliveMs },
+      backoff,
+      waiters: {
+        maxWaiters: maxQueuedStreams,
+        maxWeight: maxMessageBytes + connectionWindowBytes,
+      },
+      yields: () => yields,
+      onChange: (change) => this.#changed(change),
+      onSuspicion: (session, isSuspect) => this.#suspected(session, isSuspect),
+      onDialFailed: (error, failure) => this.#dialFailed(error, failure),
+    });
+  }
+
+  #changed({ member, from, to }: MemberChange<CallSession>): void {
+    this.#options.reports.connectionChanged(this.nodeId, member?.transport, from, to);
+    this.#noteTransport();
+  }
+
+  #suspected(session: CallSession, isSuspect: boolean): void {
+    this.#rttMs = session.connection.rttMs ?? this.#rttMs;
+    this.#options.reports.suspected(session, isSuspect);
+    this.#noteTransport();
+  }
+
+  /** Whoever waits for the dial hears of its failure by itself. */
+  #dialFailed(error: MeshError, { isAwaited, retryInMs }: DialFailure): void {
+    if (isAwaited && retryInMs === undefined) return;
+    this.#options.reports.dialFailed(this.nodeId, error, retryInMs);
+  }
+
+  /** By the youngest connection that is well: the one that calls are moving to, where they move. */
+  #noteTransport(): void {
+    const youngest = this.pool.wellMembers.at(-1);
+    if (youngest === undefined) return;
+    const before = this.#transport;
+    this.#transport = youngest.transport;
+    if (before === undefined || before === this.#transport) return;
+    this.#options.reports.transportChanged(this.nodeId, before, this.#transport);
+  }
+}

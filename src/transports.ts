@@ -1,0 +1,59 @@
+/** The transports of a node, as its options want them. */
+import type { Logger } from 'pino';
+import type { NodeConfig } from './options.js';
+import type { TlsMaterial, Transport } from './transport/connection.js';
+import { KeyLog } from './transport/key-log.js';
+import { QuicTransport } from './transport/quic/transport.js';
+import { TcpTransport } from './transport/tcp/transport.js';
+
+/**
+ * In order of preference.
+ * @param tls the certificates in force
+ */
+export function createTransports(
+  config: NodeConfig,
+  tls: () => TlsMaterial,
+  log: Logger,
+): Transport[] {
+  const keyLog = createKeyLog(config, log);
+  return config.transports.map((name) => createTransport(name, config, tls, keyLog));
+}
+
+function createTransport(
+  name: 'quic' | 'tcp',
+  config: NodeConfig,
+  tls: () => TlsMaterial,
+  keyLog: KeyLog | undefined,
+): Transport {
+  const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = config;
+  const { maxMessageBytes, maxStreams, door, migration, congestionControl } = config;
+  const { earlyData, sessionStore, ticketKeyLifetimeMs } = config;
+  const limits = { maxMessageBytes, maxIncomingStreams: maxStreams };
+  if (name === 'tcp') {
+    return new TcpTransport({ tls, limits, door, connectTimeoutMs, keepAliveMs, keyLog });
+  }
+  return new QuicTransport({
+    tls,
+    limits,
+    door,
+    connectTimeoutMs,
+    keepAliveMs,
+    idleTimeoutMs,
+    maxDatagramBytes,
+    earlyData,
+    sessionStore,
+    ticketKeyLifetimeMs,
+    keyLog,
+    migration,
+    congestionControl,
+  });
+}
+
+function createKeyLog({ tlsKeyLogFile }: NodeConfig, log: Logger): KeyLog | undefined {
+  if (tlsKeyLogFile === undefined) return undefined;
+  const where = { tlsKeyLogFile };
+  log.warn(where, 'the secrets of every connection are written to a file: for debugging only');
+  return new KeyLog(tlsKeyLogFile, (error) => {
+    log.error({ ...where, code: error.code }, `cannot log secrets: ${error.message}`);
+  });
+}
