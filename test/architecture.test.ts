@@ -30,7 +30,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['pool'],
   ['calls'],
   ['telemetry', 'certs'],
-  ['options.ts', 'status.ts', 'peer.ts', 'dialing.ts', 'renewal.ts'],
+  ['options.ts', 'status.ts', 'reports.ts', 'peer.ts', 'dialing.ts', 'renewal.ts'],
+  ['link.ts', 'transports.ts'],
   ['node.ts'],
   ['index.ts', 'transport/index.ts'],
 ];
