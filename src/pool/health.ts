@@ -42,6 +42,8 @@ export class Health {
    * unread.
    */
   #silentMs = 0;
+  /** Silence of the last look that does not count yet. */
+  #unreadMs = 0;
   /** The silence when the peer was asked, and the time to allow besides; `undefined` when it is not asked. */
   #asked: { readonly silentMs: number; readonly aheadMs: number } | undefined;
 
@@ -55,13 +57,17 @@ export class Health {
   look(nowMs: number, { lastReceivedMs, isAwaiting, aheadMs }: HealthView): HealthStep {
     const { intervalMs, idleIntervalMs } = this.#limits;
     const passedMs = Math.max(0, nowMs - this.#lookedAtMs);
+    const countedMs = Math.min(passedMs, intervalMs) + this.#unreadMs;
+    // After a standstill timers come first: what the peer sent meanwhile is read between this look and the next.
+    this.#unreadMs = passedMs > intervalMs ? intervalMs : 0;
     this.#lookedAtMs = nowMs;
     if (lastReceivedMs > this.#receivedMs) {
       this.#receivedMs = lastReceivedMs;
       this.#silentMs = Math.max(0, Math.min(nowMs - lastReceivedMs, intervalMs));
+      this.#unreadMs = 0;
       this.#asked = undefined;
     } else {
-      this.#silentMs += Math.min(passedMs, intervalMs);
+      this.#silentMs += countedMs - this.#unreadMs;
     }
     if (this.#asked !== undefined) return { verdict: this.#verdict(this.#asked), asks: false };
     const asks = this.#silentMs >= (isAwaiting ? intervalMs : idleIntervalMs);
