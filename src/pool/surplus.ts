@@ -35,20 +35,22 @@ export function selectSurplus(
   const chosen: number[] = [];
   const left = candidates.flatMap(({ isDialed }, index) => (isDialed ? [index] : []));
   const accepted = candidates.length - left.length;
-  const giveUpOldest = (over: number, isReady: boolean): void => {
-    if (isReady) chosen.push(...left.splice(0, Math.max(0, over)));
-  };
-  giveUpOldest(
-    left.length - max,
-    live.some(({ isDialed }) => isDialed),
-  );
-  if (yields && accepted > 0) {
-    giveUpOldest(
-      left.length + accepted - max,
-      live.some(({ isDialed }) => !isDialed),
+  /** Leaves as many of its own, if one that stays is live. */
+  const giveUpOldest = (keep: number, mayStay: (candidate: SurplusCandidate) => boolean): void => {
+    const going = left.slice(0, Math.max(0, left.length - keep));
+    const staying = candidates.filter(
+      (_, index) => !going.includes(index) && !chosen.includes(index),
     );
+    if (!staying.some((candidate) => live.includes(candidate) && mayStay(candidate))) return;
+    chosen.push(...left.splice(0, going.length));
+  };
+  giveUpOldest(max, ({ isDialed }) => isDialed);
+  if (yields && accepted > 0) {
+    giveUpOldest(Math.max(0, max - accepted), ({ isDialed }) => !isDialed);
   }
-  let spare = candidates.length - chosen.length - min;
+  // What stays is to be seen at work before more of it goes.
+  if (chosen.length > 0) return chosen;
+  let spare = candidates.length - min;
   for (const index of left) {
     const idleSinceMs = candidates[index]?.idleSinceMs;
     if (spare <= 0) break;
