@@ -112,7 +112,9 @@ export class Redialer<M> {
     return this.#waitMs(false) <= 0;
   }
 
+  /** A connection is lost, or several at once: what there is to wait for already, is enough. */
   lost(): void {
+    if (!this.isDue) return;
     const nowMs = this.#clock.nowMs();
     this.#due = { sinceMs: nowMs, delay: this.#backoff.lost(nowMs, this.#random()) };
   }
