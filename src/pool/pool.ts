@@ -388,6 +388,10 @@ export class ConnectionPool<M extends PoolMember> {
           this.add(member);
           this.#settle();
         },
+        connectedLate: (member) => {
+          this.add(member);
+          if (!this.isHopeful) this.retire(member, 'peer is not wanted any more');
+        },
         dialFailed: (error, failure) => this.#dialFailed(error, failure),
         redialDue: () => this.#fill(),
       },

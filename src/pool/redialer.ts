@@ -17,6 +17,8 @@ export interface RedialerHost<M> {
   offer(member: M): void;
   dialBegan(): void;
   connected(member: M): void;
+  /** A dial that was given up has made a connection all the same. */
+  connectedLate(member: M): void;
   /** @param retryInMs until the next dial; `undefined` when there will be none */
   dialFailed(error: MeshError, failure: DialFailure): void;
   /** It is time for another dial, if one is needed. */
@@ -119,10 +121,11 @@ export class Redialer<M> {
     this.#due = { sinceMs: nowMs, delay: this.#backoff.lost(nowMs, this.#random()) };
   }
 
-  /** Gives up what is under way. */
+  /** Gives up what is under way: whoever comes from now on has nothing of it, even before it ends. */
   stop(error: MeshError): void {
     this.isWanted = false;
     this.#cancelTimer();
+    this.#underWay.clear();
     this.#giveUp.abort(error);
     this.#giveUp = new AbortController();
   }
@@ -152,7 +155,10 @@ export class Redialer<M> {
   }
 
   #connected(dial: DialUnderWay<M>, member: M): void {
-    this.#underWay.delete(dial);
+    if (!this.#underWay.delete(dial)) {
+      this.#host.connectedLate(member);
+      return;
+    }
     this.#due = undefined;
     this.#backoff.connected(this.#clock.nowMs());
     this.#host.connected(member);
