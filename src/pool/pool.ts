@@ -237,7 +237,8 @@ export class ConnectionPool<M extends PoolMember> {
     connection.onGoAway = () => this.#leave(entry, 'the peer goes away');
     void connection.closed.then((error) => this.#closed(entry, error));
     this.#startLooking();
-    this.#waiters.offer(member);
+    if (connection.isGoingAway) this.#leave(entry, 'the peer goes away');
+    else this.#waiters.offer(member);
   }
 
   /** Leaves new calls to others; the connection ends with those under way. */
