@@ -333,6 +333,7 @@ export class ConnectionPool<M extends PoolMember> {
     this.#counts.retired += 1;
     entry.moveTo({ kind: 'closing' });
     void entry.member.retire(reason);
+    this.#backOff();
     this.#settle();
   }
 
@@ -360,6 +361,11 @@ export class ConnectionPool<M extends PoolMember> {
       return;
     }
     this.#counts.lost += 1;
+    this.#backOff();
+  }
+
+  /** Where nothing is left to take calls, the peer is not dialed as fast as it ends connections. */
+  #backOff(): void {
     if (!this.#open.some(({ isWell }) => isWell)) this.#redialer.lost();
   }
 
