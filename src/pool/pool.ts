@@ -283,8 +283,14 @@ export class ConnectionPool<M extends PoolMember> {
   #grow(): void {
     const redialer = this.#redialer;
     if (this.#end !== undefined || !redialer.isWanted || !redialer.isDue) return;
-    const own = this.#open.filter(({ isDialed, isPinned }) => isDialed && !isPinned).length;
-    if (redialer.dial !== undefined && own + redialer.dials < this.#limits.max) redialer.begin();
+    const { max, growAtCalls } = this.#limits;
+    if (this.#open.some(({ isWell, load }) => isWell && load < growAtCalls)) return;
+    // The side that yields would have to give its own up again.
+    const yields = this.#options.yields?.() ?? false;
+    const counted = this.#open.filter(
+      ({ isDialed, isPinned }) => !isPinned && (isDialed || yields),
+    );
+    if (redialer.dial !== undefined && counted.length + redialer.dials < max) redialer.begin();
   }
 
   #fill(): void {
