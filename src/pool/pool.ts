@@ -231,6 +231,7 @@ export class ConnectionPool<M extends PoolMember> {
     });
     this.#members.set(member, entry);
     this.#open.push(entry);
+    this.#waiters.lastFailure = undefined;
     this.#counts[entry.isDialed ? 'dialed' : 'accepted'] += 1;
     entry.moveTo({ kind: 'active' });
     const { connection } = member;
@@ -366,7 +367,7 @@ export class ConnectionPool<M extends PoolMember> {
       if (!this.isOpen) this.#redialer.isWanted = false;
       return;
     }
-    this.#counts.lost += 1;
+    if (error.code !== 'GoingAway') this.#counts.lost += 1;
     this.#backOff();
   }
 
