@@ -20,7 +20,7 @@ export const DEFAULT_BACKOFF: BackoffLimits = {
 /** How long to leave a peer alone that has turned this side away for a reason that does not pass by itself. */
 export const REFUSED_DELAY_MS = 60_000;
 /** While calls wait for the peer, nobody waits longer. */
-const EAGER_DELAY_MS = 1000;
+const EAGER_DELAY_MS = 500;
 
 /** How long to wait until the next dial. */
 export interface Delay {

@@ -110,6 +110,8 @@ export class ConnectionPool<M extends PoolMember> {
   /** Those that may take calls, oldest first. */
   readonly #open: PooledConnection<M>[] = [];
   readonly #counts = { dialed: 0, dialsFailed: 0, accepted: 0, lost: 0, retired: 0 };
+  /** A connection of a dial under way, that takes some calls already. */
+  #offered: M | undefined;
   #stopLooking: (() => void) | undefined;
   #turn = 0;
   #end: MeshError | undefined;
@@ -191,8 +193,14 @@ export class ConnectionPool<M extends PoolMember> {
     });
   }
 
-  /** Waits for a connection in line with others. */
+  /** Waits for a connection in line with others, unless there is one. */
   wait(waiter: Waiter<M>): void {
+    const ready = this.#offered === undefined ? this.wellMembers : [this.#offered];
+    const member = ready.find((candidate) => waiter.accepts(candidate));
+    if (member !== undefined) {
+      waiter.start(member);
+      return;
+    }
     if (!this.isHopeful) {
       waiter.fail(this.#end ?? new MeshError('ConnectionLost', 'no open connection to the peer'));
       return;
@@ -390,7 +398,10 @@ export class ConnectionPool<M extends PoolMember> {
     const { backoff, random = Math.random } = this.#options;
     return new Redialer<M>(
       {
-        offer: (member) => this.#waiters.offer(member),
+        offer: (member) => {
+          this.#offered = member;
+          this.#waiters.offer(member);
+        },
         dialBegan: () =>
           this.#options.onChange?.({
             member: undefined,
@@ -398,11 +409,13 @@ export class ConnectionPool<M extends PoolMember> {
             to: { kind: 'connecting' },
           }),
         connected: (member) => {
+          this.#offered = undefined;
           if (this.#end === undefined) this.#redialer.isWanted = true;
           this.add(member);
           this.#settle();
         },
         connectedLate: (member) => {
+          this.#offered = undefined;
           this.add(member);
           if (!this.isHopeful) this.retire(member, 'peer is not wanted any more');
         },
@@ -414,6 +427,7 @@ export class ConnectionPool<M extends PoolMember> {
   }
 
   #dialFailed(error: MeshError, failure: DialFailure): void {
+    this.#offered = undefined;
     this.#counts.dialsFailed += 1;
     this.#waiters.lastFailure = error;
     const to = { kind: 'failed', error } as const;
