@@ -11,8 +11,39 @@ type Crc32 = (bytes: Uint8Array) => number;
 /** CRC-32 in plain JavaScript. Exported so that a test can hold the two against each other. */
 export const crc32Portable: Crc32 = (bytes) => CRC32.buf(bytes) >>> 0;
 
-const nativeCrc32 = (zlib as { crc32?: Crc32 }).crc32;
+const nativeCrc32: Crc32 = (zlib as { crc32?: Crc32 }).crc32 ?? crc32Portable;
 
-/** CRC-32 of `bytes` as an unsigned 32-bit number: zlib's where Node has it. */
-export const crc32: Crc32 =
-  nativeCrc32 === undefined ? crc32Portable : (bytes) => nativeCrc32(bytes);
+/** Up to here tables are faster than a call out of JavaScript. */
+const MAX_TABLES_BYTES = 192;
+
+/** CRC-32 of `bytes` from `start` to before `end`, as an unsigned 32-bit number. */
+export function crc32(bytes: Uint8Array, start = 0, end: number = bytes.length): number {
+  if (end - start <= MAX_TABLES_BYTES) return crc32ByTables(bytes, start, end);
+  return nativeCrc32(bytes.subarray(start, end));
+}
+
+/** Four bytes at a time ("slicing by 4"). */
+function crc32ByTables(bytes: Uint8Array, start: number, end: number): number {
+  let sum = -1;
+  let at = start;
+  for (; at + 4 <= end; at += 4) {
+    sum ^= bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
+    sum = T3[sum & 0xff]! ^ T2[(sum >>> 8) & 0xff]! ^ T1[(sum >>> 16) & 0xff]! ^ T0[sum >>> 24]!;
+  }
+  for (; at < end; at += 1) sum = T0[(sum ^ bytes[at]!) & 0xff]! ^ (sum >>> 8);
+  return ~sum >>> 0;
+}
+
+/** The sums of each single byte that has none, one, two or three zeros behind it. */
+const T0 = Int32Array.from({ length: 256 }, (_, byte) => {
+  let sum = byte;
+  for (let bit = 0; bit < 8; bit += 1) sum = sum & 1 ? (sum >>> 1) ^ 0xedb8_8320 : sum >>> 1;
+  return sum;
+});
+const T1 = T0.map(withZero);
+const T2 = T1.map(withZero);
+const T3 = T2.map(withZero);
+
+function withZero(sum: number): number {
+  return T0[sum & 0xff]! ^ (sum >>> 8);
+}

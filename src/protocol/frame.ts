@@ -86,6 +86,18 @@ export function frameBytes({ payload, tail, checksum }: FrameFields): number {
  * @throws MeshError InvalidArgument when the message id is not a safe integer
  */
 export function encodeFrame(fields: FrameFields, memory?: Buffer): Buffer {
+  const totalBytes = frameBytes(fields);
+  const out =
+    memory === undefined ? Buffer.allocUnsafe(totalBytes) : memory.subarray(0, totalBytes);
+  writeFrame(fields, out, 0);
+  return out;
+}
+
+/**
+ * Writes one frame from `start` on, where `out` has room for {@link frameBytes}.
+ * @throws MeshError InvalidArgument when the message id is not a safe integer
+ */
+export function writeFrame(fields: FrameFields, out: Buffer, start: number): void {
   const { messageId, payload, tail, checksum } = fields;
   if (!Number.isSafeInteger(messageId) || messageId < 0) {
     throw new MeshError(
@@ -93,25 +105,23 @@ export function encodeFrame(fields: FrameFields, memory?: Buffer): Buffer {
       `message id ${messageId} is not an integer from 0 to 2^53-1`,
     );
   }
-  const totalBytes = frameBytes(fields);
-  const out =
-    memory === undefined ? Buffer.allocUnsafe(totalBytes) : memory.subarray(0, totalBytes);
   const flags =
     WIRE_VERSION |
     ((fields.compression ?? Compression.none) << FrameFlag.compressionShift) |
     (checksum ? FrameFlag.checksum : 0) |
     (fields.control ?? 0);
-  out.writeUInt32BE(totalBytes - HEADER_BYTES, 0);
-  out.writeUInt16BE(flags, 4);
-  out.writeUInt32BE(Math.floor(messageId / 0x1_0000_0000), 6);
-  out.writeUInt32BE(messageId >>> 0, 10);
-  out.set(payload, HEADER_BYTES);
-  if (tail !== undefined) out.set(tail, HEADER_BYTES + payload.length);
-  if (checksum) {
-    const covered = totalBytes - CHECKSUM_BYTES;
-    out.writeUInt32BE(crc32(out.subarray(0, covered)), covered);
+  out.writeUInt32BE(frameBytes(fields) - HEADER_BYTES, start);
+  out.writeUInt16BE(flags, start + 4);
+  out.writeUInt32BE(Math.floor(messageId / 0x1_0000_0000), start + 6);
+  out.writeUInt32BE(messageId >>> 0, start + 10);
+  let end = start + HEADER_BYTES;
+  out.set(payload, end);
+  end += payload.length;
+  if (tail !== undefined) {
+    out.set(tail, end);
+    end += tail.length;
   }
-  return out;
+  if (checksum) out.writeUInt32BE(crc32(out, start, end), end);
 }
 
 /** The limits of one decoder. */
@@ -203,7 +213,7 @@ export class FrameDecoder {
     if ((flags & FrameFlag.checksum) !== 0) {
       end -= CHECKSUM_BYTES;
       const stated = bytes.readUInt32BE(end);
-      if (crc32(bytes.subarray(start, end)) !== stated) {
+      if (crc32(bytes, start, end) !== stated) {
         throw new MeshError(
           'ChecksumMismatch',
           `frame of message ${messageId} does not match its checksum`,

@@ -636,6 +636,11 @@ test('frames of one turn are written in one go', async (t) => {
     for (const { chunk } of chunks) far.push(chunk);
     callback();
   };
+  near._write = (chunk, _encoding, callback) => {
+    writes += 1;
+    far.push(chunk);
+    callback();
+  };
   const dialer = memoryConnection(near, 'dialer');
   const acceptor = memoryConnection(far, 'acceptor');
   t.teardown(() => Promise.all([dialer.close(), acceptor.close()]));

@@ -1,9 +1,9 @@
-/** Frames onto a byte stream: those of one turn in one write, and a word when the peer does not keep up. */
+/** Frames onto a byte stream: those of one turn in one piece, and a word when the peer does not keep up. */
 import type { Duplex } from 'node:stream';
 import { MeshError } from '../../errors.js';
-import { encodeFrame, type FrameFields, frameBytes } from '../../protocol/frame.js';
+import { type FrameFields, frameBytes, writeFrame } from '../../protocol/frame.js';
 import type { ConnectionCounters } from '../connection.js';
-import type { FrameMemory } from '../frame-memory.js';
+import type { Slab, WriteMemory } from './write-memory.js';
 
 /** Unsent bytes at which writing stops until the stream has drained. */
 const BACKLOG_BYTES = 256 * 1024;
@@ -16,29 +16,28 @@ type SentCounters = Pick<ConnectionCounters, 'framesSent' | 'bytesSent'>;
 export class FrameWriter {
   readonly #duplex: Duplex;
   readonly #counters: SentCounters;
-  readonly #memory: FrameMemory | undefined;
+  readonly #onDrain: () => void;
+  readonly #memory: WriteMemory;
   /** Never below the stream's own mark: above it `drain` is certain to come. */
   readonly #backlogBytes: number;
+  /** Holds what this turn has put together, from `#start` on. */
+  #slab: Slab | undefined;
+  #start = 0;
+  #isFlushDue = false;
   #isBackedUp = false;
-  #isCorked = false;
   #controlBacklogBytes = 0;
 
   /**
    * @param counters counted up in place
    * @param onDrain called when {@link isBackedUp} has become false again
-   * @param memory where the byte stream keeps nothing of what it has written
    */
-  constructor(duplex: Duplex, counters: SentCounters, onDrain: () => void, memory?: FrameMemory) {
+  constructor(duplex: Duplex, counters: SentCounters, onDrain: () => void, memory: WriteMemory) {
     this.#duplex = duplex;
     this.#counters = counters;
+    this.#onDrain = onDrain;
     this.#memory = memory;
     this.#backlogBytes = Math.max(duplex.writableHighWaterMark, BACKLOG_BYTES);
-    duplex.on('drain', () => {
-      this.#controlBacklogBytes = 0;
-      if (!this.#isBackedUp) return;
-      this.#isBackedUp = false;
-      onDrain();
-    });
+    duplex.on('drain', this.#drained);
   }
 
   /** Whether frames should wait. Control frames need not. */
@@ -48,19 +47,15 @@ export class FrameWriter {
 
   /** @returns the frame's size with its header */
   write(fields: FrameFields): number {
-    const memory = this.#memory?.take(frameBytes(fields));
-    const bytes = encodeFrame(fields, memory);
-    if (!this.#isCorked) {
-      this.#isCorked = true;
-      this.#duplex.cork();
-      process.nextTick(this.#uncork);
-    }
-    if (memory === undefined) this.#duplex.write(bytes);
-    else this.#duplex.write(bytes, () => this.#memory?.give(memory));
+    const bytes = frameBytes(fields);
+    const slab = this.#slabFor(bytes);
+    writeFrame(fields, slab.bytes, slab.end);
+    slab.end += bytes;
+    this.#scheduleFlush();
     this.#counters.framesSent += 1;
-    this.#counters.bytesSent += bytes.length;
-    if (this.#duplex.writableLength >= this.#backlogBytes) this.#isBackedUp = true;
-    return bytes.length;
+    this.#counters.bytesSent += bytes;
+    if (this.#unsentBytes >= this.#backlogBytes) this.#isBackedUp = true;
+    return bytes;
   }
 
   /**
@@ -77,8 +72,49 @@ export class FrameWriter {
     }
   }
 
-  readonly #uncork = (): void => {
-    this.#isCorked = false;
-    this.#duplex.uncork();
+  /** Hands the byte stream what has been put together. Happens by itself at the end of a turn. */
+  flush(): void {
+    const slab = this.#slab;
+    if (slab === undefined) return;
+    this.#slab = undefined;
+    const piece = slab.bytes.subarray(this.#start, slab.end);
+    slab.writes += 1;
+    this.#duplex.write(piece, () => this.#memory.written(slab));
+    this.#memory.give(slab);
+  }
+
+  /** A slab that has room, and goes out after whatever went before. */
+  #slabFor(bytes: number): Slab {
+    if (this.#slab !== undefined && this.#slab.roomBytes >= bytes) return this.#slab;
+    this.flush();
+    const slab = this.#memory.take(bytes);
+    this.#slab = slab;
+    this.#start = slab.end;
+    return slab;
+  }
+
+  get #unsentBytes(): number {
+    const waiting = this.#slab === undefined ? 0 : this.#slab.end - this.#start;
+    return this.#duplex.writableLength + waiting;
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    process.nextTick(this.#flushTurn);
+  }
+
+  readonly #flushTurn = (): void => {
+    this.#isFlushDue = false;
+    this.flush();
+    // What was unsent may have left since it was counted, and then no `drain` follows.
+    if (this.#isBackedUp && !this.#duplex.writableNeedDrain) this.#drained();
+  };
+
+  readonly #drained = (): void => {
+    this.#controlBacklogBytes = 0;
+    if (!this.#isBackedUp) return;
+    this.#isBackedUp = false;
+    this.#onDrain();
   };
 }

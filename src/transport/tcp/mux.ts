@@ -31,10 +31,10 @@ import {
   type StreamOptions,
   type TransportName,
 } from '../connection.js';
-import type { FrameMemory } from '../frame-memory.js';
 import { FrameWriter } from './frame-writer.js';
 import { lingerClose } from './linger.js';
 import { type MuxCounters, type MuxLink, MuxStreams } from './mux-streams.js';
+import { WriteMemory } from './write-memory.js';
 
 /** What a {@link MuxConnection} is besides its bytes. */
 export interface MuxOptions {
@@ -44,8 +44,8 @@ export interface MuxOptions {
   readonly localAddress: SocketAddress;
   readonly remoteAddress: SocketAddress;
   readonly limits?: Partial<StreamLimits> | undefined;
-  /** Only where the byte stream keeps nothing of what it has written: memory for large frames. */
-  readonly frameMemory?: FrameMemory | undefined;
+  /** Memory for outgoing frames that connections share. Default: the connection's own, which is used once. */
+  readonly writeMemory?: WriteMemory | undefined;
 }
 
 /** What a peer can do wrong: the connection closes with that code. */
@@ -103,7 +103,8 @@ export class MuxConnection implements Connection {
       maxPayloadBytes: limits.maxMessageBytes,
       compressions: [Compression.none],
     });
-    const writer = new FrameWriter(duplex, counters, () => this.#flush(), options.frameMemory);
+    const memory = options.writeMemory ?? new WriteMemory(false);
+    const writer = new FrameWriter(duplex, counters, () => this.#flush(), memory);
     this.#writer = writer;
     this.#streams = new MuxStreams({ link: this.#createLink(), role, limits, writer, counters });
     this.closed = this.#attach();
@@ -290,6 +291,7 @@ export class MuxConnection implements Connection {
       this.#writer.write({ control: FrameFlag.reset, messageId: 0, payload, checksum: true });
     }
     this.#moveTo({ kind: 'closing', error });
+    this.#writer.flush();
     lingerClose(this.#duplex);
     this.#streams.end(streamError);
   }

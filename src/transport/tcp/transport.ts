@@ -14,7 +14,6 @@ import type {
   TlsMaterial,
   Transport,
 } from '../connection.js';
-import { FrameMemory } from '../frame-memory.js';
 import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../half-open.js';
 import { checkNodeId } from '../identity.js';
 import type { KeyLog } from '../key-log.js';
@@ -24,6 +23,7 @@ import { MuxConnection } from './mux.js';
 import { identifyPeer, refusePeer } from './peer-check.js';
 import { createTlsSetup, type TlsSetup } from './tls-context.js';
 import { handshakeError } from './tls-errors.js';
+import { WriteMemory } from './write-memory.js';
 
 /** What a {@link TcpTransport} is given. */
 export interface TcpTransportOptions {
@@ -58,7 +58,8 @@ export class TcpTransport implements Transport {
     lateFrames: 0,
   };
   readonly #options: TcpTransportOptions;
-  readonly #frameMemory = new FrameMemory();
+  /** A TLS socket has encrypted what it has written. */
+  readonly #writeMemory = new WriteMemory(true);
   readonly #connections = new Set<MuxConnection>();
   readonly #shutdown = new AbortController();
   #listener: TcpListener | undefined;
@@ -182,7 +183,7 @@ export class TcpTransport implements Transport {
       localAddress: local,
       remoteAddress: remote,
       limits: this.#options.limits,
-      frameMemory: this.#frameMemory,
+      writeMemory: this.#writeMemory,
     });
     this.#connections.add(connection);
     connection.closed.then(() => {
