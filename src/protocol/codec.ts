@@ -7,15 +7,17 @@ import { MeshError } from '../errors.js';
 import { DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from './frame.js';
 import { MESSAGE_FIELDS, type Message, type MessageType } from './message.js';
+import { NOT_PLAIN, PlainReader } from './plain-reader.js';
+import { PlainWriter } from './plain-writer.js';
 import { type FieldsOf, isPlainMap, readFields, widenFields } from './schema.js';
 
-/** Encodes and decodes payloads. Holds no state between calls; one serves any number of connections. */
+/** Encodes and decodes payloads. Holds no message between calls; one serves any number of connections. */
 export class MessageCodec {
-  readonly #cbor: Encoder;
+  readonly #cbor: Cbor;
   readonly #maxBytes: number;
 
   /** @param maxBytes largest payload that `encode` makes */
-  constructor(maxBytes: number = DEFAULT_MAX_PAYLOAD_BYTES, cbor: Encoder = createCbor()) {
+  constructor(maxBytes: number = DEFAULT_MAX_PAYLOAD_BYTES, cbor: Cbor = createCbor()) {
     this.#maxBytes = maxBytes;
     this.#cbor = cbor;
   }
@@ -50,6 +52,11 @@ export class MessageCodec {
     if (field === undefined || !(tail instanceof Uint8Array) || tail.length < MIN_TAIL_BYTES) {
       return { payload: this.encode(message), tail: undefined };
     }
+    const plain = this.#cbor.writer.write(message as unknown as Record<string, unknown>, field);
+    if (plain !== undefined) {
+      this.#checkSize(message, plain.length + tail.length);
+      return { payload: plain, tail };
+    }
     const { [field]: _tail, ...rest } = message as unknown as Record<string, unknown>;
     const head = this.#encodeValue({ ...rest, [field]: NO_BYTES } as unknown as Message);
     this.#checkSize(message, head.length - 1 + BYTES_HEAD_BYTES + tail.length);
@@ -63,8 +70,8 @@ export class MessageCodec {
    * @throws MeshError MalformedMessage naming the byte or the field; UnknownMessageType
    */
   decode(payload: Uint8Array): Message {
-    scanCbor(payload, DEFAULT_CBOR_LIMITS);
-    const value: unknown = this.#decodeValue(payload);
+    const plain = this.#cbor.reader.read(payload);
+    const value = plain === NOT_PLAIN ? this.#decodeValue(payload) : plain;
     if (!isPlainMap(value)) throw new MeshError('MalformedMessage', 'payload is not a map');
     const { type } = value;
     if (typeof type !== 'string')
@@ -89,7 +96,9 @@ export class MessageCodec {
   #encodeValue(message: Message): Uint8Array {
     try {
       const fields = fieldsOf(message.type);
-      const payload = this.#cbor.encode(
+      const plain = this.#cbor.writer.write(message as unknown as Record<string, unknown>);
+      if (plain !== undefined) return plain;
+      const payload = this.#cbor.full.encode(
         widenFields(message as unknown as Record<string, unknown>, fields),
       );
       scanCbor(payload, DEFAULT_CBOR_LIMITS);
@@ -103,8 +112,9 @@ export class MessageCodec {
   }
 
   #decodeValue(payload: Uint8Array): unknown {
+    scanCbor(payload, DEFAULT_CBOR_LIMITS);
     try {
-      return this.#cbor.decode(payload);
+      return this.#cbor.full.decode(payload);
     } catch (error) {
       throw new MeshError('MalformedMessage', 'payload is not CBOR that can be decoded', {
         cause: error,
@@ -149,13 +159,21 @@ function withBytesHead(map: Uint8Array, bytes: number): Uint8Array {
   return out;
 }
 
-function createCbor(): Encoder {
-  return new Encoder({
+/** What most payloads are read and written by, and what all others. */
+interface Cbor {
+  readonly reader: PlainReader;
+  readonly writer: PlainWriter;
+  readonly full: Encoder;
+}
+
+function createCbor(): Cbor {
+  const full = new Encoder({
     useRecords: false,
     mapsAsObjects: true,
     tagUint8Array: false,
     variableMapSize: true,
   });
+  return { reader: new PlainReader(), writer: new PlainWriter(), full };
 }
 
 function fieldsOf(type: MessageType): FieldsOf<object> {

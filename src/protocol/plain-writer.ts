@@ -1,0 +1,127 @@
+/**
+ * Writes the CBOR that nearly all messages are made of, byte for byte as the full encoder does, and within the rules
+ * of SPEC.md, "Payload", by what it is able to write. Whatever it is not made for it leaves to the full encoder.
+ */
+
+/** Memory that payloads are cut from, each once. */
+const SLAB_BYTES = 32 * 1024;
+/** A plain payload is no longer, but for a byte string that stays where it is. */
+const MAX_PAYLOAD_BYTES = 4608;
+const MAX_DEPTH = 16;
+/** A head has five bytes at most. */
+const HEAD_BYTES = 5;
+
+export class PlainWriter {
+  #slab: Buffer = NO_BYTES;
+  #at = 0;
+  #end = 0;
+
+  /**
+   * A map, or `undefined` where it is not plain. The bytes are the caller's.
+   * @param tail the key whose value, a byte string, comes last and is left out but for its head
+   */
+  write(map: Readonly<Record<string, unknown>>, tail?: string): Buffer | undefined {
+    if (map.constructor !== Object) return undefined;
+    if (this.#at + MAX_PAYLOAD_BYTES > this.#slab.length) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#at = 0;
+    }
+    const start = this.#at;
+    this.#end = start + MAX_PAYLOAD_BYTES;
+    if (this.#map(map, 1, tail)) return this.#slab.subarray(start, this.#at);
+    this.#at = start;
+    return undefined;
+  }
+
+  /** @returns whether the value was plain and had room, as all of these do */
+  #item(value: unknown, depth: number): boolean {
+    if (typeof value === 'string') return this.#text(value);
+    if (typeof value === 'number') return value >>> 0 === value && this.#head(0, value);
+    if (typeof value === 'boolean') return this.#head(7, value ? 21 : 20);
+    if (typeof value !== 'object') return false;
+    if (value === null) return this.#head(7, 22);
+    if (depth > MAX_DEPTH) return false;
+    const kind = value.constructor;
+    if (kind === Buffer || kind === Uint8Array) return this.#byteString(value as Uint8Array);
+    if (kind === Array) return this.#list(value as readonly unknown[], depth);
+    // A class of the application's own is the full encoder's to judge.
+    if (kind !== Object) return false;
+    return this.#map(value as Readonly<Record<string, unknown>>, depth);
+  }
+
+  #map(map: Readonly<Record<string, unknown>>, depth: number, tail?: string): boolean {
+    const keys = Object.keys(map);
+    if (!this.#head(5, keys.length)) return false;
+    for (let i = 0; i < keys.length; i += 1) {
+      const key = keys[i] as string;
+      if (key === tail) continue;
+      if (!this.#text(key) || !this.#item(map[key], depth + 1)) return false;
+    }
+    if (tail === undefined) return true;
+    return this.#text(tail) && this.#headU32(2, (map[tail] as Uint8Array).length);
+  }
+
+  #list(list: readonly unknown[], depth: number): boolean {
+    if (!this.#head(4, list.length)) return false;
+    for (let i = 0; i < list.length; i += 1) {
+      if (!this.#item(list[i], depth + 1)) return false;
+    }
+    return true;
+  }
+
+  /** Text in ASCII. */
+  #text(text: string): boolean {
+    const { length } = text;
+    if (!this.#head(3, length) || this.#at + length > this.#end) return false;
+    const slab = this.#slab;
+    const at = this.#at;
+    let bits = 0;
+    for (let i = 0; i < length; i += 1) {
+      const unit = text.charCodeAt(i);
+      bits |= unit;
+      slab[at + i] = unit;
+    }
+    this.#at = at + length;
+    return bits <= 0x7f;
+  }
+
+  #byteString(bytes: Uint8Array): boolean {
+    if (!this.#head(2, bytes.length) || this.#at + bytes.length > this.#end) return false;
+    this.#slab.set(bytes, this.#at);
+    this.#at += bytes.length;
+    return true;
+  }
+
+  /** An item's head, as short as can be. */
+  #head(major: number, argument: number): boolean {
+    if (argument > 0xffff) return this.#headU32(major, argument);
+    const slab = this.#slab;
+    const at = this.#at;
+    if (at + HEAD_BYTES > this.#end) return false;
+    const initial = major << 5;
+    if (argument < 24) {
+      slab[at] = initial | argument;
+      this.#at = at + 1;
+    } else if (argument <= 0xff) {
+      slab[at] = initial | 24;
+      slab[at + 1] = argument;
+      this.#at = at + 2;
+    } else {
+      slab[at] = initial | 25;
+      slab[at + 1] = argument >> 8;
+      slab[at + 2] = argument;
+      this.#at = at + 3;
+    }
+    return true;
+  }
+
+  #headU32(major: number, argument: number): boolean {
+    if (this.#at + HEAD_BYTES > this.#end) return false;
+    this.#slab[this.#at] = (major << 5) | 26;
+    this.#slab.writeUInt32BE(argument, this.#at + 1);
+    this.#at += HEAD_BYTES;
+    return true;
+  }
+}
+
+const NO_BYTES = Buffer.alloc(0);

@@ -1,0 +1,97 @@
+/** The plain reader and writer against cbor-x: what they take, comes to the same. */
+import test from 'ava';
+import { Encoder } from 'cbor-x';
+import fc from 'fast-check';
+import { scanCbor } from '../../src/protocol/cbor-scan.js';
+import { NOT_PLAIN, PlainReader } from '../../src/protocol/plain-reader.js';
+import { PlainWriter } from '../../src/protocol/plain-writer.js';
+import { encoded, soundMessages } from './naive/arbitraries.js';
+import { damaged, holds } from './properties.js';
+
+const full = new Encoder({ useRecords: false, variableMapSize: true, tagUint8Array: false });
+const reader = new PlainReader();
+const writer = new PlainWriter();
+
+const bodies = fc.object({
+  maxDepth: 3,
+  values: [
+    fc.string({ unit: 'binary-ascii', maxLength: 40 }),
+    fc.integer(),
+    fc.double(),
+    fc.boolean(),
+    fc.constantFrom(null, undefined, 0, -0, 23, 24, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32),
+    fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+  ],
+});
+
+test('what the plain writer takes, it writes as the full encoder does', (t) => {
+  let written = 0;
+  holds(
+    t,
+    fc.property(bodies, (body) => {
+      const payload = writer.write({ type: 'request', body });
+      if (payload === undefined) return true;
+      written += 1;
+      return payload.equals(full.encode({ type: 'request', body }));
+    }),
+    3000,
+  );
+  t.true(written > 300, `${written} were plain`);
+});
+
+test('what the plain reader takes, the scan takes too, and the full decoder reads the same', (t) => {
+  let read = 0;
+  holds(
+    t,
+    fc.property(damaged(encoded(soundMessages)), (payload) => {
+      const found = reader.read(payload);
+      if (found === NOT_PLAIN) return true;
+      read += 1;
+      scanCbor(payload);
+      t.deepEqual(found, full.decode(payload));
+      return true;
+    }),
+    3000,
+  );
+  t.true(read > 50, `${read} were plain`);
+});
+
+test('messages in ASCII with integers up to 32 bits are plain both ways', (t) => {
+  const message = {
+    type: 'request',
+    method: 'get',
+    body: { ids: [1, 70_000], all: true, at: null },
+  };
+  const payload = writer.write(message) as Buffer;
+  t.deepEqual(reader.read(payload), message);
+});
+
+test('of a large byte string only the head is written, as the last item', (t) => {
+  const tail = Buffer.alloc(5000, 7);
+  const head = writer.write({ body: tail, type: 'response' }, 'body') as Buffer;
+  t.deepEqual(reader.read(Buffer.concat([head, tail])), { type: 'response', body: tail });
+});
+
+test('what is too long, too deep, or of a class is left to the full encoder', (t) => {
+  const deep = Array.from({ length: 17 }).reduce((inner: unknown) => [inner], 1);
+  for (const body of [
+    'x'.repeat(4600),
+    Buffer.alloc(4600),
+    deep,
+    new Date(0),
+    new Map(),
+    'é',
+    1n,
+  ]) {
+    t.is(writer.write({ type: 'response', body }), undefined);
+  }
+  t.is(reader.read(full.encode({ type: 'response', body: deep })), NOT_PLAIN);
+  t.is(reader.read(full.encode(Array.from({ length: 10_001 }, () => 1))), NOT_PLAIN);
+});
+
+test('texts that share a place in the memory of texts are not taken for one another', (t) => {
+  for (let i = 0; i < 2000; i += 1) {
+    const message = { type: `t${i}`, [`k${i * 7}`]: `v${i % 300}` };
+    t.deepEqual(reader.read(writer.write(message) as Buffer), message);
+  }
+});
