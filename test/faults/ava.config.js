@@ -1,0 +1,10 @@
+/** Tests that kill, stop and cut off whole processes: minutes, one at a time, so they are no part of `npm test`. */
+export default {
+  files: ['test/faults/*.fault.ts'],
+  extensions: { ts: 'module' },
+  nodeArguments: ['--import=tsx'],
+  workerThreads: false,
+  concurrency: 1,
+  serial: true,
+  timeout: '5m',
+};
