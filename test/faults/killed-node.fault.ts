@@ -1,9 +1,12 @@
 /** A node whose process is killed, and comes back on its port, again and again. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { eventually } from './helpers/clock.js';
 import { assertAllAnswered, summarize } from './helpers/outcomes.js';
 import { RemoteNode } from './helpers/remote-node.js';
 
+/** What a process takes to start, about. */
+const DOWN_MS = 700;
 const CONNECTED_MS = 2000;
 /** How much longer to wait for what is late, so as to tell how late it is. */
 const PATIENCE_MS = 8000;
@@ -17,6 +20,7 @@ test('a killed member of a mesh is connected with its peers within 2 s of its re
   const waits: number[] = [];
   for (let round = 1; round <= 20; round += 1) {
     const killedMs = await n2.kill();
+    await sleep(DOWN_MS);
     const returnedMs = await n2.startAgain(members);
     for (const peer of [n1, n3]) {
       const waitMs = await upAgainMs(peer, killedMs, returnedMs);
@@ -40,6 +44,7 @@ test('a killed node that only listens is connected within 2 s of its return whil
   const waits: number[] = [];
   for (let round = 1; round <= 5; round += 1) {
     const killedMs = await n2.kill();
+    await sleep(DOWN_MS);
     const returnedMs = await n2.startAgain();
     const waitMs = await upAgainMs(n1, killedMs, returnedMs);
     waits.push(waitMs);
