@@ -50,12 +50,17 @@ for (const transport of TEST_TRANSPORTS) {
 
 test('no call is lost in renewals over a link that loses', async (t) => {
   t.timeout(120_000);
-  const n2 = await startNode(t, 'n2', { transports: ['quic'] });
+  const options = {
+    transports: ['quic'] as const,
+    connectTimeoutMs: 30_000,
+    handshakeTimeoutMs: 30_000,
+  };
+  const n2 = await startNode(t, 'n2', options);
   const faults = { delayMs: 2, udp: { loss: 0.1, reorder: 0.1 } };
   const proxy = await ChaosProxy.start({ target: targetOf(n2), faults });
   t.teardown(() => proxy.close());
   t.log(`seed ${proxy.seed}`);
-  const n1 = await startNode(t, 'n1', { transports: ['quic'], renewAfterStreams: 150 });
+  const n1 = await startNode(t, 'n1', { ...options, renewAfterStreams: 150 });
   for (const node of [n1, n2]) node.handle('query', ({ query }) => ({ result: query }));
   const peer = await n1.connect({ ...proxy.address, nodeId: 'n2' });
   await until(() => n2.peer('n1')?.isConnected === true);
