@@ -45,6 +45,7 @@ export interface RequestVector {
     readonly authToken?: string;
     readonly certifiedNodeIds: readonly string[];
     readonly nowMs: number;
+    readonly isFull?: boolean;
     readonly seenNonces?: readonly string[];
     readonly maxNonces?: number;
   };
