@@ -41,8 +41,14 @@ export type NodeEvent =
       readonly retryInMs: number | undefined;
     }
   | {
-      /** A connection gives no sign of life, or does so again: others take its calls meanwhile. */
-      readonly kind: 'suspected' | 'recovered';
+      /** A connection gives no sign of life: others take its calls, until it does again or is given up. */
+      readonly kind: 'suspected';
+      readonly nodeId: string;
+      readonly transport: TransportName;
+    }
+  | {
+      /** A connection that was suspect is heard of again. */
+      readonly kind: 'recovered';
       readonly nodeId: string;
       readonly transport: TransportName;
     }

@@ -148,12 +148,16 @@ class OutgoingCall implements CallHandler, MessageSink {
       const taken = this.#stream?.send(payload, { tail, compression, end: true });
       if (taken === true && this.#expected === undefined) this.#succeed(NO_REPLY);
     } catch (error) {
-      this.#fail(toMeshError(error));
+      this.#failed(error);
     }
   };
 
+  /** The message cannot be sent: the stream that was opened for it would stay open, and hold up its connection's end. */
   readonly #failed = (thrown: unknown): void => {
-    if (!this.#settled) this.#fail(toMeshError(thrown));
+    if (this.#settled) return;
+    const error = toMeshError(thrown);
+    this.#stream?.reset('Cancelled', error.message);
+    this.#fail(error);
   };
 
   readonly #aborted = (): void => {
