@@ -14,8 +14,18 @@ export type {
 } from './calls/types.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
 export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node.js';
-export type { NodeDoorOptions, NodeOptions, TlsOption } from './options.js';
+export type {
+  NodeDoorOptions,
+  NodeHealthOptions,
+  NodeOptions,
+  NodePoolOptions,
+  NodeReconnectOptions,
+  TlsOption,
+} from './options.js';
 export { Peer, type PeerConnection } from './peer.js';
+export type { MemberStateKind } from './pool/member.js';
+export type { PoolStatistics } from './pool/pool.js';
+export type { Strategy } from './pool/select.js';
 export type {
   Consensus,
   DataTransfer,
@@ -30,7 +40,7 @@ export type {
   Request,
   Response,
 } from './protocol/message.js';
-export type { NodeEvent } from './status.js';
+export type { NodeEvent, StatusOptions } from './status.js';
 export type { LoggingOption, LogLevel } from './telemetry/logging.js';
 export type {
   DialTarget,

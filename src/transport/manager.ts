@@ -139,7 +139,7 @@ export class TransportManager {
 
   #doubt(ways: readonly Way[]): void {
     const nowMs = performance.now();
-    for (const way of ways) this.#memory.failed(pathOf(way), nowMs);
+    for (const way of ways) this.#memory.failed(pathOf(way), nowMs, way.transport.name);
   }
 
   /** Every transport at every address: by address, then by preference; at the end what did not work lately. */
@@ -148,13 +148,14 @@ export class TransportManager {
     const ways = addresses.flatMap((address) =>
       transports.map((transport): Way => ({ transport, address })),
     );
-    const isDoubtful = (way: Way): boolean => this.#memory.retryAtMs(pathOf(way), nowMs) > nowMs;
+    const isDoubtful = (way: Way): boolean =>
+      this.#memory.retryAtMs(pathOf(way), nowMs, way.transport.name) > nowMs;
     return [...ways.filter((way) => !isDoubtful(way)), ...ways.filter(isDoubtful)];
   }
 
   /** What is preferred to the winner had its chance. When nothing connects, nothing is learned: the peer is down. */
   #remember(begun: readonly Way[], winner: Way): void {
-    this.#memory.reached(pathOf(winner));
+    this.#memory.reached(pathOf(winner), winner.transport.name);
     const preferred = this.#preferredTo(winner.transport.name);
     this.#doubt(
       begun.filter(

@@ -1,6 +1,6 @@
 /**
  * Which transports lately did not reach a peer that another one reached: a network may let UDP through for some and
- * not for others. Pure: the clock comes with each call.
+ * not for others, or for none. Pure: the clock comes with each call.
  */
 
 export interface ReachMemoryOptions {
@@ -12,6 +12,9 @@ export interface ReachMemoryOptions {
   readonly maxPaths?: number | undefined;
 }
 
+/** A transport that reached none of so many addresses is taken to reach no other one either. */
+const NETWORK_FAILURES = 3;
+
 interface Failure {
   readonly countsMs: number;
   readonly untilMs: number;
@@ -21,8 +24,10 @@ export class ReachMemory {
   readonly #firstMs: number;
   readonly #maxMs: number;
   readonly #maxPaths: number;
-  /** By path, in order of the last failure. */
+  /** By path, and by transport, in order of the last failure. */
   readonly #failures = new Map<string, Failure>();
+  /** By transport, the paths that failed since it last reached anybody: no more than it takes. */
+  readonly #failedPaths = new Map<string, Set<string>>();
 
   constructor({ firstMs = 5000, maxMs = 300_000, maxPaths = 1024 }: ReachMemoryOptions = {}) {
     this.#firstMs = firstMs;
@@ -30,23 +35,41 @@ export class ReachMemory {
     this.#maxPaths = maxPaths;
   }
 
-  /** @param path a transport together with an address */
-  failed(path: string, nowMs: number): void {
-    const last = this.#failures.get(path);
-    const countsMs = Math.min(last === undefined ? this.#firstMs : 2 * last.countsMs, this.#maxMs);
-    this.#failures.delete(path);
-    this.#failures.set(path, { countsMs, untilMs: nowMs + countsMs });
-    if (this.#failures.size <= this.#maxPaths) return;
-    const [oldest] = this.#failures.keys();
-    if (oldest !== undefined) this.#failures.delete(oldest);
+  /**
+   * @param path a transport together with an address
+   * @param transport its name, where failures to reach several addresses are to count for all
+   */
+  failed(path: string, nowMs: number, transport?: string): void {
+    this.#fail(path, nowMs);
+    if (transport === undefined) return;
+    const paths = this.#failedPaths.get(transport) ?? new Set();
+    this.#failedPaths.set(transport, paths);
+    if (paths.size < NETWORK_FAILURES) paths.add(path);
+    if (paths.size === NETWORK_FAILURES) this.#fail(transport, nowMs);
   }
 
-  reached(path: string): void {
+  reached(path: string, transport?: string): void {
     this.#failures.delete(path);
+    if (transport === undefined) return;
+    this.#failures.delete(transport);
+    this.#failedPaths.delete(transport);
   }
 
   /** When the path is worth another try, on the clock of `nowMs`; `nowMs` itself where nothing speaks against it. */
-  retryAtMs(path: string, nowMs: number): number {
-    return Math.max(this.#failures.get(path)?.untilMs ?? nowMs, nowMs);
+  retryAtMs(path: string, nowMs: number, transport?: string): number {
+    const untilMs = this.#failures.get(path)?.untilMs ?? nowMs;
+    const networkUntilMs =
+      transport === undefined ? nowMs : (this.#failures.get(transport)?.untilMs ?? nowMs);
+    return Math.max(untilMs, networkUntilMs, nowMs);
+  }
+
+  #fail(key: string, nowMs: number): void {
+    const last = this.#failures.get(key);
+    const countsMs = Math.min(last === undefined ? this.#firstMs : 2 * last.countsMs, this.#maxMs);
+    this.#failures.delete(key);
+    this.#failures.set(key, { countsMs, untilMs: nowMs + countsMs });
+    if (this.#failures.size <= this.#maxPaths) return;
+    const [oldest] = this.#failures.keys();
+    if (oldest !== undefined) this.#failures.delete(oldest);
   }
 }

@@ -73,6 +73,17 @@ test('when no transport reaches the peer, the last failure is what is told', asy
   t.like(await t.throwsAsync(manager.dial(TARGET)), { code: 'ConnectFailed' });
 });
 
+test('where QUIC gets through to nobody, a peer never dialed before is dialed over TCP first', async (t) => {
+  const calls: string[] = [];
+  const manager = new TransportManager({
+    transports: [scripted('quic', calls, 'ConnectTimeout'), scripted('tcp', calls, 'connects')],
+  });
+  for (const port of [1, 2, 3]) await manager.dial({ ...TARGET, port });
+  calls.length = 0;
+  t.is((await manager.dial({ ...TARGET, port: 4 })).transport, 'tcp');
+  t.deepEqual(calls, ['tcp dial']);
+});
+
 test('a dial by nothing but better transports needs one that is better', async (t) => {
   const manager = new TransportManager({ transports: [scripted('quic', [], 'connects')] });
   const error = await t.throwsAsync(manager.dial(TARGET, { betterThan: 'quic' }));

@@ -26,6 +26,21 @@ test('success wipes the slate', (t) => {
   t.is(memory.retryAtMs('a', 200), 300);
 });
 
+test('a transport that reached none of three addresses is left alone at all of them, until it reaches one', (t) => {
+  const memory = new ReachMemory({ firstMs: 100 });
+  const isDoubtful = () => memory.retryAtMs('quic d', 0, 'quic') > 0;
+  for (const path of ['quic a', 'quic a', 'quic b']) memory.failed(path, 0, 'quic');
+  t.false(isDoubtful(), 'the same address counts once');
+  memory.failed('quic c', 0, 'quic');
+  t.true(isDoubtful());
+  t.is(memory.retryAtMs('tcp d', 0, 'tcp'), 0, 'another transport is not meant');
+  t.is(memory.retryAtMs('quic d', 101, 'quic'), 101, 'for a while');
+  memory.reached('quic b', 'quic');
+  t.false(isDoubtful());
+  memory.failed('quic d', 0, 'quic');
+  t.false(memory.retryAtMs('quic e', 0, 'quic') > 0, 'it counts anew');
+});
+
 test('a try is never due in the past, never later than the longest span, and memory is bounded', (t) => {
   const step = fc.record({
     path: fc.nat(40).map(String),
