@@ -195,8 +195,8 @@ export class MeshNode {
   }
 
   /**
-   * Ends the node: takes no new calls, gives those under way `drainTimeoutMs`, closes every connection and the
-   * sockets. Calling it again waits for the same end.
+   * Ends the node: tells its peers to make no more calls, gives those under way `drainTimeoutMs`, closes every connection
+   * and the sockets. Calling it again waits for the same end.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -332,9 +332,8 @@ export class MeshNode {
         config: this.#handshakeConfig(),
         codec: this.#codec,
         timeoutMs: this.#config.handshakeTimeoutMs,
-        signal: this.#stopping.signal,
         replayGuard: this.#replayGuard,
-        hasRoomFor: (nodeId) => this.#hasRoomFor(nodeId),
+        refusalOf: (nodeId) => this.#refusalOf(nodeId),
         accepted: (negotiated) => {
           const session = this.#createSession(connection, negotiated.peerNodeId, negotiated);
           this.#admit(session);
@@ -350,12 +349,14 @@ export class MeshNode {
     }
   }
 
-  /** Whether that node may have another connection. */
-  #hasRoomFor(nodeId: string): boolean {
+  /** Why that node may not have another connection, if it may not. */
+  #refusalOf(nodeId: string): MeshError | undefined {
+    if (this.#closing !== undefined) return new MeshError('GoingAway', 'node is closing');
     const { maxConnections, maxConnectionsPerPeer } = this.#config;
     const members = this.#links.get(nodeId.toLowerCase())?.pool.members ?? [];
     const accepted = members.filter(({ connection }) => connection.role === 'acceptor').length;
-    return this.#sessions.size < maxConnections && accepted < maxConnectionsPerPeer;
+    if (this.#sessions.size < maxConnections && accepted < maxConnectionsPerPeer) return undefined;
+    return new MeshError('ConnectionLimitExceeded', 'too many connections, of this node or in all');
   }
 
   #agreement({ peerNodeId, capabilities }: Negotiated): SessionAgreement {

@@ -161,10 +161,10 @@ export class Peer {
     }
   }
 
-  /** @throws MeshError ConnectionLost where no connection will come about */
+  /** @throws MeshError ConnectionLost, NodeClosed where no connection will come about */
   #checkHopeful(): void {
-    if (this.#pool.isHopeful) return;
-    throw new MeshError('ConnectionLost', `no open connection to ${this.nodeId}`);
+    const { hopelessness } = this.#pool;
+    if (hopelessness !== undefined) throw hopelessness;
   }
 
   /** Whether a call has a connection to go by, or can get one. */

@@ -162,7 +162,6 @@ for (const transport of TEST_TRANSPORTS) {
       ['active'],
     );
     await until(() => peer.connections[0]?.state === 'idle');
-    await peer.ping();
     await peer.close();
     await until(() => peer.connections.length === 0);
     await n1.close();
@@ -195,7 +194,7 @@ test('a node that closes ends the calls that wait for a peer to come back', asyn
   });
   const peer = await n1.connect(target);
   await n2.close();
-  await until(() => !peer.isConnected);
+  await nextEvent(n1, 'dialFailed');
   const waiting = peer.request({ type: 'queryRequest', query: 'q' });
   await n1.close();
   t.like(await t.throwsAsync(waiting), { code: 'NodeClosed', maybeExecuted: false });

@@ -114,24 +114,27 @@ withDns('a peer is found by A record, and again where it is after it has moved',
   t.is((await peer.request({ type: 'queryRequest', query: 'who' })).result, 'n2');
 });
 
-withDns('a lost peer is looked up again for every dial, and found where it has moved to', async (t) => {
-  const dns = await startDns(t);
-  const n2 = await answering(t, 'n2');
-  const { port } = targetOf(n2);
-  await dns.serve({ hosts: { 'n2.test': '127.0.0.1' } });
-  const n1 = await startNode(t, 'n1', {
-    discovery: dnsDiscovery({ servers: [dns.server] }),
-    connectTimeoutMs: 1000,
-  });
-  const peer = await n1.connect({ nodeId: 'n2', host: 'n2.test', port });
-  await n2.close();
-  const moved = await startNode(t, 'n2', { listen: { host: '127.0.0.2', port } });
-  moved.handle('query', () => ({ result: 'moved' }));
-  await dns.serve({ hosts: { 'n2.test': '127.0.0.2' } });
-  const asked = peer.request({ type: 'queryRequest', query: 'who' }, { timeoutMs: 50_000 });
-  t.is((await asked).result, 'moved');
-  t.is(peer.connections[0]?.remoteAddress.host, '127.0.0.2');
-});
+withDns(
+  'a lost peer is looked up again for every dial, and found where it has moved to',
+  async (t) => {
+    const dns = await startDns(t);
+    const n2 = await answering(t, 'n2');
+    const { port } = targetOf(n2);
+    await dns.serve({ hosts: { 'n2.test': '127.0.0.1' } });
+    const n1 = await startNode(t, 'n1', {
+      discovery: dnsDiscovery({ servers: [dns.server] }),
+      connectTimeoutMs: 1000,
+    });
+    const peer = await n1.connect({ nodeId: 'n2', host: 'n2.test', port });
+    await n2.close();
+    const moved = await startNode(t, 'n2', { listen: { host: '127.0.0.2', port } });
+    moved.handle('query', () => ({ result: 'moved' }));
+    await dns.serve({ hosts: { 'n2.test': '127.0.0.2' } });
+    const asked = peer.request({ type: 'queryRequest', query: 'who' }, { timeoutMs: 50_000 });
+    t.is((await asked).result, 'moved');
+    t.is(peer.connections[0]?.remoteAddress.host, '127.0.0.2');
+  },
+);
 
 withDns('a service is found by SRV records, which name the ports and the order', async (t) => {
   const dns = await startDns(t);

@@ -301,7 +301,7 @@ for (const transport of TEST_TRANSPORTS) {
     t.like(await t.throwsAsync(peer.ping({ timeoutMs: 200 })), { code: 'DeadlineExceeded' });
   });
 
-  test(`${transport}: close lets calls under way finish and takes no new ones`, async (t) => {
+  test(`${transport}: close lets calls under way finish, those on their way too, and then there are no new ones`, async (t) => {
     const n1 = await startNode(t, 'n1', { transports });
     const n2 = await startNode(t, 'n2', { transports });
     const begun = withResolvers<void>();
@@ -315,10 +315,15 @@ for (const transport of TEST_TRANSPORTS) {
     const call = peer.request({ type: 'queryRequest', query: 'q' });
     await begun.promise;
     const closing = n2.close();
-    const refused = await t.throwsAsync(peer.request({ type: 'queryRequest', query: 'q' }));
-    t.like(refused, { code: 'GoingAway', maybeExecuted: false });
+    const onItsWay = peer.request({ type: 'queryRequest', query: 'q' });
+    while (peer.isConnected) await new Promise(setImmediate);
+    const late = peer.request({ type: 'queryRequest', query: 'q' }, { timeoutMs: 200 });
+    t.like(await t.throwsAsync(late), { maybeExecuted: false });
+    const back = n2.peer('n1')?.request({ type: 'queryRequest', query: 'q' });
+    t.like(await t.throwsAsync(async () => back), { code: 'NodeClosed', maybeExecuted: false });
     answer.resolve();
     t.deepEqual(await call, { type: 'queryResponse', result: 'finished' });
+    t.deepEqual(await onItsWay, { type: 'queryResponse', result: 'finished' });
     await closing;
     await n2.close();
   });

@@ -26,7 +26,6 @@ export interface CallHost {
   readonly handlers: Handlers;
   readonly peer: { readonly nodeId: string };
   readonly transport: TransportName;
-  readonly isDraining: boolean;
   /** TLS is not done: what comes now could be a replay. */
   readonly isEarly: boolean;
   /** Calls back once TLS is done; never, if the connection ends before. */
@@ -139,8 +138,6 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (kind === undefined) {
       throw new MeshError('UnexpectedMessage', `${message.type} does not begin a call`);
     }
-    if (this.#host.isDraining)
-      throw new MeshError('GoingAway', 'node is closing and takes no new calls');
     const refusal = this.#host.capabilityRefusal(message.type);
     if (refusal !== undefined) throw refusal;
     const handler = this.#host.handlers.get(kind);

@@ -57,6 +57,8 @@ const PING_OPTIONS = { timeoutMs: 60_000 };
 
 /** A retired connection on which no call was under way for so long is given up, where the peer has not answered. */
 const RETIRE_QUIET_MS = 5000;
+/** The same of one whose node closes. */
+const DRAIN_QUIET_MS = 1000;
 /** So many times as long where it has: what was sent last may take its time to arrive. */
 const MAX_QUIET_WAITS = 12;
 
@@ -155,10 +157,6 @@ export class CallSession implements CallHost, PoolMember {
     this.#unagreed?.fail(error, refused);
   }
 
-  get isDraining(): boolean {
-    return this.#draining;
-  }
-
   // ---- PoolMember ---------------------------------------------------------------------------------------
 
   get load(): number {
@@ -225,24 +223,30 @@ export class CallSession implements CallHost, PoolMember {
     });
   }
 
-  /** Takes no new calls and waits until those under way are done, or `timeoutMs` is over. */
+  /**
+   * Makes no new calls, tells the peer to make none, and waits until those under way are done on both sides, or
+   * `timeoutMs` is over. The peer's calls that were on their way are served.
+   */
   async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
-    await Promise.race([this.#quiet(), delay(timeoutMs)]);
+    await Promise.race([this.#drained(DRAIN_QUIET_MS), delay(timeoutMs)]);
   }
 
   /**
    * Leaves new calls of both sides to another connection, and still serves those that the peer made before it knew.
-   * Closes the connection when nothing is lost by that. The calls' own deadlines bound it, and after the last of them a
-   * peer that does not go away too is waited for 5 s, one whose streams do not end for a minute.
+   * Closes the connection when nothing is lost by that; where the peer went away first, the peer does. The calls' own
+   * deadlines bound it, and after the last of them a peer that does not go away too is waited for 5 s, one whose streams
+   * do not end for a minute.
    */
   async retire(reason: string): Promise<void> {
     const { connection } = this;
-    await this.#drained();
+    const isPeersWish = connection.isGoingAway;
+    await this.#drained(RETIRE_QUIET_MS);
+    if (isPeersWish) await Promise.race([connection.closed, delay(RETIRE_QUIET_MS)]);
     await connection.close('NoError', reason);
   }
 
-  async #drained(): Promise<void> {
+  async #drained(quietMs: number): Promise<void> {
     const { connection } = this;
     const { onGoAway } = connection;
     let hasAnswered = connection.isGoingAway;
@@ -258,7 +262,7 @@ export class CallSession implements CallHost, PoolMember {
     for (let waits = 0; !isDrained && waits < (hasAnswered ? MAX_QUIET_WAITS : 1); ) {
       await Promise.race([drained, this.#quiet()]);
       const { handled } = this.counters;
-      await Promise.race([drained, delay(RETIRE_QUIET_MS)]);
+      await Promise.race([drained, delay(quietMs)]);
       waits = this.#isQuiet && this.counters.handled === handled ? waits + 1 : 0;
     }
   }

@@ -140,6 +140,12 @@ export class ConnectionPool<M extends PoolMember> {
     return this.#end === undefined && this.#redialer.isHopeful;
   }
 
+  /** Why there is nothing to wait for; `undefined` where a connection may come about. */
+  get hopelessness(): MeshError | undefined {
+    if (this.isHopeful) return undefined;
+    return this.#end ?? new MeshError('ConnectionLost', 'no open connection to the peer');
+  }
+
   get isOpen(): boolean {
     return this.#open.some(({ member }) => member.isOpen);
   }
@@ -201,8 +207,9 @@ export class ConnectionPool<M extends PoolMember> {
       waiter.start(member);
       return;
     }
-    if (!this.isHopeful) {
-      waiter.fail(this.#end ?? new MeshError('ConnectionLost', 'no open connection to the peer'));
+    const { hopelessness } = this;
+    if (hopelessness !== undefined) {
+      waiter.fail(hopelessness);
       return;
     }
     this.#waiters.add(waiter);

@@ -86,8 +86,8 @@ export interface AcceptanceContext {
   readonly certifiedNodeIds: readonly string[];
   readonly nowMs: number;
   readonly replayGuard: ReplayGuard;
-  /** Whether the acceptor takes another connection of this dialer. Default true. */
-  readonly hasRoom?: boolean;
+  /** Why the acceptor takes no connection of this dialer now, if it does not. */
+  readonly refusal?: MeshError | undefined;
   /** 16 random bytes. */
   readonly sessionId: Uint8Array;
 }
@@ -238,9 +238,7 @@ function findRefusal(
   if (!tokenMatches(request.authToken, config.authToken)) {
     return new MeshError('AuthTokenRejected', 'auth token is missing or wrong');
   }
-  if (context.hasRoom === false) {
-    return new MeshError('ConnectionLimitExceeded', 'too many connections, of this node or in all');
-  }
+  if (context.refusal !== undefined) return context.refusal;
   // Last, so that only requests that would be accepted take room in the guard.
   return replayRefusal(request, context);
 }

@@ -106,8 +106,8 @@ export function awaitHandshake(
   connection: Connection,
   options: HandshakeOptions & {
     readonly replayGuard: ReplayGuard;
-    /** Whether this side takes another connection of that node. Default: it does. */
-    readonly hasRoomFor?: (nodeId: string) => boolean;
+    /** Why this side takes no connection of that node now, if it does not: ConnectionLimitExceeded, GoingAway. */
+    readonly refusalOf?: (nodeId: string) => MeshError | undefined;
     /** Called as soon as the dialer is accepted, before any of its calls is read. */
     readonly accepted: (negotiated: Negotiated) => (stream: FrameStream) => FrameStreamHandler;
   },
@@ -131,7 +131,7 @@ export function awaitHandshake(
               certifiedNodeIds: connection.peerIdentity.nodeIds,
               nowMs: Date.now(),
               replayGuard: options.replayGuard,
-              hasRoom: options.hasRoomFor?.(request.nodeId) ?? true,
+              refusal: options.refusalOf?.(request.nodeId),
               sessionId: randomBytes(16),
             });
             stream.send(codec.encode(verdict.response), { end: true });

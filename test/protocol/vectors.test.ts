@@ -1,6 +1,6 @@
 /** Holds the codec to every vector of `test/vectors`, and the vectors to covering what SPEC.md says. */
 import test from 'ava';
-import type { MeshErrorCode } from '../../src/errors.js';
+import { MeshError, type MeshErrorCode } from '../../src/errors.js';
 import {
   acceptHandshake,
   completeHandshake,
@@ -71,11 +71,12 @@ for (const file of FRAME_FILES) {
 for (const { name, hex, acceptor, expect } of requests) {
   test(`handshake-requests.json: ${name}`, (t) => {
     const { certifiedNodeIds, nowMs, seenNonces = [], maxNonces = 100_000 } = acceptor;
-    const hasRoom = acceptor.isFull !== true;
+    const full = new MeshError('ConnectionLimitExceeded', 'full');
+    const refusal = acceptor.isFull === true ? full : undefined;
     const replayGuard = new ReplayGuard({ windowMs: 30_000, maxNonces });
     for (const nonce of seenNonces) replayGuard.check(Buffer.from(nonce, 'hex'), nowMs, nowMs);
     const sessionId = Buffer.alloc(16, 9);
-    const context = { certifiedNodeIds, nowMs, replayGuard, hasRoom, sessionId };
+    const context = { certifiedNodeIds, nowMs, replayGuard, refusal, sessionId };
     const verdict = acceptHandshake(messageIn(hex) as HandshakeRequest, acceptor, context);
     const response = codec.decode(codec.encode(verdict.response));
     if (!expect.accepted) {
