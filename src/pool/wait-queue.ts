@@ -50,6 +50,10 @@ export class WaitQueue<M> {
       waiter.fail(cancelledError(signal));
       return;
     }
+    if (waiter.deadlineMs <= this.#clock.nowMs()) {
+      waiter.fail(this.#lateError());
+      return;
+    }
     const { maxWaiters, maxWeight } = this.#limits;
     if (this.#waiting.size >= maxWaiters || this.#weight + waiter.weight > maxWeight) {
       waiter.fail(new MeshError('Overloaded', 'too many calls wait for a connection'));
@@ -88,10 +92,13 @@ export class WaitQueue<M> {
   }
 
   #late(waiter: Waiter<M>): void {
-    if (!this.#remove(waiter)) return;
+    if (this.#remove(waiter)) waiter.fail(this.#lateError());
+  }
+
+  #lateError(): MeshError {
     const cause = this.lastFailure;
     const why = cause === undefined ? '' : `: ${cause.message}`;
-    waiter.fail(new MeshError('DeadlineExceeded', `no connection in time${why}`, { cause }));
+    return new MeshError('DeadlineExceeded', `no connection in time${why}`, { cause });
   }
 
   #remove(waiter: Waiter<M>): boolean {
