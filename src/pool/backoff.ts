@@ -32,7 +32,8 @@ export interface Delay {
 export class Backoff {
   readonly #limits: BackoffLimits;
   #attempts = 0;
-  #connectedAtMs = Number.NEGATIVE_INFINITY;
+  /** Since when the peer is connected; `undefined` while it is not. */
+  #connectedAtMs: number | undefined;
 
   constructor(limits: BackoffLimits) {
     this.#limits = limits;
@@ -53,13 +54,16 @@ export class Backoff {
     return { patientMs: delayMs, eagerMs: delayMs };
   }
 
+  /** There is a connection, the first or one more. */
   connected(nowMs: number): void {
-    this.#connectedAtMs = nowMs;
+    this.#connectedAtMs ??= nowMs;
   }
 
-  /** The connection is lost. */
-  lost(nowMs: number, chance: number): Delay {
+  /** The last connection is lost. @returns undefined where that is known: those that are lost at once count as one */
+  lost(nowMs: number, chance: number): Delay | undefined {
+    if (this.#connectedAtMs === undefined) return undefined;
     if (nowMs - this.#connectedAtMs >= this.#limits.stableMs) this.#attempts = 0;
+    this.#connectedAtMs = undefined;
     return this.failed(chance);
   }
 }

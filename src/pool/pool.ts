@@ -246,6 +246,7 @@ export class ConnectionPool<M extends PoolMember> {
     });
     this.#members.set(member, entry);
     this.#open.push(entry);
+    this.#redialer.connected();
     this.#waiters.lastFailure = undefined;
     this.#counts[entry.isDialed ? 'dialed' : 'accepted'] += 1;
     entry.moveTo({ kind: 'active' });

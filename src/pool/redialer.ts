@@ -50,7 +50,9 @@ export class Redialer<M> {
   readonly #underWay = new Set<DialUnderWay<M>>();
   #giveUp = new AbortController();
   /** When to dial again, after a loss or a failure. */
-  #due: { readonly sinceMs: number; readonly delay: Delay } | undefined;
+  #due:
+    | { readonly sinceMs: number; readonly delay: Delay; readonly isRefusal: boolean }
+    | undefined;
   #cancelTimer: () => void = () => {};
 
   constructor(
@@ -114,11 +116,18 @@ export class Redialer<M> {
     return this.#waitMs(false) <= 0;
   }
 
-  /** A connection is lost, or several at once: what there is to wait for already, is enough. */
+  /** There is a connection, dialed by either side. */
+  connected(): void {
+    this.#backoff.connected(this.#clock.nowMs());
+  }
+
+  /** No connection is left. */
   lost(): void {
-    if (!this.isDue) return;
     const nowMs = this.#clock.nowMs();
-    this.#due = { sinceMs: nowMs, delay: this.#backoff.lost(nowMs, this.#random()) };
+    const delay = this.#backoff.lost(nowMs, this.#random());
+    // A peer that wants nothing of this side is left alone all the same.
+    if (delay === undefined || (this.#due?.isRefusal === true && !this.isDue)) return;
+    this.#due = { sinceMs: nowMs, delay, isRefusal: false };
   }
 
   /** Gives up what is under way: whoever comes from now on has nothing of it, even before it ends. */
@@ -160,7 +169,6 @@ export class Redialer<M> {
       return;
     }
     this.#due = undefined;
-    this.#backoff.connected(this.#clock.nowMs());
     this.#host.connected(member);
   }
 
@@ -172,7 +180,7 @@ export class Redialer<M> {
       const delay = isRefusal
         ? this.#backoff.refused(this.#random())
         : this.#backoff.failed(this.#random());
-      this.#due = { sinceMs: this.#clock.nowMs(), delay };
+      this.#due = { sinceMs: this.#clock.nowMs(), delay, isRefusal };
     }
     const retryInMs = this.isWanted ? this.#due?.delay.patientMs : undefined;
     this.#host.dialFailed(error, { isAwaited, isRefusal, retryInMs });
