@@ -201,9 +201,8 @@ export class ConnectionPool<M extends PoolMember> {
 
   /** Waits for a connection in line with others, unless there is one. */
   wait(waiter: Waiter<M>): void {
-    const ready = this.#offered === undefined ? this.wellMembers : [this.#offered];
-    const member = ready.find((candidate) => waiter.accepts(candidate));
-    if (member !== undefined) {
+    for (const member of [this.select(), this.#offered]) {
+      if (member === undefined || !waiter.accepts(member)) continue;
       waiter.start(member);
       return;
     }
@@ -275,6 +274,7 @@ export class ConnectionPool<M extends PoolMember> {
   /** The peer is not wanted any more: dials and waits end. Connections are left to whoever has them. */
   release(error: MeshError): void {
     this.#redialer.stop(error);
+    this.#offered = undefined;
     this.#waiters.failAll(error);
   }
 
