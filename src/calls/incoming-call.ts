@@ -3,7 +3,7 @@ import { isWireErrorCode, MeshError, toMeshError } from '../errors.js';
 import type { PackedPayload } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
-import type { DataTransfer, Message } from '../protocol/message.js';
+import type { DataTransfer, Message, Response } from '../protocol/message.js';
 import type { FrameStream, FrameStreamHandler, TransportName } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
@@ -14,6 +14,7 @@ import {
   type Handler,
   type HandlerKind,
   REPLY_TYPES,
+  type ReplyTypes,
   type RequestMessage,
 } from './types.js';
 
@@ -205,7 +206,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
           `handler of ${message.type} must answer with an object`,
         );
       }
-      this.#send({ ...result, type: REPLY_TYPES[message.type] } as Message);
+      this.#send(replyOf(REPLY_TYPES[message.type], result));
     } catch (thrown) {
       this.#handlerFailed(thrown);
     }
@@ -273,6 +274,18 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#host.finished(this);
   }
 }
+
+/** A reply with the fields that a handler answered. */
+function replyOf(type: ReplyTypes[keyof ReplyTypes], fields: object | undefined): Message {
+  // Nearly all replies have one field, if any: a copy of everything costs more than the rest of the answer.
+  if (type === 'response') {
+    const { body } = (fields ?? NO_FIELDS) as Partial<Response>;
+    return body === undefined ? { type } : { type, body };
+  }
+  return { ...fields, type } as Message;
+}
+
+const NO_FIELDS = {};
 
 /** Whether a call may be run before it is certain that it is no replay. */
 function isReplaySafe(message: Message): boolean {
