@@ -34,7 +34,13 @@ export class SendScheduler {
 
   /** The stream may have something to send: sends it if nothing is in the way. */
   wake(stream: MuxStream): void {
-    if (stream.nextToSend === 'none') return;
+    const next = stream.nextToSend;
+    if (next === 'none') return;
+    // The usual case, a single frame and nobody before it: no ring for that.
+    if (this.#isIdle && (next === 'bareEnd' || !this.#credit.isExhausted)) {
+      this.#sendOne(stream);
+      if (stream.nextToSend === 'none') return;
+    }
     this.#ringOf(stream).add(stream);
     this.flush();
   }
@@ -75,6 +81,11 @@ export class SendScheduler {
     this.#ready.clear();
     this.#urgent.clear();
     return draining;
+  }
+
+  get #isIdle(): boolean {
+    const waiting = this.#ready.size + this.#urgent.size + this.#draining.size;
+    return waiting === 0 && !this.#isFlushing && !this.#options.writer.isBackedUp;
   }
 
   #ringOf({ isUrgent }: MuxStream): Set<MuxStream> {

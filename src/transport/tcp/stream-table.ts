@@ -113,10 +113,13 @@ export class StreamTable {
   }
 
   remove(stream: MuxStream): void {
+    const wasOnWire = this.#byId.delete(stream.messageId);
+    if (stream.initiator === 'remote') {
+      if (wasOnWire) this.#peerStreams -= 1;
+      return;
+    }
     this.#own.delete(stream);
     this.#waiting.delete(stream);
-    const wasOnWire = this.#byId.delete(stream.messageId);
-    if (wasOnWire && stream.initiator === 'remote') this.#peerStreams -= 1;
   }
 
   /** The stream whose turn it is to leave the queue, now admitted; `undefined` when none may or none waits. */
