@@ -1,5 +1,5 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
-import { type Attempt, callAgain } from './calls/call-again.js';
+import { callAgain, type MakeAttempt } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
 import type { CallSession } from './calls/session.js';
 import type {
@@ -32,6 +32,8 @@ export class Peer {
   readonly nodeId: string;
   readonly #pool: ConnectionPool<CallSession>;
   readonly #queue: CallQueue;
+  /** Whether a call has a connection to go by, or can get one. */
+  readonly #hasWay = (): boolean => this.#pool.isOpen || this.#pool.isHopeful;
 
   /**
    * Peers are made by MeshNode.
@@ -80,7 +82,9 @@ export class Peer {
    *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node
    */
   request<M extends RequestMessage>(message: M, options: CallOptions = {}): Promise<ReplyTo<M>> {
-    return this.#call(message, options, (session, left) => session.request(message, left));
+    return this.#call(message, options, (session, left, recover) =>
+      session.request(message, left, recover),
+    );
   }
 
   /**
@@ -88,7 +92,9 @@ export class Peer {
    * Whether it arrived is not known.
    */
   send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
-    return this.#call(message, options, (session, left) => session.send(message, left));
+    return this.#call(message, options, (session, left, recover) =>
+      session.send(message, left, recover),
+    );
   }
 
   /**
@@ -147,15 +153,15 @@ export class Peer {
     options: CallOptions,
     start: StartCall<T>,
   ): Promise<T> {
-    const attempt = (left: CallOptions): Attempt<T> => {
+    const attempt: MakeAttempt<T> = (left, recover) => {
       const session = this.#pool.select();
-      if (session !== undefined) return { result: start(session, left), carrier: session };
+      if (session !== undefined) return { result: start(session, left, recover), carrier: session };
       this.#checkHopeful();
-      return this.#queue.call(message, left, start);
+      return this.#queue.call(message, left, start, recover);
     };
     const isReplaySafe = options.replaySafe === true || message.type === 'ping';
     try {
-      return callAgain(attempt, options, isReplaySafe, () => this.#hasWay);
+      return callAgain(attempt, options, isReplaySafe, this.#hasWay);
     } catch (thrown) {
       return Promise.reject(thrown);
     }
@@ -165,10 +171,5 @@ export class Peer {
   #checkHopeful(): void {
     const { hopelessness } = this.#pool;
     if (hopelessness !== undefined) throw hopelessness;
-  }
-
-  /** Whether a call has a connection to go by, or can get one. */
-  get #hasWay(): boolean {
-    return this.#pool.isOpen || this.#pool.isHopeful;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { type MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { cancelledError } from '../transport/abortable.js';
-import { DEFAULT_TIMEOUT_MS, withExecution } from './outgoing-call.js';
+import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
 import type { CallOptions } from './types.js';
 
 /** What ends a connection, or a dial, without anybody's decision. */
@@ -35,28 +35,33 @@ export interface Attempt<T> {
   readonly carrier: { readonly isOpen: boolean };
 }
 
+/** Makes a call in the time that its options leave it; `recover` gives the result where it fails. */
+export type MakeAttempt<T> = (options: CallOptions, recover?: Recover<T>) => Attempt<T>;
+
 /**
- * @param attempt makes the call in the time that its options leave it
  * @param hasWay whether another attempt would have a connection, or a dial, to go by
  * @throws MeshError what the last attempt failed with
  */
 export function callAgain<T>(
-  attempt: (options: CallOptions) => Attempt<T>,
+  attempt: MakeAttempt<T>,
   options: CallOptions,
   isReplaySafe: boolean,
   hasWay: () => boolean,
 ): Promise<T> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const endMs = performance.now() + timeoutMs;
-  const first = attempt(options);
   // All that most calls have of this.
-  return first.result.catch((thrown: unknown) =>
-    repeat(first, toMeshError(thrown), { attempt, options, isReplaySafe, hasWay, endMs }),
-  );
+  const recover = async (error: MeshError): Promise<T> => {
+    // One that fails at once does so before there is an attempt.
+    await undefined;
+    return repeat(first, error, { attempt, options, isReplaySafe, hasWay, endMs });
+  };
+  const first = attempt(options, recover);
+  return first.result;
 }
 
 interface Repetition<T> {
-  readonly attempt: (options: CallOptions) => Attempt<T>;
+  readonly attempt: MakeAttempt<T>;
   readonly options: CallOptions;
   readonly isReplaySafe: boolean;
   readonly hasWay: () => boolean;

@@ -7,12 +7,16 @@ import type { Waiter } from '../pool/wait-queue.js';
 import type { MessageCodec } from '../protocol/codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
 import type { Attempt } from './call-again.js';
-import { DEFAULT_TIMEOUT_MS, withExecution } from './outgoing-call.js';
+import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
 import type { CallSession } from './session.js';
 import type { CallOptions, StreamCallOptions } from './types.js';
 
 /** Makes the call over a session that takes it. */
-export type StartCall<T> = (session: CallSession, options: CallOptions) => Promise<T>;
+export type StartCall<T> = (
+  session: CallSession,
+  options: CallOptions,
+  recover?: Recover<T>,
+) => Promise<T>;
 
 /** Messages that leave as early data: of what comes ahead of TLS an acceptor takes little, and drops the rest. */
 const MAX_EARLY_BYTES = 32 * 1024;
@@ -32,9 +36,14 @@ export class CallQueue {
   }
 
   /** Makes a call once there is a session for it. The message must not be changed before the call has settled. */
-  call<T>(message: Message, options: CallOptions, start: StartCall<T>): Attempt<T> {
+  call<T>(
+    message: Message,
+    options: CallOptions,
+    start: StartCall<T>,
+    recover?: Recover<T>,
+  ): Attempt<T> {
     let call: WaitingCall | undefined;
-    const result = new Promise<T>((resolve, reject) => {
+    const made = new Promise<T>((resolve, reject) => {
       // Once more when it leaves, with the time that is left then.
       const { payload, tail } = this.#codec.encodeSplit(message);
       call = new WaitingCall({
@@ -48,6 +57,8 @@ export class CallQueue {
       });
       this.#wait(call);
     });
+    const result =
+      recover === undefined ? made : made.catch((thrown: unknown) => recover(toMeshError(thrown)));
     return { result, carrier: call ?? NEVER_OPEN };
   }
 

@@ -17,65 +17,82 @@ export interface CallHandler extends FrameStreamHandler {
   onRefused(error: MeshError): void;
 }
 
+/** What becomes of a call that failed, in place of its failure. */
+export type Recover<T> = (error: MeshError) => Promise<T>;
+
 /** Where calls get their streams. */
 export interface StreamOpener {
   /** @throws MeshError ConnectionClosed, GoingAway, Overloaded */
   openStream(handler: CallHandler): FrameStream;
 }
 
+/** What a call asks of the session that it goes by. */
+export interface CallerHost {
+  readonly opener: StreamOpener;
+  readonly codec: FrameCodec;
+  /** The call is over. Called once, ahead of whoever waits for it. */
+  callSettled(succeeded: boolean): void;
+}
+
 /** Sends `message` and waits for a message of type `expected`; see Peer.request. */
 export function callOnce(
-  opener: StreamOpener,
-  codec: FrameCodec,
+  host: CallerHost,
   message: Message,
   expected: MessageType,
   options: CallOptions,
+  recover?: Recover<Message>,
 ): Promise<Message> {
   return new Promise((resolve, reject) => {
-    new OutgoingCall(codec, expected, options, resolve, reject).start(opener, message);
+    const call = new OutgoingCall(host, expected, options, resolve, reject, recover);
+    call.start(message);
   });
 }
 
 /** Sends `message` and waits until the transport has taken it; see Peer.send. */
 export function sendOnce(
-  opener: StreamOpener,
-  codec: FrameCodec,
+  host: CallerHost,
   message: Message,
   options: CallOptions,
+  recover?: Recover<void>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    new OutgoingCall(codec, undefined, options, () => resolve(), reject).start(opener, message);
+    const call = new OutgoingCall<void>(host, undefined, options, resolve, reject, recover);
+    call.start(message);
   });
 }
 
-class OutgoingCall implements CallHandler, MessageSink {
-  readonly #codec: FrameCodec;
+class OutgoingCall<T> implements CallHandler, MessageSink {
+  readonly #host: CallerHost;
   /** `undefined`: one-way, settled when the message is taken. */
   readonly #expected: MessageType | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #timeoutMs: number;
-  readonly #resolve: (message: Message) => void;
+  readonly #resolve: (result: T | Promise<T>) => void;
   readonly #reject: (error: MeshError) => void;
+  /** A promise for the failed, and none for all that succeed. */
+  readonly #recover: Recover<T> | undefined;
   #stream: FrameStream | undefined;
   #timer: NodeJS.Timeout | undefined;
   #settled = false;
 
   constructor(
-    codec: FrameCodec,
+    host: CallerHost,
     expected: MessageType | undefined,
     options: CallOptions,
-    resolve: (message: Message) => void,
+    resolve: (result: T | Promise<T>) => void,
     reject: (error: MeshError) => void,
+    recover: Recover<T> | undefined,
   ) {
-    this.#codec = codec;
+    this.#host = host;
     this.#expected = expected;
     this.#signal = options.signal;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#resolve = resolve;
     this.#reject = reject;
+    this.#recover = recover;
   }
 
-  start(opener: StreamOpener, message: Message): void {
+  start(message: Message): void {
     const signal = this.#signal;
     if (signal?.aborted === true) {
       this.#fail(cancelledError(signal));
@@ -87,8 +104,8 @@ class OutgoingCall implements CallHandler, MessageSink {
       return;
     }
     try {
-      const packed = this.#codec.encode(withTimeout(message, timeoutMs));
-      this.#stream = opener.openStream(this);
+      const packed = this.#host.codec.encode(withTimeout(message, timeoutMs));
+      this.#stream = this.#host.opener.openStream(this);
       signal?.addEventListener('abort', this.#aborted, { once: true });
       if (timeoutMs !== Number.POSITIVE_INFINITY) {
         this.#timer = setTimeout(this.#timedOut, timeoutMs);
@@ -105,7 +122,7 @@ class OutgoingCall implements CallHandler, MessageSink {
   }
 
   onFrame(frame: Frame): void {
-    if (!this.#settled && this.#expected !== undefined) receiveFrame(frame, this.#codec, this);
+    if (!this.#settled && this.#expected !== undefined) receiveFrame(frame, this.#host.codec, this);
   }
 
   onMessage(message: Message): void {
@@ -177,19 +194,21 @@ class OutgoingCall implements CallHandler, MessageSink {
   }
 
   #succeed(reply: Message): void {
-    this.#settle();
-    this.#resolve(reply);
+    this.#settle(true);
+    this.#resolve(reply as T);
   }
 
   #fail(error: MeshError): void {
-    this.#settle();
-    this.#reject(error);
+    this.#settle(false);
+    if (this.#recover === undefined) this.#reject(error);
+    else this.#resolve(this.#recover(error));
   }
 
-  #settle(): void {
+  #settle(succeeded: boolean): void {
     this.#settled = true;
     clearTimeout(this.#timer);
     this.#signal?.removeEventListener('abort', this.#aborted);
+    this.#host.callSettled(succeeded);
   }
 }
 

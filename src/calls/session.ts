@@ -11,7 +11,13 @@ import {
   type TransportName,
 } from '../transport/connection.js';
 import { type CallHost, type Handlers, IncomingCall } from './incoming-call.js';
-import { callOnce, type StreamOpener, sendOnce } from './outgoing-call.js';
+import {
+  type CallerHost,
+  callOnce,
+  type Recover,
+  type StreamOpener,
+  sendOnce,
+} from './outgoing-call.js';
 import { openTransfer } from './outgoing-transfer.js';
 import {
   type CallCounters,
@@ -65,7 +71,7 @@ const MAX_QUIET_WAITS = 12;
 /** Room for the time left, which a message is given as it leaves. */
 const TIMEOUT_BYTES = 32;
 
-export class CallSession implements CallHost, PoolMember {
+export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly connection: Connection;
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
@@ -182,7 +188,8 @@ export class CallSession implements CallHost, PoolMember {
       openStream: (handler) => connection.openStream(handler, { isUrgent: true }),
     };
     // What comes of it, the connection's own clock tells.
-    callOnce(opener, this.codec, { type: 'ping' }, 'pong', PING_OPTIONS).catch(() => {});
+    const host: CallerHost = { opener, codec: this.codec, callSettled() {} };
+    callOnce(host, { type: 'ping' }, 'pong', PING_OPTIONS).catch(() => {});
     return true;
   }
 
@@ -195,31 +202,34 @@ export class CallSession implements CallHost, PoolMember {
   };
 
   /** See Peer.request. */
-  request<M extends RequestMessage>(message: M, options: CallOptions): Promise<ReplyTo<M>> {
+  request<M extends RequestMessage>(
+    message: M,
+    options: CallOptions,
+    recover?: Recover<ReplyTo<M>>,
+  ): Promise<ReplyTo<M>> {
     const refusal = this.#refusal(message);
     if (refusal !== undefined) return Promise.reject(refusal);
-    const { codec } = this;
+    this.#begin();
     const type = REPLY_TYPES[message.type];
-    const reply = callOnce(this.#opener, codec, this.#marked(message), type, options);
-    return this.#counted(reply) as Promise<ReplyTo<M>>;
+    const reply = callOnce(this, this.#marked(message), type, options, recover as Recover<Message>);
+    return reply as Promise<ReplyTo<M>>;
   }
 
   /** See Peer.send. */
-  send(message: OneWayMessage, options: CallOptions): Promise<void> {
+  send(message: OneWayMessage, options: CallOptions, recover?: Recover<void>): Promise<void> {
     const refusal = this.#refusal(message);
     if (refusal !== undefined) return Promise.reject(refusal);
-    const oneWay = this.#marked({ ...message, oneWay: true });
-    return this.#counted(sendOnce(this.#opener, this.codec, oneWay, options));
+    this.#begin();
+    return sendOnce(this, this.#marked({ ...message, oneWay: true }), options, recover);
   }
 
   /** See Peer.stream. */
   stream(open: DataTransfer, options: StreamCallOptions): AsyncIterable<Uint8Array> {
     const refusal = this.#refusal(open);
     if (refusal !== undefined) throw refusal;
-    this.#outgoing += 1;
-    this.counters.sent += 1;
+    this.#begin();
     return openTransfer(this.#opener, this.codec, open, options, (failure) => {
-      this.#settled(failure === undefined);
+      this.callSettled(failure === undefined);
     });
   }
 
@@ -282,6 +292,19 @@ export class CallSession implements CallHost, PoolMember {
     return { ...message, replaySafe: true };
   }
 
+  // ---- CallerHost ---------------------------------------------------------------------------------------
+
+  get opener(): StreamOpener {
+    return this.#opener;
+  }
+
+  callSettled(succeeded: boolean): void {
+    this.#outgoing -= 1;
+    if (succeeded) this.counters.succeeded += 1;
+    else this.counters.failed += 1;
+    this.#checkQuiet();
+  }
+
   // ---- CallHost -----------------------------------------------------------------------------------------
 
   capabilityRefusal(type: Message['type']): MeshError | undefined {
@@ -333,21 +356,9 @@ export class CallSession implements CallHost, PoolMember {
     return this.capabilityRefusal(message.type);
   }
 
-  #counted<T>(call: Promise<T>): Promise<T> {
+  #begin(): void {
     this.#outgoing += 1;
     this.counters.sent += 1;
-    call.then(this.#succeeded, this.#failed);
-    return call;
-  }
-
-  readonly #succeeded = (): void => this.#settled(true);
-  readonly #failed = (): void => this.#settled(false);
-
-  #settled(succeeded: boolean): void {
-    this.#outgoing -= 1;
-    if (succeeded) this.counters.succeeded += 1;
-    else this.counters.failed += 1;
-    this.#checkQuiet();
   }
 }
 
