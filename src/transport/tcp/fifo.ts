@@ -1,43 +1,58 @@
 /** A queue that stays fast however long it is: `Array.shift` moves every element behind the first. */
 export class Fifo<T> {
-  #items: (T | undefined)[] = [];
+  /** Apart from the others: most queues never have more than one, and take no list for it. */
+  #first: T | undefined;
+  #rest: (T | undefined)[] | undefined;
   #head = 0;
 
   get length(): number {
-    return this.#items.length - this.#head;
+    if (this.#first === undefined) return 0;
+    return this.#rest === undefined ? 1 : 1 + this.#rest.length - this.#head;
   }
 
   get first(): T | undefined {
-    return this.#items[this.#head];
+    return this.#first;
   }
 
   get last(): T | undefined {
-    return this.#items.at(-1);
+    return this.#rest === undefined ? this.#first : this.#rest.at(-1);
   }
 
   push(item: T): void {
-    this.#items.push(item);
+    if (this.#first === undefined) this.#first = item;
+    else if (this.#rest === undefined) this.#rest = [item];
+    else this.#rest.push(item);
   }
 
   shift(): T | undefined {
-    // The usual case, a queue of one: nothing is allocated for it.
-    if (this.#head === 0 && this.#items.length <= 1) return this.#items.pop();
-    const item = this.#items[this.#head];
-    this.#items[this.#head] = undefined;
-    this.#head += 1;
-    if (this.length === 0) this.clear();
-    else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#items.length) this.#compact();
+    const item = this.#first;
+    this.#first = this.#rest === undefined ? undefined : this.#shiftRest(this.#rest);
     return item;
   }
 
   clear(): void {
-    this.#items = [];
+    this.#first = undefined;
+    this.#dropRest();
+  }
+
+  /** @param rest never empty */
+  #shiftRest(rest: (T | undefined)[]): T | undefined {
+    const item = rest[this.#head];
+    rest[this.#head] = undefined;
+    this.#head += 1;
+    if (this.#head === rest.length) this.#dropRest();
+    else if (this.#head >= COMPACT_AT && this.#head * 2 >= rest.length) this.#compact(rest);
+    return item;
+  }
+
+  #dropRest(): void {
+    this.#rest = undefined;
     this.#head = 0;
   }
 
   /** Once half is holes: each element is moved once for every one that has left. */
-  #compact(): void {
-    this.#items = this.#items.slice(this.#head);
+  #compact(rest: (T | undefined)[]): void {
+    this.#rest = rest.slice(this.#head);
     this.#head = 0;
   }
 }
