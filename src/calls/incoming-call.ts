@@ -39,7 +39,7 @@ export interface CallHost {
   /** The call was a sign of life that the peer asked for. */
   pinged(): void;
   /** The call is over. Called once. */
-  finished(call: IncomingCall): void;
+  finished(): void;
 }
 
 const KIND_OF: Readonly<Partial<Record<Message['type'], HandlerKind>>> = {
@@ -107,7 +107,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
       this.#answerError(new MeshError('UnexpectedMessage', 'call ended before it began'));
       return;
     }
-    this.#context?.body.end();
+    this.#context?.endBody();
   }
 
   onReset(error: MeshError): void {
@@ -175,11 +175,18 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
       return;
     }
     // A handler that answers at once is answered for at once: no promise on the way.
-    if (result instanceof Promise) result.then(this.#handled, this.#handlerFailed);
+    if (result instanceof Promise) this.#handleLater(result);
     else this.#handled(result);
   }
 
-  readonly #handled = (result: unknown): void => {
+  #handleLater(result: Promise<unknown>): void {
+    result.then(
+      (fields) => this.#handled(fields),
+      (thrown: unknown) => this.#handlerFailed(thrown),
+    );
+  }
+
+  #handled(result: unknown): void {
     if (this.#over) return;
     const message = this.#message as RequestMessage | DataTransfer;
     if (message.type === 'dataTransfer') {
@@ -190,13 +197,13 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     } else {
       this.#answer(message, result);
     }
-  };
+  }
 
-  readonly #handlerFailed = (thrown: unknown): void => {
+  #handlerFailed(thrown: unknown): void {
     const error = toMeshError(thrown, 'HandlerFailed');
     this.#host.handlerFailed((this.#message as Message).type, error);
     this.#answerError(error);
-  };
+  }
 
   #answer(message: RequestMessage, result: unknown): void {
     try {
@@ -246,11 +253,18 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #send(message: Message): void {
     if (this.#over) return;
     const packed = this.#host.codec.encode(message);
-    if (packed instanceof Promise) packed.then(this.#sendPacked, this.#cannotSend);
+    if (packed instanceof Promise) this.#sendLater(packed);
     else this.#sendPacked(packed);
   }
 
-  readonly #sendPacked = ({ payload, tail, compression }: PackedPayload): void => {
+  #sendLater(packed: Promise<PackedPayload>): void {
+    packed.then(
+      (payload) => this.#sendPacked(payload),
+      (thrown: unknown) => this.#cannotSend(thrown),
+    );
+  }
+
+  #sendPacked({ payload, tail, compression }: PackedPayload): void {
     if (this.#over) return;
     try {
       this.#stream.send(payload, { tail, compression, end: true });
@@ -258,20 +272,20 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     } catch (thrown) {
       this.#cannotSend(thrown);
     }
-  };
+  }
 
-  readonly #cannotSend = (thrown: unknown): void => {
+  #cannotSend(thrown: unknown): void {
     if (this.#over) return;
     this.#stream.reset('InternalError', toMeshError(thrown).message);
     this.#finish();
-  };
+  }
 
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
     // Whoever still reads the body after the answer reads in vain; what still arrives is dropped.
     this.#context?.close();
-    this.#host.finished(this);
+    this.#host.finished();
   }
 }
 
@@ -305,6 +319,7 @@ class Context implements CallContext {
   #cancelled: MeshError | undefined;
   #timer: NodeJS.Timeout | undefined;
   #body: ByteQueue | undefined;
+  #isBodyEnded = false;
 
   constructor(host: CallHost, call: { readonly flow: Flow }, timeoutMs: number | undefined) {
     this.#host = host;
@@ -331,8 +346,17 @@ class Context implements CallContext {
   }
 
   get body(): ByteQueue {
-    this.#body ??= new ByteQueue(this.#call.flow, () => {});
+    if (this.#body === undefined) {
+      this.#body = new ByteQueue(this.#call.flow, () => {});
+      if (this.#isBodyEnded) this.#body.end();
+    }
     return this.#body;
+  }
+
+  /** Nothing more comes. */
+  endBody(): void {
+    this.#isBodyEnded = true;
+    this.#body?.end();
   }
 
   cancel(error: MeshError): void {

@@ -73,6 +73,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
   readonly #recover: Recover<T> | undefined;
   #stream: FrameStream | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #onAbort: (() => void) | undefined;
   #settled = false;
 
   constructor(
@@ -106,11 +107,11 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
     try {
       const packed = this.#host.codec.encode(withTimeout(message, timeoutMs));
       this.#stream = this.#host.opener.openStream(this);
-      signal?.addEventListener('abort', this.#aborted, { once: true });
+      if (signal !== undefined) this.#heed(signal);
       if (timeoutMs !== Number.POSITIVE_INFINITY) {
-        this.#timer = setTimeout(this.#timedOut, timeoutMs);
+        this.#timer = setTimeout(() => this.#timedOut(), timeoutMs);
       }
-      if (packed instanceof Promise) packed.then(this.#send, this.#failed);
+      if (packed instanceof Promise) this.#sendLater(packed);
       else this.#send(packed);
     } catch (error) {
       this.#fail(toMeshError(error));
@@ -159,7 +160,14 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
     return (this.#stream?.messageId ?? 0) > 0;
   }
 
-  readonly #send = ({ payload, tail, compression }: PackedPayload): void => {
+  #sendLater(packed: Promise<PackedPayload>): void {
+    packed.then(
+      (payload) => this.#send(payload),
+      (thrown: unknown) => this.#failed(thrown),
+    );
+  }
+
+  #send({ payload, tail, compression }: PackedPayload): void {
     if (this.#settled) return;
     try {
       const taken = this.#stream?.send(payload, { tail, compression, end: true });
@@ -167,24 +175,27 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
     } catch (error) {
       this.#failed(error);
     }
-  };
+  }
 
   /** The message cannot be sent: the stream that was opened for it would stay open, and hold up its connection's end. */
-  readonly #failed = (thrown: unknown): void => {
+  #failed(thrown: unknown): void {
     if (this.#settled) return;
     const error = toMeshError(thrown);
     this.#stream?.reset('Cancelled', error.message);
     this.#fail(error);
-  };
+  }
 
-  readonly #aborted = (): void => {
-    const { code, message, cause } = cancelledError(this.#signal as AbortSignal);
-    this.#giveUp(code, message, cause);
-  };
+  #heed(signal: AbortSignal): void {
+    this.#onAbort = () => {
+      const { code, message, cause } = cancelledError(signal);
+      this.#giveUp(code, message, cause);
+    };
+    signal.addEventListener('abort', this.#onAbort, { once: true });
+  }
 
-  readonly #timedOut = (): void => {
+  #timedOut(): void {
     this.#giveUp('DeadlineExceeded', `no answer within ${this.#timeoutMs} ms`, undefined);
-  };
+  }
 
   #giveUp(code: MeshErrorCode, text: string, cause: unknown): void {
     if (this.#settled) return;
@@ -206,8 +217,8 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
 
   #settle(succeeded: boolean): void {
     this.#settled = true;
-    clearTimeout(this.#timer);
-    this.#signal?.removeEventListener('abort', this.#aborted);
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#host.callSettled(succeeded);
   }
 }

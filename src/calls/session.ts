@@ -88,7 +88,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   /** Until the handshake is answered. */
   #unagreed: UnagreedStreams | undefined;
   #opener: StreamOpener;
-  readonly #incoming = new Set<IncomingCall>();
+  #incoming = 0;
   #outgoing = 0;
   /** Of the peer: they ask for a sign of life, and are no calls. */
   #pings = 0;
@@ -166,7 +166,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   // ---- PoolMember ---------------------------------------------------------------------------------------
 
   get load(): number {
-    return this.#outgoing + this.#incoming.size;
+    return this.#outgoing + this.#incoming;
   }
 
   get isAwaiting(): boolean {
@@ -195,10 +195,9 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   /** Receives the streams that the peer opens: the connection's `onStream`. */
   readonly accept = (stream: FrameStream): FrameStreamHandler => {
-    const call = new IncomingCall(this, stream);
-    this.#incoming.add(call);
+    this.#incoming += 1;
     this.counters.handled += 1;
-    return call;
+    return new IncomingCall(this, stream);
   };
 
   /** See Peer.request. */
@@ -337,13 +336,13 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#onHandlerFailure(kind, error);
   }
 
-  finished(call: IncomingCall): void {
-    this.#incoming.delete(call);
+  finished(): void {
+    this.#incoming -= 1;
     this.#checkQuiet();
   }
 
   get #isQuiet(): boolean {
-    return this.#incoming.size === 0 && this.#outgoing === 0;
+    return this.#incoming === 0 && this.#outgoing === 0;
   }
 
   #checkQuiet(): void {
