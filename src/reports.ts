@@ -29,7 +29,8 @@ export class Reports {
   }
 
   peerDown({ transport, peer: { nodeId } }: CallSession, error: MeshError): void {
-    const level = error.code === 'NoError' ? 'info' : 'warn';
+    const isInOrder = error.code === 'NoError' || error.code === 'GoingAway';
+    const level = isInOrder ? 'info' : 'warn';
     this.#log[level]({ peer: nodeId, transport, code: error.code, side: error.side }, 'peer down');
     this.#status.emit({ kind: 'peerDown', nodeId, transport, error });
   }

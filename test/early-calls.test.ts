@@ -132,7 +132,7 @@ for (const transport of TEST_TRANSPORTS) {
     t.deepEqual(more, []);
     t.deepEqual(seen, []);
     t.false(peer.isConnected);
-    t.like(await t.throwsAsync(peer.ping()), { code: 'ConnectionLost' });
+    t.like(await t.throwsAsync(peer.ping()), { code: 'NodeClosed' });
   });
 
   test(`${transport}: calls to an acceptor of another name fail, and have left nothing behind`, async (t) => {

@@ -303,7 +303,7 @@ for (const transport of TEST_TRANSPORTS) {
 
   test(`${transport}: close lets calls under way finish, those on their way too, and then there are no new ones`, async (t) => {
     const n1 = await startNode(t, 'n1', { transports });
-    const n2 = await startNode(t, 'n2', { transports });
+    const n2 = await startNode(t, 'n2', { transports, drainTimeoutMs: 30_000 });
     const begun = withResolvers<void>();
     const answer = withResolvers<void>();
     n2.handle('query', async () => {
@@ -444,7 +444,7 @@ for (const transport of TEST_TRANSPORTS) {
     n2.handle('request', async ({ body }) => ({ body }));
     const peer = await n1.connect(targetOf(n2));
     const calls = Array.from({ length: 500 }, (_, i) =>
-      peer.request({ type: 'request', method: 'm', body: i }),
+      peer.request({ type: 'request', method: 'm', body: i }, { timeoutMs: 60_000 }),
     );
     const replies = await Promise.all(calls);
     t.deepEqual(
