@@ -41,7 +41,9 @@ for (const transport of TEST_TRANSPORTS) {
     const n2 = await startNode(t, 'n2', { transports });
     n2.handle('query', () => ({}));
     const pool = { min: 3, strategy: 'roundRobin' } as const;
-    const n1 = await startNode(t, 'n1', { transports, pool });
+    // On a busy machine one could be suspect for a moment.
+    const health = { intervalMs: 60_000 };
+    const n1 = await startNode(t, 'n1', { transports, pool, health });
     const peer = await n1.connect(targetOf(n2));
     await until(() => peer.statistics.open === 3);
     for (let i = 0; i < 30; i += 1) await peer.request({ type: 'queryRequest', query: 'q' });
