@@ -96,6 +96,10 @@ for (const transport of TEST_TRANSPORTS) {
     await delay(100);
     gone.abort();
     t.like(await t.throwsAsync(other), { code: 'Cancelled' });
+    await delay(500);
+    const { dialsFailed = 0 } = n1.peer('n3')?.statistics ?? {};
+    await delay(500);
+    t.is(n1.peer('n3')?.statistics.dialsFailed, dialsFailed, 'who gives up dials no more');
   });
 
   test(`${transport}: a refusal ends the waiting for a peer at once`, async (t) => {

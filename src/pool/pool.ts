@@ -3,7 +3,7 @@
  * waits, in order and bounded. A connection that is silent when it should not be gets no calls while there are others,
  * and is replaced before it is given up.
  */
-import { MeshError } from '../errors.js';
+import { MeshError, toMeshError } from '../errors.js';
 import { type BackoffLimits, DEFAULT_BACKOFF } from './backoff.js';
 import { type PoolClock, SYSTEM_CLOCK } from './clock.js';
 import { DEFAULT_HEALTH, type HealthLimits } from './health.js';
@@ -223,10 +223,24 @@ export class ConnectionPool<M extends PoolMember> {
   async connect(options: { signal?: AbortSignal | undefined; retry?: boolean | undefined } = {}) {
     const { signal, retry = false } = options;
     if (this.#end !== undefined) throw this.#end;
-    if (this.isOpen || retry) this.#redialer.isWanted = true;
-    if (this.isOpen) return;
-    if (retry) await this.acquire({ signal });
-    else await this.#redialer.connect(signal);
+    if (!this.isOpen && !retry) {
+      await this.#redialer.connect(signal);
+      return;
+    }
+    const wasWanted = this.#redialer.isWanted;
+    this.#redialer.isWanted = true;
+    if (!this.isOpen) await this.#persist(signal, wasWanted);
+  }
+
+  /** Waits for a connection, whatever dials fail. Who gives up takes back what nobody else wants. */
+  async #persist(signal: AbortSignal | undefined, wasWanted: boolean): Promise<void> {
+    try {
+      await this.acquire({ signal });
+    } catch (thrown) {
+      const isGivenUp = signal?.aborted === true && !this.isOpen && this.#waiters.size === 0;
+      if (isGivenUp && !wasWanted) this.#redialer.stop(toMeshError(thrown));
+      throw thrown;
+    }
   }
 
   /** Dials unless there is a connection, or a dial is under way. Nobody waits for it. */
