@@ -342,8 +342,10 @@ export class ConnectionPool<M extends PoolMember> {
   }
 
   #trim(nowMs: number): void {
+    if (this.#open.length <= this.#limits.min) return;
     const well = this.#open.filter(({ isWell, isPinned }) => isWell && !isPinned);
-    if (well.length <= this.#limits.min) return;
+    // What the peer dialed is the peer's to close, however many those are: they need not show that they live.
+    if (well.length <= this.#limits.min || !well.some(({ isDialed }) => isDialed)) return;
     const yields = this.#options.yields?.() ?? false;
     const candidates = well.map(({ isDialed, establishedMs, member, state }) => ({
       isDialed,
