@@ -53,21 +53,29 @@ export class Health {
     this.#receivedMs = nowMs;
   }
 
+  /**
+   * A cheap look at a connection that needs no answer: counts the silence, without a look at what was received.
+   * @returns false where that is needed after all: then {@link look} is to be called with the same time
+   */
+  rests(nowMs: number): boolean {
+    if (this.#asked !== undefined) return false;
+    const silentMs = this.#silentMs + Math.max(0, nowMs - this.#lookedAtMs);
+    if (silentMs >= this.#limits.idleIntervalMs) return false;
+    this.#silentMs += this.#pass(nowMs);
+    return true;
+  }
+
   /** To be called several times within an interval. */
   look(nowMs: number, { lastReceivedMs, isAwaiting, aheadMs }: HealthView): HealthStep {
     const { intervalMs, idleIntervalMs } = this.#limits;
-    const passedMs = Math.max(0, nowMs - this.#lookedAtMs);
-    const countedMs = Math.min(passedMs, intervalMs) + this.#unreadMs;
-    // After a standstill timers come first: what the peer sent meanwhile is read between this look and the next.
-    this.#unreadMs = passedMs > intervalMs ? intervalMs : 0;
-    this.#lookedAtMs = nowMs;
+    const countedMs = this.#pass(nowMs);
     if (lastReceivedMs > this.#receivedMs) {
       this.#receivedMs = lastReceivedMs;
       this.#silentMs = Math.max(0, Math.min(nowMs - lastReceivedMs, intervalMs));
       this.#unreadMs = 0;
       this.#asked = undefined;
     } else {
-      this.#silentMs += countedMs - this.#unreadMs;
+      this.#silentMs += countedMs;
     }
     if (this.#asked !== undefined) return { verdict: this.#verdict(this.#asked), asks: false };
     const asks = this.#silentMs >= (isAwaiting ? intervalMs : idleIntervalMs);
@@ -78,6 +86,17 @@ export class Health {
   /** The peer could not be asked. */
   takeBack(): void {
     this.#asked = undefined;
+  }
+
+  /** @returns the time since the look before that counts as silence, if nothing was heard */
+  #pass(nowMs: number): number {
+    const { intervalMs } = this.#limits;
+    const passedMs = Math.max(0, nowMs - this.#lookedAtMs);
+    const countedMs = Math.min(passedMs, intervalMs) + this.#unreadMs;
+    // After a standstill timers come first: what the peer sent meanwhile is read between this look and the next.
+    this.#unreadMs = passedMs > intervalMs ? intervalMs : 0;
+    this.#lookedAtMs = nowMs;
+    return countedMs - this.#unreadMs;
   }
 
   #verdict({ silentMs, aheadMs }: { silentMs: number; aheadMs: number }): Verdict {

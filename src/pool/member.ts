@@ -52,6 +52,8 @@ export function nextMemberState(from: MemberState, to: MemberState): MemberState
 
 /** Without a call for so long, a connection is idle. */
 const IDLE_AFTER_MS = 1000;
+/** Idle, and heard of, it is looked at in full once in so many intervals of health: there may be thousands. */
+const IDLE_LOOK_INTERVALS = 2;
 /** A link slower than this may take a silent TCP connection for dead that still carries what was sent. */
 const SLOWEST_BYTES_PER_MS = 125;
 
@@ -63,7 +65,11 @@ export class PooledConnection<M extends PoolMember> {
   readonly establishedMs: number;
   /** Asked for by name of nobody, it is no part of what the pool may have. */
   readonly isPinned: boolean;
+  /** Whether this side dialed it. */
+  readonly isDialed: boolean;
   isSuspect = false;
+  readonly #isOrdered: boolean;
+  readonly #restMs: number;
   readonly #health: Health;
   readonly #onState: (to: MemberState, from: MemberState) => void;
   #state: MemberState = { kind: 'connecting' };
@@ -72,6 +78,7 @@ export class PooledConnection<M extends PoolMember> {
   #heardMs = 0;
   #sentWhenHeard = 0;
   #askedMs = Number.NEGATIVE_INFINITY;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(
     member: M,
@@ -85,6 +92,9 @@ export class PooledConnection<M extends PoolMember> {
     this.member = member;
     this.establishedMs = options.nowMs;
     this.isPinned = options.isPinned;
+    this.isDialed = member.connection.role === 'dialer';
+    this.#isOrdered = member.connection.transport !== 'quic';
+    this.#restMs = options.health.intervalMs * IDLE_LOOK_INTERVALS;
     this.#health = new Health(options.health, options.nowMs);
     this.#onState = options.onState;
     this.#activeMs = options.nowMs;
@@ -101,11 +111,6 @@ export class PooledConnection<M extends PoolMember> {
   /** Whether it takes calls as well as any other. */
   get isWell(): boolean {
     return this.member.isOpen && !this.isSuspect;
-  }
-
-  /** Whether this side dialed it. */
-  get isDialed(): boolean {
-    return this.member.connection.role === 'dialer';
   }
 
   moveTo(to: MemberState): void {
@@ -125,14 +130,16 @@ export class PooledConnection<M extends PoolMember> {
   /** To be called several times within an interval of health. Asks the peer for a sign of life where one is due. */
   look(nowMs: number): Finding {
     this.#lookForCalls(nowMs);
+    if (this.#mayRest(nowMs) && this.#health.rests(nowMs)) return 'none';
+    this.#lookedAtMs = nowMs;
     const { member } = this;
-    const { lastReceivedMs, counters, transport } = member.connection;
+    const { lastReceivedMs, counters } = member.connection;
     if (lastReceivedMs > this.#heardMs) {
       this.#heardMs = lastReceivedMs;
       this.#sentWhenHeard = counters.bytesSent;
     }
     // Datagrams overtake what waits; on TCP the question comes after all that was sent before.
-    const aheadBytes = transport === 'quic' ? 0 : counters.bytesSent - this.#sentWhenHeard;
+    const aheadBytes = this.#isOrdered ? counters.bytesSent - this.#sentWhenHeard : 0;
     const { verdict, asks } = this.#health.look(nowMs, {
       lastReceivedMs,
       isAwaiting: member.isAwaiting,
@@ -145,6 +152,12 @@ export class PooledConnection<M extends PoolMember> {
     if (verdict === 'dead') return 'dead';
     if (this.isSuspect === wasSuspect) return 'none';
     return this.isSuspect ? 'suspected' : 'recovered';
+  }
+
+  /** Of an ordered connection it must be known what was sent after it was heard of last. */
+  #mayRest(nowMs: number): boolean {
+    const isIdle = this.#state.kind === 'idle' && !this.isSuspect && !this.#isOrdered;
+    return isIdle && nowMs - this.#lookedAtMs < this.#restMs;
   }
 
   #lookForCalls(nowMs: number): void {

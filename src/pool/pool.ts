@@ -326,8 +326,12 @@ export class ConnectionPool<M extends PoolMember> {
 
   #fill(): void {
     if (this.#end !== undefined) return;
-    const well = this.#open.filter(({ isWell }) => isWell).length;
-    this.#redialer.fill(this.#limits.min - well, this.#waiters.size > 0);
+    let missing = this.#limits.min;
+    for (const { isWell } of this.#open) {
+      if (missing <= 0) break;
+      if (isWell) missing -= 1;
+    }
+    this.#redialer.fill(missing, this.#waiters.size > 0);
   }
 
   #lookAt(entry: PooledConnection<M>, nowMs: number): void {
@@ -342,10 +346,11 @@ export class ConnectionPool<M extends PoolMember> {
   }
 
   #trim(nowMs: number): void {
-    if (this.#open.length <= this.#limits.min) return;
-    const well = this.#open.filter(({ isWell, isPinned }) => isWell && !isPinned);
+    const { min } = this.#limits;
     // What the peer dialed is the peer's to close, however many those are: they need not show that they live.
-    if (well.length <= this.#limits.min || !well.some(({ isDialed }) => isDialed)) return;
+    if (this.#open.length <= min || !this.#open.some(isOurs)) return;
+    const well = this.#open.filter(({ isWell, isPinned }) => !isPinned && isWell);
+    if (well.length <= min) return;
     const yields = this.#options.yields?.() ?? false;
     const candidates = well.map(({ isDialed, establishedMs, member, state }) => ({
       isDialed,
@@ -467,4 +472,9 @@ export class ConnectionPool<M extends PoolMember> {
     const intervalMs = this.#health.intervalMs / LOOKS_PER_INTERVAL;
     this.#stopLooking ??= this.#clock.every(intervalMs, () => this.look());
   }
+}
+
+/** Whether a pool may close it where it has too many. */
+function isOurs({ isDialed, isPinned }: PooledConnection<PoolMember>): boolean {
+  return isDialed && !isPinned;
 }
