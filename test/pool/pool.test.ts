@@ -387,6 +387,20 @@ test('on TCP what was sent ahead of the question is allowed for, on QUIC it is n
   }
 });
 
+test('what the peer dialed need not show that it lives, however many those are', async (t) => {
+  const { clock, pool } = createPool();
+  const members = Array.from({ length: 20 }, () => new FakeMember(clock, { role: 'acceptor' }));
+  for (const member of members) {
+    pool.add(member);
+    await clock.advance(300);
+  }
+  t.deepEqual(
+    members.map(({ pings, retired }) => ({ pings, retired })),
+    members.map(() => ({ pings: 0, retired: undefined })),
+  );
+  pool.close(over());
+});
+
 test('a peer that closes the connection in order is not dialed again', async (t) => {
   const { clock, dialer, pool, connect } = createPool();
   (await connect()).end(closedInOrder());
