@@ -229,7 +229,10 @@ const NO_REPLY: Message = { type: 'response' };
 /** The message with the time left for it; a ping has no such field. */
 function withTimeout(message: Message, timeoutMs: number): Message {
   if (timeoutMs === Number.POSITIVE_INFINITY || message.type === 'ping') return message;
-  return { ...message, timeoutMs: Math.ceil(timeoutMs) } as Message;
+  const ms = Math.ceil(timeoutMs);
+  if ('timeoutMs' in message) return { ...message, timeoutMs: ms } as Message;
+  // In this order, since an engine may look for a new shape for every object that grows after it was spread.
+  return { timeoutMs: ms, ...message } as Message;
 }
 
 function unexpected(text: string): MeshError {
