@@ -205,11 +205,14 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
   }
 
   #succeed(reply: Message): void {
+    if (this.#settled) return;
     this.#settle(true);
     this.#resolve(reply as T);
   }
 
   #fail(error: MeshError): void {
+    // A stream that is reset while it takes a message may tell so twice.
+    if (this.#settled) return;
     this.#settle(false);
     if (this.#recover === undefined) this.#reject(error);
     else this.#resolve(this.#recover(error));
