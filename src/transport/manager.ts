@@ -6,6 +6,7 @@ import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import type {
   Connection,
   DialOptions,
+  DialTarget,
   Listener,
   ListenOptions,
   SocketAddress,
@@ -65,6 +66,8 @@ const DEFAULT_DISCOVERY_TIMEOUT_MS = 5000;
 export class TransportManager {
   readonly #transports: readonly Transport[];
   readonly #onUnavailable: (transport: Transport, error: MeshError) => void;
+  /** Those that have turned out to be so. */
+  readonly #unavailable = new Set<Transport>();
   readonly #fallbackDelayMs: number;
   readonly #memory: ReachMemory;
   readonly #discovery: Discovery;
@@ -105,7 +108,11 @@ export class TransportManager {
     const dials = ways.map(
       ({ transport, address }): RacingDial =>
         (losing) =>
-          transport.dial({ nodeId: target.nodeId, ...address }, { ...rest, signal: losing }),
+          this.#dialBy(
+            transport,
+            { nodeId: target.nodeId, ...address },
+            { ...rest, signal: losing },
+          ),
     );
     try {
       const { connection, winner, begun } = await raceDials(dials, {
@@ -121,6 +128,27 @@ export class TransportManager {
       if (betterThan !== undefined) this.#doubt(ways);
       throw thrown;
     }
+  }
+
+  async #dialBy(
+    transport: Transport,
+    target: DialTarget,
+    options: DialOptions,
+  ): Promise<Connection> {
+    try {
+      return await transport.dial(target, options);
+    } catch (thrown) {
+      const error = toMeshError(thrown);
+      if (error.code === 'TransportUnavailable') this.#tellUnavailable(transport, error);
+      throw error;
+    }
+  }
+
+  /** Once: it will not change. */
+  #tellUnavailable(transport: Transport, error: MeshError): void {
+    if (this.#unavailable.has(transport)) return;
+    this.#unavailable.add(transport);
+    this.#onUnavailable(transport, error);
   }
 
   /** Whether a transport preferred to that of the connection may reach its peer by now. For a connection dialed here. */
@@ -219,7 +247,7 @@ export class TransportManager {
     } catch (thrown) {
       const error = toMeshError(thrown);
       if (error.code !== 'TransportUnavailable') throw error;
-      this.#onUnavailable(transport, error);
+      this.#tellUnavailable(transport, error);
       return undefined;
     }
   }
