@@ -13,6 +13,7 @@ import { newEndpointCounters } from '../src/transport/quic/counters.js';
 import { resolveDoorLimits } from '../src/transport/quic/door.js';
 import { QuicEndpoint } from '../src/transport/quic/endpoint.js';
 import { loadNative } from '../src/transport/quic/native.js';
+import { PacerClocks } from '../src/transport/quic/pacer-clocks.js';
 import { QuicTransport } from '../src/transport/quic/transport.js';
 import { TcpTransport } from '../src/transport/tcp/transport.js';
 import {
@@ -258,6 +259,7 @@ async function dialWithoutCertificate(
       resetKey: 'none',
       migration: true,
       configFor: () => config,
+      pacerClocks: new PacerClocks(),
       verifyDialer: (chain) => trust.verify(chain, 'dialer', Date.now()),
     },
     newEndpointCounters(),

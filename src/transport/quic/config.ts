@@ -16,6 +16,8 @@ export interface QuicTuning {
   readonly logsKeys?: boolean | undefined;
   /** Whether connections may change their paths. Default true. */
   readonly migration?: boolean | undefined;
+  /** Whether the binding keeps a pacer's clock: see `pacer-clocks.ts`. Default false. */
+  readonly paces?: boolean | undefined;
   /** Default `'cubic'`. */
   readonly congestionControl?: CongestionControl | undefined;
 }
@@ -65,7 +67,7 @@ export function createNativeConfig(
   tuning: QuicTuning,
 ): NativeConfig {
   const config = withCertificates(native, tls);
-  const { limits, migration = true, congestionControl = 'cubic' } = tuning;
+  const { limits, migration = true, congestionControl = 'cubic', paces = false } = tuning;
   config.setApplicationProtos([ALPN_PROTOCOL]);
   config.grease(true);
   config.setMaxIdleTimeout(tuning.idleTimeoutMs);
@@ -83,8 +85,9 @@ export function createNativeConfig(
   config.setActiveConnectionIdLimit(migration ? MAX_PATHS : MIN_CONNECTION_IDS);
   config.setDisableActiveMigration(!migration);
   config.setCcAlgorithmName(congestionControl);
-  config.enableHystart(true);
-  config.enablePacing(false);
+  // HyStart++ would take it for a growing queue that stamps lie less ahead of the time, and leave slow start early.
+  config.enableHystart(!paces);
+  config.enablePacing(paces);
   config.setAckDelayExponent(3);
   config.setMaxAckDelay(25);
   if (tuning.logsKeys === true) config.logKeys();

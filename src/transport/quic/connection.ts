@@ -61,6 +61,8 @@ export interface ConnectionHost {
   routesOf(connection: QuicConnection): IdRoutes;
   /** Calls `connection.flush()` once this turn's input is read. */
   flushSoon(connection: QuicConnection): void;
+  /** The estimate of the round trip is too long for what is sent: with the pacer's clock it would be again. */
+  outpaced(connection: QuicConnection): void;
   /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
   verifyPeer(connection: QuicConnection, chain: readonly Uint8Array[]): PeerIdentity;
   /** An acceptor's early data may be read: the certificate of the resumed session is good. */
@@ -324,16 +326,24 @@ export class QuicConnection implements Connection {
       this.#paths.isWorn ||
       this.#datagramsSent >= MANY_DATAGRAMS ||
       this.#datagramsReceived >= MANY_DATAGRAMS ||
-      this.#hasAbsurdRtt
+      this.#findsRttWrong()
     );
   }
 
-  get #hasAbsurdRtt(): boolean {
+  #findsRttWrong(): boolean {
     // Where nothing has arrived, the estimate is what it was; and to ask is not cheap.
     if (this.#released || this.#rttLookedAtMs >= this.lastReceivedMs) return false;
-    this.#rttLookedAtMs = performance.now();
+    const nowMs = performance.now();
+    this.#rttLookedAtMs = nowMs;
     const path = this.#native.pathStats().find(({ active }) => active);
-    return path !== undefined && this.#rttWatch.isAbsurd(path.rtt, path.cwnd / path.pmtu);
+    if (path === undefined) return false;
+    const { rtt: rttMs, cwnd: windowBytes, pmtu } = path;
+    const { handedBytes } = this.#streams;
+    if (this.#rttWatch.isOutpaced({ nowMs, rttMs, windowBytes, handedBytes })) {
+      this.#host.outpaced(this);
+      return true;
+    }
+    return this.#rttWatch.isAbsurd(rttMs, windowBytes / pmtu);
   }
 
   migrate(options: MigrateOptions): Promise<void> {
@@ -363,6 +373,10 @@ export class QuicConnection implements Connection {
    */
   lookAfter(nowMs: number, keepAliveMs: number): void {
     if (this.#state.kind !== 'open') return;
+    // Nobody renews an acceptor's connection, but the next one may do without the pacer's clock.
+    if (this.role === 'acceptor' && this.#rttWatch.isBusy(this.#streams.handedBytes)) {
+      this.#findsRttWrong();
+    }
     const isDue = nowMs - this.#tendedMs >= keepAliveMs / 2;
     if (isDue) {
       this.#tendedMs = nowMs;

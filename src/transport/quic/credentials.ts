@@ -5,7 +5,8 @@ import { checkTlsMaterial, TrustStore } from '../identity.js';
 import { createNativeConfig, PATH_DATAGRAM_BYTES, type QuicTuning } from './config.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
-export interface CredentialsTuning extends Omit<QuicTuning, 'maxDatagramBytes' | 'ticketKey'> {
+export interface CredentialsTuning
+  extends Omit<QuicTuning, 'maxDatagramBytes' | 'paces' | 'ticketKey'> {
   /** How long one key encrypts this side's session tickets; `undefined`: it gives none that carry early data. */
   readonly ticketKeyLifetimeMs: number | undefined;
 }
@@ -31,8 +32,8 @@ export class Credentials {
   readonly trust: TrustStore;
   readonly #native: NativeQuic;
   readonly #tuning: CredentialsTuning;
-  /** By datagram size. */
-  readonly #configs = new Map<number, NativeConfig>();
+  /** By datagram size, and whether there is a pacer's clock. */
+  readonly #configs = new Map<string, NativeConfig>();
   readonly #fingerprint: string;
   #ticketKey: TicketKey;
 
@@ -58,7 +59,7 @@ export class Credentials {
       .digest('hex');
     const isSame = previous !== undefined && previous.#fingerprint === this.#fingerprint;
     this.#ticketKey = isSame ? previous.#ticketKey : new TicketKey();
-    this.configFor(PATH_DATAGRAM_BYTES);
+    this.configFor(PATH_DATAGRAM_BYTES, true);
   }
 
   /** Under which sessions with a node are kept: another CA or certificate must not resume them. */
@@ -66,21 +67,23 @@ export class Credentials {
     return `${nodeId.toLowerCase()} ${this.#fingerprint}`;
   }
 
-  configFor(maxDatagramBytes: number): NativeConfig {
+  configFor(maxDatagramBytes: number, paces: boolean): NativeConfig {
+    const key = `${maxDatagramBytes} ${paces}`;
     const { ticketKeyLifetimeMs, ...tuning } = this.#tuning;
     if (ticketKeyLifetimeMs !== undefined && this.#ticketKey.isOlderThan(ticketKeyLifetimeMs)) {
       this.#ticketKey = new TicketKey();
       this.#configs.clear();
     }
-    let config = this.#configs.get(maxDatagramBytes);
+    let config = this.#configs.get(key);
     if (config === undefined) {
       const ticketKey = ticketKeyLifetimeMs === undefined ? undefined : this.#ticketKey.bytes;
       config = createNativeConfig(this.#native, this.tls, {
         ...tuning,
         maxDatagramBytes,
+        paces,
         ticketKey,
       });
-      this.#configs.set(maxDatagramBytes, config);
+      this.#configs.set(key, config);
     }
     return config;
   }

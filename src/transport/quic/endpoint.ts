@@ -16,6 +16,7 @@ import type { DoorLimits } from './door.js';
 import { Doorkeeper } from './doorkeeper.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
+import type { PacerClocks } from './pacer-clocks.js';
 import { CONNECTION_ID_BYTES, routeDatagram } from './packet.js';
 import { SendFailures } from './send-failures.js';
 import { Slab } from './slab.js';
@@ -36,6 +37,8 @@ export interface EndpointOptions {
   readonly resetKey: string;
   /** The binding's configuration for a connection with this peer, with the certificates in force now. */
   readonly configFor: (remote: SocketAddress) => NativeConfig;
+  /** Hears of hosts with which the pacer's clock ran ahead. */
+  readonly pacerClocks: PacerClocks;
   readonly keys?: ConnectionKeys | undefined;
   /** Checks a dialer's certificates. @throws MeshError with a Certificate* code */
   readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
@@ -246,6 +249,10 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     this.#toFlush.push(connection);
     // After the poll phase: answers to all datagrams of this turn share packets and acknowledgements.
     if (this.#toFlush.length === 1) setImmediate(() => this.#flushAll());
+  }
+
+  outpaced(connection: QuicConnection): void {
+    this.#options.pacerClocks.ranAhead(connection.remoteAddress.host);
   }
 
   verifyPeer(connection: QuicConnection, chain: readonly Uint8Array[]): PeerIdentity {

@@ -24,6 +24,7 @@ import { Credentials } from './credentials.js';
 import { type DoorOptions, resolveDoorLimits } from './door.js';
 import { QuicEndpoint } from './endpoint.js';
 import { loadNative, type NativeQuic } from './native.js';
+import { isLoopback, PacerClocks } from './pacer-clocks.js';
 import { MemorySessionStore, type SessionStore } from './sessions.js';
 
 export interface QuicTransportOptions {
@@ -80,6 +81,7 @@ export class QuicTransport implements Transport {
   readonly #limits: StreamLimits;
   readonly #sessions: SessionStore;
   readonly #keys: ConnectionKeys | undefined;
+  readonly #pacerClocks = new PacerClocks();
   #native: Promise<NativeQuic> | undefined;
   #listening: QuicEndpoint | undefined;
   /** Sockets that listen no more, while connections still live on them. */
@@ -232,7 +234,11 @@ export class QuicTransport implements Transport {
         resetKey: this.#options.tls().key,
         migration: this.#options.migration ?? DEFAULTS.migration,
         configFor: (remote) =>
-          this.#credentialsInForce(native).configFor(this.#datagramBytesTo(remote)),
+          this.#credentialsInForce(native).configFor(
+            this.#datagramBytesTo(remote),
+            this.#pacerClocks.isKeptFor(remote.host),
+          ),
+        pacerClocks: this.#pacerClocks,
         keys: this.#keys,
         verifyDialer: (chain) =>
           this.#credentialsInForce(native).trust.verify(chain, 'dialer', Date.now()),
@@ -291,8 +297,4 @@ async function resolveTarget(target: DialTarget): Promise<SocketAddress> {
   } catch (cause) {
     throw new MeshError('ConnectFailed', `cannot resolve ${target.host}`, { cause });
   }
-}
-
-function isLoopback(host: string): boolean {
-  return host === '::1' || host.startsWith('127.');
 }
