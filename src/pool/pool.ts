@@ -112,6 +112,11 @@ export class ConnectionPool<M extends PoolMember> {
   readonly #counts = { dialed: 0, dialsFailed: 0, accepted: 0, lost: 0, retired: 0 };
   /** A connection of a dial under way, that takes some calls already. */
   #offered: M | undefined;
+  /**
+   * The peer has shut down in good order and is not back yet. A dial may still meet its end, of which nothing tells
+   * whether what came along was run: calls wait for the answer of its next life.
+   */
+  #isPeerAway = false;
   #stopLooking: (() => void) | undefined;
   #turn = 0;
   #end: MeshError | undefined;
@@ -261,13 +266,14 @@ export class ConnectionPool<M extends PoolMember> {
     this.#open.push(entry);
     this.#redialer.connected();
     this.#waiters.lastFailure = undefined;
+    this.#isPeerAway = false;
     this.#counts[entry.isDialed ? 'dialed' : 'accepted'] += 1;
     entry.moveTo({ kind: 'active' });
     const { connection } = member;
-    connection.onGoAway = () => this.#leave(entry, 'the peer goes away');
+    connection.onGoAway = () => this.#peerLeaves(entry);
     void connection.closed.then((error) => this.#closed(entry, error));
     this.#startLooking();
-    if (connection.isGoingAway) this.#leave(entry, 'the peer goes away');
+    if (connection.isGoingAway) this.#peerLeaves(entry);
     else this.#waiters.offer(member);
   }
 
@@ -370,6 +376,11 @@ export class ConnectionPool<M extends PoolMember> {
     for (const entry of well) entry.askSince(sinceMs, nowMs);
   }
 
+  #peerLeaves(entry: PooledConnection<M>): void {
+    if (this.#open.length === 1 && this.#open[0] === entry) this.#isPeerAway = true;
+    this.#leave(entry, 'the peer goes away');
+  }
+
   #leave(entry: PooledConnection<M>, reason: string): void {
     const index = this.#open.indexOf(entry);
     if (index < 0) return;
@@ -405,6 +416,7 @@ export class ConnectionPool<M extends PoolMember> {
       return;
     }
     if (error.code !== 'GoingAway') this.#counts.lost += 1;
+    else if (!this.isOpen) this.#isPeerAway = true;
     this.#backOff();
   }
 
@@ -428,6 +440,7 @@ export class ConnectionPool<M extends PoolMember> {
     return new Redialer<M>(
       {
         offer: (member) => {
+          if (this.#isPeerAway) return;
           this.#offered = member;
           this.#waiters.offer(member);
         },
@@ -459,6 +472,7 @@ export class ConnectionPool<M extends PoolMember> {
     this.#offered = undefined;
     this.#counts.dialsFailed += 1;
     this.#waiters.lastFailure = error;
+    if (error.code === 'GoingAway' && !this.isOpen) this.#isPeerAway = true;
     const to = { kind: 'failed', error } as const;
     this.#options.onChange?.({ member: undefined, from: 'connecting', to });
     this.#options.onDialFailed?.(error, failure);
