@@ -253,7 +253,7 @@ export class QuicConnection implements Connection {
         return;
       }
       this.#guards.binding(this.lastReceivedMs);
-      if (this.#probe.heard()) this.#learnRtt();
+      if (this.#probe.heard(this.#lostPackets)) this.#learnRtt();
       if (!this.#isOpen) this.#checkProgress();
       if (this.#isReady) this.#streams.progress();
       if (this.#resumption.isLooking) this.#keepSession();
@@ -483,7 +483,7 @@ export class QuicConnection implements Connection {
   #timedOut(): void {
     this.#native.onTimeout();
     if (this.#isOpen) this.#learnRtt();
-    if (this.#probe.takeProbe()) this.#probeTail();
+    if (this.#probe.takeProbe(this.#lostPackets)) this.#probeTail();
     this.#input(() => this.#streams.pumpBlocked());
     this.flush();
   }
@@ -498,6 +498,8 @@ export class QuicConnection implements Connection {
     const { rttMs } = this;
     if (rttMs !== undefined) this.#probe.learn(rttMs);
   }
+
+  readonly #lostPackets = (): number => this.#native.stats().lost;
 
   /** So many packets behind a lost one tell the peer's acknowledgement from mere disorder (RFC 9002, section 6.1.1). */
   #probeTail(): void {
