@@ -2,24 +2,39 @@
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { MeshOptions } from './mesh/phases.js';
 import { summaryLines } from './mesh/report.js';
 import { toJson } from './mesh/result.js';
-import { type MeshOptions, runMesh } from './mesh/run.js';
+import { runMesh } from './mesh/run.js';
 import { Screen } from './mesh/screen.js';
 import { Stopped, stopSignal } from './mesh/stop.js';
 
-interface CommandOptions extends MeshOptions {
+interface CommandOptions extends Omit<MeshOptions, 'seconds'> {
+  readonly seconds?: number;
   readonly json: boolean;
 }
 
 const BAD_OPTION = 2;
+const DEFAULT_SECONDS = 5;
+const DEFAULT_PAUSE_SECONDS = 2;
+const DEFAULT_RESTART_RATE = 500;
 
 const command = new Command('mesh')
   .description(
     'Start a local mesh of nodes, run calls of every type between all of them, and sum up',
   )
   .option('--nodes <count>', 'nodes, each a process of its own (2 to 32)', wholeNumber(2, 32), 5)
-  .option('--seconds <duration>', 'how long the calls go on', positiveNumber(86_400), 5)
+  .option(
+    '--seconds <duration>',
+    `how long the calls go on (default: ${DEFAULT_SECONDS}); with --rolling-restart, before, between and after ` +
+      `the restarts (default: ${DEFAULT_PAUSE_SECONDS})`,
+    positiveNumber(86_400),
+  )
+  .option(
+    '--rolling-restart',
+    'restart one node after the other in good order, while all others go on calling it',
+    false,
+  )
   .addOption(
     new Option('--transport <name>', 'how the nodes reach each other; auto prefers quic')
       .choices(['quic', 'tcp', 'auto'])
@@ -30,6 +45,15 @@ const command = new Command('mesh')
     'calls in flight per direction of a link',
     wholeNumber(1, 1000),
     2,
+  )
+  .addOption(
+    new Option(
+      '--rate <calls>',
+      `calls a second on all links together, in place of --concurrency (default with --rolling-restart: ` +
+        `${DEFAULT_RESTART_RATE})`,
+    )
+      .argParser(positiveNumber(1_000_000))
+      .conflicts('concurrency'),
   )
   .option('--file <path>', 'a file that the first node streams to all others afterwards')
   .option('--certs <directory>', 'development certificates; made where missing', 'certs')
@@ -44,7 +68,8 @@ const command = new Command('mesh')
 process.exit(await main(command.opts<CommandOptions>()));
 
 /** Runs the mesh and answers with the exit code. */
-async function main(options: CommandOptions): Promise<number> {
+async function main(given: CommandOptions): Promise<number> {
+  const options = withDefaults(given);
   const { file, json } = options;
   if (file !== undefined && !(await isReadableFile(file))) {
     process.stderr.write(`error: --file ${file} is not a file that can be read\n`);
@@ -65,6 +90,15 @@ async function main(options: CommandOptions): Promise<number> {
     process.stderr.write(`\nmesh: ${text}\n`);
     return error instanceof Stopped ? error.exitCode : 1;
   }
+}
+
+/** Those that depend on one another. */
+function withDefaults(given: CommandOptions): CommandOptions & MeshOptions {
+  const { rollingRestart } = given;
+  const seconds = given.seconds ?? (rollingRestart ? DEFAULT_PAUSE_SECONDS : DEFAULT_SECONDS);
+  const byConcurrency = command.getOptionValueSource('concurrency') !== 'default';
+  const rate = given.rate ?? (rollingRestart && !byConcurrency ? DEFAULT_RESTART_RATE : undefined);
+  return { ...given, seconds, rate };
 }
 
 async function isReadableFile(path: string): Promise<boolean> {

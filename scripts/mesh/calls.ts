@@ -19,6 +19,8 @@ export interface Caller {
   readonly key: string;
   /** What the row holds; `undefined` before the first write and after one that failed. */
   value?: string | undefined;
+  /** The life of the peer's store that `value` was written in. */
+  life?: string | undefined;
   /** This node's log and term towards the peer, shared by all callers of the pair. */
   readonly log: { index: number; term: number };
 }
@@ -75,16 +77,20 @@ async function write(caller: Caller): Promise<void> {
   caller.value = undefined;
   const parameters = { key, value };
   const reply = await peer.request({ type: 'queryRequest', query: 'put', parameters }, LIMITS);
-  const { version } = reply.result as { version: number };
+  const { version, life } = reply.result as { version: number; life?: string };
   expect(version > 0, `wrote version ${version}`);
   caller.value = value;
+  caller.life = life;
 }
 
-async function readBack({ peer, key, value }: Caller): Promise<void> {
+async function readBack({ peer, key, value, life }: Caller): Promise<void> {
   const parameters = { key };
   const reply = await peer.request({ type: 'queryRequest', query: 'get', parameters }, LIMITS);
   if (value === undefined) return;
-  expect(isDeepStrictEqual(reply.result, { value }), 'read another value than was written');
+  const row = reply.result as { value: unknown; life?: string };
+  // A store that was started again has none of the rows before.
+  const written = row.life === life ? value : null;
+  expect(row.value === written, 'read another value than was written');
 }
 
 async function replicate({ peer, log }: Caller): Promise<void> {
@@ -122,8 +128,9 @@ async function requestVote({ nodeId, peer, log }: Caller): Promise<void> {
   );
   const { body } = reply;
   if (body.kind !== 'requestVoteResponse') throw new Error(`answered by ${body.kind}`);
-  // Another worker's later term may have overtaken this one.
-  expect(body.voteGranted ? body.term === term : body.term > term, 'the vote does not add up');
+  // Another worker's entries of this term, or a later one, may have overtaken it.
+  expect(body.voteGranted ? body.term === term : body.term >= term, 'the vote does not add up');
+  log.term = Math.max(log.term, body.term);
 }
 
 async function appendEntries({ nodeId, peer, log }: Caller): Promise<void> {
@@ -133,6 +140,8 @@ async function appendEntries({ nodeId, peer, log }: Caller): Promise<void> {
   const { body } = reply;
   if (body.kind !== 'appendEntriesResponse') throw new Error(`answered by ${body.kind}`);
   expect(body.success ? body.matchIndex === index + 2 : body.term > term, 'wrong match index');
+  // The peer knows the terms of the process before this one.
+  log.term = Math.max(log.term, body.term);
 }
 
 async function heartbeat({ nodeId, peer, log }: Caller): Promise<void> {

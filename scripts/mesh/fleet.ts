@@ -13,48 +13,65 @@ export interface FleetOptions {
 }
 
 export class Fleet {
-  readonly nodes: readonly NodeProcess[];
+  readonly #nodes: NodeProcess[];
+  /** Ready to take the place of one of the nodes. */
+  #spare: NodeProcess | undefined;
   /** Rejects when a process is lost or the signal fires; never fulfils. */
   readonly #failure: Promise<never>;
   onProgress: (nodeId: string, progress: Progress) => void = () => {};
+  #fail: (reason: unknown) => void = () => {};
 
   constructor({ nodeIds, signal }: FleetOptions) {
-    let fail: (reason: unknown) => void = () => {};
     this.#failure = new Promise((_, reject) => {
-      fail = reject;
+      this.#fail = reject;
     });
     this.#failure.catch(() => {});
-    signal.addEventListener('abort', () => fail(signal.reason), { once: true });
-    if (signal.aborted) fail(signal.reason);
-    this.nodes = nodeIds.map(
-      (nodeId) =>
-        new NodeProcess(nodeId, {
-          onProgress: (progress) => this.onProgress(nodeId, progress),
-          onLost: fail,
-        }),
-    );
+    signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
+    if (signal.aborted) this.#fail(signal.reason);
+    this.#nodes = nodeIds.map((nodeId) => this.#begin(nodeId));
     // Also where this process ends by an error that nobody foresaw.
     process.once('exit', () => this.#killAll());
   }
 
+  get nodes(): readonly NodeProcess[] {
+    return this.#nodes;
+  }
+
   /**
-   * Asks every node, or those for which `commandFor` gives a command, at the same time.
+   * Asks every node, or the given ones, at the same time.
    * @throws Error as soon as one of them fails or is lost, or takes over `limitMs`
    */
   async askAll<C extends Command>(
     commandFor: (nodeId: string, index: number) => C,
     limitMs: number,
+    nodes: readonly NodeProcess[] = this.#nodes,
   ): Promise<AnswerTo<C>[]> {
     return this.#orFail(
-      Promise.all(this.nodes.map((node, at) => node.ask(commandFor(node.nodeId, at), limitMs))),
+      Promise.all(nodes.map((node, at) => node.ask(commandFor(node.nodeId, at), limitMs))),
     );
   }
 
   /** Asks one node. @throws Error as {@link askAll} */
   async ask<C extends Command>(nodeId: string, command: C, limitMs: number): Promise<AnswerTo<C>> {
-    const node = this.nodes.find((candidate) => candidate.nodeId === nodeId);
-    if (node === undefined) throw new Error(`there is no node ${nodeId}`);
-    return this.#orFail(node.ask(command, limitMs));
+    return this.#orFail(this.#node(nodeId).ask(command, limitMs));
+  }
+
+  /** Closes one node and waits until its process has ended by itself. @throws Error when it does not */
+  async end(nodeId: string, limitMs: number): Promise<AnswerTo<CommandOf<'close'>>> {
+    const closed = await this.ask(nodeId, { kind: 'close' }, limitMs);
+    await this.#orFail(this.#node(nodeId).ended(limitMs));
+    return closed;
+  }
+
+  /** Has another process ready for a node. @returns what puts it in the place of the one before, which has ended */
+  async prepare(nodeId: string, limitMs: number): Promise<() => void> {
+    const next = this.#begin(nodeId);
+    this.#spare = next;
+    await this.#orFail(next.ask({ kind: 'load' }, limitMs));
+    return () => {
+      this.#nodes[this.#nodes.indexOf(this.#node(nodeId))] = next;
+      this.#spare = undefined;
+    };
   }
 
   /** Closes every node and waits until its process has ended by itself. @throws Error when one does not */
@@ -67,12 +84,29 @@ export class Fleet {
   /** Kills whoever is still there and waits until all are gone. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#killAll();
-    const allGone = Promise.all(this.nodes.map(({ gone }) => gone));
+    const allGone = Promise.all(this.#all.map(({ gone }) => gone));
     await Promise.race([allGone, sleep(KILL_LIMIT_MS, undefined, { ref: false })]);
   }
 
   #killAll(): void {
-    for (const node of this.nodes) node.kill();
+    for (const node of this.#all) node.kill();
+  }
+
+  get #all(): readonly NodeProcess[] {
+    return this.#spare === undefined ? this.#nodes : [...this.#nodes, this.#spare];
+  }
+
+  #node(nodeId: string): NodeProcess {
+    const node = this.#nodes.find((candidate) => candidate.nodeId === nodeId);
+    if (node === undefined) throw new Error(`there is no node ${nodeId}`);
+    return node;
+  }
+
+  #begin(nodeId: string): NodeProcess {
+    return new NodeProcess(nodeId, {
+      onProgress: (progress) => this.onProgress(nodeId, progress),
+      onLost: (error) => this.#fail(error),
+    });
   }
 
   #orFail<T>(answer: Promise<T>): Promise<T> {
@@ -84,7 +118,6 @@ interface Pending {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
   readonly timer: NodeJS.Timeout;
-  readonly what: Command['kind'];
 }
 
 interface NodeProcessListeners {
@@ -98,7 +131,7 @@ class NodeProcess {
   readonly gone: Promise<void>;
   readonly #child: ChildProcess;
   readonly #listeners: NodeProcessListeners;
-  #pending: Pending | undefined;
+  readonly #pending = new Map<Command['kind'], Pending>();
   #life: 'running' | 'closed' | 'killed' | 'gone' = 'running';
   #lastWords = '';
 
@@ -135,13 +168,13 @@ class NodeProcess {
   ask<C extends Command>(command: C, limitMs: number): Promise<AnswerTo<C>> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.#settle()?.reject(
+        this.#settle(command.kind)?.reject(
           new Error(`${this.#name} did not answer ${command.kind} within ${limitMs / 1000} s`),
         );
       }, limitMs);
-      // The answer to a command is of the command's kind: the protocol has one question at a time.
+      // The answer to a command is of the command's kind: the protocol has one question of a kind at a time.
       const taken = resolve as (answer: Answer) => void;
-      this.#pending = { resolve: taken, reject, timer, what: command.kind };
+      this.#pending.set(command.kind, { resolve: taken, reject, timer });
       if (this.#child.connected) this.#child.send(command, () => {});
     });
   }
@@ -166,20 +199,18 @@ class NodeProcess {
 
   #received(message: Report): void {
     switch (message.kind) {
-      case 'answer': {
-        const pending = this.#settle();
-        if (pending?.what === 'close') this.#life = 'closed';
-        pending?.resolve(message.answer);
+      case 'answer':
+        if (message.to === 'close') this.#life = 'closed';
+        this.#settle(message.to)?.resolve(message.answer);
         return;
-      }
       case 'failed': {
-        const pending = this.#settle();
-        pending?.reject(new Error(`${this.nodeId} failed to ${pending.what}: ${message.reason}`));
+        const { to, reason } = message;
+        this.#settle(to)?.reject(new Error(`${this.nodeId} failed to ${to}: ${reason}`));
         return;
       }
       case 'transferProgress':
         // A large file takes its time: as long as bytes move, it does not hang.
-        this.#pending?.timer.refresh();
+        this.#pending.get('transfer')?.timer.refresh();
         this.#listeners.onProgress(message);
         return;
       case 'progress':
@@ -190,17 +221,18 @@ class NodeProcess {
   #left(code: number | null, how: string): void {
     const life = this.#life;
     this.#life = 'gone';
-    const during = this.#settle()?.what;
+    const during = [...this.#pending.keys()];
+    for (const kind of during) this.#settle(kind);
     if (life === 'killed' || (life === 'closed' && code === 0)) return;
-    const when = during === undefined ? '' : ` during ${during}`;
+    const when = during.length === 0 ? '' : ` during ${during.join(' and ')}`;
     const said = this.#lastWords.trim();
     const lastWords = said === '' ? '' : `; it said:\n${said}`;
     this.#listeners.onLost(new Error(`${this.#name} ${how}${when}${lastWords}`));
   }
 
-  #settle(): Pending | undefined {
-    const pending = this.#pending;
-    this.#pending = undefined;
+  #settle(kind: Command['kind']): Pending | undefined {
+    const pending = this.#pending.get(kind);
+    this.#pending.delete(kind);
     clearTimeout(pending?.timer);
     return pending;
   }

@@ -1,5 +1,5 @@
 /** What every node of the demonstration serves: a small replicated store, held in memory. */
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import {
   type CallContext,
   type Consensus,
@@ -19,34 +19,57 @@ export interface OneWayCounts {
   consensus: number;
 }
 
-/** Lets a node serve all five kinds of calls. */
-export function serveStore(node: MeshNode): void {
+/** Lets a node serve all five kinds of calls. @returns where it counts what came */
+export function serveStore(node: MeshNode): Received {
   const store = new Store();
   node.handle('query', (request, context) => store.query(request, context));
   node.handle('replicationLog', (request, context) => store.replicate(request, context));
   node.handle('consensus', (request, context) => store.vote(request, context));
   node.handle('dataTransfer', serveTransfer);
   node.handle('request', (request, context) => store.answer(request, context));
+  return store;
+}
+
+/** One-way messages that arrived. */
+export interface Received {
+  /** By sender. */
+  readonly received: Readonly<Record<string, OneWayCounts>>;
+  /** Counts those of that node from 0 again: its process has ended, and the next counts for itself. */
+  forget(nodeId: string): void;
 }
 
 /** Every node leads a Raft group of its own and replicates its own log, so that no two wait for each other. */
-class Store {
+class Store implements Received {
+  /** Tells a store from the one that the process before it held. */
+  readonly #life = randomUUID();
   readonly #rows = new Map<string, { value: unknown; version: number }>();
   readonly #lastIndex = new Map<string, number>();
   readonly #terms = new Map<string, number>();
   readonly #oneWay = new Map<string, OneWayCounts>();
 
-  /** `put` with a key and a value answers the row's version; `get` with a key answers the value. */
+  get received(): Readonly<Record<string, OneWayCounts>> {
+    return Object.fromEntries(this.#oneWay);
+  }
+
+  forget(nodeId: string): void {
+    this.#oneWay.delete(nodeId);
+  }
+
+  /**
+   * `put` with a key and a value answers the row's version; `get` with a key answers the value. Both tell which life of
+   * the store it is.
+   */
   query({ query, parameters }: QueryRequest, { peer }: CallContext): HandlerResults['query'] {
     const { key, value } = parameters as { key: string; value?: unknown };
     // A row belongs to who wrote it.
     const rowKey = `${peer.nodeId}/${key}`;
     const row = this.#rows.get(rowKey);
-    if (query === 'get') return { result: { value: row?.value ?? null } };
+    const life = this.#life;
+    if (query === 'get') return { result: { value: row?.value ?? null, life } };
     if (query !== 'put') throw new Error(`unknown query ${query}`);
     const version = (row?.version ?? 0) + 1;
     this.#rows.set(rowKey, { value, version });
-    return { result: { version } };
+    return { result: { version, life } };
   }
 
   /** Acknowledges what it took: how many entries, how many bytes, and up to where the log goes now. */

@@ -1,42 +1,62 @@
 /**
  * What the command and its node processes say to each other over Node's IPC channel, which is no part of the mesh:
- * the command asks, one question at a time, and the process answers; in between it reports progress.
+ * the command asks, one question of a kind at a time, and the process answers; in between it reports progress.
  */
 import type { DialTarget, MessageType, TransportName } from '../../src/index.js';
+import type { OneWayCounts } from './handlers.js';
 import type { SparseCounts } from './latency.js';
 
 export type Command =
+  /** Answered as soon as the process can take commands. */
+  | { readonly kind: 'load' }
   | {
       readonly kind: 'start';
       readonly nodeId: string;
       readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
       readonly transports: readonly ('quic' | 'tcp')[];
+      /** 0: any that is free. */
+      readonly port: number;
     }
-  | { readonly kind: 'connect'; readonly targets: readonly Target[] }
+  /** With `retry` until all are reached. */
+  | { readonly kind: 'connect'; readonly targets: readonly Target[]; readonly retry: boolean }
+  /** Waits until there is an open connection to each. */
+  | { readonly kind: 'meet'; readonly peers: readonly string[] }
   | { readonly kind: 'measure'; readonly peers: readonly string[] }
   | {
       readonly kind: 'run';
       readonly peers: readonly string[];
       readonly seconds: number;
-      /** Calls in flight to each peer. */
-      readonly concurrency: number;
+      readonly pace: Pace;
     }
+  /** Ends `run` before its time. */
+  | { readonly kind: 'stop' }
+  | { readonly kind: 'tally' }
+  /** A peer's process has ended in good order, and the next has not begun: what it got of this node's one-way messages. */
+  | { readonly kind: 'lifeEnded'; readonly nodeId: string; readonly received: OneWayCounts }
   | { readonly kind: 'transfer'; readonly path: string; readonly peers: readonly string[] }
   | { readonly kind: 'close' };
+
+/** To each peer: so many calls under way at any time, or so many a second, whatever becomes of those before. */
+export type Pace = { readonly concurrency: number } | { readonly callsPerSecond: number };
 
 /** A peer to dial. */
 export type Target = DialTarget & { readonly nodeId: string };
 
 /** What answers each command. */
 export interface Answers {
+  load: Record<string, never>;
   start: { readonly port: number };
   /** In the order of the targets. */
   connect: { readonly transports: readonly TransportName[] };
   /** In the order of the peers: the median of some pings, one after another. */
   measure: { readonly rttMs: readonly number[] };
+  meet: Record<string, never>;
   run: WorkloadReport;
+  stop: Record<string, never>;
+  tally: Tally;
+  lifeEnded: Record<string, never>;
   transfer: TransferReport;
-  close: { readonly counters: TransportCounters };
+  close: Closed;
 }
 
 export type CommandOf<K extends Command['kind']> = Extract<Command, { kind: K }>;
@@ -44,9 +64,9 @@ export type AnswerTo<C extends Command> = Answers[C['kind']];
 export type Answer = Answers[Command['kind']];
 
 export type Report =
-  | { readonly kind: 'answer'; readonly answer: Answer }
+  | { readonly kind: 'answer'; readonly to: Command['kind']; readonly answer: Answer }
   /** The command could not be carried out. */
-  | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'failed'; readonly to: Command['kind']; readonly reason: string }
   | { readonly kind: 'progress'; readonly peers: readonly PeerProgress[] }
   /** Bytes of the file handed to the transport so far, to all peers together. */
   | { readonly kind: 'transferProgress'; readonly bytes: number };
@@ -59,6 +79,23 @@ export interface PeerProgress {
   readonly failed: number;
   /** Since the last progress. */
   readonly latency: SparseCounts;
+}
+
+/** One node's calls to all peers. */
+export interface Tally {
+  /** Since the start. */
+  readonly calls: number;
+  readonly failed: number;
+  /** Of those that were done since the last tally. */
+  readonly longestMs: number;
+}
+
+/** What a node leaves behind. */
+export interface Closed {
+  readonly counters: TransportCounters;
+  /** One-way messages that came to it, by sender. */
+  readonly received: Readonly<Record<string, OneWayCounts>>;
+  readonly closedInMs: number;
 }
 
 export interface CallCounts {
@@ -79,6 +116,7 @@ export type TransportCounters = Readonly<Record<string, Readonly<Record<string, 
 
 export interface WorkloadReport {
   readonly counts: CountsByType;
+  readonly tally: Tally;
   /** What came after the last progress. */
   readonly last: readonly PeerProgress[];
   /** Some of what failed, for people. */

@@ -2,7 +2,8 @@
 import { bar, calmTable, fixed, labelled, plural, size, whole } from './format.js';
 import type { Link, Links } from './links.js';
 import type { TransferReport } from './protocol.js';
-import { ANSWERS, type MeshResult, totalCalls } from './result.js';
+import { ANSWERS, type Load, type MeshResult, totalCalls } from './result.js';
+import type { Restart } from './rolling-restart.js';
 import type { Style } from './screen.js';
 
 /** `10 links over quic`, or `7 links over quic and 3 over tcp`. */
@@ -63,6 +64,27 @@ export function progressLine(
   return `  ${bar(done, style)} ${shownSeconds}   ${calls}   ${failedText(links.failed, style)}`;
 }
 
+/** How far the restarts are. */
+export function restartLine(
+  nodeId: string | undefined,
+  nth: number,
+  nodes: number,
+  links: Links,
+  style: Style,
+): string {
+  const what = nodeId === undefined ? 'all nodes up' : `restart ${nth} of ${nodes}: ${nodeId}`;
+  const calls = `${whole(links.calls)} calls`;
+  return `  ${bar(nth / nodes, style)} ${what}   ${calls}   ${failedText(links.failed, style)}`;
+}
+
+/** What came of one restart. */
+export function restartLines(restart: Restart, style: Style): string[] {
+  const { nodeId, drainedInMs, awayMs, linksUpInMs, calls, failed, longestMs } = restart;
+  const times = `drained in ${whole(drainedInMs)} ms, away ${whole(awayMs)} ms, links up in ${whole(linksUpInMs)} ms`;
+  const came = `${whole(calls)} calls, ${failedText(failed, style)}, the longest ${whole(longestMs)} ms`;
+  return labelled(nodeId, [times, came], style);
+}
+
 /** How far the file is. */
 export function transferLine(bytes: number, totalBytes: number, style: Style): string {
   const done = totalBytes === 0 ? 1 : bytes / totalBytes;
@@ -71,7 +93,7 @@ export function transferLine(bytes: number, totalBytes: number, style: Style): s
 
 /** Totals by type of message, latencies, transports, the file, and the verdict. */
 export function summaryLines(result: MeshResult, style: Style): string[] {
-  const { counts, links, seconds, transfer, failures, inFlight } = result;
+  const { counts, links, seconds, transfer, failures, load, restarts } = result;
   const total = totalCalls(counts);
   const { latency } = links;
   const table = calmTable(
@@ -84,6 +106,7 @@ export function summaryLines(result: MeshResult, style: Style): string[] {
     const failed = row.failed > 0 ? style.red(whole(row.failed)) : whole(row.failed);
     table.push([name, whole(row.sent), whole(row.succeeded), failed]);
   }
+  const restarted = restarts.length === 0 ? '' : `${plural(restarts.length, 'node')} restarted, `;
   const rate = style.dim(`(${whole(total.sent / seconds)}/s)`);
   return [
     ...table.toString().split('\n'),
@@ -97,7 +120,7 @@ export function summaryLines(result: MeshResult, style: Style): string[] {
       'latency',
       [
         `p50 ${fixed(latency.percentileMs(0.5))} ms   p99 ${fixed(latency.percentileMs(0.99))} ms   ` +
-          style.dim(`(${plural(inFlight, 'call')} in flight)`),
+          style.dim(`(${loadText(load)})`),
       ],
       style,
     ),
@@ -107,7 +130,7 @@ export function summaryLines(result: MeshResult, style: Style): string[] {
     ...(transfer === null ? [] : labelled('file', transferTexts(transfer), style)),
     '',
     failures.length === 0
-      ? `  ${style.green('✓')} ${plural(links.all.length, 'link')} up, no call failed`
+      ? `  ${style.green('✓')} ${restarted}${plural(links.all.length, 'link')} up, no call failed`
       : `  ${style.red('✗')} not all is well:`,
     ...failures.map((failure) => `    ${failure}`),
   ];
@@ -140,6 +163,12 @@ function slowest(links: Links, maxRows: number): readonly Link[] {
 }
 
 const HEAD_ROWS = 1;
+
+function loadText(load: Load): string {
+  return 'inFlight' in load
+    ? `${plural(load.inFlight, 'call')} in flight`
+    : `${whole(load.callsPerSecond)} calls a second`;
+}
 
 function failedText(failed: number, style: Style): string {
   return failed === 0 ? '0 failed' : style.red(`${whole(failed)} failed`);

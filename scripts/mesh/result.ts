@@ -9,21 +9,27 @@ import {
   type WorkloadReport,
   zeroCounts,
 } from './protocol.js';
+import type { Restart } from './rolling-restart.js';
 
 /** What came of a run that got to its end. */
 export interface MeshResult {
   readonly nodes: number;
+  /** How long the calls went on. */
   readonly seconds: number;
-  /** Calls under way at any time, on all links together. */
-  readonly inFlight: number;
+  /** On all links together. */
+  readonly load: Load;
   readonly links: Links;
   readonly counts: CountsByType;
   /** Of all nodes together. */
   readonly counters: TransportCounters;
+  readonly restarts: readonly Restart[];
   readonly transfer: TransferReport | null;
   /** What failed, one line each; empty when nothing did. */
   readonly failures: readonly string[];
 }
+
+/** Calls under way at any time, or made in a second. */
+export type Load = { readonly inFlight: number } | { readonly callsPerSecond: number };
 
 /** Messages that only answer: what they count is in the calls' totals already. */
 export const ANSWERS: readonly string[] = ['pong', 'queryResponse', 'response'];
@@ -43,19 +49,29 @@ export function totalCalls(counts: CountsByType): CallCounts {
 }
 
 /** The result in the shape that `--json` promises. */
-export function toJson({ nodes, seconds, links, counts, transfer }: MeshResult): object {
+export function toJson(result: MeshResult): object {
+  const { nodes, seconds, links, counts, restarts, transfer } = result;
   const { latency } = links;
   return {
     nodes,
-    seconds,
+    seconds: inThousandths(seconds),
     links: links.all.map(({ from, to, transport, rttMs }) => ({
       from,
       to,
       transport,
-      rttMs: Math.round(rttMs * 1000) / 1000,
+      rttMs: inThousandths(rttMs),
     })),
     calls: { ...totalCalls(counts), byType: counts },
     latencyMs: { p50: latency.percentileMs(0.5) ?? null, p99: latency.percentileMs(0.99) ?? null },
+    restarts: restarts.map(
+      ({ nodeId, drainedInMs, awayMs, linksUpInMs, calls, failed, longestMs }) => ({
+        nodeId,
+        drainedInMs: inThousandths(drainedInMs),
+        awayMs: inThousandths(awayMs),
+        linksUpInMs: inThousandths(linksUpInMs),
+        calls: { made: calls, failed, longestMs: inThousandths(longestMs) },
+      }),
+    ),
     transfer: transfer && {
       bytes: transfer.bytes,
       sha256: transfer.sha256,
@@ -64,10 +80,13 @@ export function toJson({ nodes, seconds, links, counts, transfer }: MeshResult):
   };
 }
 
+function inThousandths(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
 /** The counts of all nodes together; handshakes count by the links formed. */
-export function countsOf(reports: readonly WorkloadReport[], links: Links): CountsByType {
+export function countsOf(reports: readonly WorkloadReport[], formed: number): CountsByType {
   const counts = zeroCounts();
-  const formed = links.all.length;
   counts.handshakeRequest = { sent: formed, succeeded: formed, failed: 0 };
   counts.handshakeResponse = { sent: formed, succeeded: formed, failed: 0 };
   for (const report of reports) addCounts(counts, report.counts);
@@ -85,7 +104,7 @@ export function countersOf(ofNodes: readonly TransportCounters[]): TransportCoun
   return sums;
 }
 
-/** What went wrong in the workload; the reports are in the order of the ids. */
+/** What went wrong in the workload; the reports are in the order of the ids of those who made them. */
 export function failuresOf(
   reports: readonly WorkloadReport[],
   nodeIds: readonly string[],

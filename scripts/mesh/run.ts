@@ -1,31 +1,24 @@
 /** One run of the mesh, from the certificates to the result. */
-import { stat } from 'node:fs/promises';
 import { writeDevCerts } from '../../src/certs/index.js';
 import { Fleet } from './fleet.js';
 import { fixed, inColumns, LABEL_COLUMNS, labelled, plural } from './format.js';
 import { Link, Links } from './links.js';
-import type { Target, TransferReport, WorkloadReport } from './protocol.js';
-import { linkLines, linksByTransport, progressLine, transferLine } from './report.js';
+import {
+  type CommandFor,
+  type MeshOptions,
+  PHASE_LIMIT_MS,
+  runRestarts,
+  runWorkload,
+  sendFile,
+} from './phases.js';
+import { freePorts } from './ports.js';
+import type { Target } from './protocol.js';
+import { linksByTransport } from './report.js';
 import { countersOf, countsOf, failuresOf, type MeshResult } from './result.js';
 import type { Screen } from './screen.js';
 
-export interface MeshOptions {
-  readonly nodes: number;
-  readonly seconds: number;
-  readonly transport: 'quic' | 'tcp' | 'auto';
-  /** Calls in flight in each direction of each link. */
-  readonly concurrency: number;
-  /** Directory of the development certificates. */
-  readonly certs: string;
-  readonly file?: string;
-}
-
-/** No phase hangs longer than this. */
-const PHASE_LIMIT_MS = 30_000;
 /** Processes that start at the same time share the machine's cores. */
 const START_LIMIT_MS_PER_NODE = 500;
-const REDRAW_EVERY_MS = 500;
-const PROGRESS_LINE_EVERY_MS = 2000;
 
 /**
  * Runs a mesh to its end, and leaves no process behind however it ends.
@@ -37,26 +30,35 @@ export async function runMesh(
   screen: Screen,
   signal: AbortSignal,
 ): Promise<MeshResult> {
-  const { nodes, seconds, concurrency } = options;
+  const { nodes, concurrency, rate, rollingRestart } = options;
   const nodeIds = Array.from({ length: nodes }, (_, at) => `n${at + 1}`);
   screen.print(...titleLines(options, screen));
   const certs = await bounded(makeCerts(options, nodeIds, screen), 'certificates', signal);
 
   await using fleet = new Fleet({ nodeIds, signal });
-  const targets = await startNodes(fleet, certs, options, screen);
-  const links = await formMesh(fleet, targets, screen);
-  const reports = await runWorkload(fleet, links, options, screen);
+  const startCommand = await planStart(nodeIds, certs, options);
+  const targets = await startNodes(fleet, startCommand, screen);
+  const connectCommand = planConnect(targets, options);
+  const links = await formMesh(fleet, targets, connectCommand, screen);
+  const work = rollingRestart
+    ? await runRestarts(fleet, links, { startCommand, connectCommand }, options, screen)
+    : await runWorkload(fleet, links, options, screen);
+  const { reports, restarts } = work;
   const transfer = await sendFile(fleet, nodeIds, options, screen);
   const closed = await fleet.close(PHASE_LIMIT_MS);
   return {
     nodes,
-    seconds,
-    inFlight: links.all.length * 2 * concurrency,
+    seconds: work.seconds,
+    load:
+      rate === undefined
+        ? { inFlight: links.all.length * 2 * concurrency }
+        : { callsPerSecond: rate },
     links,
-    counts: countsOf(reports, links),
-    counters: countersOf(closed.map(({ counters }) => counters)),
+    counts: countsOf(reports, links.all.length + restarts.length * (nodes - 1)),
+    counters: countersOf([...work.counters, ...closed.map(({ counters }) => counters)]),
+    restarts,
     transfer,
-    failures: [...failuresOf(reports, nodeIds), ...(transfer?.failures ?? [])],
+    failures: [...failuresOf(reports, work.reporters), ...(transfer?.failures ?? [])],
   };
 }
 
@@ -76,10 +78,12 @@ async function bounded<T>(work: Promise<T>, what: string, signal: AbortSignal): 
   }
 }
 
-function titleLines({ nodes, seconds, transport }: MeshOptions, { style }: Screen): string[] {
+function titleLines(options: MeshOptions, { style }: Screen): string[] {
+  const { nodes, seconds, transport, rollingRestart } = options;
   const over = transport === 'auto' ? 'quic, else tcp' : transport;
   const links = plural((nodes * (nodes - 1)) / 2, 'link');
-  const plan = `${nodes} nodes, ${links} over ${over}, ${seconds} s of calls`;
+  const work = rollingRestart ? `restarts ${seconds} s apart` : `${seconds} s of calls`;
+  const plan = `${nodes} nodes, ${links} over ${over}, ${work}`;
   return ['', `  ${style.bold('quicmesh')}  ${plan}`, ''];
 }
 
@@ -103,17 +107,44 @@ async function makeCerts(
   return Object.fromEntries(nodeIds.map((nodeId) => [nodeId, { ca, ...nodes[nodeId]! }]));
 }
 
+/** Nodes that are restarted come back to their port. */
+async function planStart(
+  nodeIds: readonly string[],
+  certs: TlsByNode,
+  { transport, rollingRestart }: MeshOptions,
+): Promise<CommandFor<'start'>> {
+  const transports = transport === 'auto' ? (['quic', 'tcp'] as const) : [transport];
+  const ports = rollingRestart ? await freePorts(nodeIds.length) : [];
+  return (nodeId) => ({
+    kind: 'start',
+    nodeId,
+    tls: certs[nodeId]!,
+    transports,
+    port: ports[nodeIds.indexOf(nodeId)] ?? 0,
+  });
+}
+
+/** Every node dials those after it in the list, calls then go both ways; where nodes are restarted, all others. */
+function planConnect(
+  targets: readonly Target[],
+  { rollingRestart: retry }: MeshOptions,
+): CommandFor<'connect'> {
+  return (nodeId) => {
+    const at = targets.findIndex((target) => target.nodeId === nodeId);
+    const before = retry ? targets.slice(0, at) : [];
+    return { kind: 'connect', targets: [...before, ...targets.slice(at + 1)], retry };
+  };
+}
+
 async function startNodes(
   fleet: Fleet,
-  certs: TlsByNode,
-  { transport }: MeshOptions,
+  startCommand: CommandFor<'start'>,
   screen: Screen,
 ): Promise<Target[]> {
-  const transports = transport === 'auto' ? (['quic', 'tcp'] as const) : [transport];
   const { nodes } = fleet;
   screen.redraw(labelled('nodes', [`starting ${nodes.length} processes …`], screen.style));
   const started = await fleet.askAll(
-    (nodeId) => ({ kind: 'start', nodeId, tls: certs[nodeId]!, transports }),
+    startCommand,
     PHASE_LIMIT_MS + nodes.length * START_LIMIT_MS_PER_NODE,
   );
   const idWidth = `n${nodes.length}`.length;
@@ -130,13 +161,14 @@ async function startNodes(
   }));
 }
 
-/** Every node dials those after it in the list; calls then go both ways. */
-async function formMesh(fleet: Fleet, targets: readonly Target[], screen: Screen): Promise<Links> {
+async function formMesh(
+  fleet: Fleet,
+  targets: readonly Target[],
+  connectCommand: CommandFor<'connect'>,
+  screen: Screen,
+): Promise<Links> {
   const startMs = performance.now();
-  const connected = await fleet.askAll(
-    (_, at) => ({ kind: 'connect', targets: targets.slice(at + 1) }),
-    PHASE_LIMIT_MS,
-  );
+  const connected = await fleet.askAll(connectCommand, PHASE_LIMIT_MS);
   const formedInMs = performance.now() - startMs;
 
   const links: Link[] = [];
@@ -145,7 +177,8 @@ async function formMesh(fleet: Fleet, targets: readonly Target[], screen: Screen
     const from = targets[at]!.nodeId;
     // One node after the other, so that a ping meets nothing else under way.
     const { rttMs } = await fleet.ask(from, { kind: 'measure', peers }, PHASE_LIMIT_MS);
-    links.push(...peers.map((to, nth) => new Link(from, to, transports[nth]!, rttMs[nth]!)));
+    const over = transports.slice(transports.length - peers.length);
+    links.push(...peers.map((to, nth) => new Link(from, to, over[nth]!, rttMs[nth]!)));
   }
   const roundTrips = links.map(({ rttMs }) => rttMs).sort((a, b) => a - b);
   const rtt = fixed(roundTrips[Math.floor(roundTrips.length / 2)]);
@@ -153,87 +186,3 @@ async function formMesh(fleet: Fleet, targets: readonly Target[], screen: Screen
   screen.print(...labelled('mesh', [text], screen.style), '');
   return new Links(links);
 }
-
-async function runWorkload(
-  fleet: Fleet,
-  links: Links,
-  { seconds, concurrency }: MeshOptions,
-  screen: Screen,
-): Promise<readonly WorkloadReport[]> {
-  const { style } = screen;
-  const startMs = performance.now();
-  const elapsedSeconds = () => (performance.now() - startMs) / 1000;
-  fleet.onProgress = (nodeId, progress) => {
-    if (progress.kind !== 'progress') return;
-    links.report(nodeId, progress.peers, performance.now(), startMs);
-  };
-  const draw = (rateOf: (link: Link) => number) => {
-    const table = linkLines(links, rateOf, screen.rows - 2, style);
-    screen.redraw([...table, '', progressLine(elapsedSeconds(), seconds, links, style)]);
-  };
-  const stopTicking = tick(
-    screen,
-    () => draw(({ callsPerSecond }) => callsPerSecond),
-    () => progressLine(elapsedSeconds(), seconds, links, style),
-  );
-  try {
-    const reports = await fleet.askAll(
-      (nodeId) => ({
-        kind: 'run',
-        peers: fleet.nodes.flatMap((node) => (node.nodeId === nodeId ? [] : [node.nodeId])),
-        seconds,
-        concurrency,
-      }),
-      seconds * 1000 + PHASE_LIMIT_MS,
-    );
-    for (const [at, { last }] of reports.entries()) {
-      links.report(fleet.nodes[at]!.nodeId, last, performance.now(), startMs);
-    }
-    const average = ({ calls }: Link) => calls / seconds;
-    if (screen.isLive) draw(average);
-    else screen.print(...linkLines(links, average, MAX_PRINTED_LINKS, style));
-    return reports;
-  } finally {
-    stopTicking();
-    screen.keep();
-  }
-}
-
-/** The first node streams the file to all others at once. */
-async function sendFile(
-  fleet: Fleet,
-  [sender, ...receivers]: readonly string[],
-  { file }: MeshOptions,
-  screen: Screen,
-): Promise<TransferReport | null> {
-  if (file === undefined || sender === undefined) return null;
-  const totalBytes = (await stat(file)).size * receivers.length;
-  let sent = 0;
-  fleet.onProgress = (_, progress) => {
-    if (progress.kind === 'transferProgress') sent = progress.bytes;
-  };
-  const line = () => transferLine(sent, totalBytes, screen.style);
-  screen.print('', `  ${sender} sends ${file} to ${plural(receivers.length, 'node')}`);
-  const stopTicking = tick(screen, () => screen.redraw([line()]), line);
-  try {
-    const command = { kind: 'transfer', path: file, peers: receivers } as const;
-    const report = await fleet.ask(sender, command, PHASE_LIMIT_MS);
-    sent = report.bytes * report.verifiedBy.length;
-    screen.redraw([line()]);
-    return report;
-  } finally {
-    stopTicking();
-    screen.keep();
-  }
-}
-
-/** Draws now and twice a second, or where there is no terminal prints a line now and then; until told to stop. */
-function tick(screen: Screen, draw: () => void, line: () => string): () => void {
-  draw();
-  const timer = screen.isLive
-    ? setInterval(draw, REDRAW_EVERY_MS)
-    : setInterval(() => screen.print(line()), PROGRESS_LINE_EVERY_MS);
-  return () => clearInterval(timer);
-}
-
-const MAX_PRINTED_LINKS = 24;

@@ -2,8 +2,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { type CallSpec, oneRound } from '../../scripts/mesh/calls.js';
+import { serveStore } from '../../scripts/mesh/handlers.js';
 import { LatencyCounts } from '../../scripts/mesh/latency.js';
 import { type CallCounts, zeroCounts } from '../../scripts/mesh/protocol.js';
 import { Workload } from '../../scripts/mesh/workload.js';
@@ -20,6 +22,13 @@ interface Summary {
   links: { from: string; to: string; transport: string; rttMs: number }[];
   calls: CallCounts & { byType: Record<MessageType, CallCounts> };
   latencyMs: { p50: number; p99: number };
+  restarts: {
+    nodeId: string;
+    drainedInMs: number;
+    awayMs: number;
+    linksUpInMs: number;
+    calls: { made: number; failed: number; longestMs: number };
+  }[];
   transfer: { bytes: number; sha256: string; verifiedBy: string[] } | null;
 }
 
@@ -88,6 +97,28 @@ test.serial('an empty file is a file', async (t) => {
   t.like(summary.transfer, { bytes: 0, verifiedBy: ['n2'] });
 });
 
+test.serial('nodes restart one after the other under load, and no call fails', async (t) => {
+  const mesh = command(t, [
+    ...['--rolling-restart', '--nodes', '3', '--rate', '150', '--seconds', '0.5', '--json'],
+  ]);
+  t.deepEqual(await mesh.ended, { code: 0, signal: null }, mesh.stderr);
+  const { calls, restarts } = JSON.parse(mesh.stdout) as Summary;
+  t.true(calls.sent > 0);
+  t.like(calls, { succeeded: calls.sent, failed: 0 });
+  t.is(calls.byType.handshakeRequest.sent, 3 + 3 * 2, 'links formed, and formed again');
+  t.deepEqual(
+    restarts.map(({ nodeId }) => nodeId),
+    ['n1', 'n2', 'n3'],
+  );
+  for (const { drainedInMs, awayMs, linksUpInMs, calls: during } of restarts) {
+    t.true(drainedInMs > 0 && awayMs >= 1000 && linksUpInMs > 0);
+    t.true(during.made > 0 && during.longestMs > 0);
+    t.is(during.failed, 0);
+  }
+  t.regex(mesh.stderr, /n2 +drained in [\d,]+ ms, away [\d,]+ ms, links up in [\d,]+ ms/);
+  t.regex(mesh.stderr, /✓ 3 nodes restarted, 3 links up, no call failed/);
+});
+
 for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
@@ -138,6 +169,8 @@ for (const args of [
   ['--nodes', 'many'],
   ['--seconds', '0'],
   ['--concurrency', '0'],
+  ['--rate', '0'],
+  ['--rate', '10', '--concurrency', '2'],
   ['--transport', 'udp'],
   ['--file', 'no/such/file'],
   ['--file', 'scripts'],
@@ -160,7 +193,52 @@ test('certificates that cannot be made end the run with code 1', async (t) => {
   t.regex(mesh.stderr, /mesh: .*a-file/);
 });
 
-test('calls that fail, are answered wrongly or never arrive are counted as failed and named', async (t) => {
+test.serial(
+  'calls that fail, are answered wrongly or never arrive are counted as failed and named',
+  async (t) => {
+    const options = { cluster: 'test', transports: ['quic'], logger: 'silent' } as const;
+    await using n1 = await createNode({ ...options, nodeId: 'n1', tls: await nodeCert('n1') });
+    await using n2 = await createNode({
+      ...options,
+      nodeId: 'n2',
+      tls: await nodeCert('n2'),
+      listen: { host: '127.0.0.1', port: 0 },
+    });
+    n2.handle('query', () => ({ result: { version: 1, value: 'not what was written' } }));
+    n2.handle('dataTransfer', () => [new Uint8Array(32)]);
+    await n1.connect({ nodeId: 'n2', ...(n2.address as SocketAddress) });
+
+    const workload = new Workload(n1, { peers: ['n2'], seconds: 3, pace: { concurrency: 20 } });
+    const { counts, failures, down } = await workload.run();
+    t.deepEqual(down, []);
+    t.is(counts.ping.failed, 0);
+    t.true(counts.queryRequest.failed > 0 && counts.queryRequest.succeeded > 0);
+    for (const type of [
+      'replicationLog',
+      'consensus',
+      'dataTransfer',
+      'request',
+      'error',
+    ] as const) {
+      t.true(counts[type].sent > 0, type);
+      t.like(counts[type], { succeeded: 0, failed: counts[type].sent }, type);
+    }
+    const said = failures.map(({ text }) => text).join('\n');
+    for (const text of [
+      'queryRequest: read another value than was written',
+      'consensus: NoHandler: no handler for consensus',
+      'dataTransfer: the receiver computed another SHA-256',
+      'dataTransfer: the bytes received have another SHA-256',
+      'request: NoHandler',
+      'error: NoHandler',
+    ]) {
+      t.true(said.includes(`n1 → n2 ${text}`), `${text}\n${said}`);
+    }
+    t.regex(said, /replicationLog: one-way: [1-9]\d* were sent, 0 arrived/);
+  },
+);
+
+test.serial('one-way messages are compared for each process that a peer was', async (t) => {
   const options = { cluster: 'test', transports: ['quic'], logger: 'silent' } as const;
   await using n1 = await createNode({ ...options, nodeId: 'n1', tls: await nodeCert('n1') });
   await using n2 = await createNode({
@@ -169,31 +247,23 @@ test('calls that fail, are answered wrongly or never arrive are counted as faile
     tls: await nodeCert('n2'),
     listen: { host: '127.0.0.1', port: 0 },
   });
-  n2.handle('query', () => ({ result: { version: 1, value: 'not what was written' } }));
-  n2.handle('dataTransfer', () => [new Uint8Array(32)]);
+  const store = serveStore(n2);
   await n1.connect({ nodeId: 'n2', ...(n2.address as SocketAddress) });
+  const pace = { callsPerSecond: 200 };
 
-  const workload = new Workload(n1, { peers: ['n2'], seconds: 3, concurrency: 20 });
-  const { counts, failures, down } = await workload.run();
-  t.deepEqual(down, []);
-  t.is(counts.ping.failed, 0);
-  t.true(counts.queryRequest.failed > 0 && counts.queryRequest.succeeded > 0);
-  for (const type of ['replicationLog', 'consensus', 'dataTransfer', 'request', 'error'] as const) {
-    t.true(counts[type].sent > 0, type);
-    t.like(counts[type], { succeeded: 0, failed: counts[type].sent }, type);
-  }
+  const workload = new Workload(n1, { peers: ['n2'], seconds: 60, pace });
+  const run = workload.run();
+  while ((store.received.n1?.replicationLog ?? 0) < 10) await sleep(5);
+  // As where that process had got a thousand of each that nobody sent.
+  const { replicationLog = 0, consensus = 0 } = store.received.n1 ?? {};
+  workload.lifeEnded('n2', { replicationLog: replicationLog + 1000, consensus: consensus + 1000 });
+  store.forget('n1');
+  workload.stop();
+  const { failures, tally } = await run;
   const said = failures.map(({ text }) => text).join('\n');
-  for (const text of [
-    'queryRequest: read another value than was written',
-    'consensus: NoHandler: no handler for consensus',
-    'dataTransfer: the receiver computed another SHA-256',
-    'dataTransfer: the bytes received have another SHA-256',
-    'request: NoHandler',
-    'error: NoHandler',
-  ]) {
-    t.true(said.includes(`n1 → n2 ${text}`), `${text}\n${said}`);
-  }
-  t.regex(said, /replicationLog: one-way: [1-9]\d* were sent, 0 arrived/);
+  t.true(tally.failed > 0);
+  t.regex(said, /replicationLog: one-way: \d+ were sent, 10\d\d arrived/);
+  t.regex(said, /consensus: one-way: \d+ were sent, 10\d\d arrived/);
 });
 
 test('latencies counted in several processes add up to the percentiles of all', (t) => {
