@@ -24,7 +24,7 @@ export type {
 } from './options.js';
 export { Peer, type PeerConnection } from './peer.js';
 export type { MemberStateKind } from './pool/member.js';
-export type { PoolStatistics } from './pool/pool.js';
+export type { PoolStatistics } from './pool/options.js';
 export type { Strategy } from './pool/select.js';
 export type {
   Consensus,

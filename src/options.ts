@@ -5,7 +5,7 @@ import { assertNodeIds } from './certs/names.js';
 import { MeshError, toMeshError } from './errors.js';
 import { DEFAULT_BACKOFF } from './pool/backoff.js';
 import { DEFAULT_HEALTH } from './pool/health.js';
-import { DEFAULT_POOL_LIMITS } from './pool/pool.js';
+import { DEFAULT_POOL_LIMITS } from './pool/options.js';
 import { STRATEGIES, type Strategy } from './pool/select.js';
 import type { CompressionName } from './protocol/compression.js';
 import type { LoggingOption } from './telemetry/logging.js';

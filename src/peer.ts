@@ -12,7 +12,8 @@ import type {
 } from './calls/types.js';
 import { MeshError } from './errors.js';
 import type { MemberStateKind } from './pool/member.js';
-import type { ConnectionPool, PoolStatistics } from './pool/pool.js';
+import type { PoolStatistics } from './pool/options.js';
+import type { ConnectionPool } from './pool/pool.js';
 import type { MessageCodec } from './protocol/codec.js';
 import type { DataTransfer } from './protocol/message.js';
 import type { MigrateOptions, Role, SocketAddress, TransportName } from './transport/connection.js';

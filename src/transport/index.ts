@@ -4,14 +4,14 @@ export type { BackoffLimits } from '../pool/backoff.js';
 export { connectionMember } from '../pool/connection-member.js';
 export type { HealthLimits } from '../pool/health.js';
 export type { MemberState, MemberStateKind, PoolMember } from '../pool/member.js';
-export {
-  type AcquireOptions,
-  ConnectionPool,
-  type MemberChange,
-  type PoolLimits,
-  type PoolOptions,
-  type PoolStatistics,
-} from '../pool/pool.js';
+export type {
+  AcquireOptions,
+  MemberChange,
+  PoolLimits,
+  PoolOptions,
+  PoolStatistics,
+} from '../pool/options.js';
+export { ConnectionPool } from '../pool/pool.js';
 export type { Dial, DialFailure } from '../pool/redialer.js';
 export type { Strategy } from '../pool/select.js';
 export * from './connection.js';

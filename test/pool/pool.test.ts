@@ -1,6 +1,7 @@
 import test from 'ava';
 import { MeshError } from '../../src/errors.js';
-import { ConnectionPool, type MemberChange, type PoolOptions } from '../../src/pool/pool.js';
+import type { MemberChange, PoolOptions } from '../../src/pool/options.js';
+import { ConnectionPool } from '../../src/pool/pool.js';
 import { FakeDialer, FakeMember, FakeWaiter } from './fake-member.js';
 import { ManualClock, settled } from './manual-clock.js';
 
