@@ -54,6 +54,8 @@ export function nextMemberState(from: MemberState, to: MemberState): MemberState
 const IDLE_AFTER_MS = 1000;
 /** Idle, and heard of, it is looked at in full once in so many intervals of health: there may be thousands. */
 const IDLE_LOOK_INTERVALS = 2;
+/** How much longer an acceptor leaves an idle connection alone than its dialer. */
+const ACCEPTORS_PATIENCE = 1.5;
 /** A link slower than this may take a silent TCP connection for dead that still carries what was sent. */
 const SLOWEST_BYTES_PER_MS = 125;
 
@@ -95,9 +97,15 @@ export class PooledConnection<M extends PoolMember> {
     this.isDialed = member.connection.role === 'dialer';
     this.#isOrdered = member.connection.transport !== 'quic';
     this.#restMs = options.health.intervalMs * IDLE_LOOK_INTERVALS;
-    this.#health = new Health(options.health, options.nowMs);
+    this.#health = new Health(this.#healthLimits(options.health), options.nowMs);
     this.#onState = options.onState;
     this.#activeMs = options.nowMs;
+  }
+
+  /** Where nobody calls, the dialer asks first: what comes of that is a sign of life to the acceptor as well. */
+  #healthLimits(limits: HealthLimits): HealthLimits {
+    if (this.isDialed) return limits;
+    return { ...limits, idleIntervalMs: limits.idleIntervalMs * ACCEPTORS_PATIENCE };
   }
 
   get state(): MemberState {
@@ -154,9 +162,8 @@ export class PooledConnection<M extends PoolMember> {
     return this.isSuspect ? 'suspected' : 'recovered';
   }
 
-  /** Of an ordered connection it must be known what was sent after it was heard of last. */
   #mayRest(nowMs: number): boolean {
-    const isIdle = this.#state.kind === 'idle' && !this.isSuspect && !this.#isOrdered;
+    const isIdle = this.#state.kind === 'idle' && !this.isSuspect;
     return isIdle && nowMs - this.#lookedAtMs < this.#restMs;
   }
 
