@@ -145,6 +145,8 @@ export const TARGETS: readonly Target[] = [
       'CertificateNameMismatch',
       'NodeIdMismatch',
       'AuthTokenRejected',
+      'ConnectionLimitExceeded',
+      'GoingAway',
       'ClockSkew',
       'NonceReplayed',
       'Overloaded',
