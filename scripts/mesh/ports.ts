@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 
 /**
  * So many ports that are free for UDP and TCP, and out of the range that systems pick from: while its node is away,
- * nobody's outgoing connection can take one.
+ * nobody's outgoing connection can take one, and no dialer can happen to reach itself.
  * @throws Error when they are not found
  */
 export async function freePorts(count: number): Promise<number[]> {
@@ -17,6 +17,12 @@ export async function freePorts(count: number): Promise<number[]> {
   }
   if (found.size < count) throw new Error(`no ${count} free ports from ${FIRST} to ${LAST}`);
   return [...found];
+}
+
+/** One of them. */
+export async function freePort(): Promise<number> {
+  const [port] = await freePorts(1);
+  return port as number;
 }
 
 const FIRST = 20_000;

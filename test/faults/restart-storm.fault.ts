@@ -1,11 +1,11 @@
 /** A server that is killed and comes back to a hundred dialers, which should not all arrive at once. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { freePort } from '../../scripts/mesh/ports.js';
 import { generateDevCerts } from '../../src/certs/index.js';
 import { eventually } from './helpers/clock.js';
 import { NodeProcess } from './helpers/node-process.js';
 import { NotingRelay } from './helpers/noting-relay.js';
-import { reservePort } from './helpers/ports.js';
 import { RemoteNode } from './helpers/remote-node.js';
 import { describeSpread, deviation, mostWithin } from './helpers/spread.js';
 
@@ -22,7 +22,7 @@ const MIN_DEVIATION_MS = 400;
 
 test(`tcp: ${DIALERS} dialers do not come back in step to a node that was killed`, async (t) => {
   const { server, dialers } = await setUp(t, 'tcp');
-  const port = await reservePort();
+  const port = await freePort();
   const before = await NotingRelay.start(t, port, server.target);
   await Promise.all(dialers.map((dialer) => dialer.connect({ ...server.target, port }, true)));
 

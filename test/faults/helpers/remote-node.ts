@@ -1,8 +1,8 @@
 /** A node in a process, seen from the test; it can be killed and come back on its port. */
 import type { ExecutionContext } from 'ava';
+import { freePort } from '../../../scripts/mesh/ports.js';
 import { type NodeCredentials, nodeCert, type TestNodeId } from '../../helpers/certs.js';
 import { NodeProcess } from './node-process.js';
-import { reservePort } from './ports.js';
 import type {
   CommandKind,
   FaultNodeOptions,
@@ -41,7 +41,7 @@ export class RemoteNode {
   ): Promise<RemoteNode> {
     const { listens = true, options, connectTo } = given;
     const tls = given.tls ?? (await nodeCert(nodeId as TestNodeId));
-    const port = listens ? await reservePort() : undefined;
+    const port = listens ? await freePort() : undefined;
     const takes = { tls, port, options, connectTo };
     const node = new RemoteNode(t, nodeId, takes, given.process ?? new NodeProcess(t));
     await node.ask('start', takes);
