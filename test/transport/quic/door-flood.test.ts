@@ -23,6 +23,7 @@ const WINDOW = 1000;
 const PEERS = 10;
 const CRUMBS = 60;
 const MEASUREMENTS = 4;
+const SETTLE_ROUNDS = 4;
 /** A busy machine may take so long to answer. */
 const SLOW_MS = 60_000;
 
@@ -158,8 +159,14 @@ async function received(listener: Victim): Promise<number> {
   return (await listener.health(SLOW_MS)).counters.datagramsReceived as number;
 }
 
-/** What is left when garbage is gone, and what it held outside of JavaScript: that takes another round. */
+/**
+ * What is left when garbage is gone, and what it held outside of JavaScript: that takes another round, and on a busy
+ * machine, where peers were slow to be done, some more.
+ */
 async function keptBytes(listener: Victim): Promise<number> {
-  const first = await listener.settledRssBytes();
-  return Math.min(first, await listener.settledRssBytes());
+  let least = Number.POSITIVE_INFINITY;
+  for (let round = 0; round < SETTLE_ROUNDS; round += 1) {
+    least = Math.min(least, await listener.settledRssBytes());
+  }
+  return least;
 }
