@@ -1,4 +1,5 @@
 /** One peer of a node: how it is reached, its connections, and what is told of both. */
+import { HandlerSlots } from './calls/handler-slots.js';
 import type { CallSession } from './calls/session.js';
 import type { MeshError } from './errors.js';
 import type { NodeConfig } from './options.js';
@@ -40,6 +41,8 @@ export class Link {
   readonly nodeId: string;
   readonly pool: ConnectionPool<CallSession>;
   readonly peer: Peer;
+  /** Calls of this peer that are handled now. */
+  readonly slots: HandlerSlots;
   readonly #options: LinkOptions;
   #transport: TransportName | undefined;
   #rttMs: number | undefined;
@@ -48,6 +51,7 @@ export class Link {
     const { nodeId, config, codec } = options;
     this.nodeId = nodeId;
     this.#options = options;
+    this.slots = new HandlerSlots(config.limits.callsPerPeer);
     this.pool = this.#createPool(options);
     this.peer = new Peer(nodeId, this.pool, codec.withLimit(config.maxMessageBytes));
   }

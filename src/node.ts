@@ -1,8 +1,9 @@
 /** createNode and MeshNode: where transports, handshake, calls and peers come together. */
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
+import { ByteBudget } from './calls/byte-budget.js';
 import type { Handlers } from './calls/incoming-call.js';
-import { CallSession, type SessionAgreement } from './calls/session.js';
+import { CallSession, type SessionAgreement, type SessionBudgets } from './calls/session.js';
 import type { Handler, HandlerKind } from './calls/types.js';
 import { dialPeer } from './dialing.js';
 import { MeshError, toMeshError } from './errors.js';
@@ -82,6 +83,7 @@ export class MeshNode {
   readonly #links = new Map<string, Link>();
   readonly #sessions = new Set<CallSession>();
   readonly #handshakes = { accepted: 0, refused: 0 };
+  readonly #budgets: SessionBudgets;
   readonly #stopping = new AbortController();
   readonly #renewal: Renewal;
   #dials = 0;
@@ -98,6 +100,12 @@ export class MeshNode {
     this.#tls = tls;
     this.#log = createLogger(config.logger, config.nodeId);
     this.#reports = new Reports(this.#log);
+    const { connectionBytes, nodeBytes } = config.limits;
+    this.#budgets = {
+      connectionBytes,
+      send: new ByteBudget(nodeBytes),
+      receive: new ByteBudget(nodeBytes),
+    };
     // Every dial under way listens.
     setMaxListeners(0, this.#stopping.signal);
     this.#renewal = this.#createRenewal(config);
@@ -387,6 +395,7 @@ export class MeshNode {
       agreed: negotiated !== undefined,
       codec: new FrameCodec({ codec: this.#codec, thresholdBytes, ...frames }),
       handlers: this.#handlers satisfies Handlers,
+      budgets: this.#budgets,
       onHandlerFailure: (type, { code }) => {
         this.#log.debug({ peer: session.peer.nodeId, type, code }, 'handler failed');
       },
@@ -398,6 +407,7 @@ export class MeshNode {
   #admit(session: CallSession, isPinned = false): void {
     const { connection } = session;
     const link = this.#linkTo(session.peer.nodeId);
+    session.slots = link.slots;
     this.#sessions.add(session);
     this.#handshakes.accepted += 1;
     connection.onPathEvent = (event) => this.#reports.pathChanged(session, event);

@@ -63,6 +63,31 @@ export interface NodeReconnectOptions {
   readonly stableMs?: number | undefined;
 }
 
+/**
+ * What calls may have in flight, in bytes of messages, and what a peer may ask of this node. A call counts from when it
+ * leaves until it is answered, a one-way message and an answer until the transport has taken them.
+ */
+export interface NodeLimitOptions {
+  /** Of one call, before its reader takes them: the largest window of a stream. Default 4 MiB, 1 MiB at least. */
+  readonly callBytes?: number | undefined;
+  /**
+   * Of one connection, each way. Beyond, calls of this side wait, and the peer's are refused with Overloaded; urgent ones
+   * (consensus, ping) have a quarter more. Default 32 MiB, 16 MiB at least.
+   */
+  readonly connectionBytes?: number | undefined;
+  /** The same of all connections of the node together. Default 256 MiB. */
+  readonly nodeBytes?: number | undefined;
+  /**
+   * Calls of one peer that are handled at once, and as many urgent ones; others are refused with Overloaded. A call
+   * counts until its handler is done, also where the peer has given it up. Default 1024.
+   */
+  readonly callsPerPeer?: number | undefined;
+  /** Streams that a peer may open in a second on one connection, which is closed beyond. Default 200,000. */
+  readonly streamOpensPerSecond?: number | undefined;
+  /** The same of streams that it resets. Default 10,000. */
+  readonly streamResetsPerSecond?: number | undefined;
+}
+
 /** Options of {@link createNode}. Durations are in milliseconds, sizes in bytes. */
 export interface NodeOptions {
   /** This node's name, which its certificate must carry as a DNS subject alternative name. */
@@ -121,6 +146,8 @@ export interface NodeOptions {
   readonly maxConnections?: number | undefined;
   /** Connections that one peer may have dialed. Default 64. */
   readonly maxConnectionsPerPeer?: number | undefined;
+  /** Bytes in flight, and what a peer may ask of this node. */
+  readonly limits?: NodeLimitOptions | undefined;
   /** Who may knock at once without having proved who it is. */
   readonly door?: NodeDoorOptions | undefined;
   /** Largest QUIC datagram: `'auto'` is large on loopback and 1350 elsewhere. */
@@ -162,6 +189,15 @@ const MIB = 1024 * 1024;
 /** A half-open connection takes some 50 KB. */
 const MAX_PLACES = 65_536;
 const places = z.number().int().min(1).max(MAX_PLACES);
+const bytesInFlight = z
+  .number()
+  .int()
+  .max(2 ** 40);
+const perSecond = z
+  .number()
+  .int()
+  .min(1)
+  .max(2 ** 31);
 const poolSize = z.number().int().min(1).max(10);
 
 const tlsMaterial = z.strictObject({
@@ -273,6 +309,20 @@ const schema = z.strictObject({
     ),
   maxConnections: places.default(4096),
   maxConnectionsPerPeer: places.default(64),
+  limits: z
+    .strictObject({
+      callBytes: bytesInFlight
+        .min(DEFAULT_STREAM_LIMITS.streamWindowBytes)
+        .default(DEFAULT_STREAM_LIMITS.maxStreamWindowBytes),
+      connectionBytes: bytesInFlight
+        .min(DEFAULT_STREAM_LIMITS.connectionWindowBytes)
+        .default(DEFAULT_STREAM_LIMITS.maxConnectionWindowBytes),
+      nodeBytes: bytesInFlight.min(DEFAULT_STREAM_LIMITS.connectionWindowBytes).default(256 * MIB),
+      callsPerPeer: places.default(1024),
+      streamOpensPerSecond: perSecond.default(DEFAULT_STREAM_LIMITS.streamOpensPerSecond),
+      streamResetsPerSecond: perSecond.default(DEFAULT_STREAM_LIMITS.streamResetsPerSecond),
+    })
+    .prefault({}),
   earlyData: z.boolean().default(true),
   sessionStore: z
     .custom<SessionStore>(isSessionStore, 'must have the methods put and take')

@@ -99,6 +99,15 @@ export class Peer {
   }
 
   /**
+   * Sends without waiting for anything: false where the message would have to wait, for a connection, or for others on
+   * their way to leave. After true, whether it arrived is not known.
+   * @throws MeshError what would not be better later: CapabilityMissing, MessageTooLarge, InvalidArgument
+   */
+  trySend(message: OneWayMessage, options: CallOptions = {}): boolean {
+    return this.#pool.select()?.trySend(message, options) ?? false;
+  }
+
+  /**
    * Opens a bulk transfer: `body` goes out, what the peer's handler yields comes back. Both directions are flow
    * controlled by bytes; leaving the loop early cancels the transfer.
    * @throws MeshError as `request`, from the loop over the bytes

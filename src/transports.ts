@@ -28,7 +28,15 @@ function createTransport(
   const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = config;
   const { maxMessageBytes, maxStreams, door, migration, congestionControl } = config;
   const { earlyData, sessionStore, ticketKeyLifetimeMs } = config;
-  const limits = { maxMessageBytes, maxIncomingStreams: maxStreams };
+  const { callBytes, connectionBytes, streamOpensPerSecond, streamResetsPerSecond } = config.limits;
+  const limits = {
+    maxMessageBytes,
+    maxIncomingStreams: maxStreams,
+    maxStreamWindowBytes: callBytes,
+    maxConnectionWindowBytes: connectionBytes,
+    streamOpensPerSecond,
+    streamResetsPerSecond,
+  };
   if (name === 'tcp') {
     return new TcpTransport({ tls, limits, door, connectTimeoutMs, keepAliveMs, keyLog });
   }

@@ -11,6 +11,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['protocol'],
   [
     'transport/connection.ts',
+    'transport/rate-limit.ts',
+    'transport/stream-rate.ts',
     'transport/identity.ts',
     'transport/abortable.ts',
     'transport/key-log.ts',

@@ -14,13 +14,13 @@ import {
 import { MessageCodec } from '../src/protocol/codec.js';
 import type { Message } from '../src/protocol/message.js';
 import type { Connection } from '../src/transport/connection.js';
-import { dialHandshake } from '../src/transport/handshaker.js';
 import { QuicTransport } from '../src/transport/quic/transport.js';
 import { certNamed, nodeCert, otherCaCert } from './helpers/certs.js';
 import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
 import { quicPacketTypes } from './helpers/chaos-proxy/quic-packets.js';
 import { openCollected, until } from './helpers/frame-client.js';
 import { startNode, targetOf } from './helpers/nodes.js';
+import { shakeHands } from './helpers/shake-hands.js';
 
 type Target = ReturnType<typeof targetOf>;
 
@@ -541,21 +541,6 @@ function followRefusals(node: MeshNode): AsyncIterator<MeshError> {
   return (async function* () {
     for await (const event of events) if (event.kind === 'refused') yield event.error;
   })();
-}
-
-async function shakeHands(connection: Connection): Promise<Connection> {
-  const limits = { maxStreams: 100, maxMessageBytes: 1024 * 1024 };
-  const parts = { query: true, replication: true, consensus: true, dataTransfer: true };
-  await dialHandshake(connection, {
-    codec: new MessageCodec(),
-    timeoutMs: 10_000,
-    config: {
-      nodeId: 'n1',
-      cluster: 'test',
-      capabilities: { ...parts, ...limits, compressions: [], checksum: true },
-    },
-  });
-  return connection;
 }
 
 /** Sends a message as early as it may go, and waits for all that comes back. */

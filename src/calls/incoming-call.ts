@@ -1,12 +1,14 @@
 /** One call of the peer: finds its handler, and answers with what that gives, or with why it did not. */
 import { isWireErrorCode, MeshError, toMeshError } from '../errors.js';
-import type { PackedPayload } from '../protocol/compression.js';
+import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message, Response } from '../protocol/message.js';
 import type { FrameStream, FrameStreamHandler, TransportName } from '../transport/connection.js';
+import type { ByteBudget } from './byte-budget.js';
 import { ByteQueue } from './byte-queue.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
+import type { HandlerSlots } from './handler-slots.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import { takeChunk } from './outgoing-transfer.js';
 import {
@@ -26,6 +28,10 @@ export interface CallHost {
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
   readonly peer: { readonly nodeId: string };
+  /** Of messages that are handled, and of answers that wait to be sent. */
+  readonly receiveBudget: ByteBudget;
+  /** Of the peer, over all of its connections. */
+  readonly slots: HandlerSlots;
   readonly transport: TransportName;
   /** TLS is not done: what comes now could be a replay. */
   readonly isEarly: boolean;
@@ -58,6 +64,13 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #gate: DrainGate | undefined;
   #nextOffset = 0;
   #flow: Flow | undefined;
+  /** Of the call's message, before compression. */
+  #messageBytes = 0;
+  /** Taken from the budget. */
+  #bytes = 0;
+  /** The answer is with the transport, which has not sent all of it. */
+  #isAnswered = false;
+  #slot: 'none' | 'usual' | 'urgent' = 'none';
   #over = false;
 
   constructor(host: CallHost, stream: FrameStream) {
@@ -72,7 +85,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   onFrame(frame: Frame): void {
-    if (!this.#over) receiveFrame(frame, this.#host.codec, this);
+    if (this.#over) return;
+    if (this.#message === undefined) this.#messageBytes = rawBytesOf(frame);
+    receiveFrame(frame, this.#host.codec, this);
   }
 
   onMessage(message: Message): void {
@@ -117,7 +132,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   onDrain(): void {
-    this.#gate?.drained();
+    if (this.#isAnswered) this.#finish();
+    else this.#gate?.drained();
   }
 
   #begin(message: Message): void {
@@ -143,7 +159,33 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (refusal !== undefined) throw refusal;
     const handler = this.#host.handlers.get(kind);
     if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
+    this.#takePlace(message.type === 'consensus');
     this.#run(handler, message as Exclude<RequestMessage, { type: 'ping' }> | DataTransfer);
+  }
+
+  /** @throws MeshError Overloaded */
+  #takePlace(isUrgent: boolean): void {
+    const { receiveBudget: budget, slots } = this.#host;
+    if (!(isUrgent ? budget.hasUrgentRoom : budget.hasRoom)) {
+      throw new MeshError('Overloaded', 'calls under way have too many bytes already');
+    }
+    if (!slots.take(isUrgent)) {
+      throw new MeshError('Overloaded', `${slots.limit} calls of one node are handled already`);
+    }
+    this.#slot = isUrgent ? 'urgent' : 'usual';
+    this.#takeBytes(this.#messageBytes);
+  }
+
+  /** The handler is done, whatever becomes of its answer. */
+  #freeSlot(): void {
+    if (this.#slot === 'none') return;
+    this.#host.slots.give(this.#slot === 'urgent');
+    this.#slot = 'none';
+  }
+
+  #takeBytes(bytes: number): void {
+    this.#bytes += bytes;
+    this.#host.receiveBudget.take(bytes);
   }
 
   /** Only a transfer has more than one message. */
@@ -187,8 +229,10 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   #handled(result: unknown): void {
-    if (this.#over) return;
     const message = this.#message as RequestMessage | DataTransfer;
+    // What a transfer answers is made while it is sent.
+    if (message.type !== 'dataTransfer' || this.#over) this.#freeSlot();
+    if (this.#over) return;
     if (message.type === 'dataTransfer') {
       void this.#answerBytes(result as AsyncIterable<Uint8Array> | undefined, message);
     } else if ('oneWay' in message && message.oneWay === true) {
@@ -200,6 +244,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   #handlerFailed(thrown: unknown): void {
+    this.#freeSlot();
     const error = toMeshError(thrown, 'HandlerFailed');
     this.#host.handlerFailed((this.#message as Message).type, error);
     this.#answerError(error);
@@ -233,6 +278,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
       this.#finish();
     } catch (thrown) {
       if (!this.#over) this.#handlerFailed(thrown);
+    } finally {
+      this.#freeSlot();
     }
   }
 
@@ -264,14 +311,23 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     );
   }
 
-  #sendPacked({ payload, tail, compression }: PackedPayload): void {
+  #sendPacked(packed: PackedPayload): void {
     if (this.#over) return;
+    const { payload, tail, compression } = packed;
     try {
-      this.#stream.send(payload, { tail, compression, end: true });
-      this.#finish();
+      if (this.#stream.send(payload, { tail, compression, end: true })) this.#finish();
+      else this.#awaitDrain(payload.length + (tail === undefined ? 0 : tail.length));
     } catch (thrown) {
       this.#cannotSend(thrown);
     }
+  }
+
+  /** A peer that does not read its answers has them on its account, and not in this node's memory without limit. */
+  #awaitDrain(bytes: number): void {
+    if (this.#over) return;
+    this.#isAnswered = true;
+    this.#takeBytes(bytes);
+    this.#context?.close();
   }
 
   #cannotSend(thrown: unknown): void {
@@ -285,6 +341,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#over = true;
     // Whoever still reads the body after the answer reads in vain; what still arrives is dropped.
     this.#context?.close();
+    if (this.#bytes > 0) this.#host.receiveBudget.give(this.#bytes);
     this.#host.finished();
   }
 }

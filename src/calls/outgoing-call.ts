@@ -1,11 +1,12 @@
 /** One call of this side: sends a message on a stream of its own and settles exactly once. */
 import { isWireErrorCode, MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
-import type { PackedPayload } from '../protocol/compression.js';
+import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { ErrorMessage, Message, MessageType } from '../protocol/message.js';
 import { cancelledError } from '../transport/abortable.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
+import type { BudgetWaiter, ByteBudget } from './byte-budget.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import type { CallOptions } from './types.js';
 
@@ -30,6 +31,8 @@ export interface StreamOpener {
 export interface CallerHost {
   readonly opener: StreamOpener;
   readonly codec: FrameCodec;
+  /** Of messages that were sent and not answered yet. */
+  readonly sendBudget: ByteBudget;
   /** The call is over. Called once, ahead of whoever waits for it. */
   callSettled(succeeded: boolean): void;
 }
@@ -61,7 +64,30 @@ export function sendOnce(
   });
 }
 
-class OutgoingCall<T> implements CallHandler, MessageSink {
+/**
+ * Sends `message` if nothing stands in its way.
+ * @returns false where it was not sent, and may be later; what becomes of one that was sent is not known
+ * @throws MeshError why it never can be
+ */
+export function trySendOnce(host: CallerHost, message: Message, options: CallOptions): boolean {
+  let failure: MeshError | undefined;
+  const call = new OutgoingCall<void>(
+    host,
+    undefined,
+    options,
+    () => {},
+    (error) => {
+      failure = error;
+    },
+    undefined,
+  );
+  call.start(message);
+  if (failure === undefined) return true;
+  if (failure.retryable) return false;
+  throw failure;
+}
+
+class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
   readonly #host: CallerHost;
   /** `undefined`: one-way, settled when the message is taken. */
   readonly #expected: MessageType | undefined;
@@ -74,6 +100,10 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
   #stream: FrameStream | undefined;
   #timer: NodeJS.Timeout | undefined;
   #onAbort: (() => void) | undefined;
+  /** What waits for room, and since when. */
+  #waiting: { readonly message: Message; readonly sinceMs: number } | undefined;
+  /** Taken from the budget. */
+  #bytes = 0;
   #settled = false;
 
   constructor(
@@ -104,18 +134,36 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
       this.#fail(new MeshError('DeadlineExceeded', `no time left: ${timeoutMs} ms`));
       return;
     }
+    const { sendBudget: budget } = this.#host;
     try {
-      const packed = this.#host.codec.encode(withTimeout(message, timeoutMs));
-      this.#stream = this.#host.opener.openStream(this);
-      if (signal !== undefined) this.#heed(signal);
-      if (timeoutMs !== Number.POSITIVE_INFINITY) {
-        this.#timer = setTimeout(() => this.#timedOut(), timeoutMs);
+      if (isUrgent(message) ? budget.hasUrgentRoom : budget.hasRoom) {
+        this.#leave(message, timeoutMs);
+        return;
       }
-      if (packed instanceof Promise) this.#sendLater(packed);
-      else this.#send(packed);
+      this.#arm();
+      this.#waiting = { message, sinceMs: performance.now() };
+      budget.wait(this);
     } catch (error) {
       this.#fail(toMeshError(error));
     }
+  }
+
+  proceed(): void {
+    const { message, sinceMs } = this.#waiting as { message: Message; sinceMs: number };
+    this.#waiting = undefined;
+    try {
+      // The timer may be late: whoever has no time left does not leave.
+      const leftMs = this.#timeoutMs - (performance.now() - sinceMs);
+      if (leftMs > 0) this.#leave(message, leftMs);
+      else this.#timedOut();
+    } catch (error) {
+      this.#fail(toMeshError(error));
+    }
+  }
+
+  fail(error: MeshError): void {
+    this.#waiting = undefined;
+    this.#fail(error);
   }
 
   get flow(): Flow {
@@ -158,6 +206,28 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
 
   get #wasSent(): boolean {
     return (this.#stream?.messageId ?? 0) > 0;
+  }
+
+  /** @throws MeshError what cannot be encoded, or why there is no stream */
+  #leave(message: Message, timeoutMs: number): void {
+    const { codec, sendBudget } = this.#host;
+    const plain = codec.encodePlain(withTimeout(message, timeoutMs));
+    this.#stream = this.#host.opener.openStream(this);
+    this.#arm();
+    this.#bytes = rawBytesOf(plain);
+    sendBudget.take(this.#bytes);
+    const packed = codec.pack(plain);
+    if (packed instanceof Promise) this.#sendLater(packed);
+    else this.#send(packed);
+  }
+
+  /** From here on the call's time and its signal count. */
+  #arm(): void {
+    const signal = this.#signal;
+    if (signal !== undefined && this.#onAbort === undefined) this.#heed(signal);
+    if (this.#timer === undefined && this.#timeoutMs !== Number.POSITIVE_INFINITY) {
+      this.#timer = setTimeout(() => this.#timedOut(), this.#timeoutMs);
+    }
   }
 
   #sendLater(packed: Promise<PackedPayload>): void {
@@ -222,8 +292,15 @@ class OutgoingCall<T> implements CallHandler, MessageSink {
     this.#settled = true;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
+    if (this.#waiting !== undefined) this.#host.sendBudget.leave(this);
     this.#host.callSettled(succeeded);
+    if (this.#bytes > 0) this.#host.sendBudget.give(this.#bytes);
   }
+}
+
+/** Whether a call goes ahead of those that wait for room: what tells that its sender is alive. */
+function isUrgent({ type }: Message): boolean {
+  return type === 'consensus' || type === 'ping';
 }
 
 /** What a one-way call settles with: nobody looks at it. */

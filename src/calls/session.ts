@@ -10,6 +10,8 @@ import {
   MAX_UNAGREED_BYTES,
   type TransportName,
 } from '../transport/connection.js';
+import { ByteBudget } from './byte-budget.js';
+import type { HandlerSlots } from './handler-slots.js';
 import { type CallHost, type Handlers, IncomingCall } from './incoming-call.js';
 import {
   type CallerHost,
@@ -17,6 +19,7 @@ import {
   type Recover,
   type StreamOpener,
   sendOnce,
+  trySendOnce,
 } from './outgoing-call.js';
 import { openTransfer } from './outgoing-transfer.js';
 import {
@@ -40,7 +43,17 @@ export interface CallSessionOptions {
   readonly agreed: boolean;
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
+  readonly budgets: SessionBudgets;
   readonly onHandlerFailure: HandlerFailureListener;
+}
+
+/** What a session's calls may have in flight, in bytes of messages. */
+export interface SessionBudgets {
+  /** On this connection, each way. */
+  readonly connectionBytes: number;
+  /** Of the node, for what it sends and what it receives. */
+  readonly send: ByteBudget;
+  readonly receive: ByteBudget;
 }
 
 /** What a handshake settles of a session. */
@@ -82,7 +95,10 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     handled: 0,
     handlerErrors: 0,
   };
+  readonly sendBudget: ByteBudget;
+  readonly receiveBudget: ByteBudget;
   readonly #onHandlerFailure: HandlerFailureListener;
+  #slots: HandlerSlots | undefined;
   #peer: { readonly nodeId: string };
   #capabilities: Capabilities;
   /** Until the handshake is answered. */
@@ -106,6 +122,20 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#unagreed = options.agreed ? undefined : new UnagreedStreams(connection);
     this.#opener = this.#unagreed ?? connection;
     this.#onHandlerFailure = options.onHandlerFailure;
+    const { connectionBytes, send, receive } = options.budgets;
+    this.sendBudget = new ByteBudget(connectionBytes, send);
+    this.receiveBudget = new ByteBudget(connectionBytes, receive);
+    void connection.closed.then((error) => this.sendBudget.failAll(lostBeforeItLeft(error)));
+  }
+
+  /** Where the peer's calls count. Set before any of them is taken. */
+  get slots(): HandlerSlots {
+    if (this.#slots === undefined) throw new MeshError('InternalError', 'peer is not known yet');
+    return this.#slots;
+  }
+
+  set slots(slots: HandlerSlots) {
+    this.#slots = slots;
   }
 
   get peer(): { readonly nodeId: string } {
@@ -188,7 +218,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
       openStream: (handler) => connection.openStream(handler, { isUrgent: true }),
     };
     // What comes of it, the connection's own clock tells.
-    const host: CallerHost = { opener, codec: this.codec, callSettled() {} };
+    const { codec, sendBudget } = this;
+    const host: CallerHost = { opener, codec, sendBudget, callSettled() {} };
     callOnce(host, { type: 'ping' }, 'pong', PING_OPTIONS).catch(() => {});
     return true;
   }
@@ -220,6 +251,17 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
     return sendOnce(this, this.#marked({ ...message, oneWay: true }), options, recover);
+  }
+
+  /** See Peer.trySend. */
+  trySend(message: OneWayMessage, options: CallOptions): boolean {
+    const refusal = this.#refusal(message);
+    if (refusal?.retryable === false && refusal.code !== 'NodeClosed') throw refusal;
+    if (refusal !== undefined || !this.sendBudget.hasRoom || !this.connection.hasStreamRoom) {
+      return false;
+    }
+    this.#begin();
+    return trySendOnce(this, this.#marked({ ...message, oneWay: true }), options);
   }
 
   /** See Peer.stream. */
@@ -359,6 +401,11 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#outgoing += 1;
     this.counters.sent += 1;
   }
+}
+
+/** A call that waited for room was not sent. */
+function lostBeforeItLeft({ code, message, side }: MeshError): MeshError {
+  return new MeshError(code === 'NoError' ? 'ConnectionClosed' : code, message, { side });
 }
 
 /** Keeps no process alive. */

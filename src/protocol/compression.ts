@@ -118,6 +118,13 @@ export function unpackPayload(
   }
 }
 
+/** How many bytes a payload is, or says that it is, before compression. */
+export function rawBytesOf({ payload, tail, compression }: PackedPayload): number {
+  const bytes = payload.length + (tail === undefined ? 0 : tail.length);
+  if (compression === Compression.none || bytes < LENGTH_BYTES) return bytes;
+  return asBuffer(payload).readUInt32BE(0);
+}
+
 function smaller(raw: Uint8Array, data: Buffer, algorithm: Algorithm): PackedPayload {
   if (LENGTH_BYTES + data.length >= raw.length)
     return { payload: raw, compression: Compression.none };

@@ -55,14 +55,19 @@ export class FrameCodec {
    * @throws MeshError MessageTooLarge, InvalidArgument
    */
   encode(message: Message): PackedPayload | Promise<PackedPayload> {
-    const { payload, tail } = this.#codec.encodeSplit(message);
+    return this.pack(this.encodePlain(message));
+  }
+
+  /** What {@link encodePlain} gave, compressed where that is worth it. */
+  pack(plain: PackedPayload): PackedPayload | Promise<PackedPayload> {
+    const { payload, tail } = plain;
     const payloadBytes = payload.length + (tail === undefined ? 0 : tail.length);
     if (this.#preferred === undefined || payloadBytes < this.#thresholdBytes) {
-      return { payload, tail, compression: Compression.none };
+      return plain;
     }
     if (this.#skipsLeft > 0) {
       this.#skipsLeft -= 1;
-      return { payload, tail, compression: Compression.none };
+      return plain;
     }
     const packed = packPayload(joinPayload(payload, tail), this.#preferred);
     return packed instanceof Promise ? packed.then(this.#learn) : this.#learn(packed);
@@ -70,7 +75,8 @@ export class FrameCodec {
 
   /** The same, never compressed. For bulk data, which mostly is already. */
   encodePlain(message: Message): PackedPayload {
-    return { ...this.#codec.encodeSplit(message), compression: Compression.none };
+    const { payload, tail } = this.#codec.encodeSplit(message);
+    return { payload, tail, compression: Compression.none };
   }
 
   /**

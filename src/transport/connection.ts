@@ -8,6 +8,7 @@
  */
 import type { MeshError, MeshErrorCode } from '../errors.js';
 import type { Compression, Frame } from '../protocol/frame.js';
+import { DEFAULT_STREAM_RATES, type StreamRates } from './stream-rate.js';
 
 /** How a connection travels. `memory` is a pair within one process, for tests. */
 export type TransportName = 'quic' | 'tcp' | 'memory';
@@ -131,7 +132,7 @@ export interface AgreedLimits {
 }
 
 /** Limits that hold on every connection, from its first byte. */
-export interface StreamLimits {
+export interface StreamLimits extends StreamRates {
   /** Largest payload accepted until a handshake agreed on another. */
   readonly maxMessageBytes: number;
   /** Streams that the peer may have open. */
@@ -142,6 +143,9 @@ export interface StreamLimits {
   readonly streamWindowBytes: number;
   /** The same for all streams of a connection together. */
   readonly connectionWindowBytes: number;
+  /** A transport whose windows grow with a fast reader lets them grow to so much, for a stream and in all. */
+  readonly maxStreamWindowBytes: number;
+  readonly maxConnectionWindowBytes: number;
   /** Above so many unsent bytes on a stream, `send` answers false. */
   readonly sendHighWaterBytes: number;
 }
@@ -152,7 +156,10 @@ export const DEFAULT_STREAM_LIMITS: StreamLimits = {
   maxQueuedStreams: 65_536,
   streamWindowBytes: 1024 * 1024,
   connectionWindowBytes: 16 * 1024 * 1024,
+  maxStreamWindowBytes: 4 * 1024 * 1024,
+  maxConnectionWindowBytes: 32 * 1024 * 1024,
   sendHighWaterBytes: 256 * 1024,
+  ...DEFAULT_STREAM_RATES,
 };
 
 /**

@@ -1,6 +1,8 @@
 /** Sessions that are retired: calls under way end, and whoever waits for that does not wait for ever. */
 import { duplexPair } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
+import { ByteBudget } from '../../src/calls/byte-budget.js';
+import { HandlerSlots } from '../../src/calls/handler-slots.js';
 import { CallSession } from '../../src/calls/session.js';
 import type { Handler, HandlerKind } from '../../src/calls/types.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
@@ -90,8 +92,14 @@ function sessionOver(
       algorithms: [],
     }),
     handlers,
+    budgets: {
+      connectionBytes: MAX_MESSAGE_BYTES,
+      send: new ByteBudget(MAX_MESSAGE_BYTES),
+      receive: new ByteBudget(MAX_MESSAGE_BYTES),
+    },
     onHandlerFailure() {},
   });
+  session.slots = new HandlerSlots(100);
   connection.onStream = session.accept;
   return session;
 }

@@ -30,21 +30,10 @@ export const PATH_DATAGRAM_BYTES = 1350;
 export const LOOPBACK_DATAGRAM_BYTES = 16_000;
 /** The largest UDP payload that can arrive. */
 const MAX_RECEIVED_DATAGRAM_BYTES = 65_527;
-/**
- * QUIC lets windows grow while the reader keeps up, so that a fast reader is not paced by the round trip. What a reader
- * that stops has to hold grows with it, so the growth is bounded.
- */
-const MAX_STREAM_WINDOW_GROWTH = 6;
-const MAX_CONNECTION_WINDOW_GROWTH = 2;
 /** RFC 9000, section 18.2. */
 const MIN_CONNECTION_IDS = 2;
 /** Cancellation notices: see `control-stream.ts`. */
 const CONTROL_WINDOW_BYTES = 64 * 1024;
-
-/** As many stream bytes as flow control lets a peer send ahead of who reads them. */
-export function maxConnectionWindowBytes(limits: StreamLimits): number {
-  return MAX_CONNECTION_WINDOW_GROWTH * limits.connectionWindowBytes;
-}
 
 /** The signature algorithms of TLS 1.3 that BoringSSL has. */
 const SIGNATURE_ALGORITHMS = [
@@ -68,16 +57,18 @@ export function createNativeConfig(
 ): NativeConfig {
   const config = withCertificates(native, tls);
   const { limits, migration = true, congestionControl = 'cubic', paces = false } = tuning;
+  const { streamWindowBytes, connectionWindowBytes } = limits;
   config.setApplicationProtos([ALPN_PROTOCOL]);
   config.grease(true);
   config.setMaxIdleTimeout(tuning.idleTimeoutMs);
   config.setMaxRecvUdpPayloadSize(MAX_RECEIVED_DATAGRAM_BYTES);
   config.setMaxSendUdpPayloadSize(tuning.maxDatagramBytes);
-  config.setInitialMaxData(limits.connectionWindowBytes);
-  config.setMaxConnectionWindow(maxConnectionWindowBytes(limits));
-  config.setInitialMaxStreamDataBidiLocal(limits.streamWindowBytes);
-  config.setInitialMaxStreamDataBidiRemote(limits.streamWindowBytes);
-  config.setMaxStreamWindow(MAX_STREAM_WINDOW_GROWTH * limits.streamWindowBytes);
+  config.setInitialMaxData(connectionWindowBytes);
+  // Windows grow while the reader keeps up, so that a fast reader is not paced by the round trip.
+  config.setMaxConnectionWindow(Math.max(connectionWindowBytes, limits.maxConnectionWindowBytes));
+  config.setInitialMaxStreamDataBidiLocal(streamWindowBytes);
+  config.setInitialMaxStreamDataBidiRemote(streamWindowBytes);
+  config.setMaxStreamWindow(Math.max(streamWindowBytes, limits.maxStreamWindowBytes));
   config.setInitialMaxStreamsBidi(limits.maxIncomingStreams);
   config.setInitialMaxStreamsUni(1);
   config.setInitialMaxStreamDataUni(CONTROL_WINDOW_BYTES);

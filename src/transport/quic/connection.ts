@@ -24,7 +24,6 @@ import {
   type StreamOptions,
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
-import { maxConnectionWindowBytes } from './config.js';
 import type { IdRoutes } from './connection-ids.js';
 import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
@@ -242,6 +241,7 @@ export class QuicConnection implements Connection {
     const path = this.#paths.admit(from, socket, connectionId, nowMs);
     if (path === undefined) return;
     this.lastReceivedMs = nowMs;
+    this.#streams.rates.nowMs = nowMs;
     const isElsewhere = this.#paths.isElsewhere(from);
     this.#datagramsReceived += 1;
     this.#input(() => {
@@ -514,7 +514,7 @@ export class QuicConnection implements Connection {
       native,
       streams: this.#streams,
       counters: host.counters,
-      maxWaitingBytes: maxConnectionWindowBytes(limits),
+      maxWaitingBytes: limits.maxConnectionWindowBytes,
       end: (error) => {
         this.fail(error);
         this.release();

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import type { SocketAddress } from '../connection.js';
 import { sourceOf } from '../half-open.js';
+import { RateLimit } from '../rate-limit.js';
 import type { EndpointCounters } from './counters.js';
 import { Door, type DoorLimits } from './door.js';
 import { HalfOpenGuard } from './half-open-guard.js';
@@ -15,7 +16,6 @@ import {
   QUIC_VERSION_1,
   readInitialHeader,
 } from './packet.js';
-import { RateLimit } from './rate-limit.js';
 import { RetryTokens } from './retry-token.js';
 import { MAX_RESET_RANDOM_BYTES, type ResetTokens } from './stateless-reset.js';
 import { answerVersion } from './version-negotiation.js';

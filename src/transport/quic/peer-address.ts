@@ -10,7 +10,7 @@
  * Pure: addresses, counts and times in, decisions out.
  */
 import type { SocketAddress } from '../connection.js';
-import { RateLimit } from './rate-limit.js';
+import { RateLimit } from '../rate-limit.js';
 
 /** New addresses: so many at once, and so many a second in the long run. */
 const TRIAL_BURST = 16;

@@ -134,6 +134,11 @@ export class QuicStream implements FrameStream {
     return this.#partial.length > 0 || this.#queue.length > 0;
   }
 
+  /** Bytes that it keeps of a frame that is not whole yet. */
+  get partialBytes(): number {
+    return this.isLive ? (this.#decoder?.bufferedBytes ?? 0) : 0;
+  }
+
   get isPaused(): boolean {
     return this.#paused && this.isLive;
   }
@@ -207,8 +212,9 @@ export class QuicStream implements FrameStream {
       this.#forgetPartial();
       if (this.#partialEnds) this.#sendingOver = true;
     }
-    this.#finishIfBothEnded();
+    // Whoever waits for room hears of it ahead of the end.
     this.#drainIfRoom();
+    this.#finishIfBothEnded();
   }
 
   /** QUIC takes nothing more on this stream. */

@@ -19,6 +19,7 @@ import type {
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
+import { StreamRateGuard } from '../stream-rate.js';
 import {
   CONTROL_STREAM_ID,
   type ControlHandler,
@@ -26,6 +27,7 @@ import {
   ControlSender,
 } from './control-stream.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
+import { PartialFrames } from './partial-frames.js';
 import { SeenStreams } from './seen-streams.js';
 import type { Slab } from './slab.js';
 import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
@@ -69,6 +71,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   checksum = true;
   readonly sendHighWaterBytes: number;
   readonly frameMemory: FrameMemory;
+  /** What the peer does to streams, by the connection's clock. */
+  readonly rates: StreamRateGuard;
 
   readonly #native: NativeConnection;
   readonly #host: StreamsHost;
@@ -103,6 +107,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #nextStreamId: number;
   /** Streams that the peer still allows, as last asked. */
   #streamsLeft = 0;
+  readonly #partials: PartialFrames;
   readonly #controlSender = new ControlSender();
   readonly #controlReceiver = new ControlReceiver();
   readonly #controlHandler: ControlHandler = {
@@ -124,6 +129,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#counters = options.counters;
     this.#slab = options.slab;
     this.frameMemory = options.frameMemory;
+    this.rates = new StreamRateGuard(limits);
+    this.#partials = new PartialFrames(limits.maxConnectionWindowBytes);
     this.maxMessageBytes = limits.maxMessageBytes;
     this.sendHighWaterBytes = limits.sendHighWaterBytes;
     this.#nextStreamId = role === 'dialer' ? 0 : 1;
@@ -135,7 +142,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Whether bytes may have arrived that are not read because nobody takes them now. */
   get isHeldBack(): boolean {
-    if (this.#onStream === undefined) return true;
+    if (this.#onStream === undefined || this.#partials.isHolding) return true;
     for (const stream of this.#streams.values()) if (stream.isPaused) return true;
     return false;
   }
@@ -320,6 +327,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       return;
     }
     this.#awaited.delete(stream);
+    if (this.#partials.forget(stream)) this.#readSkipped();
     if (this.#lastRead === stream) this.#lastRead = undefined;
     if (stream.initiator === 'local') this.#localStreams -= 1;
     if (mayReceive && this.#host.isReady) this.#drop(stream.id);
@@ -407,6 +415,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     }
     if (this.#onStream === undefined) return undefined;
     this.#seen.add(id);
+    this.rates.opened();
     const stream = new QuicStream(this, 'remote', UNHANDLED);
     stream.id = id;
     this.#streams.set(id, stream);
@@ -423,7 +432,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** @returns whether there was something to read */
   #readStream(stream: QuicStream): boolean {
     let hasRead = false;
-    while (!stream.isPaused && this.#streams.get(stream.id) === stream) {
+    while (this.#isDue(stream)) {
       const read = this.#streamRecv(stream);
       if (read === undefined) break;
       hasRead = true;
@@ -434,9 +443,19 @@ export class QuicStreams implements StreamIo, GoAwayHost {
         this.#lastRead = stream;
       }
       stream.receive(read.bytes, read.fin);
+      if (this.#partials.note(stream, stream.partialBytes)) this.#readSkipped();
       if (read.fin) break;
     }
     return hasRead;
+  }
+
+  #isDue(stream: QuicStream): boolean {
+    if (stream.isPaused || this.#streams.get(stream.id) !== stream) return false;
+    return this.#partials.mayRead(stream);
+  }
+
+  #readSkipped(): void {
+    for (const stream of this.#partials.takeSkipped()) this.readSoon(stream);
   }
 
   #streamRecv(stream: QuicStream): { bytes: Buffer; fin: boolean } | undefined {
@@ -476,6 +495,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** The peer gave up a stream; maybe before the stream's first byte, which the notice overtakes, is here. */
   #receiveNotice(id: number, error: MeshError): void {
+    this.rates.reset();
     const stream = this.#streams.get(id);
     if (stream !== undefined) stream.receiveReset(error);
     else if (
@@ -530,6 +550,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       const code = codeOfWire(value ?? -1) ?? 'StreamReset';
       const error = new MeshError(code, `stream reset with ${code}`, { side: 'remote' });
       if (name === 'StreamReset') this.#unreaped.add(stream.id);
+      this.rates.reset();
       stream.receiveReset(error);
       return;
     }

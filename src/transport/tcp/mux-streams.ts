@@ -17,6 +17,7 @@ import {
   type StreamOptions,
 } from '../connection.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
+import { StreamRateGuard } from '../stream-rate.js';
 import { INITIAL_CONNECTION_WINDOW_BYTES, ReceiveWindow } from './credit.js';
 import type { FrameWriter } from './frame-writer.js';
 import { MuxStream, type StreamHost } from './mux-stream.js';
@@ -66,6 +67,8 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   #onStream: Connection['onStream'];
   #goAway: GoAway | undefined;
   #heldFrames = 0;
+  /** What the peer does to streams, by the connection's clock. */
+  readonly rates: StreamRateGuard;
   sendsChecksum = true;
   maxMessageBytes: number;
 
@@ -75,6 +78,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     this.#limits = limits;
     this.#counters = counters;
     this.maxMessageBytes = limits.maxMessageBytes;
+    this.rates = new StreamRateGuard(limits);
     this.#tableLimits = {
       // Until the handshake says otherwise, the peer is taken to allow what is allowed by default.
       maxOutgoingStreams: DEFAULT_STREAM_LIMITS.maxIncomingStreams,
@@ -162,10 +166,11 @@ export class MuxStreams implements StreamHost, GoAwayHost {
 
   /**
    * A frame of one stream. The hot path.
-   * @throws MeshError ProtocolViolation, FlowControlViolation, StreamLimitExceeded: the connection is to be closed
+   * @throws MeshError ProtocolViolation, FlowControlViolation, StreamLimitExceeded, Overloaded: the connection is to be closed
    */
   receive(frame: Frame): void {
     const isData = (frame.flags & (FrameFlag.reset | FrameFlag.credit)) === 0;
+    if ((frame.flags & FrameFlag.reset) !== 0) this.rates.reset();
     const stream = this.#table.find(frame.messageId) ?? this.#accept(frame, isData);
     if (isData) this.#window.receive(frame.payload.length);
     if (stream === undefined) this.#dropLate(frame, isData);
@@ -277,6 +282,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     if (!isData) {
       throw new MeshError('ProtocolViolation', `stream ${messageId} opened by a control frame`);
     }
+    this.rates.opened();
     const stream = new MuxStream(this, 'remote', this.#limits.streamWindowBytes);
     this.#table.addFromPeer(stream);
     this.#goAway?.checkAccepted();

@@ -207,6 +207,7 @@ export class MuxConnection implements Connection {
   /** The hot path: bytes in, handlers called. Never throws. */
   #receive(chunk: Buffer): void {
     this.lastReceivedMs = performance.now();
+    this.#streams.rates.nowMs = this.lastReceivedMs;
     // While closing, bytes are read so that the peer can finish, and mean nothing any more.
     if (!this.#isOpen) return;
     try {

@@ -1,9 +1,9 @@
 /** A client of another version learns which one is spoken here, and nothing can be made of that but a short answer. */
 import { randomBytes } from 'node:crypto';
 import test from 'ava';
-import { RateLimit } from '../../../src/transport/quic/rate-limit.js';
 import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { answerVersion } from '../../../src/transport/quic/version-negotiation.js';
+import { RateLimit } from '../../../src/transport/rate-limit.js';
 import { nodeCert } from '../../helpers/certs.js';
 import { until } from '../../helpers/frame-client.js';
 import { strangerAt } from '../../helpers/quic/forger.js';

@@ -1,0 +1,59 @@
+/**
+ * Frames of which some bytes are still to come, over all streams of a connection. Pure.
+ *
+ * Bytes are off QUIC's account once they are read, so flow control does not bound what so many streams keep of frames
+ * that never become whole. Above a limit only one stream is read on, the one that has waited longest, so that there is
+ * always a frame that becomes whole; QUIC's windows then stop the others' senders.
+ */
+import type { QuicStream } from './stream.js';
+
+export class PartialFrames {
+  readonly #limitBytes: number;
+  readonly #bytes = new Map<QuicStream, number>();
+  readonly #skipped = new Set<QuicStream>();
+  #totalBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  get totalBytes(): number {
+    return this.#totalBytes;
+  }
+
+  /** Whether streams are left unread. */
+  get isHolding(): boolean {
+    return this.#skipped.size > 0;
+  }
+
+  /** Whether the stream may be read. One that may not is among the next {@link takeSkipped}. */
+  mayRead(stream: QuicStream): boolean {
+    if (this.#totalBytes < this.#limitBytes) return true;
+    const [oldest] = this.#bytes.keys();
+    if (oldest === stream) return true;
+    this.#skipped.add(stream);
+    return false;
+  }
+
+  /** Takes note of what the stream keeps now. @returns whether streams that were skipped may be read again */
+  note(stream: QuicStream, bytes: number): boolean {
+    const before = this.#bytes.get(stream) ?? 0;
+    if (bytes === before) return false;
+    this.#totalBytes += bytes - before;
+    if (bytes > 0) this.#bytes.set(stream, bytes);
+    else this.#bytes.delete(stream);
+    return this.#skipped.size > 0 && (bytes === 0 || this.#totalBytes < this.#limitBytes);
+  }
+
+  takeSkipped(): QuicStream[] {
+    const skipped = [...this.#skipped];
+    this.#skipped.clear();
+    return skipped;
+  }
+
+  /** The stream is over. @returns as {@link note} */
+  forget(stream: QuicStream): boolean {
+    this.#skipped.delete(stream);
+    return this.note(stream, 0);
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * How fast a peer may open streams on one connection, and reset them again: each costs this side work that no limit of
+ * streams open at once bounds (CVE-2023-44487, "rapid reset").
+ */
+import { MeshError } from '../errors.js';
+import { RateLimit } from './rate-limit.js';
+
+export interface StreamRates {
+  /** Streams that a peer may open in a second, and as many at once. */
+  readonly streamOpensPerSecond: number;
+  /** Streams of either side that it may reset. */
+  readonly streamResetsPerSecond: number;
+}
+
+export const DEFAULT_STREAM_RATES: StreamRates = {
+  // Several times what one core serves.
+  streamOpensPerSecond: 200_000,
+  // A caller that cancels all it has under way, and does so again and again, stays below.
+  streamResetsPerSecond: 10_000,
+};
+
+/** What it counts is checked against the time that it was last told. */
+export class StreamRateGuard {
+  nowMs = performance.now();
+  readonly #opens: RateLimit;
+  readonly #resets: RateLimit;
+
+  constructor({ streamOpensPerSecond, streamResetsPerSecond }: StreamRates) {
+    this.#opens = new RateLimit(streamOpensPerSecond, streamOpensPerSecond);
+    this.#resets = new RateLimit(streamResetsPerSecond, streamResetsPerSecond);
+  }
+
+  /** @throws MeshError Overloaded, over which the connection is to be closed */
+  opened(): void {
+    if (this.#opens.take(this.nowMs)) return;
+    throw new MeshError('Overloaded', 'peer opens streams faster than this side allows');
+  }
+
+  /** @throws MeshError the same */
+  reset(): void {
+    if (this.#resets.take(this.nowMs)) return;
+    throw new MeshError('Overloaded', 'peer resets streams faster than this side allows');
+  }
+}

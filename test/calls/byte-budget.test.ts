@@ -1,0 +1,137 @@
+/** The account of bytes in flight: who may begin, who waits, and that nobody is forgotten. */
+import test from 'ava';
+import fc from 'fast-check';
+import { type BudgetWaiter, ByteBudget } from '../../src/calls/byte-budget.js';
+import { MeshError } from '../../src/errors.js';
+
+class Waiter implements BudgetWaiter {
+  outcome: 'waiting' | 'proceeded' | MeshError = 'waiting';
+  readonly #bytes: number;
+  readonly #budget: ByteBudget;
+
+  constructor(budget: ByteBudget, bytes: number) {
+    this.#budget = budget;
+    this.#bytes = bytes;
+  }
+
+  proceed(): void {
+    this.outcome = 'proceeded';
+    this.#budget.take(this.#bytes);
+  }
+
+  fail(error: MeshError): void {
+    this.outcome = error;
+  }
+}
+
+test('a call may begin while there is room at all, so that a large one is not stuck', (t) => {
+  const budget = new ByteBudget(100);
+  budget.take(99);
+  t.true(budget.hasRoom);
+  budget.take(1000);
+  t.false(budget.hasRoom);
+  budget.give(1000);
+  t.true(budget.hasRoom);
+});
+
+test('urgent calls have a quarter more, and wait behind nobody', (t) => {
+  const budget = new ByteBudget(100);
+  budget.take(100);
+  budget.wait(new Waiter(budget, 1));
+  t.false(budget.hasRoom);
+  t.true(budget.hasUrgentRoom);
+  budget.take(25);
+  t.false(budget.hasUrgentRoom);
+});
+
+test('those who wait go on in order, as far as there is room', (t) => {
+  const budget = new ByteBudget(100);
+  budget.take(100);
+  const waiters = [60, 60, 1].map((bytes) => new Waiter(budget, bytes));
+  for (const waiter of waiters) budget.wait(waiter);
+  budget.give(100);
+  t.deepEqual(
+    waiters.map(({ outcome }) => outcome),
+    ['proceeded', 'proceeded', 'waiting'],
+  );
+  budget.give(60);
+  t.is(waiters[2]?.outcome, 'proceeded');
+  t.is(budget.usedBytes, 61);
+});
+
+test('whoever comes while others wait, waits too', (t) => {
+  const budget = new ByteBudget(100);
+  budget.take(100);
+  const first = new Waiter(budget, 10);
+  budget.wait(first);
+  t.false(budget.hasRoom);
+  budget.leave(first);
+  budget.give(50);
+  t.true(budget.hasRoom);
+  t.is(first.outcome, 'waiting');
+});
+
+test('when a budget is over, its waiters hear of it', (t) => {
+  const node = new ByteBudget(10);
+  const connection = new ByteBudget(100, node);
+  connection.take(10);
+  const waiter = new Waiter(connection, 1);
+  connection.wait(waiter);
+  const error = new MeshError('ConnectionLost', 'gone');
+  connection.failAll(error);
+  t.is(waiter.outcome, error);
+  connection.give(10);
+  t.is(waiter.outcome, error);
+});
+
+test('random walks: nobody waits while there is room, and limits hold but for one message', (t) => {
+  const step = fc.record({
+    connection: fc.nat(2),
+    kind: fc.constantFrom('call', 'settle', 'leave'),
+    bytes: fc.integer({ min: 1, max: 60 }),
+    pick: fc.nat(1000),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+      const node = new ByteBudget(150);
+      const connections = [0, 1, 2].map(() => ({
+        budget: new ByteBudget(100, node),
+        waiting: [] as Waiter[],
+        held: [] as number[],
+      }));
+      for (const { connection, kind, bytes, pick } of steps) {
+        const { budget, waiting, held } = connections[connection] as (typeof connections)[number];
+        if (kind === 'call' && budget.hasRoom) {
+          budget.take(bytes);
+          held.push(bytes);
+        } else if (kind === 'call') {
+          const waiter = new Waiter(budget, bytes);
+          const proceed = waiter.proceed.bind(waiter);
+          waiter.proceed = () => {
+            proceed();
+            held.push(bytes);
+          };
+          waiting.push(waiter);
+          budget.wait(waiter);
+        } else if (kind === 'settle' && held.length > 0) {
+          budget.give(held.splice(pick % held.length, 1)[0] as number);
+        } else if (kind === 'leave' && waiting.length > 0) {
+          budget.leave(waiting.splice(pick % waiting.length, 1)[0] as Waiter);
+        }
+        for (const each of connections) {
+          each.waiting = each.waiting.filter(({ outcome }) => outcome === 'waiting');
+          const sum = each.held.reduce((total, size) => total + size, 0);
+          const isFree = each.budget.usedBytes < 100 && node.usedBytes < 150;
+          if (each.budget.usedBytes !== sum) return false;
+          if (each.budget.waiters !== each.waiting.length) return false;
+          if (isFree && each.waiting.length > 0) return false;
+          if (each.budget.usedBytes >= 160) return false;
+        }
+        if (node.usedBytes >= 210) return false;
+      }
+      return true;
+    }),
+    { numRuns: 500, verbose: 1 },
+  );
+  t.pass();
+});
