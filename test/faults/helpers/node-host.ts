@@ -1,4 +1,6 @@
 /** One node inside a node process: it does what the test tells it, and keeps what it saw. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type ConnectOptions, createNode, type MeshNode, type Peer } from '../../../src/index.js';
 import { monotonicMs, sleepUntil } from './clock.js';
 import { Load } from './load.js';
@@ -8,10 +10,12 @@ import type {
   Handles,
   LoadOptions,
   Outcome,
+  RandomCallsOptions,
   SeenEvent,
   Takes,
   Target,
 } from './protocol.js';
+import { handleRandomCalls, isOrder, obey, RandomCalls } from './random-calls.js';
 
 export class NodeHost {
   readonly #nodeId: string;
@@ -19,6 +23,7 @@ export class NodeHost {
   readonly #executions = new Map<string, number>();
   readonly #loads = new Map<string, Load>();
   #started: MeshNode | undefined;
+  #randomCalls: RandomCalls | undefined;
 
   constructor(nodeId: string) {
     this.#nodeId = nodeId;
@@ -37,6 +42,11 @@ export class NodeHost {
     firstReply: ({ target }) => this.#firstReply(target),
     startLoad: (options) => this.#startLoad(options),
     stopLoad: ({ name }) => this.#stopLoad(name),
+    startRandomCalls: ({ target, ...options }) => this.#startRandomCalls(target, options),
+    randomCalls: () => {
+      if (this.#randomCalls === undefined) throw new Error('no calls were started');
+      return this.#randomCalls.state;
+    },
     events: ({ sinceMs = 0 }) => this.#events.filter(({ atMs }) => atMs >= sinceMs),
     links: ({ nodeId }) =>
       (this.#node.peer(nodeId)?.connections ?? []).map(({ transport, role }) => ({
@@ -48,7 +58,7 @@ export class NodeHost {
       return undefined;
     },
     executions: () => [...this.#executions],
-    usage: () => ({ rssBytes: process.memoryUsage.rss(), handles: openHandles() }),
+    usage: () => ({ ...usedMemory(), handles: openHandles() }),
     counters: () => this.#node.counters.transports,
     close: async () => {
       await this.#node.close();
@@ -73,8 +83,13 @@ export class NodeHost {
     });
     this.#started = node;
     const atMs = monotonicMs();
-    node.handle('query', ({ query }) => ({ result: this.#execute(query) }));
-    node.handle('request', ({ method }) => ({ body: this.#execute(method) }));
+    node.handle('query', ({ query }, context) =>
+      isOrder(query) ? obey(query, context) : { result: this.#execute(query) },
+    );
+    node.handle('request', ({ method, body }, context) =>
+      isOrder(body) ? obey(body, context) : { body: this.#execute(method) },
+    );
+    handleRandomCalls(node);
     void this.#follow(node);
     // Whether they succeed is seen by the events.
     for (const target of connectTo) this.#connect(target, true).catch(() => {});
@@ -111,6 +126,12 @@ export class NodeHost {
     return peer;
   }
 
+  async #startRandomCalls(target: Target, options: RandomCallsOptions): Promise<undefined> {
+    this.#randomCalls = new RandomCalls(await this.#node.connect(target), options);
+    this.#randomCalls.start();
+    return undefined;
+  }
+
   async #stopLoad(name: string): Promise<readonly Outcome[]> {
     const load = this.#loads.get(name);
     if (load === undefined) throw new Error(`there is no load ${name}`);
@@ -142,6 +163,15 @@ export class NodeHost {
 
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
+}
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+function usedMemory(): { readonly rssBytes: number; readonly heapBytes: number } {
+  collectGarbage();
+  const { rss, heapUsed } = process.memoryUsage();
+  return { rssBytes: rss, heapBytes: heapUsed };
 }
 
 function openHandles(): Handles {

@@ -39,6 +39,25 @@ export interface Outcome {
   maybeExecuted?: boolean;
 }
 
+/** Calls of every kind, with deadlines, cancellations and peers that misbehave. */
+export interface RandomCallsOptions {
+  readonly seed: number;
+  readonly calls: number;
+  /** So many at a time. */
+  readonly concurrency: number;
+}
+
+export interface RandomCallsState {
+  readonly begun: number;
+  readonly answered: number;
+  readonly failed: number;
+  /** Those that had not settled long after their time. */
+  readonly stuck: number;
+  readonly failures: readonly (readonly [code: string, count: number])[];
+  /** Of the open connections, by their own count: sent, and neither succeeded nor failed. */
+  readonly unsettled: number;
+}
+
 /** An event of `node.status()`, and when it was seen. */
 export interface SeenEvent {
   readonly atMs: number;
@@ -83,6 +102,12 @@ export interface Commands {
   startLoad: { readonly takes: LoadOptions; readonly gives: undefined };
   /** No more calls; answers once all have settled, or should have by far. */
   stopLoad: { readonly takes: { readonly name: string }; readonly gives: readonly Outcome[] };
+  startRandomCalls: {
+    readonly takes: RandomCallsOptions & { readonly target: Target };
+    readonly gives: undefined;
+  };
+  /** Of the calls that were started last. */
+  randomCalls: { readonly takes: Record<string, never>; readonly gives: RandomCallsState };
   events: {
     readonly takes: { readonly sinceMs?: number | undefined };
     readonly gives: readonly SeenEvent[];
@@ -97,7 +122,12 @@ export interface Commands {
   };
   usage: {
     readonly takes: Record<string, never>;
-    readonly gives: { readonly rssBytes: number; readonly handles: Handles };
+    readonly gives: {
+      readonly rssBytes: number;
+      /** After a collection of garbage. */
+      readonly heapBytes: number;
+      readonly handles: Handles;
+    };
   };
   counters: {
     readonly takes: Record<string, never>;
