@@ -16,6 +16,7 @@ import type {
   Target,
 } from './protocol.js';
 import { handleRandomCalls, isOrder, obey, RandomCalls } from './random-calls.js';
+import { StalledUpload } from './stalled-upload.js';
 
 export class NodeHost {
   readonly #nodeId: string;
@@ -23,6 +24,7 @@ export class NodeHost {
   readonly #executions = new Map<string, number>();
   readonly #loads = new Map<string, Load>();
   #started: MeshNode | undefined;
+  #upload: StalledUpload | undefined;
   #randomCalls: RandomCalls | undefined;
 
   constructor(nodeId: string) {
@@ -46,6 +48,14 @@ export class NodeHost {
     randomCalls: () => {
       if (this.#randomCalls === undefined) throw new Error('no calls were started');
       return this.#randomCalls.state;
+    },
+    startStalledUpload: async ({ target, bytes }) => {
+      this.#upload = new StalledUpload(await this.#node.connect(target), bytes);
+      return undefined;
+    },
+    stopStalledUpload: () => {
+      this.#upload?.stop();
+      return { pulledBytes: this.#upload?.pulledBytes ?? 0 };
     },
     events: ({ sinceMs = 0 }) => this.#events.filter(({ atMs }) => atMs >= sinceMs),
     links: ({ nodeId }) =>

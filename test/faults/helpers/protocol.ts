@@ -108,6 +108,16 @@ export interface Commands {
   };
   /** Of the calls that were started last. */
   randomCalls: { readonly takes: Record<string, never>; readonly gives: RandomCallsState };
+  /** Offers so many bytes to a reader that reads none. */
+  startStalledUpload: {
+    readonly takes: { readonly target: Target; readonly bytes: number };
+    readonly gives: undefined;
+  };
+  /** @returns what the transfer has asked for until then */
+  stopStalledUpload: {
+    readonly takes: Record<string, never>;
+    readonly gives: { readonly pulledBytes: number };
+  };
   events: {
     readonly takes: { readonly sinceMs?: number | undefined };
     readonly gives: readonly SeenEvent[];

@@ -13,7 +13,7 @@ const CHUNK = Buffer.alloc(2000, 'c');
 /** Beyond its deadline: a call that has not settled by then never will. */
 const GRACE_MS = 10_000;
 const LONG_MS = 5000;
-const AWAY_PAUSE_MS = 20;
+const AWAY_PAUSE_MS = 200;
 
 /** Serves what {@link RandomCalls} asks. */
 export function handleRandomCalls(node: MeshNode): void {
