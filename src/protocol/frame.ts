@@ -35,15 +35,19 @@ export const FrameFlag = {
   reset: 0x0200,
   /** Bit 10, TCP only: the receiver grants more bytes for this message id; id 0: for the connection. Payload: u32 increment. */
   credit: 0x0400,
+  /** Bit 11, TCP only: the payload goes on in the next frame of this message id. */
+  more: 0x0800,
 } as const;
+
+/** Of these a frame has one at most. */
+const CONTROL_MASK = FrameFlag.end | FrameFlag.reset | FrameFlag.credit;
 
 const KNOWN_FLAGS =
   FrameFlag.versionMask |
   FrameFlag.compressionMask |
   FrameFlag.checksum |
-  FrameFlag.end |
-  FrameFlag.reset |
-  FrameFlag.credit;
+  CONTROL_MASK |
+  FrameFlag.more;
 
 /** Compression of one payload, as bits 4-6 say it. */
 export const Compression = { none: 0, lz4: 1, zstd: 2 } as const;
@@ -53,7 +57,7 @@ const ALL_COMPRESSIONS: readonly Compression[] = Object.values(Compression);
 
 /** One frame, decoded. */
 export interface Frame {
-  /** Bits 7-10 as they came, and the rest of the field. */
+  /** Bits 7-11 as they came, and the rest of the field. */
   readonly flags: number;
   readonly compression: Compression;
   /** 0 is the connection itself; requests count from 1. At most 2^53 - 1. */
@@ -64,7 +68,7 @@ export interface Frame {
 
 /** What {@link encodeFrame} is given. */
 export interface FrameFields {
-  /** Any of `end`, `reset`, `credit`; 0 for a plain frame. */
+  /** Any of `end`, `reset`, `credit`, `more`; 0 for a plain frame. */
   readonly control?: number;
   readonly compression?: Compression;
   readonly messageId: number;
@@ -303,7 +307,7 @@ function checkHeader(
       `payload of ${payloadBytes} bytes is over the limit of ${maxPayloadBytes}`,
     );
   }
-  const isControl = (flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit)) !== 0;
+  const isControl = (flags & CONTROL_MASK) !== 0;
   if (payloadBytes === 0 && (!isControl || compressionOf(flags) !== Compression.none)) {
     throw new MeshError('ProtocolViolation', 'frame without payload says nothing');
   }
@@ -313,7 +317,7 @@ function checkMessageId(flags: number, high: number, low: number): void {
   if (high > MAX_ID_HIGH) throw new MeshError('ProtocolViolation', 'message id above 2^53-1');
   const isOfConnection = high === 0 && low === 0;
   if (!isOfConnection) return;
-  const isControl = (flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit)) !== 0;
+  const isControl = (flags & CONTROL_MASK) !== 0;
   if (!isControl || compressionOf(flags) !== Compression.none) {
     throw new MeshError('ProtocolViolation', 'message id 0 carries control frames only');
   }
@@ -325,10 +329,13 @@ function compressionOf(flags: number): Compression {
 }
 
 function checkControl(flags: number): void {
-  const control = flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit);
-  // At most one of the three: a power of two or zero.
+  const control = flags & (CONTROL_MASK | FrameFlag.more);
+  // At most one of the four: a power of two or zero.
   if ((control & (control - 1)) !== 0) {
-    throw new MeshError('ProtocolViolation', 'frame sets more than one of end, reset and credit');
+    throw new MeshError(
+      'ProtocolViolation',
+      'frame sets more than one of end, reset, credit, more',
+    );
   }
   const compressed = (flags & FrameFlag.compressionMask) !== 0;
   if (compressed && (control & (FrameFlag.reset | FrameFlag.credit)) !== 0) {

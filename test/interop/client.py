@@ -34,8 +34,8 @@ except ImportError:
 VERSION = 1
 ALPN = "quicmesh/1"
 
-VERSION_MASK, COMPRESSION_MASK, RESERVED_MASK = 0x000F, 0x0070, 0xF800
-CHECKSUM, END, RESET, CREDIT = 0x0080, 0x0100, 0x0200, 0x0400
+VERSION_MASK, COMPRESSION_MASK, RESERVED_MASK = 0x000F, 0x0070, 0xF000
+CHECKSUM, END, RESET, CREDIT, MORE = 0x0080, 0x0100, 0x0200, 0x0400, 0x0800
 
 HEADER = struct.Struct(">IHQ")
 MAX_ID = MAX_UINT = MAX_CREDIT = 2**53 - 1
@@ -104,7 +104,7 @@ Frame = collections.namedtuple("Frame", "id flags payload")
 
 
 def encode_frame(id, payload=b"", flags=0, checksum=True):
-    """One frame. `flags` are END, RESET, CREDIT."""
+    """One frame. `flags` are END, RESET, CREDIT, MORE."""
     flags |= VERSION | (CHECKSUM if checksum else 0)
     frame = HEADER.pack(len(payload) + (4 if checksum else 0), flags, id) + payload
     return frame + struct.pack(">I", zlib.crc32(frame)) if checksum else frame
@@ -124,8 +124,8 @@ def check_header(header, limit=CAPABILITIES["maxMessageBytes"], checksum=True, c
         raise Violation("UnsupportedCompression", "compression that does not exist or was not agreed")
     if not flags & CHECKSUM and (checksum or control & (RESET | CREDIT)):
         raise Violation("ProtocolViolation", "no checksum")
-    if control not in (0, END, RESET, CREDIT):
-        raise Violation("ProtocolViolation", "more than one of end, reset, credit")
+    if (control | flags & MORE) not in (0, END, RESET, CREDIT, MORE):
+        raise Violation("ProtocolViolation", "more than one of end, reset, credit, more")
     if control & (RESET | CREDIT) and compression:
         raise Violation("ProtocolViolation", "compressed control frame")
     if size < 0:
@@ -345,6 +345,7 @@ class Stream:
     def __init__(self, connection, id):
         self.connection, self.id = connection, id
         self.inbox = collections.deque()  # payloads that arrived and were not yet read
+        self.pieces = []  # frames of the message that is arriving in pieces
         self.send_credit = self.receive_credit = STREAM_WINDOW
         self.consumed = 0  # bytes read, but not yet granted again
         self.sent_end = self.received_end = False
@@ -649,6 +650,9 @@ class Connection:
             return
         if stream.received_end:
             raise Violation("ProtocolViolation", "frame after the end")
+        frame = self.join_pieces(frame, stream)
+        if not frame:
+            return
         stream.received_end = bool(frame.flags & END)
         if size:
             if stream.id == 1 and not self.agreed:
@@ -659,6 +663,29 @@ class Connection:
         self.forget_if_over(stream)
         if stream.id % 2 == 0 and stream.received_end:
             self.serve(stream)
+
+    def join_pieces(self, frame, stream):
+        """The frame that a payload in pieces would be in one, or None while there are more to come."""
+        if not stream.pieces and not frame.flags & MORE:
+            return frame
+        if not frame.payload:
+            raise Violation("ProtocolViolation", "the end came within a message")
+        if stream.pieces and (stream.pieces[0].flags ^ frame.flags) & COMPRESSION_MASK:
+            raise Violation("ProtocolViolation", "pieces differ in compression")
+        stream.pieces.append(frame)
+        if sum(len(piece.payload) for piece in stream.pieces) > self.limit:
+            raise Violation("FrameTooLarge", "pieces together")
+        if sum(bool(each.pieces) for each in self.streams.values()) > 4:
+            raise Violation("ProtocolViolation", "too many messages in pieces")
+        if frame.flags & MORE:
+            self.consume(len(frame.payload), stream)  # the rest needs the credit
+            return None
+        payload = b"".join(piece.payload for piece in stream.pieces)
+        earlier = len(payload) - len(frame.payload)
+        stream.consumed -= earlier  # until it is read
+        self.consumed -= earlier
+        stream.pieces = []
+        return Frame(frame.id, frame.flags, payload)
 
     def stream_of(self, frame):
         """The stream of a frame, or None if it is over. The peer opens one with its first frame."""

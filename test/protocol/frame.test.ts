@@ -188,7 +188,17 @@ const HEADER_REFUSALS: readonly {
   { title: 'a reset without checksum', header: { flags: 0x0201 }, code: 'ProtocolViolation' },
   { title: 'a compressed reset', header: { flags: 0x0291 }, code: 'ProtocolViolation' },
   { title: 'a compressed credit', header: { flags: 0x04a1 }, code: 'ProtocolViolation' },
-  ...[11, 12, 13, 14, 15].map((bit) => ({
+  ...[0x0900, 0x0a00, 0x0c00].map((bits) => ({
+    title: `more and another control bit, 0x${bits.toString(16)}`,
+    header: { flags: 0x0081 | bits },
+    code: 'ProtocolViolation' as const,
+  })),
+  {
+    title: 'more on message id 0',
+    header: { flags: 0x0881, id: 0n },
+    code: 'ProtocolViolation' as const,
+  },
+  ...[12, 13, 14, 15].map((bit) => ({
     title: `reserved bit ${bit}`,
     header: { flags: 0x0081 | (1 << bit) },
     code: 'ProtocolViolation' as const,

@@ -125,7 +125,7 @@ const violations: Record<string, [MeshErrorCode, (peer: RawPeer) => void]> = {
   'a frame that says nothing': ['ProtocolViolation', (peer) => peer.data(1, Buffer.alloc(0))],
   'a reserved flag': [
     'ProtocolViolation',
-    (peer) => peer.frame({ control: 0x0800, messageId: 1, payload: ONE }),
+    (peer) => peer.frame({ control: 0x1000, messageId: 1, payload: ONE }),
   ],
   'two control flags at once': [
     'ProtocolViolation',
@@ -174,6 +174,26 @@ const violations: Record<string, [MeshErrorCode, (peer: RawPeer) => void]> = {
       peer.data(33, ONE);
     },
   ],
+  'an end within a message in pieces': [
+    'ProtocolViolation',
+    (peer) => {
+      peer.piece(1, ONE);
+      peer.end(1);
+    },
+  ],
+  'a fifth message in pieces at a time': [
+    'ProtocolViolation',
+    (peer) => {
+      for (let id = 1; id <= 9; id += 2) peer.piece(id, ONE);
+    },
+  ],
+  'pieces that are together above the size limit': [
+    'FrameTooLarge',
+    (peer) => {
+      for (let piece = 0; piece < 17; piece += 1) peer.piece(1, Buffer.alloc(MIB - 1));
+      peer.data(1, Buffer.alloc(18));
+    },
+  ],
   'more streams than allowed': [
     'StreamLimitExceeded',
     (peer) => {
@@ -205,6 +225,85 @@ for (const [title, [code, misbehave]] of Object.entries(violations)) {
     await peer.ended;
   });
 }
+
+test('pieces of messages arrive as the messages, whatever comes between', async (t) => {
+  const { connection, peer } = rawPair(t);
+  const arrivals = collectStreams(connection);
+  peer.piece(1, Buffer.from('to'));
+  peer.piece(3, Buffer.from('an'));
+  peer.data(5, Buffer.from('alone'));
+  peer.credit(1, 1);
+  peer.piece(1, Buffer.from('ge'));
+  peer.data(3, Buffer.from('other'));
+  peer.frame({ control: FrameFlag.end, messageId: 1, payload: Buffer.from('ther') });
+  const [first, second, third] = [
+    await arrivals.next(),
+    await arrivals.next(),
+    await arrivals.next(),
+  ];
+  t.is((await first.collector.ended).toString(), 'together');
+  t.is(first.collector.payloads.length, 1);
+  await until(() => second.collector.payloads.length === 1);
+  t.deepEqual(second.collector.payloads.map(String), ['another']);
+  t.deepEqual(third.collector.payloads.map(String), ['alone']);
+});
+
+test('a message in pieces may be larger than a window, and owes its credit until it is read', async (t) => {
+  const { connection, peer } = rawPair(t);
+  const arrivals = collectStreams(connection);
+  const piece = Buffer.alloc(MIB / 2, 'p');
+  peer.piece(1, piece);
+  const { stream, collector } = await arrivals.next();
+  stream.pause();
+  // Of the stream alone: half a window each time.
+  for (let count = 1; count <= 5; count += 1) {
+    await until(() => peer.frames.filter(isCredit).length === count);
+    peer.piece(1, piece);
+  }
+  peer.data(1, piece);
+  await synchronize(connection, peer);
+  t.is(peer.frames.filter(isCredit).length, 6);
+  t.is(collector.payloads.length, 0);
+  stream.resume();
+  t.is(collector.payloads[0]?.length, 7 * piece.length);
+  await until(() => peer.frames.filter(isCredit).length === 7);
+  t.is(decodeCredit((peer.frames.filter(isCredit).at(-1) as Frame).payload), MIB / 2);
+});
+
+test('pieces of one message have one compression', async (t) => {
+  const { connection, peer } = rawPair(t);
+  const limits = { maxMessageBytes: MIB, maxOutgoingStreams: 9, maxIncomingStreams: 9 };
+  const compressions = [Compression.none, Compression.lz4];
+  connection.applyLimits({ ...limits, checksum: true, compressions });
+  const arrivals = collectStreams(connection);
+  for (const control of [FrameFlag.more, 0]) {
+    peer.frame({ control, messageId: 1, payload: ONE, compression: Compression.lz4 });
+  }
+  const { collector } = await arrivals.next();
+  await until(() => collector.payloads.length === 1);
+  t.deepEqual(collector.compressions, [Compression.lz4]);
+  peer.frame({ control: FrameFlag.more, messageId: 1, payload: ONE, compression: Compression.lz4 });
+  peer.data(1, ONE);
+  t.like(await connection.closed, { code: 'ProtocolViolation' });
+});
+
+test('a message in pieces that is reset makes room for another', async (t) => {
+  const { connection, peer } = rawPair(t);
+  const arrivals = collectStreams(connection);
+  for (let id = 1; id <= 7; id += 2) peer.piece(id, ONE);
+  const { stream } = await arrivals.next();
+  stream.reset('Cancelled');
+  const second = await arrivals.next();
+  peer.reset(3, 'Cancelled');
+  await second.collector.reset;
+  peer.piece(1, ONE);
+  for (const id of [9, 11]) peer.piece(id, ONE);
+  for (const id of [9, 11]) peer.data(id, ONE);
+  const rest = [arrivals.next(), arrivals.next(), arrivals.next(), arrivals.next()];
+  const [, , fifth, sixth] = await Promise.all(rest);
+  await until(() => fifth?.collector.bytes.length === 2 && sixth?.collector.bytes.length === 2);
+  t.is(connection.state.kind, 'open');
+});
 
 test('an overdraft of one frame is allowed', async (t) => {
   const { connection, peer } = rawPair(t);
@@ -775,6 +874,11 @@ class RawPeer {
 
   data(messageId: number, payload: Buffer): void {
     this.frame({ messageId, payload });
+  }
+
+  /** A part of a message, with more to come. */
+  piece(messageId: number, payload: Buffer): void {
+    this.frame({ control: FrameFlag.more, messageId, payload });
   }
 
   end(messageId: number): void {

@@ -68,7 +68,7 @@ const LIVE: Phase = { kind: 'live' };
 const NOTHING = Buffer.alloc(0);
 /** What comes with the FIN of a side that gave up. */
 const GIVEN_UP = Buffer.alloc(1);
-const UNUSED_BITS = FrameFlag.reset | FrameFlag.credit;
+const UNUSED_BITS = FrameFlag.reset | FrameFlag.credit | FrameFlag.more;
 
 /** The message id of a bidirectional stream: 4n is the dialer's 2n+1, 4n+1 the acceptor's 2n+2. */
 export function messageIdOf(streamId: number): number {
@@ -316,7 +316,7 @@ export class QuicStream implements FrameStream {
       );
     }
     if ((flags & UNUSED_BITS) !== 0) {
-      throw new MeshError('ProtocolViolation', 'reset and credit frames are for TCP');
+      throw new MeshError('ProtocolViolation', 'reset, credit and more are for TCP');
     }
   }
 

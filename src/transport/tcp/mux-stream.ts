@@ -2,6 +2,7 @@
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, type Frame, FrameFlag } from '../../protocol/frame.js';
 import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
+import { Assembly } from './assembly.js';
 import { INITIAL_STREAM_WINDOW_BYTES, ReceiveWindow } from './credit.js';
 import { Inbox, type InboxOwner } from './inbox.js';
 import { Outbox, type OutgoingFrame } from './outbox.js';
@@ -20,6 +21,8 @@ export interface StreamHost {
   /** Bytes of the connection's window were read or discarded. */
   onRead(bytes: number): void;
   onHeldChange(stream: MuxStream, frames: number): void;
+  /** A message in pieces has begun to arrive, or is there. @throws MeshError ProtocolViolation for too many at once */
+  onAssembly(change: 1 | -1): void;
   sendCredit(stream: MuxStream, bytes: number): void;
   /** The stream is over on the wire: its id and its place are free. */
   release(stream: MuxStream): void;
@@ -42,6 +45,8 @@ export class MuxStream implements FrameStream, InboxOwner {
   readonly #inbox = new Inbox(this);
   readonly #window: ReceiveWindow;
   #messageId = 0;
+  /** Of the message that is arriving in pieces, if one is. */
+  #assembly: Assembly | undefined;
   #reader: FrameStreamHandler | undefined;
   /** `ending`: the last frame is handed over, and not on the wire yet. */
   #sending: 'open' | 'ending' | 'ended' | 'reset' = 'open';
@@ -151,12 +156,17 @@ export class MuxStream implements FrameStream, InboxOwner {
     if (this.#isOver()) this.#host.release(this);
   }
 
-  /** @throws MeshError ProtocolViolation, FlowControlViolation */
+  /** @throws MeshError ProtocolViolation, FlowControlViolation, FrameTooLarge */
   receiveData(frame: Frame): void {
     if (this.#inbox.isEnded) {
       throw new MeshError('ProtocolViolation', `frame after the end of stream ${this.messageId}`);
     }
     this.#window.receive(frame.payload.length);
+    if (this.#assembly !== undefined || (frame.flags & FrameFlag.more) !== 0) {
+      const whole = this.#assemble(frame);
+      if (whole === undefined) return;
+      frame = whole;
+    }
     if ((frame.flags & FrameFlag.end) !== 0) {
       this.#inbox.markEnded();
       // Before delivery: the place is free on the wire whenever the reader takes the rest.
@@ -220,7 +230,37 @@ export class MuxStream implements FrameStream, InboxOwner {
     return this.#sending === 'reset' || (this.#sending === 'ended' && this.#inbox.isEnded);
   }
 
+  /**
+   * Puts a piece to those before it. Their credit is given back as they come, since the rest needs it; the whole message
+   * owes it again until it is read.
+   * @returns the message as one frame, once it is there
+   * @throws MeshError ProtocolViolation, FrameTooLarge
+   */
+  #assemble(piece: Frame): Frame | undefined {
+    if (this.#assembly === undefined) {
+      this.#host.onAssembly(1);
+      this.#assembly = new Assembly(piece, this.#host.maxMessageBytes);
+    } else {
+      this.#assembly.add(piece);
+    }
+    if ((piece.flags & FrameFlag.more) !== 0) {
+      this.onRead(piece.payload.length);
+      return undefined;
+    }
+    const whole = this.#assembly.whole;
+    this.#endAssembly();
+    this.onRead(piece.payload.length - whole.payload.length);
+    return whole;
+  }
+
+  #endAssembly(): void {
+    if (this.#assembly === undefined) return;
+    this.#assembly = undefined;
+    this.#host.onAssembly(-1);
+  }
+
   #drop(): void {
+    this.#endAssembly();
     this.#sending = 'reset';
     this.#outbox.clear();
     this.#host.onRead(this.#inbox.discard());

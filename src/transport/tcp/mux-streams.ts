@@ -30,6 +30,9 @@ import { StreamTable, type StreamTableLimits } from './stream-table.js';
  */
 const MAX_HELD_FRAMES = 262_144;
 
+/** Messages that may arrive in pieces at a time, each as large as a message may be: part of wire version 1. */
+const MAX_ASSEMBLIES = 4;
+
 /** {@link ConnectionCounters}, and what only a shared byte stream has. */
 export interface MuxCounters extends ConnectionCounters {
   /** Frames for streams that were over already, and dropped. */
@@ -67,6 +70,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   #onStream: Connection['onStream'];
   #goAway: GoAway | undefined;
   #heldFrames = 0;
+  #assemblies = 0;
   /** What the peer does to streams, by the connection's clock. */
   readonly rates: StreamRateGuard;
   sendsChecksum = true;
@@ -245,6 +249,12 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     if (frames > 0 && this.#heldFrames > MAX_HELD_FRAMES) {
       stream.fail(new MeshError('Overloaded', 'too many frames wait for paused readers'));
     }
+  }
+
+  onAssembly(change: 1 | -1): void {
+    this.#assemblies += change;
+    if (this.#assemblies <= MAX_ASSEMBLIES) return;
+    throw new MeshError('ProtocolViolation', `over ${MAX_ASSEMBLIES} messages in pieces at once`);
   }
 
   sendCredit(stream: MuxStream, bytes: number): void {

@@ -29,12 +29,13 @@ export function readFrames(
     const compression = (flags >> 4) % 8;
     const payloadBytes = bit(7) ? length - 4 : length;
     const controls = [bit(8), bit(9), bit(10)].filter(Boolean).length;
+    const more = bit(11) ? 1 : 0;
     const fail = (error: string): Outcome => ({ frames, error });
     if (flags % 16 !== 1) return fail('VersionUnsupported');
-    if (flags >= 0x800) return fail('ProtocolViolation');
+    if (flags >= 0x1000) return fail('ProtocolViolation');
     if (!compressions.includes(compression)) return fail('UnsupportedCompression');
     if ((limits.requireChecksum || bit(9) || bit(10)) && !bit(7)) return fail('ProtocolViolation');
-    if (controls > 1) return fail('ProtocolViolation');
+    if (controls + more > 1) return fail('ProtocolViolation');
     if (compression > 0 && (bit(9) || bit(10))) return fail('ProtocolViolation');
     if (payloadBytes < 0) return fail('ProtocolViolation');
     if (payloadBytes > limits.maxPayloadBytes) return fail('FrameTooLarge');
