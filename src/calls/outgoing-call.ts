@@ -205,7 +205,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
   }
 
   get #wasSent(): boolean {
-    return (this.#stream?.messageId ?? 0) > 0;
+    return this.#stream?.hasSent === true;
   }
 
   /** @throws MeshError what cannot be encoded, or why there is no stream */

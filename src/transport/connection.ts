@@ -50,6 +50,11 @@ export interface FrameStreamHandler {
 export interface FrameStream {
   /** 0 until the first frame is on its way: ids are given in the order in which streams reach the wire. */
   readonly messageId: number;
+  /**
+   * Whether any byte of this side was handed to the transport (TCP: to the socket's writer, QUIC: to the binding). Before,
+   * the peer cannot have seen anything of it. What this side's own `reset` says does not count.
+   */
+  readonly hasSent: boolean;
   /** Who opened the stream, seen from here. */
   readonly initiator: 'local' | 'remote';
   /** May be replaced at any time between two calls into the stream. */

@@ -147,6 +147,45 @@ export function connectionSuite(
     }
   });
 
+  behaviour(
+    'a stream that waits for the stream limit has sent nothing, and says so',
+    async (t, { dialer, acceptor }) => {
+      const arrivals = collectStreams(acceptor);
+      const [first, second, third, fourth] = Array.from({ length: 4 }, () => openCollected(dialer));
+      t.false(first?.stream.hasSent);
+      for (const opened of [first, second, third, fourth]) opened?.stream.send(Buffer.of(1));
+      const arrived = [await arrivals.next(), await arrivals.next()];
+      t.deepEqual(
+        [first, second, third, fourth].map((opened) => opened?.stream.hasSent),
+        [true, true, false, false],
+      );
+      third?.stream.reset('Cancelled');
+      t.false(third?.stream.hasSent);
+      t.false(arrived[0]?.stream.hasSent);
+      arrived[0]?.stream.send(Buffer.of(1), { end: true });
+      t.true(arrived[0]?.stream.hasSent);
+      first?.stream.end();
+      await arrivals.next();
+      t.true(fourth?.stream.hasSent);
+    },
+    { maxIncomingStreams: 2 },
+  );
+
+  behaviour(
+    'a stream behind the window of its connection has sent nothing, and says so',
+    async (t, { dialer, acceptor }) => {
+      const opened = Array.from({ length: 12 }, () => openCollected(dialer));
+      // The acceptor takes no stream yet, and so reads nothing.
+      for (const { stream } of opened) stream.send(Buffer.alloc(60_000), { end: true });
+      const last = opened.at(-1)?.stream;
+      t.false(last?.hasSent);
+      echoAcceptor(acceptor);
+      await Promise.all(opened.map(({ collector }) => collector.ended));
+      t.true(last?.hasSent);
+    },
+    { connectionWindowBytes: 256 * 1024 },
+  );
+
   behaviour('200 requests at once, both ways, each get their own answer', async (t, pair) => {
     echoAcceptor(pair.acceptor);
     echoAcceptor(pair.dialer);

@@ -107,6 +107,7 @@ export class QuicStream implements FrameStream {
   #partialMemory: Buffer | undefined;
   #partialEnds = false;
   #unsentBytes = 0;
+  #hasSent = false;
   #wantsDrain = false;
 
   constructor(
@@ -123,6 +124,10 @@ export class QuicStream implements FrameStream {
 
   get messageId(): number {
     return this.id < 0 ? 0 : messageIdOf(this.id);
+  }
+
+  get hasSent(): boolean {
+    return this.#hasSent;
   }
 
   get isLive(): boolean {
@@ -205,6 +210,8 @@ export class QuicStream implements FrameStream {
       if (this.#partial.length === 0) this.#encodeNext();
       const took = this.#io.write(this, this.#partial, this.#partialEnds);
       this.#unsentBytes -= took;
+      // The byte that ends a stream which was given up is none of the call's.
+      if (took > 0 && this.isLive) this.#hasSent = true;
       if (took < this.#partial.length) {
         this.#partial = this.#partial.subarray(took);
         break;

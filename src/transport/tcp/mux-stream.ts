@@ -47,6 +47,7 @@ export class MuxStream implements FrameStream, InboxOwner {
   #messageId = 0;
   /** Of the message that is arriving in pieces, if one is. */
   #assembly: Assembly | undefined;
+  #hasSent = false;
   #reader: FrameStreamHandler | undefined;
   /** `ending`: the last frame is handed over, and not on the wire yet. */
   #sending: 'open' | 'ending' | 'ended' | 'reset' = 'open';
@@ -69,6 +70,10 @@ export class MuxStream implements FrameStream, InboxOwner {
 
   get messageId(): number {
     return this.#messageId;
+  }
+
+  get hasSent(): boolean {
+    return this.#hasSent;
   }
 
   get handler(): FrameStreamHandler {
@@ -146,7 +151,9 @@ export class MuxStream implements FrameStream, InboxOwner {
   /** The frame to be written now. Call {@link onWritten} when it is. */
   takeFrame(): OutgoingFrame | undefined {
     const frame = this.#outbox.take();
-    if (frame !== undefined) frame.messageId = this.#messageId;
+    if (frame === undefined) return undefined;
+    frame.messageId = this.#messageId;
+    this.#hasSent = true;
     return frame;
   }
 
