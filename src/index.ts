@@ -10,6 +10,8 @@ export type {
   OneWayMessage,
   ReplyTo,
   RequestMessage,
+  RetryCounters,
+  RetryOptions,
   StreamCallOptions,
 } from './calls/types.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
@@ -20,6 +22,7 @@ export type {
   NodeOptions,
   NodePoolOptions,
   NodeReconnectOptions,
+  NodeRetryOptions,
   TlsOption,
 } from './options.js';
 export { Peer, type PeerConnection } from './peer.js';

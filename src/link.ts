@@ -53,7 +53,7 @@ export class Link {
     this.#options = options;
     this.slots = new HandlerSlots(config.limits.callsPerPeer);
     this.pool = this.#createPool(options);
-    this.peer = new Peer(nodeId, this.pool, codec.withLimit(config.maxMessageBytes));
+    this.peer = new Peer(nodeId, this.pool, codec.withLimit(config.maxMessageBytes), config.retry);
   }
 
   /** Where the peer is dialed from now on. */

@@ -1,8 +1,10 @@
 /** What users pass to `createNode`, checked once and resolved into one frozen config. Unknown keys are errors. */
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { DEFAULT_RETRY, MAX_ATTEMPTS } from './calls/retry-policy.js';
+import type { RetryOptions } from './calls/types.js';
 import { assertNodeIds } from './certs/names.js';
-import { MeshError, toMeshError } from './errors.js';
+import { isWireErrorCode, MeshError, type MeshErrorCode, toMeshError } from './errors.js';
 import { DEFAULT_BACKOFF } from './pool/backoff.js';
 import { DEFAULT_HEALTH } from './pool/health.js';
 import { DEFAULT_POOL_LIMITS } from './pool/options.js';
@@ -88,6 +90,17 @@ export interface NodeLimitOptions {
   readonly streamResetsPerSecond?: number | undefined;
 }
 
+/** When calls are made again that bring no `retry` of their own, and how often in all. */
+export interface NodeRetryOptions extends RetryOptions {
+  /**
+   * For each peer: further attempts in reserve, which are there at the start. Without one left, a call fails with what
+   * its last attempt failed with. Attempts of calls that never left this node take none. Default 1000.
+   */
+  readonly budget?: number | undefined;
+  /** So much of an attempt each call adds to the reserve, up to `budget`. Default 0.2. */
+  readonly budgetRatio?: number | undefined;
+}
+
 /** Options of {@link createNode}. Durations are in milliseconds, sizes in bytes. */
 export interface NodeOptions {
   /** This node's name, which its certificate must carry as a DNS subject alternative name. */
@@ -142,6 +155,8 @@ export interface NodeOptions {
   readonly health?: NodeHealthOptions | undefined;
   /** When a lost peer is dialed again, for ever. */
   readonly reconnect?: NodeReconnectOptions | undefined;
+  /** When calls that failed are made again. */
+  readonly retry?: NodeRetryOptions | undefined;
   /** Connections in all, dialed and accepted; beyond, none is dialed and dialers are refused. Default 4096. */
   readonly maxConnections?: number | undefined;
   /** Connections that one peer may have dialed. Default 64. */
@@ -303,6 +318,32 @@ const schema = z.strictObject({
       stableMs: durationMs.default(DEFAULT_BACKOFF.stableMs),
     })
     .prefault({})
+    .refine(
+      ({ minDelayMs, maxDelayMs }) => minDelayMs <= maxDelayMs,
+      'minDelayMs is above maxDelayMs',
+    ),
+  retry: z
+    .strictObject({
+      attempts: z.number().int().min(1).max(MAX_ATTEMPTS).default(DEFAULT_RETRY.attempts),
+      minDelayMs: durationMs.default(DEFAULT_RETRY.minDelayMs),
+      maxDelayMs: durationMs.optional(),
+      codes: z
+        .array(
+          z.custom<MeshErrorCode>(
+            (value) => typeof value === 'string' && isWireErrorCode(value),
+            'must be an error code that travels',
+          ),
+        )
+        .max(256)
+        .default([...DEFAULT_RETRY.codes]),
+      budget: z.number().int().min(0).max(1_000_000).default(1000),
+      budgetRatio: z.number().min(0).max(1).default(0.2),
+    })
+    .prefault({})
+    .transform((retry) => ({
+      ...retry,
+      maxDelayMs: retry.maxDelayMs ?? Math.max(retry.minDelayMs, DEFAULT_RETRY.maxDelayMs),
+    }))
     .refine(
       ({ minDelayMs, maxDelayMs }) => minDelayMs <= maxDelayMs,
       'minDelayMs is above maxDelayMs',

@@ -1,6 +1,8 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
-import { callAgain, type MakeAttempt } from './calls/call-again.js';
+import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
+import { RetryBudget, type RetryBudgetLimits } from './calls/retry-budget.js';
+import type { RetryPolicy } from './calls/retry-policy.js';
 import type { CallSession } from './calls/session.js';
 import type {
   CallCounters,
@@ -8,6 +10,7 @@ import type {
   OneWayMessage,
   ReplyTo,
   RequestMessage,
+  RetryCounters,
   StreamCallOptions,
 } from './calls/types.js';
 import { MeshError } from './errors.js';
@@ -33,17 +36,28 @@ export class Peer {
   readonly nodeId: string;
   readonly #pool: ConnectionPool<CallSession>;
   readonly #queue: CallQueue;
-  /** Whether a call has a connection to go by, or can get one. */
-  readonly #hasWay = (): boolean => this.#pool.isOpen || this.#pool.isHopeful;
+  readonly #retry: RetryHost;
 
   /**
    * Peers are made by MeshNode.
    * @param codec holds the messages of calls that wait to this side's own limit
    */
-  constructor(nodeId: string, pool: ConnectionPool<CallSession>, codec: MessageCodec) {
+  constructor(
+    nodeId: string,
+    pool: ConnectionPool<CallSession>,
+    codec: MessageCodec,
+    retry: RetryPolicy & RetryBudgetLimits,
+  ) {
     this.nodeId = nodeId;
     this.#pool = pool;
     this.#queue = new CallQueue(codec, (call) => pool.wait(call));
+    this.#retry = {
+      policy: retry,
+      budget: new RetryBudget(retry),
+      counters: { attempts: 0, denied: 0 },
+      random: Math.random,
+      hasWay: () => pool.isOpen || pool.isHopeful,
+    };
   }
 
   /** Whether there is a connection whose handshake is done. False while the peer is dialed, although calls may be made. */
@@ -76,9 +90,14 @@ export class Peer {
     return this.#pool.statistics;
   }
 
+  /** Attempts after the first ones that calls to this peer made, and those that the budget denied them. */
+  get retries(): Readonly<RetryCounters> {
+    return { ...this.#retry.counters };
+  }
+
   /**
    * Asks and waits for the answer. Settles exactly once. When the connection is lost, a call that had not left, or is
-   * `replaySafe`, goes by the next one, if there is time.
+   * `replaySafe`, goes by the next one, if there is time; see {@link CallOptions.retry}.
    * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled;
    *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node
    */
@@ -171,7 +190,7 @@ export class Peer {
     };
     const isReplaySafe = options.replaySafe === true || message.type === 'ping';
     try {
-      return callAgain(attempt, options, isReplaySafe, this.#hasWay);
+      return callAgain(attempt, options, isReplaySafe, this.#retry);
     } catch (thrown) {
       return Promise.reject(thrown);
     }

@@ -1,11 +1,14 @@
 /**
- * Makes a call again when its connection was lost, on the connection that takes its place: as long as there is time, and
- * only if it has not left this node or does no harm where it is run twice.
+ * Makes a call again when its connection was lost, or the peer's answer is one of those that pass, on whichever connection
+ * there is then: as long as there is time, and only if it has not run or does no harm where it is run twice.
  */
-import { type MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
+import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
+import { delayCeilingMs } from '../pool/backoff.js';
 import { cancelledError } from '../transport/abortable.js';
 import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
-import type { CallOptions } from './types.js';
+import type { RetryBudget } from './retry-budget.js';
+import { type RetryPolicy, selectPolicy } from './retry-policy.js';
+import type { CallOptions, RetryCounters } from './types.js';
 
 /** What ends a connection, or a dial, without anybody's decision. */
 const LOSSES: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
@@ -17,11 +20,6 @@ const LOSSES: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   // The peer shuts down, and is expected back.
   'GoingAway',
 ]);
-
-const MIN_PAUSE_MS = 20;
-const MAX_PAUSE_MS = 1000;
-/** For calls that have all the time in the world. */
-const MAX_ATTEMPTS = 30;
 
 /** Whether a connection was lost, not closed. */
 export function isLoss(code: MeshErrorCode): boolean {
@@ -38,23 +36,36 @@ export interface Attempt<T> {
 /** Makes a call in the time that its options leave it; `recover` gives the result where it fails. */
 export type MakeAttempt<T> = (options: CallOptions, recover?: Recover<T>) => Attempt<T>;
 
-/**
- * @param hasWay whether another attempt would have a connection, or a dial, to go by
- * @throws MeshError what the last attempt failed with
- */
+/** What the calls to one peer share. */
+export interface RetryHost {
+  /** For calls that bring none of their own. */
+  readonly policy: RetryPolicy;
+  readonly budget: RetryBudget;
+  /** Counted up in place. */
+  readonly counters: RetryCounters;
+  /** From 0 up to 1. */
+  readonly random: () => number;
+  /** Whether another attempt would have a connection, or a dial, to go by. */
+  hasWay(): boolean;
+}
+
+/** @throws MeshError what the last attempt failed with; InvalidArgument for a policy that is none */
 export function callAgain<T>(
   attempt: MakeAttempt<T>,
   options: CallOptions,
   isReplaySafe: boolean,
-  hasWay: () => boolean,
+  host: RetryHost,
 ): Promise<T> {
   const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  const policy = selectPolicy(options.retry, host.policy);
+  host.budget.deposit();
+  if (policy === undefined) return attempt(options).result;
   const endMs = performance.now() + timeoutMs;
   // All that most calls have of this.
   const recover = async (error: MeshError): Promise<T> => {
     // One that fails at once does so before there is an attempt.
     await undefined;
-    return repeat(first, error, { attempt, options, isReplaySafe, hasWay, endMs });
+    return repeat(first, error, { attempt, options, policy, isReplaySafe, host, endMs });
   };
   const first = attempt(options, recover);
   return first.result;
@@ -63,8 +74,9 @@ export function callAgain<T>(
 interface Repetition<T> {
   readonly attempt: MakeAttempt<T>;
   readonly options: CallOptions;
+  readonly policy: RetryPolicy;
   readonly isReplaySafe: boolean;
-  readonly hasWay: () => boolean;
+  readonly host: RetryHost;
   readonly endMs: number;
 }
 
@@ -72,21 +84,30 @@ interface Repetition<T> {
 async function repeat<T>(
   failed: Attempt<T>,
   error: MeshError,
-  { attempt, options, isReplaySafe, hasWay, endMs }: Repetition<T>,
+  { attempt, options, policy, isReplaySafe, host, endMs }: Repetition<T>,
 ): Promise<T> {
   let made = failed;
   let failure = error;
   let maybeExecuted = false;
-  for (let attempts = 1, pauseMs = MIN_PAUSE_MS; ; attempts += 1, pauseMs *= 2) {
+  for (let attempts = 1; ; attempts += 1) {
     maybeExecuted ||= failure.maybeExecuted;
-    const mayRepeat = isLoss(failure.code) && (isReplaySafe || !maybeExecuted);
-    const nextMs = performance.now() + Math.min(pauseMs, MAX_PAUSE_MS);
-    const isOver = made.carrier.isOpen || attempts === MAX_ATTEMPTS || nextMs >= endMs;
-    if (mayRepeat && !isOver) await pause(nextMs - performance.now(), options.signal);
+    const wasLost = isLoss(failure.code) && !made.carrier.isOpen;
+    const isWorth = wasLost || (failure.side === 'remote' && policy.codes.includes(failure.code));
+    const pauseMs = host.random() * delayCeilingMs(policy, attempts - 1);
+    const isOver = attempts >= policy.attempts || performance.now() + pauseMs >= endMs;
+    if (!isWorth || isOver || (maybeExecuted && !isReplaySafe)) {
+      throw withExecution(failure, maybeExecuted);
+    }
+    // What never reached the peer adds nothing to its load: that is no further attempt but the first, still to come.
+    const isFree = wasLost && !failure.maybeExecuted;
+    if (!isFree && !host.budget.hasToken) throw denied(failure, maybeExecuted, host);
+    await pause(pauseMs, options.signal, maybeExecuted);
     // Streams hear of a loss before the connection is done with it: asked only now, the answer is right.
-    if (!mayRepeat || isOver || !hasWay()) throw withExecution(failure, maybeExecuted);
-    made = attempt({ ...options, timeoutMs: endMs - performance.now() });
+    if (!host.hasWay()) throw withExecution(failure, maybeExecuted);
+    if (!isFree && !host.budget.take()) throw denied(failure, maybeExecuted, host);
+    host.counters.attempts += 1;
     try {
+      made = attempt({ ...options, timeoutMs: endMs - performance.now() });
       return await made.result;
     } catch (thrown) {
       failure = toMeshError(thrown);
@@ -94,13 +115,20 @@ async function repeat<T>(
   }
 }
 
+function denied(failure: MeshError, maybeExecuted: boolean, { counters }: RetryHost): MeshError {
+  counters.denied += 1;
+  const { code, message, side, retryable } = failure;
+  const text = `${message} (not tried again: the retry budget is spent)`;
+  return new MeshError(code, text, { side, retryable, maybeExecuted, cause: failure });
+}
+
 /** @throws MeshError Cancelled */
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+function pause(ms: number, signal: AbortSignal | undefined, maybeExecuted: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', done);
-      if (signal?.aborted) reject(cancelledError(signal));
+      if (signal?.aborted) reject(withExecution(cancelledError(signal), maybeExecuted));
       else resolve();
     };
     const timer = setTimeout(done, ms);

@@ -1,5 +1,5 @@
 /** The kinds of calls: what is asked, what is answered, who handles it. */
-import type { MeshError } from '../errors.js';
+import type { MeshError, MeshErrorCode } from '../errors.js';
 import type {
   Consensus,
   DataTransfer,
@@ -96,10 +96,35 @@ export interface CallOptions {
    * another transport. A ping always is. Default false.
    */
   readonly replaySafe?: boolean | undefined;
+  /** When it is made again where it failed; `false`: never. Default: the node's option `retry`. */
+  readonly retry?: false | RetryOptions | undefined;
 }
 
-/** A transfer never leaves before TLS is done: it cannot be `replaySafe`. */
-export interface StreamCallOptions extends Omit<CallOptions, 'replaySafe'> {
+/**
+ * When a call that failed is made again: if its connection was lost, or the peer answered with one of `codes`; and only
+ * if it was not run, or is `replaySafe`, and there is time.
+ */
+export interface RetryOptions {
+  /** In all, the first included, 1 to 1000. Default 30. */
+  readonly attempts?: number | undefined;
+  /** The first pause is of a random length up to so much, each further one up to twice as much. Default 20. */
+  readonly minDelayMs?: number | undefined;
+  /** Default 1000, or `minDelayMs` if that is more. */
+  readonly maxDelayMs?: number | undefined;
+  /** Codes of the peer's answer that are worth another attempt, such as Overloaded. Default none. */
+  readonly codes?: readonly MeshErrorCode[] | undefined;
+}
+
+/** What became of calls to one peer that failed and could be made again, in counts. */
+export interface RetryCounters {
+  /** Attempts after the first ones. */
+  attempts: number;
+  /** Not made because the budget was spent. */
+  denied: number;
+}
+
+/** A transfer never leaves before TLS is done: it cannot be `replaySafe`. It is not made again either. */
+export interface StreamCallOptions extends Omit<CallOptions, 'replaySafe' | 'retry'> {
   /** Bytes to send with the transfer. An upload ends when it does. */
   readonly body?: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined;
 }

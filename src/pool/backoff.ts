@@ -17,6 +17,14 @@ export const DEFAULT_BACKOFF: BackoffLimits = {
   stableMs: 60_000,
 };
 
+/** What the pause after a failure is a random part of. @param failures those before it, in a row */
+export function delayCeilingMs(
+  { minDelayMs, maxDelayMs }: Pick<BackoffLimits, 'minDelayMs' | 'maxDelayMs'>,
+  failures: number,
+): number {
+  return Math.min(maxDelayMs, minDelayMs * 2 ** failures);
+}
+
 /** How long to leave a peer alone that has turned this side away for a reason that does not pass by itself. */
 export const REFUSED_DELAY_MS = 60_000;
 /** While calls wait for the peer, nobody waits longer. */
@@ -41,10 +49,9 @@ export class Backoff {
 
   /** A dial has failed. @param chance from 0 up to 1 */
   failed(chance: number): Delay {
-    const { minDelayMs, maxDelayMs } = this.#limits;
-    const ceilingMs = Math.min(maxDelayMs, minDelayMs * 2 ** this.#attempts);
+    const ceilingMs = delayCeilingMs(this.#limits, this.#attempts);
     // Beyond, doubling changes nothing any more.
-    if (ceilingMs < maxDelayMs) this.#attempts += 1;
+    if (ceilingMs < this.#limits.maxDelayMs) this.#attempts += 1;
     return { patientMs: chance * ceilingMs, eagerMs: chance * Math.min(ceilingMs, EAGER_DELAY_MS) };
   }
 
