@@ -75,6 +75,7 @@ export const ERROR_CODES = {
   InvalidArgument: { wire: 0xf1, retryable: false },
   NodeClosed: { wire: 0xf2, retryable: false },
   MigrationFailed: { wire: 0xf3, retryable: true },
+  Superseded: { wire: 0xf4, retryable: false },
 } as const satisfies Record<string, CodeEntry>;
 
 /** A stable name of a failure; see {@link ERROR_CODES}. */

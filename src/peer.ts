@@ -1,6 +1,7 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
 import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
+import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
 import { RetryBudget, type RetryBudgetLimits } from './calls/retry-budget.js';
 import type { RetryPolicy } from './calls/retry-policy.js';
 import type { CallSession } from './calls/session.js';
@@ -37,6 +38,7 @@ export class Peer {
   readonly #pool: ConnectionPool<CallSession>;
   readonly #queue: CallQueue;
   readonly #retry: RetryHost;
+  readonly #latest = new LatestCalls();
 
   /**
    * Peers are made by MeshNode.
@@ -98,7 +100,7 @@ export class Peer {
   /**
    * Asks and waits for the answer. Settles exactly once. When the connection is lost, a call that had not left, or is
    * `replaySafe`, goes by the next one, if there is time; see {@link CallOptions.retry}.
-   * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled;
+   * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled; Superseded;
    *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node
    */
   request<M extends RequestMessage>(message: M, options: CallOptions = {}): Promise<ReplyTo<M>> {
@@ -180,6 +182,18 @@ export class Peer {
   #call<T>(
     message: RequestMessage | OneWayMessage,
     options: CallOptions,
+    start: StartCall<T>,
+  ): Promise<T> {
+    const { latestOnly } = options;
+    if (latestOnly === undefined) return this.#callAgain(message, options, start);
+    return this.#latest.call(latestOnly, options, (placed) =>
+      this.#callAgain(message, placed, start),
+    );
+  }
+
+  #callAgain<T>(
+    message: RequestMessage | OneWayMessage,
+    options: AttemptOptions,
     start: StartCall<T>,
   ): Promise<T> {
     const attempt: MakeAttempt<T> = (left, recover) => {

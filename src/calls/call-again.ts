@@ -5,10 +5,11 @@
 import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { delayCeilingMs } from '../pool/backoff.js';
 import { cancelledError } from '../transport/abortable.js';
+import type { AttemptOptions } from './latest-calls.js';
 import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
 import type { RetryBudget } from './retry-budget.js';
 import { type RetryPolicy, selectPolicy } from './retry-policy.js';
-import type { CallOptions, RetryCounters } from './types.js';
+import type { RetryCounters } from './types.js';
 
 /** What ends a connection, or a dial, without anybody's decision. */
 const LOSSES: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
@@ -34,7 +35,7 @@ export interface Attempt<T> {
 }
 
 /** Makes a call in the time that its options leave it; `recover` gives the result where it fails. */
-export type MakeAttempt<T> = (options: CallOptions, recover?: Recover<T>) => Attempt<T>;
+export type MakeAttempt<T> = (options: AttemptOptions, recover?: Recover<T>) => Attempt<T>;
 
 /** What the calls to one peer share. */
 export interface RetryHost {
@@ -52,7 +53,7 @@ export interface RetryHost {
 /** @throws MeshError what the last attempt failed with; InvalidArgument for a policy that is none */
 export function callAgain<T>(
   attempt: MakeAttempt<T>,
-  options: CallOptions,
+  options: AttemptOptions,
   isReplaySafe: boolean,
   host: RetryHost,
 ): Promise<T> {
@@ -73,7 +74,7 @@ export function callAgain<T>(
 
 interface Repetition<T> {
   readonly attempt: MakeAttempt<T>;
-  readonly options: CallOptions;
+  readonly options: AttemptOptions;
   readonly policy: RetryPolicy;
   readonly isReplaySafe: boolean;
   readonly host: RetryHost;

@@ -7,14 +7,15 @@ import type { Waiter } from '../pool/wait-queue.js';
 import type { MessageCodec } from '../protocol/codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
 import type { Attempt } from './call-again.js';
+import type { AttemptOptions } from './latest-calls.js';
 import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
 import type { CallSession } from './session.js';
-import type { CallOptions, StreamCallOptions } from './types.js';
+import type { StreamCallOptions } from './types.js';
 
 /** Makes the call over a session that takes it. */
 export type StartCall<T> = (
   session: CallSession,
-  options: CallOptions,
+  options: AttemptOptions,
   recover?: Recover<T>,
 ) => Promise<T>;
 
@@ -38,7 +39,7 @@ export class CallQueue {
   /** Makes a call once there is a session for it. The message must not be changed before the call has settled. */
   call<T>(
     message: Message,
-    options: CallOptions,
+    options: AttemptOptions,
     start: StartCall<T>,
     recover?: Recover<T>,
   ): Attempt<T> {
@@ -105,7 +106,7 @@ interface WaitingCallOptions {
   /** Bytes of the encoded message. */
   readonly weight: number;
   readonly replaySafe: boolean;
-  readonly options: CallOptions;
+  readonly options: AttemptOptions;
   readonly early: EarlyBytes;
   /** Fulfils when the call has succeeded. */
   readonly start: StartCall<void>;

@@ -7,8 +7,8 @@ import type { ErrorMessage, Message, MessageType } from '../protocol/message.js'
 import { cancelledError } from '../transport/abortable.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import type { BudgetWaiter, ByteBudget } from './byte-budget.js';
+import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
-import type { CallOptions } from './types.js';
 
 export const DEFAULT_TIMEOUT_MS = 10_000;
 
@@ -42,7 +42,7 @@ export function callOnce(
   host: CallerHost,
   message: Message,
   expected: MessageType,
-  options: CallOptions,
+  options: AttemptOptions,
   recover?: Recover<Message>,
 ): Promise<Message> {
   return new Promise((resolve, reject) => {
@@ -55,7 +55,7 @@ export function callOnce(
 export function sendOnce(
   host: CallerHost,
   message: Message,
-  options: CallOptions,
+  options: AttemptOptions,
   recover?: Recover<void>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -69,7 +69,7 @@ export function sendOnce(
  * @returns false where it was not sent, and may be later; what becomes of one that was sent is not known
  * @throws MeshError why it never can be
  */
-export function trySendOnce(host: CallerHost, message: Message, options: CallOptions): boolean {
+export function trySendOnce(host: CallerHost, message: Message, options: AttemptOptions): boolean {
   let failure: MeshError | undefined;
   const call = new OutgoingCall<void>(
     host,
@@ -87,7 +87,7 @@ export function trySendOnce(host: CallerHost, message: Message, options: CallOpt
   throw failure;
 }
 
-class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
+class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedCall {
   readonly #host: CallerHost;
   /** `undefined`: one-way, settled when the message is taken. */
   readonly #expected: MessageType | undefined;
@@ -97,6 +97,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
   readonly #reject: (error: MeshError) => void;
   /** A promise for the failed, and none for all that succeed. */
   readonly #recover: Recover<T> | undefined;
+  readonly #place: CallPlace | undefined;
   #stream: FrameStream | undefined;
   #timer: NodeJS.Timeout | undefined;
   #onAbort: (() => void) | undefined;
@@ -105,11 +106,13 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
   /** Taken from the budget. */
   #bytes = 0;
   #settled = false;
+  /** One-way, and under no backpressure any more. */
+  #isTaken = false;
 
   constructor(
     host: CallerHost,
     expected: MessageType | undefined,
-    options: CallOptions,
+    options: AttemptOptions,
     resolve: (result: T | Promise<T>) => void,
     reject: (error: MeshError) => void,
     recover: Recover<T> | undefined,
@@ -121,6 +124,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
     this.#resolve = resolve;
     this.#reject = reject;
     this.#recover = recover;
+    this.#place = options.place;
   }
 
   start(message: Message): void {
@@ -193,7 +197,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
 
   onReset(error: MeshError): void {
     if (this.#settled) return;
-    this.#fail(withExecution(error, this.#wasSent));
+    this.#fail(withExecution(error, this.hasLeft));
   }
 
   onRefused(error: MeshError): void {
@@ -201,18 +205,45 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
   }
 
   onDrain(): void {
-    if (this.#expected === undefined && !this.#settled) this.#succeed(NO_REPLY);
+    if (this.#expected === undefined) this.#taken();
   }
 
-  get #wasSent(): boolean {
+  onSent(): void {
+    if (this.#isTaken) this.#succeed(NO_REPLY);
+  }
+
+  get hasLeft(): boolean {
     return this.#stream?.hasSent === true;
+  }
+
+  yieldStream(): YieldedStream | undefined {
+    const stream = this.#stream;
+    // Before the handshake is answered the stream has another handler, who knows it.
+    if (this.#settled || stream?.handler !== this) return undefined;
+    this.#stream = undefined;
+    stream.takeBack();
+    return { stream, opener: this.#host.opener };
+  }
+
+  #openStream(): FrameStream {
+    const { opener } = this.#host;
+    const stream = this.#place?.take(this, opener);
+    if (stream === undefined) return opener.openStream(this);
+    stream.handler = this;
+    return stream;
+  }
+
+  /** One-way: done, unless a newer one could still take its place. */
+  #taken(): void {
+    if (this.#place === undefined || this.hasLeft) this.#succeed(NO_REPLY);
+    else this.#isTaken = true;
   }
 
   /** @throws MeshError what cannot be encoded, or why there is no stream */
   #leave(message: Message, timeoutMs: number): void {
     const { codec, sendBudget } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
-    this.#stream = this.#host.opener.openStream(this);
+    this.#stream = this.#openStream();
     this.#arm();
     this.#bytes = rawBytesOf(plain);
     sendBudget.take(this.#bytes);
@@ -241,7 +272,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
     if (this.#settled) return;
     try {
       const taken = this.#stream?.send(payload, { tail, compression, end: true });
-      if (taken === true && this.#expected === undefined) this.#succeed(NO_REPLY);
+      if (taken === true && this.#expected === undefined) this.#taken();
     } catch (error) {
       this.#failed(error);
     }
@@ -269,7 +300,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter {
 
   #giveUp(code: MeshErrorCode, text: string, cause: unknown): void {
     if (this.#settled) return;
-    const maybeExecuted = this.#wasSent;
+    const maybeExecuted = this.hasLeft;
     this.#stream?.reset(code, text);
     this.#fail(new MeshError(code, text, { maybeExecuted, cause }));
   }

@@ -13,6 +13,7 @@ import {
 import { ByteBudget } from './byte-budget.js';
 import type { HandlerSlots } from './handler-slots.js';
 import { type CallHost, type Handlers, IncomingCall } from './incoming-call.js';
+import type { AttemptOptions } from './latest-calls.js';
 import {
   type CallerHost,
   callOnce,
@@ -24,7 +25,6 @@ import {
 import { openTransfer } from './outgoing-transfer.js';
 import {
   type CallCounters,
-  type CallOptions,
   type HandlerFailureListener,
   type OneWayMessage,
   REPLY_TYPES,
@@ -234,7 +234,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   /** See Peer.request. */
   request<M extends RequestMessage>(
     message: M,
-    options: CallOptions,
+    options: AttemptOptions,
     recover?: Recover<ReplyTo<M>>,
   ): Promise<ReplyTo<M>> {
     const refusal = this.#refusal(message);
@@ -246,7 +246,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** See Peer.send. */
-  send(message: OneWayMessage, options: CallOptions, recover?: Recover<void>): Promise<void> {
+  send(message: OneWayMessage, options: AttemptOptions, recover?: Recover<void>): Promise<void> {
     const refusal = this.#refusal(message);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
@@ -254,7 +254,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** See Peer.trySend. */
-  trySend(message: OneWayMessage, options: CallOptions): boolean {
+  trySend(message: OneWayMessage, options: AttemptOptions): boolean {
     const refusal = this.#refusal(message);
     if (refusal?.retryable === false && refusal.code !== 'NodeClosed') throw refusal;
     if (refusal !== undefined || !this.sendBudget.hasRoom || !this.connection.hasStreamRoom) {

@@ -98,6 +98,12 @@ export interface CallOptions {
   readonly replaySafe?: boolean | undefined;
   /** When it is made again where it failed; `false`: never. Default: the node's option `retry`. */
   readonly retry?: false | RetryOptions | undefined;
+  /**
+   * A key. A newer call to the same peer with the same key takes this one's place, as long as no byte of it has left:
+   * this one then fails with Superseded. For what is worthless once there is a newer one, such as heartbeats. A `send`
+   * fulfils when its first byte has left. Default: none.
+   */
+  readonly latestOnly?: string | undefined;
 }
 
 /**
@@ -124,7 +130,8 @@ export interface RetryCounters {
 }
 
 /** A transfer never leaves before TLS is done: it cannot be `replaySafe`. It is not made again either. */
-export interface StreamCallOptions extends Omit<CallOptions, 'replaySafe' | 'retry'> {
+export interface StreamCallOptions
+  extends Omit<CallOptions, 'replaySafe' | 'retry' | 'latestOnly'> {
   /** Bytes to send with the transfer. An upload ends when it does. */
   readonly body?: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined;
 }

@@ -105,4 +105,8 @@ class UnagreedCall implements FrameStreamHandler {
   onDrain(): void {
     this.#call.onDrain?.();
   }
+
+  onSent(): void {
+    this.#call.onSent?.();
+  }
 }

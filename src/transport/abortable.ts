@@ -1,8 +1,10 @@
 /** Waiting with an AbortSignal. */
 import { MeshError } from '../errors.js';
 
-/** The error that an aborted wait rejects with; the signal's reason is its cause. */
+/** The error that an aborted wait rejects with; the signal's reason is its cause, or the error where it says Superseded. */
 export function cancelledError(signal: AbortSignal): MeshError {
+  const { reason } = signal;
+  if (reason instanceof MeshError && reason.code === 'Superseded') return reason;
   return new MeshError('Cancelled', 'cancelled by the caller', { cause: signal.reason });
 }
 

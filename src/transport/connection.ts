@@ -40,6 +40,8 @@ export interface FrameStreamHandler {
   onReset(error: MeshError): void;
   /** After `send` answered false: there is room again. */
   onDrain?(): void;
+  /** Of a stream that this side opened: its first byte was handed to the transport. May come from within `send`. */
+  onSent?(): void;
 }
 
 /**
@@ -66,6 +68,11 @@ export interface FrameStream {
    *   Overloaded when the caller goes on in spite of false until the queue's limit
    */
   send(payload: Uint8Array, options?: SendOptions): boolean;
+  /**
+   * Takes back all that was handed over, its end too, where nothing of it has left: the stream is as it was when it was
+   * opened, but keeps its place in line. Does nothing where `hasSent`, or on a stream that is over.
+   */
+  takeBack(): void;
   /** Says that nothing more will be sent, without a frame. Does nothing when that was said already. */
   end(): void;
   /** Abandons both directions and tells the peer why. Does nothing on a stream that is over. */

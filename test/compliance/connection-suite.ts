@@ -15,6 +15,7 @@ import {
 } from '../../src/transport/connection.js';
 import { awaitHandshake, dialHandshake } from '../../src/transport/handshaker.js';
 import {
+  type CollectedStream,
   Collector,
   collectStreams,
   echoAcceptor,
@@ -167,6 +168,33 @@ export function connectionSuite(
       first?.stream.end();
       await arrivals.next();
       t.true(fourth?.stream.hasSent);
+    },
+    { maxIncomingStreams: 2 },
+  );
+
+  behaviour(
+    'what has not left can be taken back, and the stream keeps its place in line',
+    async (t, { dialer, acceptor }) => {
+      const arrivals = collectStreams(acceptor);
+      const [first, second, third, fourth] = Array.from({ length: 4 }, () =>
+        openCollected(dialer),
+      ) as [CollectedStream, CollectedStream, CollectedStream, CollectedStream];
+      first.stream.send(Buffer.from('first'));
+      first.stream.takeBack();
+      second.stream.send(Buffer.from('second'), { end: true });
+      third.stream.send(Buffer.from('wrong'), { end: true });
+      fourth.stream.send(Buffer.from('fourth'), { end: true });
+      third.stream.takeBack();
+      t.false(third.stream.hasSent);
+      third.stream.send(Buffer.from('right'), { end: true });
+      first.stream.end();
+      const seen: string[] = [];
+      for (let i = 0; i < 4; i += 1) {
+        const { stream, collector } = await arrivals.next();
+        seen.push((await collector.ended).toString());
+        stream.end();
+      }
+      t.deepEqual(seen, ['first', 'second', 'right', 'fourth']);
     },
     { maxIncomingStreams: 2 },
   );

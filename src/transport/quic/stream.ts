@@ -176,6 +176,13 @@ export class QuicStream implements FrameStream {
     return false;
   }
 
+  takeBack(): void {
+    if (this.#hasSent || this.#phase.kind !== 'live') return;
+    this.#dropUnsent();
+    this.#endQueued = false;
+    this.#wantsDrain = false;
+  }
+
   end(): void {
     if (this.#phase.kind !== 'live' || this.#endQueued) return;
     this.#endQueued = true;
@@ -211,7 +218,10 @@ export class QuicStream implements FrameStream {
       const took = this.#io.write(this, this.#partial, this.#partialEnds);
       this.#unsentBytes -= took;
       // The byte that ends a stream which was given up is none of the call's.
-      if (took > 0 && this.isLive) this.#hasSent = true;
+      if (took > 0 && !this.#hasSent && this.isLive) {
+        this.#hasSent = true;
+        if (this.initiator === 'local') this.handler.onSent?.();
+      }
       if (took < this.#partial.length) {
         this.#partial = this.#partial.subarray(took);
         break;

@@ -103,6 +103,12 @@ export class MuxStream implements FrameStream, InboxOwner {
     return this.#host.hasRoom(this);
   }
 
+  takeBack(): void {
+    if (this.#hasSent || this.#sending === 'reset' || !this.#host.isOpen) return;
+    this.#outbox.clear();
+    this.#sending = 'open';
+  }
+
   end(): void {
     if (this.#sending !== 'open' || !this.#host.isOpen) return;
     this.#sending = 'ending';

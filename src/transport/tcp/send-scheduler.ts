@@ -101,9 +101,12 @@ export class SendScheduler {
     if (ring.size === 0) return sent;
     for (const stream of ring) {
       if (this.#options.writer.isBackedUp) break;
+      const next = stream.nextToSend;
       // Stays where it is: what has to wait for the connection's credit keeps its place in the ring.
-      if (stream.nextToSend === 'data' && this.#credit.isExhausted) continue;
+      if (next === 'data' && this.#credit.isExhausted) continue;
       ring.delete(stream);
+      // Its frames were taken back.
+      if (next === 'none') continue;
       this.#sendOne(stream);
       if (stream.nextToSend !== 'none') ring.add(stream);
       sent += 1;
@@ -118,7 +121,10 @@ export class SendScheduler {
     if (frame === undefined) return;
     this.#credit.spend(frame.payloadBytes);
     this.#options.writer.write(frame);
-    if (isFirst) this.#options.onPlaced(stream);
+    if (isFirst) {
+      stream.handler.onSent?.();
+      this.#options.onPlaced(stream);
+    }
     stream.onWritten(frame);
   }
 
