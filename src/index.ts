@@ -1,4 +1,6 @@
 /** quicmesh: the communication layer between the nodes of a distributed database. */
+export type { BatchCallOptions, BatchOptions, MessageBatcher } from './calls/batcher.js';
+export type { LogMessage } from './calls/merge-messages.js';
 export type {
   CallContext,
   CallCounters,

@@ -1,4 +1,5 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
+import { type BatchOptions, MessageBatcher } from './calls/batcher.js';
 import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
 import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
@@ -145,6 +146,14 @@ export class Peer {
     if (session !== undefined) return session.stream(open, options);
     this.#checkHopeful();
     return this.#queue.stream(open, options);
+  }
+
+  /**
+   * Gathers `replicationLog` and `appendEntries` messages to this peer, and sends those that continue each other as one.
+   * @throws MeshError InvalidArgument for an option that is wrong
+   */
+  batch(options: BatchOptions = {}): MessageBatcher {
+    return new MessageBatcher((message, left) => this.request(message, left), options);
   }
 
   /** Round-trip time of a ping, in milliseconds. */

@@ -1,6 +1,7 @@
 /** When a call that failed is made again: what the node's defaults say, or the call itself. */
 import { isWireErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
 import type { RetryOptions } from './types.js';
+import { assertWhole } from './whole-number.js';
 
 export interface RetryPolicy {
   /** In all, the first included. */
@@ -34,17 +35,11 @@ export function selectPolicy(
   if (own === false) return undefined;
   const { attempts = defaults.attempts, minDelayMs = defaults.minDelayMs } = own;
   const { maxDelayMs = Math.max(minDelayMs, defaults.maxDelayMs), codes = defaults.codes } = own;
-  assertWhole('attempts', attempts, 1, MAX_ATTEMPTS);
-  assertWhole('minDelayMs', minDelayMs, 1, MAX_DELAY_MS);
-  assertWhole('maxDelayMs', maxDelayMs, minDelayMs, MAX_DELAY_MS);
+  assertWhole('retry.attempts', attempts, 1, MAX_ATTEMPTS);
+  assertWhole('retry.minDelayMs', minDelayMs, 1, MAX_DELAY_MS);
+  assertWhole('retry.maxDelayMs', maxDelayMs, minDelayMs, MAX_DELAY_MS);
   if (!Array.isArray(codes) || !codes.every((code) => isWireErrorCode(code))) {
     throw new MeshError('InvalidArgument', 'retry.codes must be error codes that travel');
   }
   return { attempts, minDelayMs, maxDelayMs, codes };
-}
-
-function assertWhole(name: string, value: number, min: number, max: number): void {
-  if (Number.isInteger(value) && value >= min && value <= max) return;
-  const text = `retry.${name} must be a whole number from ${min} to ${max}, not ${value}`;
-  throw new MeshError('InvalidArgument', text);
 }

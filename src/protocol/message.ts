@@ -223,7 +223,8 @@ export type MessageOf<T extends MessageType> = Extract<Message, { type: T }>;
 const MAX_ID_BYTES = 253;
 const MAX_QUERY_BYTES = 1024 * 1024;
 const MAX_PAYLOAD_BYTES = 0xffff_ffff;
-const MAX_ITEMS = 65_536;
+/** Of one list, such as the entries of a log in one message. */
+export const MAX_ITEMS = 65_536;
 
 const timeoutMs = optional(uint);
 const oneWay = optional(bool);
