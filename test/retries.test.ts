@@ -168,6 +168,36 @@ for (const transport of TEST_TRANSPORTS) {
     t.is(runs, 4);
     t.deepEqual(peer.retries, { attempts: 1, denied: 1 });
   });
+
+  test(`${transport}: calls that never left go by the next connection without the budget's leave`, async (t) => {
+    const options = { transports: [transport], migration: false, drainTimeoutMs: 1 };
+    const n2 = await startNode(t, 'n2', { ...options, maxStreams: 2 });
+    let hanging = 0;
+    n2.handle('request', ({ method }) => {
+      if (method !== 'hang') return {};
+      hanging += 1;
+      return new Promise(() => {});
+    });
+    const proxy = await ChaosProxy.start({ target: targetOf(n2), keepOldPorts: false });
+    t.teardown(() => proxy.close());
+    const n1 = await startNode(t, 'n1', {
+      ...options,
+      listen: undefined,
+      health: { intervalMs: 100 },
+      retry: { budget: 0, budgetRatio: 0 },
+    });
+    const peer = await n1.connect({ nodeId: 'n2', ...proxy.address });
+    const ask = (method: string, replaySafe: boolean) =>
+      peer.request({ type: 'request', method }, { timeoutMs: 60_000, replaySafe });
+    const lost = [ask('hang', true), ask('hang', false)];
+    while (hanging < 2) await delay(5);
+    const waiting = Array.from({ length: 10 }, () => ask('answer', false));
+    await (transport === 'tcp' ? proxy.reset() : proxy.rebind());
+    for (const call of lost) t.like(await t.throwsAsync(call), { maybeExecuted: true });
+    await Promise.all(waiting);
+    t.is(peer.retries.denied, 1);
+    t.true(peer.retries.attempts >= waiting.length);
+  });
 }
 
 test('a policy that is none is refused, and nothing is sent', async (t) => {
