@@ -15,6 +15,7 @@ export type {
   RetryCounters,
   RetryOptions,
   StreamCallOptions,
+  TrySendOptions,
 } from './calls/types.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
 export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node.js';

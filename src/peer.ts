@@ -14,6 +14,7 @@ import type {
   RequestMessage,
   RetryCounters,
   StreamCallOptions,
+  TrySendOptions,
 } from './calls/types.js';
 import { MeshError } from './errors.js';
 import type { MemberStateKind } from './pool/member.js';
@@ -125,7 +126,7 @@ export class Peer {
    * their way to leave. After true, whether it arrived is not known.
    * @throws MeshError what would not be better later: CapabilityMissing, MessageTooLarge, InvalidArgument
    */
-  trySend(message: OneWayMessage, options: CallOptions = {}): boolean {
+  trySend(message: OneWayMessage, options: TrySendOptions = {}): boolean {
     return this.#pool.select()?.trySend(message, options) ?? false;
   }
 

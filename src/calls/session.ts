@@ -31,6 +31,7 @@ import {
   type ReplyTo,
   type RequestMessage,
   type StreamCallOptions,
+  type TrySendOptions,
 } from './types.js';
 import { UnagreedStreams } from './unagreed-streams.js';
 
@@ -254,7 +255,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** See Peer.trySend. */
-  trySend(message: OneWayMessage, options: AttemptOptions): boolean {
+  trySend(message: OneWayMessage, options: TrySendOptions): boolean {
     const refusal = this.#refusal(message);
     if (refusal?.retryable === false && refusal.code !== 'NodeClosed') throw refusal;
     if (refusal !== undefined || !this.sendBudget.hasRoom || !this.connection.hasStreamRoom) {

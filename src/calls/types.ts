@@ -129,6 +129,9 @@ export interface RetryCounters {
   denied: number;
 }
 
+/** Of what does not wait, and is not made again. */
+export type TrySendOptions = Pick<CallOptions, 'timeoutMs' | 'signal' | 'replaySafe'>;
+
 /** A transfer never leaves before TLS is done: it cannot be `replaySafe`. It is not made again either. */
 export interface StreamCallOptions
   extends Omit<CallOptions, 'replaySafe' | 'retry' | 'latestOnly'> {

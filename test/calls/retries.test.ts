@@ -7,9 +7,9 @@ import {
   type MeshNode,
   type NodeOptions,
   type Peer,
-} from '../src/index.js';
-import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
-import { startNode, TEST_TRANSPORTS, targetOf } from './helpers/nodes.js';
+} from '../../src/index.js';
+import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
+import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 
 const QUERY = { type: 'queryRequest', query: 'q' } as const;
 const OVERLOADED = { code: 'Overloaded', side: 'remote' } as const;

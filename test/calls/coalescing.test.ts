@@ -1,9 +1,9 @@
 /** What small messages of one turn take on the wire, seen from between the nodes. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import type { Peer, SocketAddress } from '../src/index.js';
-import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
-import { startNode, type TestTransport, targetOf } from './helpers/nodes.js';
+import type { Peer, SocketAddress } from '../../src/index.js';
+import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
+import { startNode, type TestTransport, targetOf } from '../helpers/nodes.js';
 
 const CALLS = 64;
 /** Of a call below, with its header and checksum: more than an acknowledgement of QUIC or an alert of TLS. */

@@ -7,8 +7,8 @@ import {
   type Peer,
   type RaftBody,
   type ReplicationLog,
-} from '../src/index.js';
-import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from './helpers/nodes.js';
+} from '../../src/index.js';
+import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
 
 /** Nothing but `flush` sends. */
 const PATIENT = { maxDelayMs: 60_000 } as const;
