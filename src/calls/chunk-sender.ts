@@ -2,6 +2,7 @@
 import { MeshError } from '../errors.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { FrameStream } from '../transport/connection.js';
+import type { Bytes } from './types.js';
 
 /** Bytes of one dataTransfer message at most: small enough that others get their turn between two. */
 export const CHUNK_BYTES = 64 * 1024;
@@ -45,7 +46,7 @@ export class DrainGate {
  * @throws MeshError what ended the stream, InvalidArgument for a piece that is not bytes, or what the source throws
  */
 export async function sendChunks(
-  source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  source: Bytes,
   transfer: { readonly transferId: string; readonly offset: number },
   stream: FrameStream,
   gate: DrainGate,

@@ -4,15 +4,14 @@ import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message, Response } from '../protocol/message.js';
-import type { FrameStream, FrameStreamHandler, TransportName } from '../transport/connection.js';
+import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import type { ByteBudget } from './byte-budget.js';
-import { ByteQueue } from './byte-queue.js';
-import { DrainGate, sendChunks } from './chunk-sender.js';
+import { type ContextHost, HandlerContext } from './handler-context.js';
 import type { HandlerSlots } from './handler-slots.js';
+import { IncomingTransfer } from './incoming-transfer.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
-import { takeChunk } from './outgoing-transfer.js';
 import {
-  type CallContext,
+  type Bytes,
   type Handler,
   type HandlerKind,
   REPLY_TYPES,
@@ -24,17 +23,13 @@ import {
 export type Handlers = ReadonlyMap<HandlerKind, Handler<HandlerKind>>;
 
 /** What a call asks of the session it belongs to. */
-export interface CallHost {
+export interface CallHost extends ContextHost {
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
-  readonly peer: { readonly nodeId: string };
   /** Of messages that are handled, and of answers that wait to be sent. */
   readonly receiveBudget: ByteBudget;
   /** Of the peer, over all of its connections. */
   readonly slots: HandlerSlots;
-  readonly transport: TransportName;
-  /** TLS is not done: what comes now could be a replay. */
-  readonly isEarly: boolean;
   /** Calls back once TLS is done; never, if the connection ends before. */
   whenOpen(proceed: () => void): void;
   /** Why the two nodes do not exchange such messages, if they do not. */
@@ -60,9 +55,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   readonly #host: CallHost;
   readonly #stream: FrameStream;
   #message: Message | undefined;
-  #context: Context | undefined;
-  #gate: DrainGate | undefined;
-  #nextOffset = 0;
+  #context: HandlerContext | undefined;
+  #transfer: IncomingTransfer | undefined;
   #flow: Flow | undefined;
   /** Of the call's message, before compression. */
   #messageBytes = 0;
@@ -127,13 +121,13 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
 
   onReset(error: MeshError): void {
     this.#context?.cancel(error);
-    this.#gate?.fail(error);
+    this.#transfer?.fail(error);
     this.#finish();
   }
 
   onDrain(): void {
     if (this.#isAnswered) this.#finish();
-    else this.#gate?.drained();
+    else this.#transfer?.drained();
   }
 
   #begin(message: Message): void {
@@ -190,24 +184,22 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
 
   /** Only a transfer has more than one message. */
   #continue(message: Message): void {
-    const context = this.#context;
-    if (this.#message?.type !== 'dataTransfer' || context === undefined) {
+    if (this.#transfer === undefined) {
       throw new MeshError('UnexpectedMessage', `${message.type} came after a call's only message`);
     }
-    const data = takeChunk(message, this.#nextOffset);
-    this.#nextOffset += data.length;
-    context.body.push(data);
+    this.#transfer.receive(message);
   }
 
   #run(
     handler: Handler<HandlerKind>,
     message: Exclude<RequestMessage, { type: 'ping' }> | DataTransfer,
   ): void {
-    const context = new Context(this.#host, this, message.timeoutMs);
+    const context = new HandlerContext(this.#host, this, message.timeoutMs);
     this.#context = context;
     if (message.type === 'dataTransfer') {
-      this.#nextOffset = message.offset;
-      if (message.data !== undefined) this.#continue(message);
+      const { codec } = this.#host;
+      this.#transfer = new IncomingTransfer(message, context.body, this.#stream, codec);
+      if (message.data !== undefined) this.#transfer.receive(message);
     }
     let result: unknown;
     try {
@@ -234,7 +226,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (message.type !== 'dataTransfer' || this.#over) this.#freeSlot();
     if (this.#over) return;
     if (message.type === 'dataTransfer') {
-      void this.#answerBytes(result as AsyncIterable<Uint8Array> | undefined, message);
+      void this.#answerBytes(result as Bytes | undefined);
     } else if ('oneWay' in message && message.oneWay === true) {
       this.#stream.end();
       this.#finish();
@@ -264,15 +256,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     }
   }
 
-  async #answerBytes(
-    bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined,
-    transfer: DataTransfer,
-  ): Promise<void> {
+  async #answerBytes(bytes: Bytes | undefined): Promise<void> {
     try {
-      if (bytes !== undefined) {
-        this.#gate = new DrainGate();
-        await sendChunks(bytes, transfer, this.#stream, this.#gate, this.#host.codec);
-      }
+      if (bytes !== undefined) await this.#transfer?.answer(bytes);
       if (this.#over) return;
       this.#stream.end();
       this.#finish();
@@ -365,79 +351,3 @@ function isReplaySafe(message: Message): boolean {
 
 /** `text` of an error message holds 1024 bytes; a UTF-16 unit is three at most. */
 const MAX_ERROR_TEXT = 341;
-
-/** Made for every call, so what few handlers use is made when they ask. */
-class Context implements CallContext {
-  readonly early: boolean;
-  readonly deadline: number | undefined;
-  readonly #host: CallHost;
-  readonly #call: { readonly flow: Flow };
-  #abort: AbortController | undefined;
-  #cancelled: MeshError | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #body: ByteQueue | undefined;
-  #isBodyEnded = false;
-
-  constructor(host: CallHost, call: { readonly flow: Flow }, timeoutMs: number | undefined) {
-    this.#host = host;
-    this.#call = call;
-    this.early = host.isEarly;
-    this.deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
-  }
-
-  get peer(): { readonly nodeId: string } {
-    return this.#host.peer;
-  }
-
-  get transport(): TransportName {
-    return this.#host.transport;
-  }
-
-  get signal(): AbortSignal {
-    if (this.#abort === undefined) {
-      this.#abort = new AbortController();
-      if (this.#cancelled !== undefined) this.#abort.abort(this.#cancelled);
-      else if (this.deadline !== undefined) this.#armDeadline(this.deadline);
-    }
-    return this.#abort.signal;
-  }
-
-  get body(): ByteQueue {
-    if (this.#body === undefined) {
-      this.#body = new ByteQueue(this.#call.flow, () => {});
-      if (this.#isBodyEnded) this.#body.end();
-    }
-    return this.#body;
-  }
-
-  /** Nothing more comes. */
-  endBody(): void {
-    this.#isBodyEnded = true;
-    this.#body?.end();
-  }
-
-  cancel(error: MeshError): void {
-    this.#cancelled ??= error;
-    this.#abort?.abort(error);
-    this.#body?.fail(error);
-    this.close();
-  }
-
-  close(): void {
-    clearTimeout(this.#timer);
-    // Not its end: whoever still reads must not take what it has for the whole.
-    this.#body?.fail(new MeshError('Cancelled', 'the call was answered'));
-    this.#body?.discard();
-  }
-
-  #armDeadline(deadline: number): void {
-    const delayMs = Math.min(Math.max(0, deadline - Date.now()), MAX_TIMER_MS);
-    this.#timer = setTimeout(() => {
-      this.cancel(new MeshError('DeadlineExceeded', 'the caller does not wait any longer'));
-    }, delayMs);
-    this.#timer.unref();
-  }
-}
-
-/** Node's timers hold 31 bits. */
-const MAX_TIMER_MS = 0x7fff_ffff;

@@ -7,6 +7,7 @@ import { cancelledError } from '../transport/abortable.js';
 import type { FrameStream } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
+import { takeChunk } from './incoming-transfer.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import {
   type CallHandler,
@@ -14,7 +15,7 @@ import {
   type StreamOpener,
   withExecution,
 } from './outgoing-call.js';
-import type { StreamCallOptions } from './types.js';
+import type { Bytes, StreamCallOptions } from './types.js';
 
 /** Opens a transfer; see Peer.stream. `onSettled` is called once, with the failure if there is one. */
 export function openTransfer(
@@ -122,11 +123,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     this.#gate.drained();
   }
 
-  async #upload(
-    body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-    stream: FrameStream,
-    taken: boolean,
-  ): Promise<void> {
+  async #upload(body: Bytes, stream: FrameStream, taken: boolean): Promise<void> {
     try {
       if (!taken) await this.#gate.wait();
       await sendChunks(body, this.#open, stream, this.#gate, this.#codec);
@@ -172,23 +169,3 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     this.#onSettled(failure);
   }
 }
-
-/**
- * The bytes of one chunk of a transfer.
- * @throws MeshError UnexpectedMessage when it is another message, or not the chunk that is due
- */
-export function takeChunk(message: { readonly type: string }, offset: number): Uint8Array {
-  if (message.type !== 'dataTransfer') {
-    throw new MeshError('UnexpectedMessage', `${message.type} came within a transfer`, {
-      side: 'remote',
-    });
-  }
-  const chunk = message as DataTransfer;
-  if (chunk.offset !== offset) {
-    const text = `chunk at ${chunk.offset} came where ${offset} was due`;
-    throw new MeshError('UnexpectedMessage', text, { side: 'remote' });
-  }
-  return chunk.data ?? NOTHING;
-}
-
-const NOTHING = new Uint8Array(0);

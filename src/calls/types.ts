@@ -45,6 +45,9 @@ export interface HandledMessages {
 
 export type HandlerKind = keyof HandledMessages;
 
+/** Bytes in order, in pieces of any length. */
+export type Bytes = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+
 /** What a handler answers: the reply's fields without `type`, which is known. */
 export interface HandlerResults {
   query: Omit<MessageOf<'queryResponse'>, 'type'>;
@@ -53,7 +56,7 @@ export interface HandlerResults {
   /** Nothing only where the message came one-way. */
   consensus: Omit<Consensus, 'type'> | undefined | void;
   /** The bytes that go back, in order; nothing sends none. */
-  dataTransfer: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined | void;
+  dataTransfer: Bytes | undefined | void;
   request: Omit<MessageOf<'response'>, 'type'>;
 }
 
@@ -136,7 +139,7 @@ export type TrySendOptions = Pick<CallOptions, 'timeoutMs' | 'signal' | 'replayS
 export interface StreamCallOptions
   extends Omit<CallOptions, 'replaySafe' | 'retry' | 'latestOnly'> {
   /** Bytes to send with the transfer. An upload ends when it does. */
-  readonly body?: AsyncIterable<Uint8Array> | Iterable<Uint8Array> | undefined;
+  readonly body?: Bytes | undefined;
 }
 
 /** Calls on one connection, in counts. */
