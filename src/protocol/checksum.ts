@@ -6,10 +6,10 @@
 import * as zlib from 'node:zlib';
 import CRC32 from 'crc-32';
 
-type Crc32 = (bytes: Uint8Array) => number;
+type Crc32 = (bytes: Uint8Array, previous?: number) => number;
 
 /** CRC-32 in plain JavaScript. Exported so that a test can hold the two against each other. */
-export const crc32Portable: Crc32 = (bytes) => CRC32.buf(bytes) >>> 0;
+export const crc32Portable: Crc32 = (bytes, previous = 0) => CRC32.buf(bytes, previous) >>> 0;
 
 const nativeCrc32: Crc32 = (zlib as { crc32?: Crc32 }).crc32 ?? crc32Portable;
 
@@ -20,6 +20,11 @@ const MAX_TABLES_BYTES = 192;
 export function crc32(bytes: Uint8Array, start = 0, end: number = bytes.length): number {
   if (end - start <= MAX_TABLES_BYTES) return crc32ByTables(bytes, start, end);
   return nativeCrc32(bytes.subarray(start, end));
+}
+
+/** CRC-32 of bytes that come in pieces: of `bytes` behind those whose CRC-32 is `previous`, 0 for none. */
+export function crc32After(previous: number, bytes: Uint8Array): number {
+  return nativeCrc32(bytes, previous);
 }
 
 /** Four bytes at a time ("slicing by 4"). */
