@@ -1,6 +1,7 @@
 /** quicmesh: the communication layer between the nodes of a distributed database. */
 export type { BatchCallOptions, BatchOptions, MessageBatcher } from './calls/batcher.js';
 export type { LogMessage } from './calls/merge-messages.js';
+export { crc32 } from './calls/transfer-checksum.js';
 export type {
   CallContext,
   CallCounters,
@@ -28,7 +29,7 @@ export type {
   NodeRetryOptions,
   TlsOption,
 } from './options.js';
-export { Peer, type PeerConnection } from './peer.js';
+export { Peer, type PeerConnection, type TransferOpening } from './peer.js';
 export type { MemberStateKind } from './pool/member.js';
 export type { PoolStatistics } from './pool/options.js';
 export type { Strategy } from './pool/select.js';

@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { ByteBudget } from './calls/byte-budget.js';
 import type { Handlers } from './calls/incoming-call.js';
+import { ResumedTransfers } from './calls/resumed-transfers.js';
 import { CallSession, type SessionAgreement, type SessionBudgets } from './calls/session.js';
 import type { Handler, HandlerKind } from './calls/types.js';
 import { dialPeer } from './dialing.js';
@@ -79,6 +80,7 @@ export class MeshNode {
   readonly #replayGuard = new ReplayGuard();
   readonly #manager: TransportManager;
   readonly #handlers = new Map<HandlerKind, Handler<HandlerKind>>();
+  readonly #transfers = new ResumedTransfers();
   /** By lower-case node id, in which form node ids compare. */
   readonly #links = new Map<string, Link>();
   readonly #sessions = new Set<CallSession>();
@@ -396,6 +398,7 @@ export class MeshNode {
       codec: new FrameCodec({ codec: this.#codec, thresholdBytes, ...frames }),
       handlers: this.#handlers satisfies Handlers,
       budgets: this.#budgets,
+      transfers: this.#transfers,
       onHandlerFailure: (type, { code }) => {
         this.#log.debug({ peer: session.peer.nodeId, type, code }, 'handler failed');
       },

@@ -3,9 +3,11 @@ import { type BatchOptions, MessageBatcher } from './calls/batcher.js';
 import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
 import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
+import { openResumable } from './calls/resumable-transfer.js';
 import { RetryBudget, type RetryBudgetLimits } from './calls/retry-budget.js';
 import type { RetryPolicy } from './calls/retry-policy.js';
 import type { CallSession } from './calls/session.js';
+import { checkCrc32 } from './calls/transfer-checksum.js';
 import type {
   CallCounters,
   CallOptions,
@@ -33,6 +35,13 @@ export interface PeerConnection {
   readonly calls: Readonly<CallCounters>;
   /** Of frames, in bytes on the wire, before TLS. */
   readonly bytes: { readonly sent: number; readonly received: number };
+}
+
+/** What a transfer is. */
+export interface TransferOpening
+  extends Omit<DataTransfer, 'type' | 'offset' | 'data' | 'checksum' | 'resume' | 'resumeAt'> {
+  readonly type?: 'dataTransfer';
+  readonly offset?: number;
 }
 
 export class Peer {
@@ -133,16 +142,19 @@ export class Peer {
   /**
    * Opens a bulk transfer: `body` goes out, what the peer's handler yields comes back. Both directions are flow
    * controlled by bytes; leaving the loop early cancels the transfer.
-   * @throws MeshError as `request`, from the loop over the bytes
+   *
+   * `offset` asks for the answer's bytes from there on; `priorChecksum`, CRC-32 of those before, lets the peer go on with
+   * the checksum of the whole. With `resume` a lost connection interrupts the transfer, and does not end it.
+   * @throws MeshError as `request`, and ChecksumMismatch when the bytes are not those that were sent, from the loop over
+   *   the bytes; InvalidArgument at once
    */
-  stream(
-    transfer: Omit<DataTransfer, 'type' | 'offset' | 'data'> & {
-      readonly type?: 'dataTransfer';
-      readonly offset?: number;
-    },
-    options: StreamCallOptions = {},
-  ): AsyncIterable<Uint8Array> {
+  stream(transfer: TransferOpening, options: StreamCallOptions = {}): AsyncIterable<Uint8Array> {
     const open: DataTransfer = { offset: 0, ...transfer, type: 'dataTransfer' };
+    checkTransfer(open, options);
+    if (options.resume === true) {
+      this.#checkHopeful();
+      return openResumable(this.#pool, open, options);
+    }
     const session = this.#pool.select();
     if (session !== undefined) return session.stream(open, options);
     this.#checkHopeful();
@@ -225,4 +237,17 @@ export class Peer {
     const { hopelessness } = this.#pool;
     if (hopelessness !== undefined) throw hopelessness;
   }
+}
+
+/** @throws MeshError InvalidArgument */
+function checkTransfer({ priorChecksum }: DataTransfer, options: StreamCallOptions): void {
+  const { body, resume = false } = options;
+  if (priorChecksum !== undefined) checkCrc32(priorChecksum);
+  if (body === undefined || (typeof body === 'function') === resume) return;
+  throw new MeshError(
+    'InvalidArgument',
+    resume
+      ? 'a transfer that is resumed needs its body as a function of the offset'
+      : 'a body that is a function is for transfers with resume',
+  );
 }

@@ -3,7 +3,6 @@
  * reader is slow and resumes it when it catches up.
  */
 import { MeshError } from '../errors.js';
-import type { Flow } from './message-sink.js';
 
 /** Above so many unread bytes the stream is paused; the transport's own window bounds what is still to come. */
 const HIGH_WATER_BYTES = 256 * 1024;
@@ -14,25 +13,42 @@ type Phase =
   | { readonly kind: 'ended' }
   | { readonly kind: 'failed'; readonly error: MeshError };
 
+/** Where the bytes come from, which can be told to wait. */
+export interface Pausable {
+  hold(): void;
+  release(): void;
+}
+
 interface Waiter {
   readonly resolve: (result: IteratorResult<Uint8Array>) => void;
   readonly reject: (error: MeshError) => void;
 }
 
 export class ByteQueue implements AsyncIterable<Uint8Array> {
-  readonly #flow: Flow | undefined;
+  readonly #flow: Pausable | undefined;
   readonly #onAbandon: () => void;
+  readonly #onReader: (() => void) | undefined;
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;
   #phase: Phase = { kind: 'live' };
   #waiter: Waiter | undefined;
   #paused = false;
-  #taken = false;
+  #hasReader = false;
+  #takenBytes = 0;
 
-  /** @param onAbandon called when the reader stops before the end */
-  constructor(flow: Flow | undefined, onAbandon: () => void) {
+  /**
+   * @param onAbandon called when the reader stops before the end
+   * @param onReader called when there is a reader
+   */
+  constructor(flow: Pausable | undefined, onAbandon: () => void, onReader?: () => void) {
     this.#flow = flow;
     this.#onAbandon = onAbandon;
+    this.#onReader = onReader;
+  }
+
+  /** What the reader has had. */
+  get takenBytes(): number {
+    return this.#takenBytes;
   }
 
   push(chunk: Uint8Array): void {
@@ -40,6 +56,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     const waiter = this.#waiter;
     if (waiter !== undefined) {
       this.#waiter = undefined;
+      this.#takenBytes += chunk.length;
       waiter.resolve({ done: false, value: chunk });
       return;
     }
@@ -67,8 +84,11 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
 
   /** @throws MeshError InvalidArgument when it is read by two */
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
-    if (this.#taken) throw new MeshError('InvalidArgument', 'a stream of bytes has one reader');
-    this.#taken = true;
+    if (this.#hasReader) {
+      throw new MeshError('InvalidArgument', 'a stream of bytes has one reader');
+    }
+    this.#hasReader = true;
+    this.#onReader?.();
     return {
       next: () => this.#next(),
       return: async () => {
@@ -82,6 +102,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) {
       this.#bytes -= chunk.length;
+      this.#takenBytes += chunk.length;
       if (this.#paused && this.#bytes <= HIGH_WATER_BYTES / 2) {
         this.#paused = false;
         this.#flow?.release();

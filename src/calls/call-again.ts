@@ -124,7 +124,11 @@ function denied(failure: MeshError, maybeExecuted: boolean, { counters }: RetryH
 }
 
 /** @throws MeshError Cancelled */
-function pause(ms: number, signal: AbortSignal | undefined, maybeExecuted: boolean): Promise<void> {
+export function pause(
+  ms: number,
+  signal: AbortSignal | undefined,
+  maybeExecuted: boolean,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const done = () => {
       clearTimeout(timer);

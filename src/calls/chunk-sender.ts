@@ -1,7 +1,9 @@
-/** Sends an iterable of bytes as dataTransfer messages, at the pace that the stream takes them. */
+/** Sends bytes as dataTransfer messages, at the pace that the stream takes them. */
 import { MeshError } from '../errors.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { FrameStream } from '../transport/connection.js';
+import { openSource } from './chunk-source.js';
+import type { TransferChecksum } from './transfer-checksum.js';
 import type { Bytes } from './types.js';
 
 /** Bytes of one dataTransfer message at most: small enough that others get their turn between two. */
@@ -9,6 +11,8 @@ export const CHUNK_BYTES = 64 * 1024;
 
 /** What a sender of chunks waits for; told by the owner of the stream's handler. */
 export class DrainGate {
+  /** Called once, when the stream is over. */
+  onFailure: (() => void) | undefined;
   #open: (() => void) | undefined;
   #failure: MeshError | undefined;
   #reject: ((error: MeshError) => void) | undefined;
@@ -29,10 +33,12 @@ export class DrainGate {
   }
 
   fail(error: MeshError): void {
-    this.#failure ??= error;
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
     this.#reject?.(error);
     this.#open = undefined;
     this.#reject = undefined;
+    this.onFailure?.();
   }
 
   get failure(): MeshError | undefined {
@@ -40,34 +46,63 @@ export class DrainGate {
   }
 }
 
+/** One direction of a transfer, as its sender has it. */
+export interface OutgoingChunks {
+  readonly transferId: string;
+  /** Where the bytes begin; carried on. */
+  readonly checksum: TransferChecksum;
+  readonly stream: FrameStream;
+  readonly gate: DrainGate;
+  readonly codec: FrameCodec;
+}
+
 /**
- * Sends everything that `source` yields, in messages of at most {@link CHUNK_BYTES}. Does not end the stream.
- * The source's memory is not kept once this has passed on to its next piece.
+ * Sends everything that `source` yields, in messages of at most {@link CHUNK_BYTES}, and ends the stream with the
+ * checksum. The source's memory is not kept once this has passed on to its next piece. A source that is not read to its
+ * end is closed, as soon as the stream is over.
  * @throws MeshError what ended the stream, InvalidArgument for a piece that is not bytes, or what the source throws
  */
-export async function sendChunks(
-  source: Bytes,
-  transfer: { readonly transferId: string; readonly offset: number },
-  stream: FrameStream,
-  gate: DrainGate,
-  codec: FrameCodec,
-): Promise<void> {
-  let { offset } = transfer;
-  for await (const piece of source) {
-    if (!(piece instanceof Uint8Array)) {
-      throw new MeshError('InvalidArgument', 'a dataTransfer body yields Uint8Array pieces');
-    }
-    for (let start = 0; start < piece.length; start += CHUNK_BYTES) {
+export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<void> {
+  const { gate } = chunks;
+  const source = openSource(bytes);
+  gate.onFailure = source.close;
+  try {
+    for (;;) {
+      const { done, value: piece } = await source.next();
       if (gate.failure !== undefined) throw gate.failure;
-      const data = piece.subarray(start, start + CHUNK_BYTES);
-      const { payload, tail } = codec.encodePlain({
-        type: 'dataTransfer',
-        transferId: transfer.transferId,
-        offset,
-        data,
-      });
-      offset += data.length;
-      if (!stream.send(payload, { tail })) await gate.wait();
+      if (done === true) break;
+      if (!(piece instanceof Uint8Array)) {
+        throw new MeshError('InvalidArgument', 'a dataTransfer body yields Uint8Array pieces');
+      }
+      for (let start = 0; start < piece.length; start += CHUNK_BYTES) {
+        if (gate.failure !== undefined) throw gate.failure;
+        if (!sendChunk(piece.subarray(start, start + CHUNK_BYTES), chunks)) await gate.wait();
+      }
     }
+  } catch (thrown) {
+    await source.close();
+    throw thrown;
   }
+  endChunks(chunks);
+}
+
+/** @returns whether there is room for more */
+function sendChunk(
+  data: Uint8Array,
+  { transferId, checksum, stream, codec }: OutgoingChunks,
+): boolean {
+  const { offset } = checksum;
+  const { payload, tail } = codec.encodePlain({ type: 'dataTransfer', transferId, offset, data });
+  checksum.update(data);
+  return stream.send(payload, { tail });
+}
+
+function endChunks({ transferId, checksum: sum, stream, codec }: OutgoingChunks): void {
+  const { offset, value: checksum } = sum;
+  if (checksum === undefined) {
+    stream.end();
+    return;
+  }
+  const last = { type: 'dataTransfer', transferId, offset, checksum } as const;
+  stream.send(codec.encodePlain(last).payload, { end: true });
 }

@@ -2,7 +2,7 @@
 import { MeshError } from '../errors.js';
 import type { TransportName } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
-import type { Flow } from './message-sink.js';
+import type { IncomingTransfer } from './incoming-transfer.js';
 import type { CallContext } from './types.js';
 
 /** What a context tells of the session that its call came by. */
@@ -18,16 +18,21 @@ export class HandlerContext implements CallContext {
   readonly early: boolean;
   readonly deadline: number | undefined;
   readonly #host: ContextHost;
-  readonly #call: { readonly flow: Flow };
+  readonly #transfer: IncomingTransfer | undefined;
   #abort: AbortController | undefined;
   #cancelled: MeshError | undefined;
   #timer: NodeJS.Timeout | undefined;
   #body: ByteQueue | undefined;
   #isBodyEnded = false;
 
-  constructor(host: ContextHost, call: { readonly flow: Flow }, timeoutMs: number | undefined) {
+  constructor(
+    host: ContextHost,
+    { timeoutMs }: { readonly timeoutMs?: number },
+    transfer?: IncomingTransfer,
+  ) {
     this.#host = host;
-    this.#call = call;
+    this.#transfer = transfer;
+    this.#body = transfer?.body;
     this.early = host.isEarly;
     this.deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
   }
@@ -51,10 +56,17 @@ export class HandlerContext implements CallContext {
 
   get body(): ByteQueue {
     if (this.#body === undefined) {
-      this.#body = new ByteQueue(this.#call.flow, () => {});
+      this.#body = new ByteQueue(undefined, () => {});
       if (this.#isBodyEnded) this.#body.end();
     }
     return this.#body;
+  }
+
+  resumeAt(offset: number, checksum?: number): void {
+    if (this.#transfer === undefined) {
+      throw new MeshError('InvalidArgument', 'only a dataTransfer is resumed');
+    }
+    this.#transfer.resumeAt(offset, checksum);
   }
 
   /** Nothing more comes. */

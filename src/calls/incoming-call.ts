@@ -6,10 +6,12 @@ import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message, Response } from '../protocol/message.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import type { ByteBudget } from './byte-budget.js';
+import { closeBytes } from './chunk-source.js';
 import { type ContextHost, HandlerContext } from './handler-context.js';
 import type { HandlerSlots } from './handler-slots.js';
 import { IncomingTransfer } from './incoming-transfer.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
+import type { ResumedTransfers, TransferTurn } from './resumed-transfers.js';
 import {
   type Bytes,
   type Handler,
@@ -30,6 +32,7 @@ export interface CallHost extends ContextHost {
   readonly receiveBudget: ByteBudget;
   /** Of the peer, over all of its connections. */
   readonly slots: HandlerSlots;
+  readonly transfers: ResumedTransfers;
   /** Calls back once TLS is done; never, if the connection ends before. */
   whenOpen(proceed: () => void): void;
   /** Why the two nodes do not exchange such messages, if they do not. */
@@ -42,6 +45,8 @@ export interface CallHost extends ContextHost {
   /** The call is over. Called once. */
   finished(): void;
 }
+
+type HandledMessage = Exclude<RequestMessage, { type: 'ping' }> | DataTransfer;
 
 const KIND_OF: Readonly<Partial<Record<Message['type'], HandlerKind>>> = {
   queryRequest: 'query',
@@ -57,6 +62,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #message: Message | undefined;
   #context: HandlerContext | undefined;
   #transfer: IncomingTransfer | undefined;
+  /** Of a transfer that may be resumed: makes way for its next attempt. */
+  #leave: (() => void) | undefined;
   #flow: Flow | undefined;
   /** Of the call's message, before compression. */
   #messageBytes = 0;
@@ -66,6 +73,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #isAnswered = false;
   #slot: 'none' | 'usual' | 'urgent' = 'none';
   #over = false;
+  #hasRun = false;
+  #isHandlerDone = false;
 
   constructor(host: CallHost, stream: FrameStream) {
     this.#host = host;
@@ -108,7 +117,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   onBadMessage(error: MeshError): void {
-    this.#answerError(error);
+    this.#cancel(error);
   }
 
   onEnd(): void {
@@ -121,8 +130,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
 
   onReset(error: MeshError): void {
     this.#context?.cancel(error);
-    this.#transfer?.fail(error);
-    this.#finish();
+    this.#finish(error);
   }
 
   onDrain(): void {
@@ -154,7 +162,53 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     const handler = this.#host.handlers.get(kind);
     if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
     this.#takePlace(message.type === 'consensus');
-    this.#run(handler, message as Exclude<RequestMessage, { type: 'ping' }> | DataTransfer);
+    const call = message as HandledMessage;
+    if (call.type === 'dataTransfer') this.#beginTransfer(handler, call);
+    else this.#run(handler, call, new HandlerContext(this.#host, call));
+  }
+
+  #beginTransfer(handler: Handler<HandlerKind>, message: DataTransfer): void {
+    const transfer = new IncomingTransfer(message, this.#stream, this.#host.codec, this.flow);
+    this.#transfer = transfer;
+    const context = new HandlerContext(this.#host, message, transfer);
+    this.#context = context;
+    if (message.resume === true) {
+      this.#takeTurn(transfer, message, () => this.#run(handler, message, context));
+      return;
+    }
+    transfer.begin(undefined);
+    if (message.data !== undefined || message.checksum !== undefined) transfer.receive(message);
+    this.#run(handler, message, context);
+  }
+
+  /** Waits, with the stream held, until no other handler is at the same transfer. */
+  #takeTurn(transfer: IncomingTransfer, { transferId }: DataTransfer, run: () => void): void {
+    const { transfers, peer } = this.#host;
+    const key = `${peer.nodeId.toLowerCase()} ${transferId}`;
+    let hasBegun = false;
+    let isHeld = false;
+    const turn: TransferTurn = {
+      start: (memory) => {
+        try {
+          transfer.begin(memory);
+          hasBegun = true;
+          run();
+        } catch (thrown) {
+          this.#cancel(toMeshError(thrown));
+        }
+        if (isHeld) this.flow.release();
+      },
+      cancel: (error) => this.#cancel(error),
+    };
+    this.#leave = () => {
+      // Over, but its handler is not done yet.
+      if (hasBegun && !this.#isHandlerDone) return;
+      transfers.leave(key, turn, hasBegun ? transfer.memory : undefined);
+    };
+    transfers.enter(key, turn);
+    if (hasBegun || this.#over) return;
+    isHeld = true;
+    this.flow.hold();
   }
 
   /** @throws MeshError Overloaded */
@@ -190,17 +244,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#transfer.receive(message);
   }
 
-  #run(
-    handler: Handler<HandlerKind>,
-    message: Exclude<RequestMessage, { type: 'ping' }> | DataTransfer,
-  ): void {
-    const context = new HandlerContext(this.#host, this, message.timeoutMs);
+  #run(handler: Handler<HandlerKind>, message: HandledMessage, context: HandlerContext): void {
     this.#context = context;
-    if (message.type === 'dataTransfer') {
-      const { codec } = this.#host;
-      this.#transfer = new IncomingTransfer(message, context.body, this.#stream, codec);
-      if (message.data !== undefined) this.#transfer.receive(message);
-    }
+    this.#hasRun = true;
     let result: unknown;
     try {
       result = handler(message, context);
@@ -222,24 +268,31 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
 
   #handled(result: unknown): void {
     const message = this.#message as RequestMessage | DataTransfer;
-    // What a transfer answers is made while it is sent.
-    if (message.type !== 'dataTransfer' || this.#over) this.#freeSlot();
+    if (this.#transfer !== undefined) {
+      void this.#answerBytes(result as Bytes | undefined, this.#transfer);
+      return;
+    }
+    this.#freeSlot();
     if (this.#over) return;
-    if (message.type === 'dataTransfer') {
-      void this.#answerBytes(result as Bytes | undefined);
-    } else if ('oneWay' in message && message.oneWay === true) {
+    if ('oneWay' in message && message.oneWay === true) {
       this.#stream.end();
       this.#finish();
     } else {
-      this.#answer(message, result);
+      this.#answer(message as RequestMessage, result);
     }
   }
 
   #handlerFailed(thrown: unknown): void {
-    this.#freeSlot();
     const error = toMeshError(thrown, 'HandlerFailed');
     this.#host.handlerFailed((this.#message as Message).type, error);
     this.#answerError(error);
+    this.#handlerDone();
+  }
+
+  #handlerDone(): void {
+    this.#isHandlerDone = true;
+    this.#freeSlot();
+    this.#leave?.();
   }
 
   #answer(message: RequestMessage, result: unknown): void {
@@ -256,17 +309,21 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     }
   }
 
-  async #answerBytes(bytes: Bytes | undefined): Promise<void> {
+  async #answerBytes(bytes: Bytes | undefined, transfer: IncomingTransfer): Promise<void> {
     try {
-      if (bytes !== undefined) await this.#transfer?.answer(bytes);
-      if (this.#over) return;
-      this.#stream.end();
+      if (this.#over) await closeBytes(bytes);
+      else await transfer.answer(bytes);
       this.#finish();
     } catch (thrown) {
       if (!this.#over) this.#handlerFailed(thrown);
-    } finally {
-      this.#freeSlot();
     }
+    this.#handlerDone();
+  }
+
+  /** Ends the call with an error, of which its handler hears as well. */
+  #cancel(error: MeshError): void {
+    if (!this.#over) this.#context?.cancel(error);
+    this.#answerError(error);
   }
 
   #answerError(error: MeshError): void {
@@ -322,15 +379,21 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#finish();
   }
 
-  #finish(): void {
+  #finish(error: MeshError = ANSWERED): void {
     if (this.#over) return;
     this.#over = true;
+    this.#transfer?.fail(error);
+    this.#leave?.();
     // Whoever still reads the body after the answer reads in vain; what still arrives is dropped.
     this.#context?.close();
+    if (!this.#hasRun) this.#freeSlot();
     if (this.#bytes > 0) this.#host.receiveBudget.give(this.#bytes);
     this.#host.finished();
   }
 }
+
+/** What still wants to send on a call that is over. It goes no further. */
+const ANSWERED = new MeshError('Cancelled', 'the call was answered');
 
 /** A reply with the fields that a handler answered. */
 function replyOf(type: ReplyTypes[keyof ReplyTypes], fields: object | undefined): Message {

@@ -3,70 +3,154 @@ import { MeshError } from '../errors.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer } from '../protocol/message.js';
 import type { FrameStream } from '../transport/connection.js';
-import type { ByteQueue } from './byte-queue.js';
+import { ByteQueue } from './byte-queue.js';
+import { ChunkReceiver } from './chunk-receiver.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
+import type { Flow } from './message-sink.js';
+import { checkCrc32, isCrc32, TransferChecksum } from './transfer-checksum.js';
 import type { Bytes } from './types.js';
 
+/** What is left of a transfer that was interrupted. */
+export interface TransferMemory {
+  readonly received: TransferChecksum;
+  /** Bytes of it that a handler has had, by position. */
+  readonly handedTo: number;
+  readonly sent: TransferChecksum;
+}
+
 export class IncomingTransfer {
+  readonly body: ByteQueue;
   readonly #open: DataTransfer;
-  readonly #body: ByteQueue;
   readonly #stream: FrameStream;
   readonly #codec: FrameCodec;
-  #gate: DrainGate | undefined;
-  #nextOffset: number;
+  readonly #gate = new DrainGate();
+  #received: TransferChecksum;
+  #receiver: ChunkReceiver;
+  #sent: TransferChecksum;
+  /** With `resume`: the handler has said, or shown, where the opener's bytes are to begin. */
+  #hasAsked = false;
+  /** By position: what handlers had before the bytes that are asked for now. */
+  #handedBefore: number;
 
   /** @param open the first message, whose data is still to be received */
-  constructor(open: DataTransfer, body: ByteQueue, stream: FrameStream, codec: FrameCodec) {
+  constructor(open: DataTransfer, stream: FrameStream, codec: FrameCodec, flow: Flow) {
+    const { offset, priorChecksum, resume = false } = open;
     this.#open = open;
-    this.#body = body;
     this.#stream = stream;
     this.#codec = codec;
-    this.#nextOffset = open.offset;
+    this.#handedBefore = offset;
+    this.#received = new TransferChecksum(resume ? 0 : offset, undefined, resume);
+    this.#receiver = new ChunkReceiver(this.#received);
+    this.#sent = new TransferChecksum(offset, priorChecksum, resume);
+    this.body = new ByteQueue(flow, () => {}, resume ? () => this.#readFromStart() : undefined);
   }
 
-  /** @throws MeshError UnexpectedMessage when it is another message, or not the chunk that is due */
-  receive(message: { readonly type: string }): void {
-    const data = takeChunk(message, this.#nextOffset);
-    this.#nextOffset += data.length;
-    this.#body.push(data);
+  get memory(): TransferMemory {
+    const handedTo = this.#handedBefore + this.body.takenBytes;
+    return { received: this.#received, handedTo, sent: this.#sent };
   }
 
   /**
-   * Sends the handler's bytes. Does not end the stream.
+   * To be called before anything else.
+   * @param memory of the attempt before, if there was one and it is known. It becomes this one's
+   * @throws MeshError ChecksumMismatch, UnexpectedMessage when the opener cannot go on where it wants to
+   */
+  begin(memory: TransferMemory | undefined): void {
+    const { offset, priorChecksum, resume = false, data } = this.#open;
+    if (priorChecksum !== undefined && !isCrc32(priorChecksum)) {
+      throw new MeshError('UnexpectedMessage', 'priorChecksum is no CRC-32');
+    }
+    if (!resume) return;
+    if (data !== undefined) {
+      throw new MeshError('UnexpectedMessage', 'a resumed transfer began with data');
+    }
+    this.#handedBefore = memory?.handedTo ?? 0;
+    if (memory === undefined) return;
+    const known = memory.sent.at(offset);
+    if (known !== undefined && priorChecksum !== undefined && known !== priorChecksum) {
+      const text = `what came before ${offset} is not what this node has sent`;
+      throw new MeshError('ChecksumMismatch', text);
+    }
+    this.#received = memory.received;
+    this.#sent = memory.sent;
+    this.#sent.restart(offset, priorChecksum);
+  }
+
+  /** @throws MeshError UnexpectedMessage, ChecksumMismatch */
+  receive(message: { readonly type: string }): void {
+    if (this.#open.resume === true && !this.#hasAsked) {
+      throw new MeshError('UnexpectedMessage', 'bytes came before it was said from where on');
+    }
+    this.body.push(this.#receiver.take(message));
+  }
+
+  /** See CallContext.resumeAt. */
+  resumeAt(offset: number, checksum?: number): void {
+    if (this.#open.resume !== true || this.#hasAsked) {
+      throw new MeshError(
+        'InvalidArgument',
+        'resumeAt is for a transfer with resume, once and before its body is read',
+      );
+    }
+    if (!Number.isSafeInteger(offset) || offset < 0) {
+      throw new MeshError('InvalidArgument', `no position to resume at: ${offset}`);
+    }
+    if (checksum !== undefined) checkCrc32(checksum);
+    this.#askFrom(offset, this.#priorAt(offset, checksum));
+  }
+
+  /**
+   * Sends the handler's bytes and ends the stream, with their checksum where there are any bytes to speak of.
    * @throws MeshError what ended the stream, InvalidArgument for a piece that is not bytes, or what the source throws
    */
-  async answer(bytes: Bytes): Promise<void> {
-    this.#gate = new DrainGate();
-    await sendChunks(bytes, this.#open, this.#stream, this.#gate, this.#codec);
+  async answer(bytes: Bytes | undefined): Promise<void> {
+    if (bytes === undefined) {
+      this.#stream.end();
+      return;
+    }
+    const { transferId } = this.#open;
+    await sendChunks(bytes, {
+      transferId,
+      checksum: this.#sent,
+      stream: this.#stream,
+      gate: this.#gate,
+      codec: this.#codec,
+    });
   }
 
   /** The stream has room again. */
   drained(): void {
-    this.#gate?.drained();
+    this.#gate.drained();
   }
 
   /** The stream is over. */
   fail(error: MeshError): void {
-    this.#gate?.fail(error);
+    this.#gate.fail(error);
+  }
+
+  #readFromStart(): void {
+    if (!this.#hasAsked) this.#askFrom(0, 0);
+  }
+
+  #priorAt(offset: number, checksum: number | undefined): number {
+    if (offset === 0) return 0;
+    const known = offset <= this.#handedBefore ? this.#received.at(offset) : undefined;
+    const prior = checksum ?? known;
+    if (prior !== undefined) return prior;
+    const text = `give the checksum of the bytes before: what came before ${offset} is not known`;
+    throw new MeshError('InvalidArgument', text);
+  }
+
+  #askFrom(resumeAt: number, priorChecksum: number): void {
+    this.#hasAsked = true;
+    this.#handedBefore = resumeAt;
+    this.#received.restart(resumeAt, priorChecksum);
+    this.#receiver = new ChunkReceiver(this.#received);
+    // Whoever reads finds out by itself.
+    if (this.#gate.failure !== undefined) return;
+    const { transferId } = this.#open;
+    const { offset } = this.#sent;
+    const message = { type: 'dataTransfer', transferId, offset, resumeAt, priorChecksum } as const;
+    this.#stream.send(this.#codec.encodePlain(message).payload);
   }
 }
-
-/**
- * The bytes of one chunk of a transfer.
- * @throws MeshError UnexpectedMessage when it is another message, or not the chunk that is due
- */
-export function takeChunk(message: { readonly type: string }, offset: number): Uint8Array {
-  if (message.type !== 'dataTransfer') {
-    throw new MeshError('UnexpectedMessage', `${message.type} came within a transfer`, {
-      side: 'remote',
-    });
-  }
-  const chunk = message as DataTransfer;
-  if (chunk.offset !== offset) {
-    const text = `chunk at ${chunk.offset} came where ${offset} was due`;
-    throw new MeshError('UnexpectedMessage', text, { side: 'remote' });
-  }
-  return chunk.data ?? NOTHING;
-}
-
-const NOTHING = new Uint8Array(0);

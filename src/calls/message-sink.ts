@@ -32,6 +32,28 @@ export class Flow {
   }
 }
 
+/** The same of a reader that outlives the stream it reads from: what it wants holds for the next one too. */
+export class FlowSwitch {
+  #flow: Flow | undefined;
+  #isHeld = false;
+
+  hold(): void {
+    this.#isHeld = true;
+    this.#flow?.hold();
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#flow?.release();
+  }
+
+  /** The stream that is read from now on. */
+  turnTo(flow: Flow): void {
+    this.#flow = flow;
+    if (this.#isHeld) flow.hold();
+  }
+}
+
 /** Decodes a frame and hands its message over: at once, or with the stream held until then. */
 export function receiveFrame(frame: Frame, codec: FrameCodec, sink: MessageSink): void {
   let message: Message | Promise<Message>;

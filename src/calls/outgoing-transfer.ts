@@ -1,4 +1,4 @@
-/** A dataTransfer that this side opened: bytes out from `body`, bytes in as an async iterable. */
+/** A dataTransfer that this side opened, on one connection: bytes out from `body`, bytes in for a reader. */
 import { MeshError, toMeshError } from '../errors.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
@@ -6,77 +6,123 @@ import type { DataTransfer, Message } from '../protocol/message.js';
 import { cancelledError } from '../transport/abortable.js';
 import type { FrameStream } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
+import { ChunkReceiver } from './chunk-receiver.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
-import { takeChunk } from './incoming-transfer.js';
-import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
+import { Flow, FlowSwitch, type MessageSink, receiveFrame } from './message-sink.js';
 import {
   type CallHandler,
   errorOfMessage,
   type StreamOpener,
   withExecution,
 } from './outgoing-call.js';
+import { isCrc32, TransferChecksum } from './transfer-checksum.js';
 import type { Bytes, StreamCallOptions } from './types.js';
 
-/** Opens a transfer; see Peer.stream. `onSettled` is called once, with the failure if there is one. */
+/** What a transfer has come to, whatever number of connections it takes. */
+export interface TransferLine {
+  readonly incoming: ByteQueue;
+  /** That of `incoming`. */
+  readonly flow: FlowSwitch;
+  readonly received: TransferChecksum;
+  readonly sent: TransferChecksum;
+  /** The furthest position that the peer has asked to go on from. */
+  resumedAt: number;
+}
+
+/** What carries a transfer. */
+export interface TransferCarrier {
+  readonly opener: StreamOpener;
+  readonly codec: FrameCodec;
+}
+
+/** Opens a transfer that ends with its connection; see Peer.stream. `onOver` as in {@link carryTransfer}. */
 export function openTransfer(
-  opener: StreamOpener,
-  codec: FrameCodec,
+  carrier: TransferCarrier,
   open: DataTransfer,
   options: StreamCallOptions,
-  onSettled: (failure: MeshError | undefined) => void,
+  onOver: (failure: MeshError | undefined) => void,
 ): AsyncIterable<Uint8Array> {
-  const transfer = new OutgoingTransfer(codec, open, options, onSettled);
-  transfer.start(opener);
-  return transfer.incoming;
+  const flow = new FlowSwitch();
+  const incoming = new ByteQueue(flow, () => transfer.abandon());
+  const { offset, priorChecksum } = open;
+  const received = new TransferChecksum(offset, priorChecksum);
+  const sent = new TransferChecksum(offset, undefined);
+  const line = { incoming, flow, received, sent, resumedAt: 0 };
+  const transfer = new OutgoingTransfer(carrier.codec, open, options, line, (failure) => {
+    onOver(failure);
+    if (failure === undefined) incoming.end();
+    else incoming.fail(failure);
+  });
+  transfer.start(carrier.opener);
+  return incoming;
+}
+
+/**
+ * Makes one attempt at a transfer, from where `line` is. `onOver` is called once, with the failure if there is one;
+ * nothing of it touches `line` after that.
+ */
+export function carryTransfer(
+  carrier: TransferCarrier,
+  open: DataTransfer,
+  options: StreamCallOptions,
+  line: TransferLine,
+  onOver: (failure: MeshError | undefined) => void,
+): void {
+  new OutgoingTransfer(carrier.codec, open, options, line, onOver).start(carrier.opener);
 }
 
 class OutgoingTransfer implements CallHandler, MessageSink {
-  incoming: ByteQueue;
   readonly #codec: FrameCodec;
   readonly #open: DataTransfer;
   readonly #options: StreamCallOptions;
-  readonly #onSettled: (failure: MeshError | undefined) => void;
+  readonly #line: TransferLine;
+  readonly #onOver: (failure: MeshError | undefined) => void;
+  readonly #receiver: ChunkReceiver;
   readonly #gate = new DrainGate();
   #stream: FrameStream | undefined;
   #flow: Flow | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #nextOffset: number;
+  /** The peer has said where the bytes of this side are to begin. */
+  #isAsked = false;
   #settled = false;
 
   constructor(
     codec: FrameCodec,
     open: DataTransfer,
     options: StreamCallOptions,
-    onSettled: (failure: MeshError | undefined) => void,
+    line: TransferLine,
+    onOver: (failure: MeshError | undefined) => void,
   ) {
     this.#codec = codec;
     this.#open = open;
     this.#options = options;
-    this.#onSettled = onSettled;
-    this.#nextOffset = open.offset;
-    this.incoming = new ByteQueue(undefined, () => {});
+    this.#line = line;
+    this.#onOver = onOver;
+    this.#receiver = new ChunkReceiver(line.received);
   }
 
   start(opener: StreamOpener): void {
-    const { signal, timeoutMs = Number.POSITIVE_INFINITY } = this.#options;
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY, body, resume } = this.#options;
     try {
       if (signal?.aborted === true) throw cancelledError(signal);
-      const timed =
-        timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs: Math.ceil(timeoutMs) };
-      const { payload, tail } = this.#codec.encodePlain({ ...this.#open, ...timed });
+      const { payload, tail } = this.#codec.encodePlain(this.#firstMessage(timeoutMs));
       const stream = opener.openStream(this);
       this.#stream = stream;
       this.#flow = new Flow(stream);
-      this.incoming = new ByteQueue(this.#flow, this.#abandoned);
+      this.#line.flow.turnTo(this.#flow);
       signal?.addEventListener('abort', this.#aborted, { once: true });
       if (timeoutMs !== Number.POSITIVE_INFINITY)
         this.#timer = setTimeout(this.#timedOut, timeoutMs);
-      const { body } = this.#options;
       const taken = stream.send(payload, { tail, end: body === undefined });
-      if (body !== undefined) void this.#upload(body, stream, taken);
+      if (body !== undefined && resume !== true) void this.#upload(() => body as Bytes, taken);
     } catch (thrown) {
       this.#fail(toMeshError(thrown));
     }
+  }
+
+  /** The reader wants no more. */
+  abandon(): void {
+    this.#giveUp(new MeshError('Cancelled', 'the reader stopped before the end'));
   }
 
   get flow(): Flow {
@@ -91,9 +137,10 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     if (this.#settled) return;
     try {
       if (message.type === 'error') throw errorOfMessage(message);
-      const data = takeChunk(message, this.#nextOffset);
-      this.#nextOffset += data.length;
-      this.incoming.push(data);
+      const data = this.#receiver.take(message);
+      const { resumeAt, priorChecksum } = message as DataTransfer;
+      this.#line.incoming.push(data);
+      if (resumeAt !== undefined) this.#askedFrom(resumeAt, priorChecksum);
     } catch (thrown) {
       this.#giveUp(thrown as MeshError);
     }
@@ -106,9 +153,10 @@ class OutgoingTransfer implements CallHandler, MessageSink {
   onEnd(): void {
     if (this.#settled) return;
     this.#settle(undefined);
-    this.incoming.end();
-    // An upload that still waits for room has lost its reader.
+    // An upload that still waits for room has lost its reader; one that was not asked for has none.
     this.#gate.fail(new MeshError('Cancelled', 'the peer has answered without waiting for more'));
+    const { body, resume } = this.#options;
+    if (body !== undefined && resume === true && !this.#isAsked) this.#stream?.end();
   }
 
   onReset(error: MeshError): void {
@@ -123,11 +171,51 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     this.#gate.drained();
   }
 
-  async #upload(body: Bytes, stream: FrameStream, taken: boolean): Promise<void> {
+  #firstMessage(timeoutMs: number): DataTransfer {
+    const { received } = this.#line;
+    const { priorChecksum: _prior, ...open } = this.#open;
+    const { offset, value } = received;
+    return {
+      ...open,
+      offset,
+      ...(timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs: Math.ceil(timeoutMs) }),
+      ...(this.#options.resume === true ? { resume: true } : {}),
+      ...(offset === 0 || value === undefined ? {} : { priorChecksum: value }),
+    };
+  }
+
+  /** @throws MeshError UnexpectedMessage, ChecksumMismatch */
+  #askedFrom(resumeAt: number, priorChecksum: number | undefined): void {
+    const { body, resume } = this.#options;
+    if (resume !== true || this.#isAsked) throw unexpected('resumeAt came where none was due');
+    this.#isAsked = true;
+    if (typeof body !== 'function') return;
+    const prior = resumeAt === 0 ? 0 : priorChecksum;
+    if (prior === undefined || !isCrc32(prior)) {
+      throw unexpected('resumeAt came without the checksum of what is before');
+    }
+    const { sent } = this.#line;
+    const known = sent.at(resumeAt);
+    if (known !== undefined && known !== prior) {
+      const text = `the ${resumeAt} bytes that the peer has are not those that were sent`;
+      throw new MeshError('ChecksumMismatch', text);
+    }
+    sent.restart(resumeAt, prior);
+    this.#line.resumedAt = Math.max(resumeAt, this.#line.resumedAt);
+    void this.#upload(() => body(resumeAt), true);
+  }
+
+  async #upload(bytes: () => Bytes, hasRoom: boolean): Promise<void> {
+    const stream = this.#stream as FrameStream;
     try {
-      if (!taken) await this.#gate.wait();
-      await sendChunks(body, this.#open, stream, this.#gate, this.#codec);
-      stream.end();
+      if (!hasRoom) await this.#gate.wait();
+      await sendChunks(bytes(), {
+        transferId: this.#open.transferId,
+        checksum: this.#line.sent,
+        stream,
+        gate: this.#gate,
+        codec: this.#codec,
+      });
     } catch (thrown) {
       const error = toMeshError(thrown, 'Cancelled');
       // An acceptor that ended already is content with what it has; the stream must end all the same.
@@ -135,10 +223,6 @@ class OutgoingTransfer implements CallHandler, MessageSink {
       else this.#giveUp(error);
     }
   }
-
-  readonly #abandoned = (): void => {
-    this.#giveUp(new MeshError('Cancelled', 'the reader stopped before the end'));
-  };
 
   readonly #aborted = (): void => {
     this.#giveUp(cancelledError(this.#options.signal as AbortSignal));
@@ -157,15 +241,17 @@ class OutgoingTransfer implements CallHandler, MessageSink {
 
   #fail(error: MeshError): void {
     this.#gate.fail(error);
-    if (this.#settled) return;
-    this.#settle(error);
-    this.incoming.fail(error);
+    if (!this.#settled) this.#settle(error);
   }
 
   #settle(failure: MeshError | undefined): void {
     this.#settled = true;
     clearTimeout(this.#timer);
     this.#options.signal?.removeEventListener('abort', this.#aborted);
-    this.#onSettled(failure);
+    this.#onOver(failure);
   }
+}
+
+function unexpected(text: string): MeshError {
+  return new MeshError('UnexpectedMessage', text, { side: 'remote' });
 }

@@ -22,7 +22,8 @@ import {
   sendOnce,
   trySendOnce,
 } from './outgoing-call.js';
-import { openTransfer } from './outgoing-transfer.js';
+import { carryTransfer, openTransfer, type TransferLine } from './outgoing-transfer.js';
+import type { ResumedTransfers } from './resumed-transfers.js';
 import {
   type CallCounters,
   type HandlerFailureListener,
@@ -45,6 +46,7 @@ export interface CallSessionOptions {
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
   readonly budgets: SessionBudgets;
+  readonly transfers: ResumedTransfers;
   readonly onHandlerFailure: HandlerFailureListener;
 }
 
@@ -89,6 +91,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly connection: Connection;
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
+  readonly transfers: ResumedTransfers;
   readonly counters: CallCounters = {
     sent: 0,
     succeeded: 0,
@@ -118,6 +121,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.connection = connection;
     this.codec = options.codec;
     this.handlers = options.handlers;
+    this.transfers = options.transfers;
     this.#peer = Object.freeze({ nodeId: options.peerNodeId });
     this.#capabilities = options.capabilities;
     this.#unagreed = options.agreed ? undefined : new UnagreedStreams(connection);
@@ -270,8 +274,23 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     const refusal = this.#refusal(open);
     if (refusal !== undefined) throw refusal;
     this.#begin();
-    return openTransfer(this.#opener, this.codec, open, options, (failure) => {
-      this.callSettled(failure === undefined);
+    return openTransfer(this, open, options, (failure) => this.callSettled(failure === undefined));
+  }
+
+  /**
+   * Makes one attempt at a transfer that may go on by another session.
+   * @throws MeshError what it failed with
+   */
+  carry(open: DataTransfer, options: StreamCallOptions, line: TransferLine): Promise<void> {
+    const refusal = this.#refusal(open);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    this.#begin();
+    return new Promise((resolve, reject) => {
+      carryTransfer(this, open, options, line, (failure) => {
+        this.callSettled(failure === undefined);
+        if (failure === undefined) resolve();
+        else reject(failure);
+      });
     });
   }
 

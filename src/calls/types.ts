@@ -84,8 +84,19 @@ export interface CallContext {
    * `replaySafe` are run so.
    */
   readonly early: boolean;
-  /** The caller's bytes, for `dataTransfer`; empty for every other kind. Reading paces the sender. */
+  /**
+   * The caller's bytes, for `dataTransfer`; empty for every other kind. Reading paces the sender. Ends when all have
+   * come, and been found to be what was sent.
+   */
   readonly body: AsyncIterable<Uint8Array>;
+  /**
+   * For a `dataTransfer` with `resume`: asks for the caller's bytes from `offset` on, before `body` is read. Without it
+   * `body` begins at 0.
+   * @param checksum CRC-32 of the bytes before, see `crc32`. It may be left out for 0, and where this node has handed
+   *   so many bytes of this transfer to a handler in the last 5 minutes, and still knows
+   * @throws MeshError InvalidArgument where it is not known; when `body` is read already, or the call is no such transfer
+   */
+  resumeAt(offset: number, checksum?: number): void;
 }
 
 /** How a call is made. */
@@ -135,11 +146,19 @@ export interface RetryCounters {
 /** Of what does not wait, and is not made again. */
 export type TrySendOptions = Pick<CallOptions, 'timeoutMs' | 'signal' | 'replaySafe'>;
 
-/** A transfer never leaves before TLS is done: it cannot be `replaySafe`. It is not made again either. */
+/** A transfer never leaves before TLS is done: it cannot be `replaySafe`. It is not made again, but may be resumed. */
 export interface StreamCallOptions
   extends Omit<CallOptions, 'replaySafe' | 'retry' | 'latestOnly'> {
-  /** Bytes to send with the transfer. An upload ends when it does. */
-  readonly body?: Bytes | undefined;
+  /**
+   * Bytes to send with the transfer. An upload ends when it does. With `resume` a function, which gives the bytes from
+   * `offset` on and may be called again for other offsets.
+   */
+  readonly body?: Bytes | ((offset: number) => Bytes) | undefined;
+  /**
+   * Whether the transfer goes on over the next connection when its own is lost, in the time that `timeoutMs` leaves.
+   * The peer's handler is then called again, with `offset`, and yields what comes from there. Default false.
+   */
+  readonly resume?: boolean | undefined;
 }
 
 /** Calls on one connection, in counts. */

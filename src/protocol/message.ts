@@ -174,6 +174,14 @@ export interface DataTransfer {
   readonly totalBytes?: number;
   readonly metadata?: unknown;
   readonly timeoutMs?: number;
+  /** In the last message of a direction: CRC-32 of all its bytes, from position 0 to `offset` and `data`. */
+  readonly checksum?: number;
+  /** In the first message: the transfer goes on where it was interrupted. The opener sends no bytes until `resumeAt`. */
+  readonly resume?: boolean;
+  /** In one message of the answer to `resume`: from which position on the opener is to send its bytes. */
+  readonly resumeAt?: number;
+  /** CRC-32 of the bytes before: of the answer's before `offset`, or with `resumeAt` of the opener's before that. */
+  readonly priorChecksum?: number;
 }
 
 /** The answer to a call that failed. */
@@ -342,6 +350,10 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     totalBytes: optional(uint),
     metadata: optional(anything),
     timeoutMs,
+    checksum: optional(uint),
+    resume: optional(bool),
+    resumeAt: optional(uint),
+    priorChecksum: optional(uint),
   },
   error: { code: text(64), text: text(1024), retryable: optional(bool) },
   request: { method: text(256), body: optional(anything), timeoutMs, oneWay, replaySafe },

@@ -263,7 +263,7 @@ replicationLog           group?:text<=253 term:uint prevIndex:uint commitIndex:u
                          timeoutMs?:uint oneWay?:bool
 consensus                group?:text<=253 body:map(raft) timeoutMs?:uint oneWay?:bool
 dataTransfer             transferId:text<=256 offset:uint data?:bytes name?:text<=1024 totalBytes?:uint metadata?:any
-                         timeoutMs?:uint
+                         timeoutMs?:uint checksum?:uint resume?:bool resumeAt?:uint priorChecksum?:uint
 error                    code:text<=64 text:text<=1024 retryable?:bool
 request                  method:text<=256 body?:any timeoutMs?:uint oneWay?:bool
 response                 body?:any
@@ -817,6 +817,11 @@ def chunks(transfer_id, data, name="data"):
             **first,
         }
         first = {}
+    yield last_chunk(transfer_id, data)
+
+
+def last_chunk(transfer_id, data):
+    return {"type": "dataTransfer", "transferId": transfer_id, "offset": len(data), "checksum": zlib.crc32(data)}
 
 
 def collect(stream, into):
@@ -825,6 +830,9 @@ def collect(stream, into):
     if message and "data" in message:
         expect(message["offset"] == len(into), f"offset {message['offset']} instead of {len(into)}")
         into += message["data"]
+    if message and "checksum" in message:
+        expect(message["offset"] + len(message.get("data", b"")) == len(into), "the checksum came before the end")
+        expect(message["checksum"] == zlib.crc32(into), "another checksum")
     return message
 
 
@@ -921,6 +929,42 @@ def _(client):
     expect(data == pattern(size), f"other content: {len(data)} bytes")
     expect(connection.granted > size - STREAM_WINDOW, "came without credit")
     return {"bytes": len(data), "granted": connection.granted}
+
+
+@scenario("damaged-upload")
+def _(client):
+    connection = client.connect()
+    stream = connection.open()
+    first, last = chunks("upload", b"123456789")
+    stream.send(first)
+    stream.send({**last, "checksum": last["checksum"] ^ 1})
+    try:
+        while stream.receive():
+            pass
+    except CallFailed as error:
+        expect(error.code == "ChecksumMismatch", str(error))
+        ping(connection)
+        return {"code": error.code, "text": error.text}
+    raise AssertionError("no error")
+
+
+@scenario("resumed-upload")
+def _(client):
+    """The answerer remembers nothing, so it asks for all."""
+    data = os.urandom(100_000)
+    stream = client.connect().open()
+    stream.send({"type": "dataTransfer", "transferId": "upload", "offset": 0, "resume": True})
+    asked = stream.receive()
+    expect(asked.get("resumeAt") == 0, f"asked for {asked}")
+    first, *rest = chunks("upload", data)
+    for message in [{key: first[key] for key in ("type", "transferId", "offset", "data")}, *rest]:
+        stream.send(message)
+    stream.end()
+    digest = bytearray()
+    while collect(stream, digest):
+        pass
+    expect(digest == hashlib.sha256(data).digest(), f"another digest: {digest.hex()}")
+    return {"bytes": len(data)}
 
 
 @scenario("both")

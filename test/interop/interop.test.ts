@@ -19,6 +19,8 @@ const SCENARIOS = [
   'unknown-field',
   'upload',
   'download',
+  'damaged-upload',
+  'resumed-upload',
   'both',
   'one-way',
   'cancel',

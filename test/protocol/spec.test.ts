@@ -1,6 +1,7 @@
 /** Holds SPEC.md against the code: its examples, its tables of fields, codes and limits. */
 import test from 'ava';
 import { Encoder } from 'cbor-x';
+import { MAX_REMEMBERED_TRANSFERS, TRANSFER_MEMORY_MS } from '../../src/calls/resumed-transfers.js';
 import { ERROR_CODES, type MeshErrorCode } from '../../src/errors.js';
 import {
   CHECKSUM_BYTES,
@@ -261,6 +262,8 @@ test('the table of limits has the numbers of the code', (t) => {
     'A token of a Retry is good for': RETRY_TOKEN_LIFETIME_MS,
     'Initial credit of a stream': DEFAULT_STREAM_LIMITS.streamWindowBytes,
     'Initial credit of a connection': DEFAULT_STREAM_LIMITS.connectionWindowBytes,
+    'Interrupted transfers remembered': MAX_REMEMBERED_TRANSFERS,
+    'An interrupted transfer is remembered for': TRANSFER_MEMORY_MS,
   };
   for (const [name, value] of Object.entries(expected)) t.is(stated.get(name), value, name);
   t.true(spec.includes(`ALPN \`${ALPN_PROTOCOL}\``));

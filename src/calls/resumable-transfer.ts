@@ -1,0 +1,126 @@
+/** A dataTransfer that this side opened and that goes on over the next connection when its own is lost. */
+import { MeshError, toMeshError } from '../errors.js';
+import type { AcquireOptions } from '../pool/options.js';
+import type { DataTransfer } from '../protocol/message.js';
+import { ByteQueue } from './byte-queue.js';
+import { isLoss, pause } from './call-again.js';
+import { FlowSwitch } from './message-sink.js';
+import { withExecution } from './outgoing-call.js';
+import type { TransferLine } from './outgoing-transfer.js';
+import { DEFAULT_RETRY } from './retry-policy.js';
+import { TransferChecksum } from './transfer-checksum.js';
+import type { StreamCallOptions } from './types.js';
+
+/** A connection, as far as a transfer is concerned. */
+export interface TransferSession {
+  readonly isOpen: boolean;
+  /** See {@link carryTransfer}; rejects with the failure. */
+  carry(open: DataTransfer, options: StreamCallOptions, line: TransferLine): Promise<void>;
+}
+
+/** Where a transfer gets its connections. */
+export interface TransferSource {
+  /** Why no connection will come; `undefined` while one may. */
+  readonly hopelessness: MeshError | undefined;
+  /** @throws MeshError DeadlineExceeded, Cancelled, Overloaded, or why there is none */
+  acquire(options: AcquireOptions): Promise<TransferSession>;
+}
+
+/** Opens a transfer; see Peer.stream. */
+export function openResumable(
+  source: TransferSource,
+  open: DataTransfer,
+  options: StreamCallOptions,
+): AsyncIterable<Uint8Array> {
+  const transfer = new ResumableTransfer(source, open, options);
+  void transfer.run();
+  return transfer.line.incoming;
+}
+
+class ResumableTransfer {
+  readonly line: TransferLine;
+  readonly #source: TransferSource;
+  readonly #open: DataTransfer;
+  readonly #options: StreamCallOptions;
+  readonly #signal: AbortSignal;
+  readonly #endMs: number;
+  #maybeExecuted = false;
+  /** Attempts in a row that brought nothing. */
+  #fruitless = 0;
+
+  constructor(source: TransferSource, open: DataTransfer, options: StreamCallOptions) {
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options;
+    this.#source = source;
+    this.#open = open;
+    this.#options = options;
+    this.#endMs = performance.now() + timeoutMs;
+    const abandoned = new AbortController();
+    this.#signal =
+      signal === undefined ? abandoned.signal : AbortSignal.any([abandoned.signal, signal]);
+    const flow = new FlowSwitch();
+    this.line = {
+      incoming: new ByteQueue(flow, () => {
+        abandoned.abort(new MeshError('Cancelled', 'the reader stopped before the end'));
+      }),
+      flow,
+      received: new TransferChecksum(open.offset, open.priorChecksum),
+      sent: new TransferChecksum(0, 0, true),
+      resumedAt: 0,
+    };
+  }
+
+  /** Never rejects. */
+  async run(): Promise<void> {
+    const { incoming } = this.line;
+    try {
+      while (!(await this.#attempt()));
+      incoming.end();
+    } catch (thrown) {
+      incoming.fail(withExecution(toMeshError(thrown), this.#maybeExecuted));
+    }
+  }
+
+  /**
+   * @returns whether the transfer is complete; else another attempt is due
+   * @throws MeshError what ends it
+   */
+  async #attempt(): Promise<boolean> {
+    let session: TransferSession | undefined;
+    const before = this.#progress;
+    try {
+      session = await this.#source.acquire({ timeoutMs: this.#leftMs, signal: this.#signal });
+      const options = { ...this.#options, timeoutMs: this.#leftMs, signal: this.#signal };
+      await session.carry(this.#open, options, this.line);
+      return true;
+    } catch (thrown) {
+      const error = toMeshError(thrown);
+      this.#maybeExecuted ||= error.maybeExecuted;
+      this.#fruitless = this.#progress > before ? 0 : this.#fruitless + 1;
+      // While its connection is there, a failure is the peer's answer.
+      if (!isLoss(error.code) || session?.isOpen === true) throw error;
+      await this.#rest(error);
+      return false;
+    }
+  }
+
+  /** @throws MeshError that error, where there is no use in another attempt; Cancelled */
+  async #rest(error: MeshError): Promise<void> {
+    const { attempts, minDelayMs, maxDelayMs } = DEFAULT_RETRY;
+    const longestMs = Math.min(minDelayMs * 2 ** this.#fruitless, maxDelayMs);
+    // Transfers that were interrupted together do not come back together.
+    const pauseMs = longestMs * (0.5 + Math.random() / 2);
+    if (this.#fruitless >= attempts || pauseMs >= this.#leftMs) throw error;
+    await pause(pauseMs, this.#signal, this.#maybeExecuted);
+    // Streams hear of a loss before the pool does: asked only now, the answer is right.
+    if (this.#source.hopelessness !== undefined) throw error;
+  }
+
+  get #leftMs(): number {
+    return this.#endMs - performance.now();
+  }
+
+  get #progress(): number {
+    const { received, resumedAt } = this.line;
+    return received.offset + resumedAt;
+  }
+}

@@ -1,0 +1,112 @@
+/** Peers that keep to the handshake and then send whatever messages a test makes up, and keep those they get. */
+import type { ExecutionContext } from 'ava';
+import type { HandshakeConfig } from '../../src/protocol/handshake.js';
+import { type Message, MessageCodec } from '../../src/protocol/index.js';
+import { ReplayGuard } from '../../src/protocol/replay-guard.js';
+import type { Connection, FrameStream, Transport } from '../../src/transport/connection.js';
+import { awaitHandshake, dialHandshake } from '../../src/transport/handshaker.js';
+import { QuicTransport } from '../../src/transport/quic/transport.js';
+import { TcpTransport } from '../../src/transport/tcp/transport.js';
+import { nodeCert, type TestNodeId } from './certs.js';
+import { Collector, openCollected } from './frame-client.js';
+import type { TestTransport } from './nodes.js';
+
+const codec = new MessageCodec();
+
+/** One stream of messages. */
+export class WireStream {
+  readonly #stream: FrameStream;
+  readonly #collector: Collector;
+
+  constructor(stream: FrameStream, collector: Collector) {
+    this.#stream = stream;
+    this.#collector = collector;
+  }
+
+  /** What has come so far. */
+  get messages(): Message[] {
+    return this.#collector.payloads.map((payload) => codec.decode(payload));
+  }
+
+  /** All messages, when the other side has ended; rejects with its reset. */
+  async ended(): Promise<Message[]> {
+    await this.#collector.ended;
+    return this.messages;
+  }
+
+  send(message: Message, { end = false } = {}): void {
+    this.#stream.send(codec.encode(message), { end });
+  }
+
+  end(): void {
+    this.#stream.end();
+  }
+}
+
+/** Connects to a node as n1. @returns what opens a stream */
+export async function dialWire(
+  t: ExecutionContext,
+  transport: TestTransport,
+  target: { readonly host: string; readonly port: number },
+): Promise<() => WireStream> {
+  const dialer = await transportOf(t, transport, 'n1');
+  const connection = await dialer.dial(target);
+  await dialHandshake(connection, { codec, timeoutMs: 10_000, config: configOf('n1') });
+  return () => {
+    const { stream, collector } = openCollected(connection);
+    return new WireStream(stream, collector);
+  };
+}
+
+/** Listens as n2. @returns where @param onStream called for every stream that is opened, before its first message */
+export async function listenWire(
+  t: ExecutionContext,
+  transport: TestTransport,
+  onStream: (stream: WireStream) => void,
+): Promise<{ nodeId: 'n2'; host: string; port: number }> {
+  const replayGuard = new ReplayGuard();
+  const greet = (connection: Connection): Promise<unknown> =>
+    awaitHandshake(connection, {
+      codec,
+      timeoutMs: 10_000,
+      config: configOf('n2'),
+      replayGuard,
+      refusalOf: () => undefined,
+      accepted: () => (stream) => {
+        const collector = new Collector();
+        onStream(new WireStream(stream, collector));
+        return collector;
+      },
+    });
+  const listening = await transportOf(t, transport, 'n2');
+  const { address } = await listening.listen({
+    host: '127.0.0.1',
+    port: 0,
+    onConnection: (connection) => void greet(connection).catch((error) => t.fail(String(error))),
+  });
+  return { nodeId: 'n2', ...address };
+}
+
+async function transportOf(
+  t: ExecutionContext,
+  transport: TestTransport,
+  nodeId: TestNodeId,
+): Promise<Transport> {
+  const tls = await nodeCert(nodeId);
+  const made =
+    transport === 'tcp'
+      ? new TcpTransport({ tls: () => tls })
+      : new QuicTransport({ tls: () => tls });
+  t.teardown(() => made.close());
+  return made;
+}
+
+function configOf(nodeId: TestNodeId): HandshakeConfig {
+  const parts = { query: true, replication: true, consensus: true, dataTransfer: true };
+  const limits = { maxStreams: 100, maxMessageBytes: 1024 * 1024 };
+  return {
+    nodeId,
+    cluster: 'test',
+    capabilities: { ...parts, ...limits, compressions: [], checksum: true },
+  };
+}
