@@ -1,6 +1,7 @@
 /** quicmesh: the communication layer between the nodes of a distributed database. */
 export type { BatchCallOptions, BatchOptions, MessageBatcher } from './calls/batcher.js';
 export type { LogMessage } from './calls/merge-messages.js';
+export { toNodeDuplex, toNodeReadable } from './calls/node-streams.js';
 export { crc32 } from './calls/transfer-checksum.js';
 export type {
   CallContext,
@@ -18,6 +19,7 @@ export type {
   StreamCallOptions,
   TrySendOptions,
 } from './calls/types.js';
+export { toWebDuplex, toWebReadable } from './calls/web-streams.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
 export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node.js';
 export type {
