@@ -1,4 +1,8 @@
-/** Streams a file from one node to all its peers at once, each of which answers with the SHA-256 it computed. */
+/**
+ * Streams a file from one node to all its peers at once, each of which answers with the SHA-256 it computed. What a lost
+ * connection interrupts goes on over the next one.
+ */
+import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
@@ -26,13 +30,14 @@ export async function sendFile(
   listener: TransferListener,
 ): Promise<TransferReport> {
   const { size } = await stat(path);
-  const sha256 = await sha256Of(piecesOf(path, listener.onRead, () => {}));
+  const sha256 = await sha256Of(piecesOf(path, 0, listener.onRead, () => {}));
+  const transferId = randomUUID();
   const startMs = performance.now();
   const sent = await Promise.allSettled(
     peers.map(async (nodeId) => {
       const digest = met(node, nodeId).stream(
-        { transferId: `file-to-${nodeId}`, name: basename(path), totalBytes: size },
-        { body: piecesOf(path, listener.onRead, listener.onTaken) },
+        { transferId: `file-${transferId}`, name: basename(path), totalBytes: size },
+        { resume: true, body: (start) => piecesOf(path, start, listener.onRead, listener.onTaken) },
       );
       const computed = await hexOf(digest);
       if (computed !== sha256) throw new Error(`computed SHA-256 ${computed}, not ${sha256}`);
@@ -54,10 +59,11 @@ export async function sendFile(
 /** @param onTaken told when the reader comes back for more, which it does when it has found room for the piece */
 async function* piecesOf(
   path: string,
+  start: number,
   onRead: (bytes: number) => void,
   onTaken: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
-  for await (const piece of createReadStream(path, { highWaterMark: READ_BYTES })) {
+  for await (const piece of createReadStream(path, { start, highWaterMark: READ_BYTES })) {
     onRead(piece.length);
     yield piece;
     onTaken(piece.length);

@@ -1,5 +1,5 @@
 /** What every node of the demonstration serves: a small replicated store, held in memory. */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import {
   type CallContext,
   type Consensus,
@@ -12,6 +12,7 @@ import {
   type Request,
 } from '../../src/index.js';
 import { pseudoRandomBytes } from './pseudo-random.js';
+import { Uploads } from './uploads.js';
 
 /** One-way messages that arrived from one node. */
 export interface OneWayCounts {
@@ -25,7 +26,7 @@ export function serveStore(node: MeshNode): Received {
   node.handle('query', (request, context) => store.query(request, context));
   node.handle('replicationLog', (request, context) => store.replicate(request, context));
   node.handle('consensus', (request, context) => store.vote(request, context));
-  node.handle('dataTransfer', serveTransfer);
+  node.handle('dataTransfer', (request, context) => store.transfer(request, context));
   node.handle('request', (request, context) => store.answer(request, context));
   return store;
 }
@@ -46,6 +47,7 @@ class Store implements Received {
   readonly #lastIndex = new Map<string, number>();
   readonly #terms = new Map<string, number>();
   readonly #oneWay = new Map<string, OneWayCounts>();
+  readonly #uploads = new Uploads();
 
   get received(): Readonly<Record<string, OneWayCounts>> {
     return Object.fromEntries(this.#oneWay);
@@ -88,6 +90,13 @@ class Store implements Received {
     return { body: { stored: entries.length, bytes, lastIndex } };
   }
 
+  /** A transfer with a `seed` asks for that many pseudo-random bytes; any other brings bytes and wants their SHA-256. */
+  transfer(request: DataTransfer, context: CallContext): HandlerResults['dataTransfer'] {
+    const { seed } = (request.metadata ?? {}) as { seed?: number };
+    if (seed !== undefined) return pseudoRandomBytes(seed, request.totalBytes ?? 0);
+    return this.#uploads.receive(request, context);
+  }
+
   /** A follower as in Raft's figure 2, without the log's consistency check. */
   vote({ body, oneWay }: Consensus, { peer }: CallContext): HandlerResults['consensus'] {
     const known = this.#terms.get(peer.nodeId) ?? 0;
@@ -119,30 +128,4 @@ class Store implements Received {
     }
     return counts;
   }
-}
-
-/** A transfer with a `seed` asks for that many pseudo-random bytes; any other brings bytes and wants their SHA-256. */
-function serveTransfer(
-  { metadata, totalBytes }: DataTransfer,
-  { body }: Pick<CallContext, 'body'>,
-): HandlerResults['dataTransfer'] {
-  const { seed } = (metadata ?? {}) as { seed?: number };
-  if (seed !== undefined) return pseudoRandomBytes(seed, totalBytes ?? 0);
-  return hashOf(body, totalBytes);
-}
-
-async function* hashOf(
-  body: AsyncIterable<Uint8Array>,
-  totalBytes: number | undefined,
-): AsyncGenerator<Uint8Array> {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  for await (const piece of body) {
-    hash.update(piece);
-    bytes += piece.length;
-  }
-  if (totalBytes !== undefined && bytes !== totalBytes) {
-    throw new Error(`${bytes} bytes came where ${totalBytes} were announced`);
-  }
-  yield hash.digest();
 }
