@@ -65,7 +65,7 @@ export class CallQueue {
 
   /** See Peer.stream. */
   stream(open: DataTransfer, options: StreamCallOptions): AsyncIterable<Uint8Array> {
-    const { body } = options;
+    const { body, priority } = options;
     const waiting = new AbortController();
     const signals = options.signal === undefined ? [] : [options.signal];
     const { result } = this.call(
@@ -73,6 +73,7 @@ export class CallQueue {
       {
         timeoutMs: options.timeoutMs ?? Number.POSITIVE_INFINITY,
         signal: AbortSignal.any([waiting.signal, ...signals]),
+        priority,
       },
       async (session, left) => session.stream(open, { ...left, body }),
     );

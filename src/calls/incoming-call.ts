@@ -4,6 +4,7 @@ import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message, Response } from '../protocol/message.js';
+import { priorityOf } from '../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import type { ByteBudget } from './byte-budget.js';
 import { closeBytes } from './chunk-source.js';
@@ -140,6 +141,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
 
   #begin(message: Message): void {
     this.#message = message;
+    this.#stream.prioritize(priorityOf(message));
     if (message.type === 'ping') {
       this.#host.pinged();
       this.#send(

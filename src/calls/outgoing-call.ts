@@ -4,6 +4,7 @@ import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { ErrorMessage, Message, MessageType } from '../protocol/message.js';
+import { type Priority, priorityOf } from '../protocol/priority.js';
 import { cancelledError } from '../transport/abortable.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import type { BudgetWaiter, ByteBudget } from './byte-budget.js';
@@ -24,7 +25,7 @@ export type Recover<T> = (error: MeshError) => Promise<T>;
 /** Where calls get their streams. */
 export interface StreamOpener {
   /** @throws MeshError ConnectionClosed, GoingAway, Overloaded */
-  openStream(handler: CallHandler): FrameStream;
+  openStream(handler: CallHandler, priority: Priority): FrameStream;
 }
 
 /** What a call asks of the session that it goes by. */
@@ -140,7 +141,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     }
     const { sendBudget: budget } = this.#host;
     try {
-      if (isUrgent(message) ? budget.hasUrgentRoom : budget.hasRoom) {
+      if (priorityOf(message) === 'control' ? budget.hasUrgentRoom : budget.hasRoom) {
         this.#leave(message, timeoutMs);
         return;
       }
@@ -225,11 +226,12 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     return { stream, opener: this.#host.opener };
   }
 
-  #openStream(): FrameStream {
+  #openStream(priority: Priority): FrameStream {
     const { opener } = this.#host;
     const stream = this.#place?.take(this, opener);
-    if (stream === undefined) return opener.openStream(this);
+    if (stream === undefined) return opener.openStream(this, priority);
     stream.handler = this;
+    stream.prioritize(priority);
     return stream;
   }
 
@@ -243,7 +245,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #leave(message: Message, timeoutMs: number): void {
     const { codec, sendBudget } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
-    this.#stream = this.#openStream();
+    this.#stream = this.#openStream(priorityOf(message));
     this.#arm();
     this.#bytes = rawBytesOf(plain);
     sendBudget.take(this.#bytes);
@@ -327,11 +329,6 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     this.#host.callSettled(succeeded);
     if (this.#bytes > 0) this.#host.sendBudget.give(this.#bytes);
   }
-}
-
-/** Whether a call goes ahead of those that wait for room: what tells that its sender is alive. */
-function isUrgent({ type }: Message): boolean {
-  return type === 'consensus' || type === 'ping';
 }
 
 /** What a one-way call settles with: nobody looks at it. */

@@ -3,6 +3,7 @@ import { MeshError, toMeshError } from '../errors.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
+import { priorityOf } from '../protocol/priority.js';
 import { cancelledError } from '../transport/abortable.js';
 import type { FrameStream } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
@@ -106,7 +107,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     try {
       if (signal?.aborted === true) throw cancelledError(signal);
       const { payload, tail } = this.#codec.encodePlain(this.#firstMessage(timeoutMs));
-      const stream = opener.openStream(this);
+      const stream = opener.openStream(this, priorityOf(this.#open));
       this.#stream = stream;
       this.#flow = new Flow(stream);
       this.#line.flow.turnTo(this.#flow);

@@ -3,14 +3,17 @@ import { MeshError } from '../errors.js';
 import type { PoolMember } from '../pool/member.js';
 import type { FrameAgreement, FrameCodec } from '../protocol/frame-codec.js';
 import type { Capabilities, DataTransfer, Message } from '../protocol/message.js';
+import type { Priority } from '../protocol/priority.js';
 import {
   type Connection,
   type FrameStream,
   type FrameStreamHandler,
   MAX_UNAGREED_BYTES,
+  type StreamOptions,
   type TransportName,
 } from '../transport/connection.js';
 import { ByteBudget } from './byte-budget.js';
+import { classRefusal, withClass } from './call-class.js';
 import type { HandlerSlots } from './handler-slots.js';
 import { type CallHost, type Handlers, IncomingCall } from './incoming-call.js';
 import type { AttemptOptions } from './latest-calls.js';
@@ -125,7 +128,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#peer = Object.freeze({ nodeId: options.peerNodeId });
     this.#capabilities = options.capabilities;
     this.#unagreed = options.agreed ? undefined : new UnagreedStreams(connection);
-    this.#opener = this.#unagreed ?? connection;
+    this.#opener = this.#unagreed ?? new ConnectionOpener(connection);
     this.#onHandlerFailure = options.onHandlerFailure;
     const { connectionBytes, send, receive } = options.budgets;
     this.sendBudget = new ByteBudget(connectionBytes, send);
@@ -186,7 +189,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.codec.agree(frames);
     const unagreed = this.#unagreed;
     this.#unagreed = undefined;
-    this.#opener = this.connection;
+    this.#opener = new ConnectionOpener(this.connection);
     unagreed?.release();
   }
 
@@ -219,9 +222,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
       return true;
     }
     if (!connection.hasStreamRoom || connection.isGoingAway) return false;
-    const opener: StreamOpener = {
-      openStream: (handler) => connection.openStream(handler, { isUrgent: true }),
-    };
+    const opener = new ConnectionOpener(connection);
     // What comes of it, the connection's own clock tells.
     const { codec, sendBudget } = this;
     const host: CallerHost = { opener, codec, sendBudget, callSettled() {} };
@@ -242,39 +243,43 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     options: AttemptOptions,
     recover?: Recover<ReplyTo<M>>,
   ): Promise<ReplyTo<M>> {
-    const refusal = this.#refusal(message);
+    const refusal = this.#refusal(message, options);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
     const type = REPLY_TYPES[message.type];
-    const reply = callOnce(this, this.#marked(message), type, options, recover as Recover<Message>);
+    const marked = this.#marked(message, options);
+    const reply = callOnce(this, marked, type, options, recover as Recover<Message>);
     return reply as Promise<ReplyTo<M>>;
   }
 
   /** See Peer.send. */
   send(message: OneWayMessage, options: AttemptOptions, recover?: Recover<void>): Promise<void> {
-    const refusal = this.#refusal(message);
+    const refusal = this.#refusal(message, options);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
-    return sendOnce(this, this.#marked({ ...message, oneWay: true }), options, recover);
+    return sendOnce(this, this.#marked({ ...message, oneWay: true }, options), options, recover);
   }
 
   /** See Peer.trySend. */
   trySend(message: OneWayMessage, options: TrySendOptions): boolean {
-    const refusal = this.#refusal(message);
+    const refusal = this.#refusal(message, options);
     if (refusal?.retryable === false && refusal.code !== 'NodeClosed') throw refusal;
     if (refusal !== undefined || !this.sendBudget.hasRoom || !this.connection.hasStreamRoom) {
       return false;
     }
     this.#begin();
-    return trySendOnce(this, this.#marked({ ...message, oneWay: true }), options);
+    return trySendOnce(this, this.#marked({ ...message, oneWay: true }, options), options);
   }
 
   /** See Peer.stream. */
   stream(open: DataTransfer, options: StreamCallOptions): AsyncIterable<Uint8Array> {
-    const refusal = this.#refusal(open);
+    const refusal = this.#refusal(open, options);
     if (refusal !== undefined) throw refusal;
     this.#begin();
-    return openTransfer(this, open, options, (failure) => this.callSettled(failure === undefined));
+    const marked = withClass(open, options.priority);
+    return openTransfer(this, marked, options, (failure) =>
+      this.callSettled(failure === undefined),
+    );
   }
 
   /**
@@ -282,11 +287,12 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
    * @throws MeshError what it failed with
    */
   carry(open: DataTransfer, options: StreamCallOptions, line: TransferLine): Promise<void> {
-    const refusal = this.#refusal(open);
+    const refusal = this.#refusal(open, options);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
+    const marked = withClass(open, options.priority);
     return new Promise((resolve, reject) => {
-      carryTransfer(this, open, options, line, (failure) => {
+      carryTransfer(this, marked, options, line, (failure) => {
         this.callSettled(failure === undefined);
         if (failure === undefined) resolve();
         else reject(failure);
@@ -348,9 +354,10 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** What leaves before TLS is done is replay-safe, and the peer runs it early only if it says so. */
-  #marked<M extends RequestMessage>(message: M): M {
-    if (!this.isEarly || message.type === 'ping') return message;
-    return { ...message, replaySafe: true };
+  #marked<M extends RequestMessage>(message: M, { priority }: AttemptOptions): M {
+    const classed = withClass(message, priority);
+    if (!this.isEarly || message.type === 'ping') return classed;
+    return { ...classed, replaySafe: true };
   }
 
   // ---- CallerHost ---------------------------------------------------------------------------------------
@@ -412,9 +419,12 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     for (const resolve of this.#onQuiet.splice(0)) resolve();
   }
 
-  #refusal(message: Message): MeshError | undefined {
+  #refusal(
+    message: RequestMessage | DataTransfer,
+    { priority }: StreamCallOptions,
+  ): MeshError | undefined {
     if (this.#draining) return new MeshError('NodeClosed', 'node is closing');
-    return this.capabilityRefusal(message.type);
+    return classRefusal(message, priority) ?? this.capabilityRefusal(message.type);
   }
 
   #begin(): void {
@@ -427,6 +437,27 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 function lostBeforeItLeft({ code, message, side }: MeshError): MeshError {
   return new MeshError(code === 'NoError' ? 'ConnectionClosed' : code, message, { side });
 }
+
+/** Streams of one connection, at the class of each call. */
+class ConnectionOpener implements StreamOpener {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  openStream(handler: FrameStreamHandler, priority: Priority): FrameStream {
+    return this.#connection.openStream(handler, STREAM_OPTIONS[priority]);
+  }
+}
+
+/** Made once: not for every call. */
+const STREAM_OPTIONS: Readonly<Record<Priority, StreamOptions>> = {
+  control: { priority: 'control' },
+  high: { priority: 'high' },
+  normal: { priority: 'normal' },
+  bulk: { priority: 'bulk' },
+};
 
 /** Keeps no process alive. */
 function delay(ms: number): Promise<void> {

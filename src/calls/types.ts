@@ -10,6 +10,7 @@ import type {
   ReplicationLog,
   Request,
 } from '../protocol/message.js';
+import type { Priority } from '../protocol/priority.js';
 import type { TransportName } from '../transport/connection.js';
 
 /** Messages that ask for an answer, and the type that answers each. */
@@ -118,6 +119,11 @@ export interface CallOptions {
    * fulfils when its first byte has left. Default: none.
    */
   readonly latestOnly?: string | undefined;
+  /**
+   * What goes first where calls share a connection, with the answer at the same class. Default: that of the message's
+   * type: `control` for pings and consensus, `high` for replication logs, `bulk` for transfers, else `normal`.
+   */
+  readonly priority?: Priority | undefined;
 }
 
 /**
@@ -144,7 +150,7 @@ export interface RetryCounters {
 }
 
 /** Of what does not wait, and is not made again. */
-export type TrySendOptions = Pick<CallOptions, 'timeoutMs' | 'signal' | 'replaySafe'>;
+export type TrySendOptions = Pick<CallOptions, 'timeoutMs' | 'signal' | 'replaySafe' | 'priority'>;
 
 /** A transfer never leaves before TLS is done: it cannot be `replaySafe`. It is not made again, but may be resumed. */
 export interface StreamCallOptions

@@ -4,6 +4,7 @@
  */
 import { MeshError, type MeshErrorCode } from '../errors.js';
 import type { Frame } from '../protocol/frame.js';
+import type { Priority } from '../protocol/priority.js';
 import {
   type Connection,
   type FrameStream,
@@ -49,10 +50,13 @@ export class UnagreedStreams implements StreamOpener {
     return this.#opened < MAX_UNAGREED_STREAMS;
   }
 
-  openStream(handler: CallHandler): FrameStream {
+  openStream(handler: CallHandler, priority: Priority): FrameStream {
     if (!this.hasRoom) throw new MeshError('Overloaded', 'too many calls before the handshake');
     // The session takes only replay-safe calls while the connection is early.
-    const stream = this.#connection.openStream(new UnagreedCall(handler), { early: true });
+    const stream = this.#connection.openStream(new UnagreedCall(handler), {
+      early: true,
+      priority,
+    });
     this.#opened += 1;
     stream.pause();
     this.#held.set(stream, handler);

@@ -9,4 +9,5 @@ export * from './frame.js';
 export { FrameCodec, type FrameCodecOptions } from './frame-codec.js';
 export * from './handshake.js';
 export * from './message.js';
+export * from './priority.js';
 export * from './replay-guard.js';

@@ -5,6 +5,7 @@
  * Byte strings are owned by whoever decoded the message; after decoding they share memory with the frame
  * they came in, so copy what is to outlive the handling of a large frame.
  */
+import { PRIORITIES, type Priority } from './priority.js';
 import {
   anything,
   bool,
@@ -83,6 +84,8 @@ export interface QueryRequest {
   readonly timeoutMs?: number;
   /** The call does no harm where it is run again: it may be run before TLS is done. */
   readonly replaySafe?: boolean;
+  /** The call's class, where it is not the default of the type. */
+  readonly priority?: Priority;
 }
 
 export interface QueryResponse {
@@ -109,6 +112,8 @@ export interface ReplicationLog {
   readonly oneWay?: boolean;
   /** As in {@link QueryRequest}. */
   readonly replaySafe?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly priority?: Priority;
 }
 
 /** Raft's messages and their responses (Ongaro and Ousterhout, 2014, figures 2 and 13). */
@@ -158,6 +163,8 @@ export interface Consensus {
   readonly oneWay?: boolean;
   /** As in {@link QueryRequest}. */
   readonly replaySafe?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly priority?: Priority;
 }
 
 /**
@@ -174,6 +181,8 @@ export interface DataTransfer {
   readonly totalBytes?: number;
   readonly metadata?: unknown;
   readonly timeoutMs?: number;
+  /** As in {@link QueryRequest}. */
+  readonly priority?: Priority;
   /** In the last message of a direction: CRC-32 of all its bytes, from position 0 to `offset` and `data`. */
   readonly checksum?: number;
   /** In the first message: the transfer goes on where it was interrupted. The opener sends no bytes until `resumeAt`. */
@@ -203,6 +212,8 @@ export interface Request {
   readonly oneWay?: boolean;
   /** As in {@link QueryRequest}. */
   readonly replaySafe?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly priority?: Priority;
 }
 
 export interface Response {
@@ -237,6 +248,7 @@ export const MAX_ITEMS = 65_536;
 const timeoutMs = optional(uint);
 const oneWay = optional(bool);
 const replaySafe = optional(bool);
+const priority = optional(oneOf(...PRIORITIES));
 const group = optional(text(MAX_ID_BYTES));
 const logEntry = record<LogEntry>({ index: uint, term: uint, data: bytes(0, MAX_PAYLOAD_BYTES) });
 
@@ -329,6 +341,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     database: optional(text(MAX_ID_BYTES)),
     timeoutMs,
     replaySafe,
+    priority,
   },
   queryResponse: { result: optional(anything) },
   replicationLog: {
@@ -340,8 +353,9 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     timeoutMs,
     oneWay,
     replaySafe,
+    priority,
   },
-  consensus: { group, body: raftBody, timeoutMs, oneWay, replaySafe },
+  consensus: { group, body: raftBody, timeoutMs, oneWay, replaySafe, priority },
   dataTransfer: {
     transferId: text(256),
     offset: uint,
@@ -350,12 +364,13 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     totalBytes: optional(uint),
     metadata: optional(anything),
     timeoutMs,
+    priority,
     checksum: optional(uint),
     resume: optional(bool),
     resumeAt: optional(uint),
     priorChecksum: optional(uint),
   },
   error: { code: text(64), text: text(1024), retryable: optional(bool) },
-  request: { method: text(256), body: optional(anything), timeoutMs, oneWay, replaySafe },
+  request: { method: text(256), body: optional(anything), timeoutMs, oneWay, replaySafe, priority },
   response: { body: optional(anything) },
 };

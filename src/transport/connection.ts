@@ -8,6 +8,7 @@
  */
 import type { MeshError, MeshErrorCode } from '../errors.js';
 import type { Compression, Frame } from '../protocol/frame.js';
+import type { Priority } from '../protocol/priority.js';
 import { DEFAULT_STREAM_RATES, type StreamRates } from './stream-rate.js';
 
 /** How a connection travels. `memory` is a pair within one process, for tests. */
@@ -75,6 +76,11 @@ export interface FrameStream {
   takeBack(): void;
   /** Says that nothing more will be sent, without a frame. Does nothing when that was said already. */
   end(): void;
+  /**
+   * Sets the class of what this side sends from now on, and of what waits. The opener sets it by {@link StreamOptions}, the
+   * answerer once it knows the call; a stream of the peer's is normal until then.
+   */
+  prioritize(priority: Priority): void;
   /** Abandons both directions and tells the peer why. Does nothing on a stream that is over. */
   reset(code: MeshErrorCode, reason?: string): void;
   /** Stops delivery; what the peer may still send is bounded by the stream's credit. */
@@ -93,8 +99,8 @@ export interface SendOptions {
 export interface StreamOptions {
   /** On an `early` connection its frames leave at once, as 0-RTT data, which an attacker can record and send again. */
   readonly early?: boolean | undefined;
-  /** Its frames go ahead of those of other streams, where these share one stream of bytes. For what is small and rare. */
-  readonly isUrgent?: boolean | undefined;
+  /** What goes first where streams share a connection. Default `normal`. */
+  readonly priority?: Priority | undefined;
 }
 
 /** A connection's life. A state carries its own data; see {@link nextConnectionState} for what may follow what. */

@@ -90,7 +90,7 @@ export function dialHandshake(
       },
     };
     // Its nonce guards the early data that goes with it.
-    const stream = connection.openStream(handler, { early: true });
+    const stream = connection.openStream(handler, { early: true, priority: 'control' });
     const request = createHandshakeRequest(config, Date.now(), randomBytes(16));
     state = nextHandshakeState(state, { kind: 'requested' });
     stream.send(codec.encode(request), { end: true });
@@ -134,6 +134,7 @@ export function awaitHandshake(
               refusal: options.refusalOf?.(request.nodeId),
               sessionId: randomBytes(16),
             });
+            stream.prioritize('control');
             stream.send(codec.encode(verdict.response), { end: true });
             if (verdict.kind === 'refused') {
               state = nextHandshakeState(state, { kind: 'refused', code: verdict.error.code });

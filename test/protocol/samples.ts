@@ -97,6 +97,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     database: 'main',
     timeoutMs: WIDE,
     replaySafe: true,
+    priority: 'bulk',
   },
   queryResponse: { type: 'queryResponse', result: [{ rows: [[1]] }] },
   replicationLog: {
@@ -109,6 +110,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     timeoutMs: 250,
     oneWay: true,
     replaySafe: false,
+    priority: 'control',
   },
   consensus: {
     type: 'consensus',
@@ -117,6 +119,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     timeoutMs: 150,
     oneWay: false,
     replaySafe: true,
+    priority: 'normal',
   },
   dataTransfer: {
     type: 'dataTransfer',
@@ -127,13 +130,22 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     totalBytes: WIDE,
     metadata: { owner: 'n1' },
     timeoutMs: 10_000,
+    priority: 'normal',
     checksum: 0xcbf4_3926,
     resume: true,
     resumeAt: WIDE,
     priorChecksum: 0xffff_ffff,
   },
   error: { type: 'error', code: 'NoHandler', text: 'nothing serves this', retryable: false },
-  request: { type: 'request', method: 'get', body, timeoutMs: 500, oneWay: true, replaySafe: true },
+  request: {
+    type: 'request',
+    method: 'get',
+    body,
+    timeoutMs: 500,
+    oneWay: true,
+    replaySafe: true,
+    priority: 'high',
+  },
   response: { type: 'response', body },
 };
 

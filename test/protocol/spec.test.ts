@@ -11,6 +11,7 @@ import {
   decodeCredit,
   decodeGoAway,
   decodeReset,
+  defaultPriority,
   encodeCredit,
   encodeFrame,
   encodeGoAway,
@@ -24,6 +25,8 @@ import {
   type Message,
   MessageCodec,
   type MessageType,
+  PRIORITIES,
+  type Priority,
   type ResetFields,
 } from '../../src/protocol/index.js';
 import {
@@ -237,6 +240,22 @@ test('every message of the calls table exists', (t) => {
   t.deepEqual(missing, ['error']);
 });
 
+test('the table of priorities has the defaults of the code', (t) => {
+  const rows = tableIn('### Priorities').flatMap(([calls = '', priority = '']) =>
+    calls.split(', ').map((type) => [withoutTicks(type), withoutTicks(priority)]),
+  );
+  t.deepEqual(
+    rows.map(([, priority]) => priority).filter((priority, i, all) => all[i - 1] !== priority),
+    [...PRIORITIES],
+  );
+  for (const [type = '', priority] of rows) {
+    t.true(isMessageType(type), type);
+    t.is(defaultPriority(type), priority as Priority, type);
+  }
+  const carriers = Object.entries(MESSAGE_FIELDS).filter(([, fields]) => 'priority' in fields);
+  for (const [type] of carriers) t.true(rows.flat().includes(type), type);
+});
+
 test('the table of limits has the numbers of the code', (t) => {
   const stated = new Map(
     tableIn('## Limits').map(([name, value]) => [name, Number.parseInt(withoutCommas(value), 10)]),
@@ -330,6 +349,14 @@ function valuesAround(
       { value: 0.5, fits: false },
     ];
   }
+  const choices = limit.match(/`\w+`/g)?.map((choice) => choice.replaceAll('`', ''));
+  if (choices !== undefined) {
+    const others = ['', `${choices[0]} `, choices[0]?.toUpperCase()];
+    return [
+      ...choices.map((value) => ({ value, fits: true })),
+      ...others.map((value) => ({ value, fits: false })),
+    ];
+  }
   const parts = limit.match(/^(≤ )?([\d,]+) (bytes|items)(?: of ≤ (\d+) bytes)?$/);
   if (parts === null) {
     if (limit !== '') throw new Error(`limit that no test understands: ${limit}`);
@@ -354,6 +381,10 @@ function valuesAround(
     );
   }
   return values;
+}
+
+function withoutTicks(text: string): string {
+  return text.replaceAll('`', '');
 }
 
 function withoutCommas(text = ''): string {

@@ -18,7 +18,8 @@ import {
   frameBytes,
   HEADER_BYTES,
 } from '../../protocol/frame.js';
-import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
+import type { Priority } from '../../protocol/priority.js';
+import type { FrameStream, FrameStreamHandler, SendOptions, StreamOptions } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
 
 /** What a stream asks of its connection. */
@@ -32,6 +33,8 @@ export interface StreamIo {
   readonly isOver: boolean;
   /** Gives the stream its place on the wire, or puts it in line for one. */
   open(stream: QuicStream): void;
+  /** The stream, which has its place, is about to be of another class. */
+  reclass(stream: QuicStream, priority: Priority): void;
   /** Hands bytes to QUIC; returns how many it took. A stream that the peer stopped is reset from within. */
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number;
   /** This side abandoned the stream: tells the peer. */
@@ -86,6 +89,8 @@ export class QuicStream implements FrameStream {
   readonly initiator: 'local' | 'remote';
   /** It may begin before TLS is done. */
   readonly isEarly: boolean;
+  /** Set by {@link StreamIo.reclass} only, once the stream has its place. */
+  priority: Priority;
   /** QUIC's stream id; -1 while the stream waits for its place. */
   id = -1;
   readonly #io: StreamIo;
@@ -114,11 +119,12 @@ export class QuicStream implements FrameStream {
     io: StreamIo,
     initiator: 'local' | 'remote',
     handler: FrameStreamHandler,
-    isEarly = false,
+    options: StreamOptions = {},
   ) {
     this.#io = io;
     this.initiator = initiator;
-    this.isEarly = isEarly;
+    this.isEarly = options.early ?? false;
+    this.priority = options.priority ?? 'normal';
     this.handler = handler;
   }
 
@@ -199,6 +205,12 @@ export class QuicStream implements FrameStream {
     if (this.#phase.kind !== 'live') return;
     this.#io.abandon(this, code, reason);
     this.#finish(true);
+  }
+
+  prioritize(priority: Priority): void {
+    if (priority === this.priority) return;
+    if (this.id >= 0 && this.isLive) this.#io.reclass(this, priority);
+    else this.priority = priority;
   }
 
   pause(): void {

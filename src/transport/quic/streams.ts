@@ -8,6 +8,7 @@
  */
 import { codeOfWire, MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, FrameDecoder } from '../../protocol/frame.js';
+import type { Priority } from '../../protocol/priority.js';
 import type {
   AgreedLimits,
   ConnectionCounters,
@@ -198,7 +199,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       throw new MeshError('Overloaded', text);
     }
     this.#unplaced += 1;
-    return new QuicStream(this, 'local', handler, options?.early);
+    return new QuicStream(this, 'local', handler, options);
   }
 
   /**
@@ -273,6 +274,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   open(stream: QuicStream): void {
     this.#waiting.add(stream);
     if (this.#host.isReady) this.#openWaiting();
+  }
+
+  reclass(stream: QuicStream, priority: Priority): void {
+    stream.priority = priority;
   }
 
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {

@@ -1,6 +1,7 @@
 /** One stream of a multiplexed connection: the frames of one message id. */
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, type Frame, FrameFlag } from '../../protocol/frame.js';
+import type { Priority } from '../../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
 import { Assembly } from './assembly.js';
 import { INITIAL_STREAM_WINDOW_BYTES, ReceiveWindow } from './credit.js';
@@ -16,6 +17,8 @@ export interface StreamHost {
   readonly maxQueuedBytes: number;
   /** The stream may have become able to send. */
   wake(stream: MuxStream): void;
+  /** The stream is about to be of another class. */
+  reclass(stream: MuxStream, priority: Priority): void;
   /** Whether `send` may go on at once. If not, the stream's `onDrain` is due later. */
   hasRoom(stream: MuxStream): boolean;
   /** Bytes of the connection's window were read or discarded. */
@@ -36,8 +39,8 @@ export interface StreamHost {
  */
 export class MuxStream implements FrameStream, InboxOwner {
   readonly initiator: 'local' | 'remote';
-  /** Its frames go ahead of those of other streams. */
-  readonly isUrgent: boolean;
+  /** Set by {@link StreamHost.reclass} only. */
+  priority: Priority;
   /** Whether the peer's stream limit leaves room for this stream. */
   isAdmitted: boolean;
   readonly #host: StreamHost;
@@ -58,11 +61,11 @@ export class MuxStream implements FrameStream, InboxOwner {
     initiator: 'local' | 'remote',
     windowBytes: number,
     reader?: FrameStreamHandler,
-    isUrgent = false,
+    priority: Priority = 'normal',
   ) {
     this.#host = host;
     this.initiator = initiator;
-    this.isUrgent = isUrgent;
+    this.priority = priority;
     this.isAdmitted = initiator === 'remote';
     this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes);
     this.#reader = reader;
@@ -115,6 +118,10 @@ export class MuxStream implements FrameStream, InboxOwner {
     if (this.#outbox.endLast()) return;
     this.#outbox.push(this.#frame(NO_BYTES, undefined, Compression.none, FrameFlag.end));
     this.#host.wake(this);
+  }
+
+  prioritize(priority: Priority): void {
+    if (priority !== this.priority) this.#host.reclass(this, priority);
   }
 
   reset(code: MeshErrorCode, reason = ''): void {

@@ -5,6 +5,7 @@
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { decodeCredit, decodeReset, encodeCredit, encodeReset } from '../../protocol/control.js';
 import { type Frame, FrameFlag } from '../../protocol/frame.js';
+import type { Priority } from '../../protocol/priority.js';
 import {
   type AgreedLimits,
   type Connection,
@@ -136,10 +137,10 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   }
 
   /** @throws MeshError GoingAway, Overloaded */
-  open(handler: FrameStreamHandler, { isUrgent }: StreamOptions = {}): MuxStream {
+  open(handler: FrameStreamHandler, { priority }: StreamOptions = {}): MuxStream {
     if (this.isGoingAway) throw goingAwayError();
     const { streamWindowBytes } = this.#limits;
-    const stream = new MuxStream(this, 'local', streamWindowBytes, handler, isUrgent);
+    const stream = new MuxStream(this, 'local', streamWindowBytes, handler, priority);
     this.#table.add(stream);
     this.#counters.streamsOpened += 1;
     return stream;
@@ -233,6 +234,10 @@ export class MuxStreams implements StreamHost, GoAwayHost {
 
   wake(stream: MuxStream): void {
     this.#scheduler.wake(stream);
+  }
+
+  reclass(stream: MuxStream, priority: Priority): void {
+    this.#scheduler.reclass(stream, priority);
   }
 
   hasRoom(stream: MuxStream): boolean {

@@ -2,6 +2,7 @@
  * Which stream's frame goes next: round robin by frame, as far as the socket and the peer's credit allow.
  */
 
+import type { Priority } from '../../protocol/priority.js';
 import { INITIAL_CONNECTION_WINDOW_BYTES, SendCredit } from './credit.js';
 import type { FrameWriter } from './frame-writer.js';
 import type { MuxStream } from './mux-stream.js';
@@ -88,8 +89,14 @@ export class SendScheduler {
     return waiting === 0 && !this.#isFlushing && !this.#options.writer.isBackedUp;
   }
 
-  #ringOf({ isUrgent }: MuxStream): Set<MuxStream> {
-    return isUrgent ? this.#urgent : this.#ready;
+  reclass(stream: MuxStream, priority: Priority): void {
+    const wasWaiting = this.#ringOf(stream).delete(stream);
+    stream.priority = priority;
+    if (wasWaiting) this.#ringOf(stream).add(stream);
+  }
+
+  #ringOf({ priority }: MuxStream): Set<MuxStream> {
+    return priority === 'control' ? this.#urgent : this.#ready;
   }
 
   #sendReady(): number {

@@ -127,6 +127,7 @@ function valuesOf(row: FieldRow): fc.Arbitrary<Item> {
     case 'uint':
       return uints;
     case 'text':
+      if (row.choices !== undefined) return fc.constantFrom(...row.choices);
       return row.name === 'kind' ? fc.constantFrom(...RAFT_KINDS) : textsFor(row);
     case 'bytes':
       return fc

@@ -15,6 +15,8 @@ export interface FieldRow {
   /** Bytes of text and bytes, items of a list. */
   readonly most: number;
   readonly least: number;
+  /** Of a text that is one of these. */
+  readonly choices?: readonly string[];
 }
 
 /** Names of the messages, as the headings under "Messages" have them. */
@@ -92,6 +94,10 @@ export function plainOf(item: Item): unknown {
 function readRow(name: string, kind: string, required: boolean, limit: string): FieldRow {
   const [, listed] = kind.match(/^list of (.+)$/) ?? [];
   const [, table] = kind.match(/^map \(\[(\w+)\]/) ?? [];
+  const choices = limit.match(/`\w+`/g)?.map((choice) => choice.replaceAll('`', ''));
+  if (choices !== undefined) {
+    return { name, required, kind: 'text', most: Number.POSITIVE_INFINITY, least: 0, choices };
+  }
   const parts = limit.match(/^(≤ )?([\d,]+) (?:bytes|items)( of ≤ (.+))?$/);
   if (parts === null && limit !== '') throw new Error(`limit that nobody understands: ${limit}`);
   const [, upTo, amount = 'Infinity', , itemLimit] = parts ?? [];
@@ -132,6 +138,7 @@ function readField(item: Item, row: FieldRow): unknown {
     }
     case 'text':
       check(typeof item === 'string' && fits(Buffer.byteLength(item)));
+      check(row.choices === undefined || row.choices.includes(item as string));
       return item;
     case 'bytes':
       check(Buffer.isBuffer(item) && fits(item.length));
