@@ -7,6 +7,7 @@ import { codecSuite } from './bench/suites/codec.js';
 import { connectSuite } from './bench/suites/connect.js';
 import { lossSuite } from './bench/suites/loss.js';
 import { memorySuite } from './bench/suites/memory.js';
+import { prioritySuite } from './bench/suites/priority.js';
 import type { Suite } from './bench/suites/suite.js';
 import { unarySuite } from './bench/suites/unary.js';
 import { Stopped, stopSignal } from './mesh/stop.js';
@@ -18,6 +19,7 @@ const SUITES: readonly Suite[] = [
   connectSuite,
   lossSuite,
   memorySuite,
+  prioritySuite,
 ];
 const ALL = 'all';
 

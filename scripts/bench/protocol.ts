@@ -22,6 +22,7 @@ export type Command =
   | { readonly kind: 'connect'; readonly count: number }
   | ({ readonly kind: 'echo' } & EchoLoad)
   | { readonly kind: 'upload'; readonly totalBytes: number }
+  | ({ readonly kind: 'heartbeats' } & HeartbeatLoad)
   /** A new connection, for one call. */
   | { readonly kind: 'firstReply'; readonly history: History; readonly payloadBytes: number }
   /** What the process takes of the machine, with or without what is garbage. */
@@ -43,6 +44,14 @@ export interface EchoLoad {
   readonly durationMs: number;
 }
 
+/** Small calls over the first connection, at a steady rate. */
+export interface HeartbeatLoad {
+  readonly count: number;
+  readonly perSecond: number;
+  /** What else the connection carries meanwhile, as fast as it goes. */
+  readonly bulk: 'none' | 'upload' | 'download';
+}
+
 export interface PingTargets {
   readonly udp: SocketAddress;
   readonly tcp: SocketAddress;
@@ -55,6 +64,7 @@ export interface Answers {
   connect: Done;
   echo: EchoFigures;
   upload: { readonly elapsedMs: number };
+  heartbeats: HeartbeatFigures;
   /** From the beginning of the dial. */
   firstReply: { readonly elapsedMs: number };
   usage: Usage;
@@ -75,6 +85,14 @@ export interface EchoFigures {
   readonly elapsedMs: number;
   readonly p50Us: number;
   readonly p99Us: number;
+}
+
+export interface HeartbeatFigures {
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly maxUs: number;
+  /** Of the bulk data meanwhile. */
+  readonly mbPerS: number;
 }
 
 export interface Usage {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { SocketAddress } from '../../src/index.js';
 import type { Client, Dialer, FirstCall, History, Server } from './contenders/contender.js';
 import { contenderEntry } from './contenders/registry.js';
+import { heartbeats } from './heartbeats.js';
 import { probeLink, serveProbes } from './link-probe.js';
 import { percentile } from './measure.js';
 import { ping, servePings } from './ping.js';
@@ -45,6 +46,8 @@ async function carryOut(command: Command): Promise<Answer> {
       return echo(firstClient(), command);
     case 'upload':
       return upload(firstClient(), command.totalBytes);
+    case 'heartbeats':
+      return heartbeats(firstClient(), command);
     case 'usage':
       return usage(command.collectGarbage);
     case 'serveProbes':

@@ -4,12 +4,13 @@ import {
   Client as GrpcClient,
   Server as GrpcServer,
   type handleClientStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   ServerCredentials,
   type ServiceDefinition,
 } from '@grpc/grpc-js';
 import { type Client, type Contender, SERVER_NAME } from './contender.js';
-import { checkAck, encodeAck, piecesOf } from './upload.js';
+import { checkAck, encodeAck, piecesOf, piecesUntil, readAck } from './upload.js';
 
 const same = (bytes: Buffer): Buffer => bytes;
 const identity = {
@@ -21,6 +22,12 @@ const identity = {
 const SERVICE = {
   echo: { path: '/bench.Bench/Echo', requestStream: false, responseStream: false, ...identity },
   upload: { path: '/bench.Bench/Upload', requestStream: true, responseStream: false, ...identity },
+  download: {
+    path: '/bench.Bench/Download',
+    requestStream: false,
+    responseStream: true,
+    ...identity,
+  },
 } as const satisfies ServiceDefinition;
 
 const echo: handleUnaryCall<Buffer, Buffer> = (call, answer) => answer(null, call.request);
@@ -32,10 +39,16 @@ const upload: handleClientStreamingCall<Buffer, Buffer> = (call, answer) => {
   call.on('end', () => answer(null, encodeAck(counted)));
 };
 
+const download: handleServerStreamingCall<Buffer, Buffer> = (call) => {
+  const stop = new AbortController();
+  call.on('cancelled', () => stop.abort());
+  pump(piecesUntil(stop.signal), call);
+};
+
 export const grpcJs: Contender = {
   async serve({ host, tls }) {
     const server = new GrpcServer();
-    server.addService(SERVICE, { echo, upload });
+    server.addService(SERVICE, { echo, upload, download });
     const pair = { private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) };
     const secured = ServerCredentials.createSsl(Buffer.from(tls.ca), [pair], true);
     const port = await new Promise<number>((resolve, reject) => {
@@ -106,16 +119,59 @@ function clientOf(client: GrpcClient): Client {
             }
           },
         );
-        const pieces = piecesOf(totalBytes);
-        const pump = (): void => {
-          for (let next = pieces.next(); next.done !== true; next = pieces.next()) {
-            if (call.write(next.value)) continue;
-            call.once('drain', pump);
-            return;
-          }
-          call.end();
-        };
-        pump();
+        pump(piecesOf(totalBytes), call);
+      }),
+
+    heartbeat: () =>
+      new Promise((resolve, reject) => {
+        client.makeUnaryRequest(SERVICE.echo.path, same, same, HEARTBEAT, (error) => {
+          if (error === null) resolve();
+          else reject(error);
+        });
+      }),
+
+    saturate: (direction, signal) =>
+      new Promise((resolve, reject) => {
+        if (direction === 'upload') {
+          const call = client.makeClientStreamRequest(
+            SERVICE.upload.path,
+            same,
+            same,
+            (error, ack) => {
+              if (error === null) resolve(readAck(ack ?? Buffer.alloc(0)) ?? 0);
+              else reject(error);
+            },
+          );
+          pump(piecesUntil(signal), call);
+          return;
+        }
+        const { path } = SERVICE.download;
+        const call = client.makeServerStreamRequest(path, same, same, Buffer.alloc(0));
+        let counted = 0;
+        call.on('data', (piece: Buffer) => {
+          counted += piece.length;
+        });
+        call.on('error', (error) => (signal.aborted ? resolve(counted) : reject(error)));
+        signal.addEventListener('abort', () => call.cancel());
       }),
   };
+}
+
+/** As many bytes as the other contenders' heartbeats. */
+const HEARTBEAT = Buffer.alloc(160, 7);
+
+interface PieceSink {
+  write(piece: Buffer): boolean;
+  once(event: 'drain', listener: () => void): unknown;
+  end(): unknown;
+}
+
+/** Writes pieces as fast as the stream takes them, then ends it. */
+function pump(pieces: Iterator<Buffer>, to: PieceSink): void {
+  for (let next = pieces.next(); next.done !== true; next = pieces.next()) {
+    if (to.write(next.value)) continue;
+    to.once('drain', () => pump(pieces, to));
+    return;
+  }
+  to.end();
 }

@@ -16,13 +16,30 @@ import {
   type History,
   SERVER_NAME,
 } from './contender.js';
-import { checkAck, encodeAck, piecesOf } from './upload.js';
+import { checkAck, encodeAck, piecesOf, piecesUntil, readAck } from './upload.js';
 
 export const quicmeshQuic = quicmeshOver('quic');
 export const quicmeshTcp = quicmeshOver('tcp');
 
 /** The method of a call that wants to know whether it came early. */
 const FIRST = 'first';
+
+/** The name of a transfer that comes down without an end. */
+const DOWNLOAD = 'download';
+
+/** What a leader says when it has nothing to say. */
+const HEARTBEAT = {
+  type: 'consensus',
+  body: {
+    kind: 'appendEntries',
+    term: 7,
+    leaderId: CLIENT_NAME,
+    prevLogIndex: 1_000_000,
+    prevLogTerm: 7,
+    entries: [],
+    leaderCommit: 1_000_000,
+  },
+} as const;
 
 const MANY_CONNECTIONS = 4096;
 /** Calls end by the benchmark's own limits. */
@@ -48,7 +65,11 @@ function quicmeshOver(transport: 'quic' | 'tcp'): Contender {
       node.handle('request', ({ method, body }, { early }) => ({
         body: method === FIRST ? { early, payload: body } : body,
       }));
-      node.handle('dataTransfer', async function* (_transfer, { body }) {
+      node.handle('consensus', ({ body: { term } }) => ({
+        body: { kind: 'appendEntriesResponse', term, success: true },
+      }));
+      node.handle('dataTransfer', async function* ({ name }, { body, signal }) {
+        if (name === DOWNLOAD) return yield* piecesUntil(signal);
         let counted = 0;
         for await (const chunk of body) counted += chunk.length;
         yield encodeAck(counted);
@@ -140,6 +161,25 @@ function clientOf(peer: Peer): Client {
       );
       for await (const piece of answer) ack.push(piece);
       checkAck(Buffer.concat(ack), totalBytes);
+    },
+
+    async heartbeat() {
+      await peer.request(HEARTBEAT, NO_LIMIT);
+    },
+
+    async saturate(direction, signal) {
+      if (direction === 'upload') {
+        const ack: Uint8Array[] = [];
+        const answer = peer.stream({ transferId: 'bulk' }, { body: piecesUntil(signal) });
+        for await (const piece of answer) ack.push(piece);
+        return readAck(Buffer.concat(ack)) ?? 0;
+      }
+      let counted = 0;
+      for await (const piece of peer.stream({ transferId: 'bulk', name: DOWNLOAD })) {
+        counted += piece.length;
+        if (signal.aborted) break;
+      }
+      return counted;
     },
   };
 }

@@ -10,6 +10,12 @@ export function* piecesOf(totalBytes: number): Generator<Buffer, void, void> {
   if (left > 0) yield piece.subarray(0, left);
 }
 
+/** The same without an end, but when the signal fires. */
+export function* piecesUntil(signal: AbortSignal): Generator<Buffer, void, void> {
+  const piece = randomBytes(PIECE_BYTES);
+  while (!signal.aborted) yield piece;
+}
+
 export const ACK_BYTES = 8;
 
 export function encodeAck(countedBytes: number): Buffer {
@@ -18,9 +24,14 @@ export function encodeAck(countedBytes: number): Buffer {
   return ack;
 }
 
+/** The number of an acknowledgement; `undefined` for something else. */
+export function readAck(ack: Uint8Array): number | undefined {
+  return ack.length === ACK_BYTES ? Number(Buffer.from(ack).readBigUInt64BE()) : undefined;
+}
+
 /** @throws Error when the server has counted something else */
 export function checkAck(ack: Uint8Array, totalBytes: number): void {
-  const counted = ack.length === ACK_BYTES ? Number(Buffer.from(ack).readBigUInt64BE()) : undefined;
+  const counted = readAck(ack);
   if (counted !== totalBytes) {
     throw new Error(`the server counted ${counted} bytes of ${totalBytes}`);
   }
