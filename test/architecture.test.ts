@@ -19,6 +19,8 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/frame-memory.ts',
     'transport/half-open.ts',
     'transport/go-away.ts',
+    'transport/class-turns.ts',
+    'transport/delay-window.ts',
   ],
   ['transport/tcp', 'transport/quic'],
   [

@@ -2,11 +2,15 @@
 import type { Duplex } from 'node:stream';
 import { MeshError } from '../../errors.js';
 import { type FrameFields, frameBytes, writeFrame } from '../../protocol/frame.js';
+import type { Rank } from '../class-turns.js';
 import type { ConnectionCounters } from '../connection.js';
 import type { Slab, WriteMemory } from './write-memory.js';
 
-/** Unsent bytes at which writing stops until the stream has drained. */
-const BACKLOG_BYTES = 256 * 1024;
+/**
+ * Unsent bytes at which a class of calls stops writing until the stream has drained, by its rank: what is urgent is to
+ * find little before it.
+ */
+const BACKLOG_BYTES = [256 * 1024, 256 * 1024, 128 * 1024, 64 * 1024];
 
 /** Control bytes that may pile up behind a peer that does not read. */
 const MAX_CONTROL_BACKLOG_BYTES = 1024 * 1024;
@@ -19,30 +23,35 @@ export class FrameWriter {
   readonly #onDrain: () => void;
   readonly #memory: WriteMemory;
   /** Never below the stream's own mark: above it `drain` is certain to come. */
-  readonly #backlogBytes: number;
+  readonly #backlogBytes: readonly number[];
   /** Holds what this turn has put together, from `#start` on. */
   #slab: Slab | undefined;
   #start = 0;
   #isFlushDue = false;
   #isBackedUp = false;
+  /** Somebody was told that there is no room. */
+  #isAwaited = false;
   #controlBacklogBytes = 0;
 
   /**
    * @param counters counted up in place
-   * @param onDrain called when {@link isBackedUp} has become false again
+   * @param onDrain called when there is room again after {@link hasRoom} was false
    */
   constructor(duplex: Duplex, counters: SentCounters, onDrain: () => void, memory: WriteMemory) {
     this.#duplex = duplex;
     this.#counters = counters;
     this.#onDrain = onDrain;
     this.#memory = memory;
-    this.#backlogBytes = Math.max(duplex.writableHighWaterMark, BACKLOG_BYTES);
+    const leastBytes = duplex.writableHighWaterMark;
+    this.#backlogBytes = BACKLOG_BYTES.map((bytes) => Math.max(leastBytes, bytes));
     duplex.on('drain', this.#drained);
   }
 
-  /** Whether frames should wait. Control frames need not. */
-  get isBackedUp(): boolean {
-    return this.#isBackedUp;
+  /** Whether frames of a class may be written; else `onDrain` follows. Control frames need not ask. */
+  hasRoom(rank: Rank): boolean {
+    if (this.#unsentBytes < (this.#backlogBytes[rank] as number)) return true;
+    this.#isAwaited = true;
+    return false;
   }
 
   /** @returns the frame's size with its header */
@@ -54,7 +63,7 @@ export class FrameWriter {
     this.#scheduleFlush();
     this.#counters.framesSent += 1;
     this.#counters.bytesSent += bytes;
-    if (this.#unsentBytes >= this.#backlogBytes) this.#isBackedUp = true;
+    if (this.#unsentBytes >= (this.#backlogBytes[0] as number)) this.#isBackedUp = true;
     return bytes;
   }
 
@@ -108,13 +117,14 @@ export class FrameWriter {
     this.#isFlushDue = false;
     this.flush();
     // What was unsent may have left since it was counted, and then no `drain` follows.
-    if (this.#isBackedUp && !this.#duplex.writableNeedDrain) this.#drained();
+    if ((this.#isBackedUp || this.#isAwaited) && !this.#duplex.writableNeedDrain) this.#drained();
   };
 
   readonly #drained = (): void => {
     this.#controlBacklogBytes = 0;
-    if (!this.#isBackedUp) return;
+    if (!this.#isBackedUp && !this.#isAwaited) return;
     this.#isBackedUp = false;
+    this.#isAwaited = false;
     this.#onDrain();
   };
 }

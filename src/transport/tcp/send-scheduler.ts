@@ -1,8 +1,10 @@
 /**
- * Which stream's frame goes next: round robin by frame, as far as the socket and the peer's credit allow.
+ * Which stream's frame goes next, as far as the socket and the peer's credit allow: the most urgent class's, within a
+ * class round robin by frame.
  */
 
-import type { Priority } from '../../protocol/priority.js';
+import { PRIORITIES, type Priority } from '../../protocol/priority.js';
+import { ClassTurns, RANKS, type Rank } from '../class-turns.js';
 import { INITIAL_CONNECTION_WINDOW_BYTES, SendCredit } from './credit.js';
 import type { FrameWriter } from './frame-writer.js';
 import type { MuxStream } from './mux-stream.js';
@@ -21,12 +23,12 @@ export interface SendSchedulerOptions {
 export class SendScheduler {
   readonly #options: SendSchedulerOptions;
   readonly #credit = new SendCredit(INITIAL_CONNECTION_WINDOW_BYTES);
-  /** Streams with a frame to send. A set visits last what is added last, even during a visit: it is the ring. */
-  readonly #ready = new Set<MuxStream>();
-  /** The same for streams that go ahead of all others. */
-  readonly #urgent = new Set<MuxStream>();
-  /** Streams whose `send` has answered false. */
-  readonly #draining = new Set<MuxStream>();
+  /** By the rank of a class. */
+  readonly #lines: readonly Line[] = PRIORITIES.map(() => ({
+    ready: new Set<MuxStream>(),
+    draining: new Set<MuxStream>(),
+  }));
+  readonly #turns = new ClassTurns();
   #isFlushing = false;
 
   constructor(options: SendSchedulerOptions) {
@@ -38,18 +40,29 @@ export class SendScheduler {
     const next = stream.nextToSend;
     if (next === 'none') return;
     // The usual case, a single frame and nobody before it: no ring for that.
-    if (this.#isIdle && (next === 'bareEnd' || !this.#credit.isExhausted)) {
+    if (this.#isIdleFor(stream) && (next === 'bareEnd' || !this.#credit.isExhausted)) {
       this.#sendOne(stream);
       if (stream.nextToSend === 'none') return;
     }
-    this.#ringOf(stream).add(stream);
+    this.#lineOf(stream).ready.add(stream);
     this.flush();
   }
 
+  /** Whether a stream may go on sending. If not, its `onDrain` is due later. */
   hasRoom(stream: MuxStream): boolean {
     if (this.#hasRoom(stream)) return true;
-    this.#draining.add(stream);
+    this.#lineOf(stream).draining.add(stream);
     return false;
+  }
+
+  /** The stream is of another class from now on. */
+  reclass(stream: MuxStream, priority: Priority): void {
+    const { ready, draining } = this.#lineOf(stream);
+    const isReady = ready.delete(stream);
+    const isDraining = draining.delete(stream);
+    stream.priority = priority;
+    if (isReady) this.#lineOf(stream).ready.add(stream);
+    if (isDraining) this.#lineOf(stream).draining.add(stream);
   }
 
   /** The peer's credit for the whole connection grew. @throws MeshError FlowControlViolation */
@@ -71,61 +84,83 @@ export class SendScheduler {
 
   /** For a stream that was reset. One that ended stays: its last `send` may have answered false too. */
   forget(stream: MuxStream): void {
-    this.#ringOf(stream).delete(stream);
-    this.#draining.delete(stream);
+    this.#lineOf(stream).ready.delete(stream);
+    this.#lineOf(stream).draining.delete(stream);
   }
 
   /** Forgets all streams. @returns those to which `onDrain` is still due */
   takeDraining(): MuxStream[] {
-    const draining = [...this.#draining];
-    this.#draining.clear();
-    this.#ready.clear();
-    this.#urgent.clear();
+    const draining = this.#lines.flatMap((line) => [...line.draining]);
+    for (const line of this.#lines) {
+      line.ready.clear();
+      line.draining.clear();
+    }
     return draining;
   }
 
-  get #isIdle(): boolean {
-    const waiting = this.#ready.size + this.#urgent.size + this.#draining.size;
-    return waiting === 0 && !this.#isFlushing && !this.#options.writer.isBackedUp;
+  #isIdleFor(stream: MuxStream): boolean {
+    if (this.#isFlushing || this.#waiting !== 0) return false;
+    return this.#options.writer.hasRoom(RANKS[stream.priority]);
   }
 
-  reclass(stream: MuxStream, priority: Priority): void {
-    const wasWaiting = this.#ringOf(stream).delete(stream);
-    stream.priority = priority;
-    if (wasWaiting) this.#ringOf(stream).add(stream);
+  #lineOf({ priority }: MuxStream): Line {
+    return this.#lines[RANKS[priority]] as Line;
   }
 
-  #ringOf({ priority }: MuxStream): Set<MuxStream> {
-    return priority === 'control' ? this.#urgent : this.#ready;
+  /** A bit for each class that has something to send, or would if it was told that there is room. */
+  get #waiting(): number {
+    let waiting = 0;
+    for (let rank = 0; rank < this.#lines.length; rank += 1) {
+      const { ready, draining } = this.#lines[rank] as Line;
+      if (ready.size > 0 || draining.size > 0) waiting |= 1 << rank;
+    }
+    return waiting;
   }
 
   #sendReady(): number {
-    return this.#sendFrom(this.#urgent) + this.#sendFrom(this.#ready);
-  }
-
-  #sendFrom(ring: Set<MuxStream>): number {
     let sent = 0;
-    if (ring.size === 0) return sent;
-    for (const stream of ring) {
-      if (this.#options.writer.isBackedUp) break;
-      const next = stream.nextToSend;
-      // Stays where it is: what has to wait for the connection's credit keeps its place in the ring.
-      if (next === 'data' && this.#credit.isExhausted) continue;
-      ring.delete(stream);
-      // Its frames were taken back.
-      if (next === 'none') continue;
-      this.#sendOne(stream);
-      if (stream.nextToSend !== 'none') ring.add(stream);
+    let stuck = 0;
+    for (;;) {
+      const waiting = this.#waiting;
+      if ((waiting & ~stuck) === 0) return sent;
+      const rank = this.#turns.next(waiting & ~stuck);
+      const stream = this.#mayWrite(rank) ? this.#firstOf(rank) : undefined;
+      if (stream === undefined) {
+        stuck |= 1 << rank;
+        continue;
+      }
+      this.#lineOf(stream).ready.delete(stream);
+      const bytes = this.#sendOne(stream);
+      if (stream.nextToSend !== 'none') this.#lineOf(stream).ready.add(stream);
+      this.#turns.went(rank, bytes, waiting);
       sent += 1;
     }
-    return sent;
   }
 
-  #sendOne(stream: MuxStream): void {
+  /** A class whose turn is due has as much room as the first. */
+  #mayWrite(rank: Rank): boolean {
+    return this.#options.writer.hasRoom(this.#turns.isDue(rank) ? 0 : rank);
+  }
+
+  /** The first of a class that need not wait for the connection's credit. Those that do keep their places in the ring. */
+  #firstOf(rank: Rank): MuxStream | undefined {
+    const isExhausted = this.#credit.isExhausted;
+    const { ready } = this.#lines[rank] as Line;
+    for (const stream of ready) {
+      const next = stream.nextToSend;
+      // Its frames were taken back.
+      if (next === 'none') ready.delete(stream);
+      else if (!isExhausted || next === 'bareEnd') return stream;
+    }
+    return undefined;
+  }
+
+  /** @returns the bytes of its payload */
+  #sendOne(stream: MuxStream): number {
     const isFirst = stream.messageId === 0;
     if (isFirst) this.#options.onFirstFrame(stream);
     const frame = stream.takeFrame();
-    if (frame === undefined) return;
+    if (frame === undefined) return 0;
     this.#credit.spend(frame.payloadBytes);
     this.#options.writer.write(frame);
     if (isFirst) {
@@ -133,23 +168,35 @@ export class SendScheduler {
       this.#options.onPlaced(stream);
     }
     stream.onWritten(frame);
+    return frame.payloadBytes;
   }
 
   #tellDrained(): number {
     let told = 0;
-    if (this.#draining.size === 0) return told;
-    for (const stream of this.#draining) {
-      if (this.#options.writer.isBackedUp) break;
-      if (!this.#hasRoom(stream)) continue;
-      this.#draining.delete(stream);
-      stream.handler.onDrain?.();
-      told += 1;
+    for (let rank = 0; rank < this.#lines.length; rank += 1) {
+      const { draining } = this.#lines[rank] as Line;
+      if (draining.size === 0) continue;
+      for (const stream of draining) {
+        if (!this.#mayWrite(rank)) break;
+        if (stream.queuedBytes > this.#options.sendHighWaterBytes) continue;
+        draining.delete(stream);
+        stream.handler.onDrain?.();
+        told += 1;
+      }
     }
     return told;
   }
 
   #hasRoom(stream: MuxStream): boolean {
     const { writer, sendHighWaterBytes } = this.#options;
-    return !writer.isBackedUp && stream.queuedBytes <= sendHighWaterBytes;
+    return stream.queuedBytes <= sendHighWaterBytes && writer.hasRoom(RANKS[stream.priority]);
   }
+}
+
+/** The streams of one class. */
+interface Line {
+  /** With a frame to send. A set visits last what is added last: it is the ring. */
+  readonly ready: Set<MuxStream>;
+  /** Those whose `send` has answered false. */
+  readonly draining: Set<MuxStream>;
 }
