@@ -9,6 +9,7 @@
 import { codeOfWire, MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, FrameDecoder } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
+import { RANKS } from '../class-turns.js';
 import type {
   AgreedLimits,
   ConnectionCounters,
@@ -21,6 +22,7 @@ import type {
 import type { FrameMemory } from '../frame-memory.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
 import { StreamRateGuard } from '../stream-rate.js';
+import { BlockedStreams, URGENCIES } from './blocked-streams.js';
 import {
   CONTROL_STREAM_ID,
   type ControlHandler,
@@ -64,6 +66,8 @@ export interface QuicStreamsOptions {
 
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
 const FEW_BLOCKED = 8;
+/** What a class that has waited long hands over at once. */
+const SLICE_BYTES = 64 * 1024;
 /** Of notices that overtake their streams; one more is ignored, and the work then done in vain. */
 const MAX_EARLY_NOTICES = 1024;
 
@@ -91,8 +95,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #lastRead: QuicStream | undefined;
   /** Streams in line for a place, in order. */
   readonly #waiting = new Set<QuicStream>();
-  /** Streams that hold bytes which QUIC had no room for, by QUIC's id; among them some that are over but for that. */
-  readonly #blocked = new Map<number, QuicStream>();
+  readonly #blocked = new BlockedStreams();
   /** Streams that the peer reset, until QUIC has let go of them: see `#reap`. */
   readonly #unreaped = new Set<number>();
   /** Streams that the peer opened, so that what arrives late is not taken for a new one. */
@@ -208,6 +211,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
    */
   progress(): void {
     if (this.#unreaped.size > 0) this.#reap();
+    // Ahead of answers to what is read now.
+    this.#pumpUrgent();
     this.#readAll();
     this.#openWaiting();
     this.pumpBlocked();
@@ -218,15 +223,39 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   pumpBlocked(): void {
     if (!this.#host.isReady) return;
     if (this.#controlSender.isBlocked) this.#controlSender.pump(this.#writeControl);
-    if (this.#blocked.size === 0) return;
-    if (this.#blocked.size <= FEW_BLOCKED) {
-      for (const stream of [...this.#blocked.values()]) this.#pumpOne(stream);
+    const { size } = this.#blocked;
+    if (size === 0) return;
+    this.#pumpDue();
+    if (size <= FEW_BLOCKED) {
+      for (let rank = 0; rank <= RANKS.bulk; rank += 1) this.#pumpLine(rank);
       return;
     }
+    // It comes in the order of urgencies.
     for (const id of this.#native.writable()) {
       const stream = this.#blocked.get(id);
       if (stream !== undefined) this.#pumpOne(stream);
     }
+  }
+
+  #pumpUrgent(): void {
+    if (!this.#host.isReady) return;
+    for (let rank = 0; rank < RANKS.normal; rank += 1) this.#pumpLine(rank);
+  }
+
+  #pumpLine(rank: number): void {
+    const line = this.#blocked.line(rank);
+    if (line.size === 0) return;
+    for (const stream of [...line.values()]) this.#pumpOne(stream);
+  }
+
+  /** One slice for a class that has waited long for those above it. */
+  #pumpDue(): void {
+    const stream = this.#blocked.takeDue();
+    if (stream === undefined) return;
+    const limitBytes = this.#handLimitBytes;
+    this.#handLimitBytes = Math.min(limitBytes, this.#handedBytes + SLICE_BYTES);
+    stream.pump();
+    this.#handLimitBytes = limitBytes;
   }
 
   /** The connection is over: every stream hears of it. */
@@ -277,7 +306,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   reclass(stream: QuicStream, priority: Priority): void {
+    const isBlocked = this.#blocked.delete(stream);
     stream.priority = priority;
+    if (isBlocked) this.#blocked.add(stream);
+    this.#native.streamPriority(stream.id, URGENCIES[priority], true);
   }
 
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
@@ -295,7 +327,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       this.#streamFailed(stream, thrown);
       return 0;
     }
-    if ((took ?? 0) < bytes.length) this.#blocked.set(stream.id, stream);
+    if ((took ?? 0) < bytes.length) this.#blocked.add(stream);
+    this.#blocked.took(stream, took ?? 0);
     this.#handedBytes += took ?? 0;
     this.#host.flushSoon();
     return took ?? 0;
@@ -582,6 +615,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       this.#nextStreamId += 4;
       this.#streams.set(stream.id, stream);
       this.#awaited.add(stream);
+      const { priority } = stream;
+      if (priority !== 'normal') {
+        this.#native.streamPriority(stream.id, URGENCIES[priority], true);
+      }
       stream.pump();
     }
     this.#goAway?.advance();
@@ -589,7 +626,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   #pumpOne(stream: QuicStream): void {
     // `write` puts it back when there is still not room for all.
-    if (this.#blocked.delete(stream.id)) stream.pump();
+    if (this.#blocked.delete(stream)) stream.pump();
   }
 
   readonly #writeControl = (bytes: Uint8Array): number => {
