@@ -37,6 +37,9 @@ import {
 import { memoryConnection, memoryPair } from '../helpers/memory-pair.js';
 
 const MIB = 1024 * 1024;
+/** Of what is cut: so large, and so many to 1 MiB. */
+const PIECE = 64 * 1024;
+const PIECES = 16;
 const ONE = Buffer.of(1);
 
 // What a peer does wrong, frame by frame, and the code that the connection closes with.
@@ -375,36 +378,76 @@ test('a sender without credit sends nothing but ends, resets and credit', async 
   const [first, second, ...others] = streams.map(({ stream }) => stream);
   // Sixteen times a stream's whole window: the connection's.
   for (const stream of others) stream.send(Buffer.alloc(MIB));
+  await until(() => peer.frames.length === 16 * PIECES);
   first?.send(ONE);
   second?.end();
   others[0]?.reset('Cancelled');
-  await until(() => peer.frames.length === 18);
-  t.is(peer.frames.filter((frame) => frame.payload.length === MIB).length, 16);
-  t.is(peer.frames.filter((frame) => (frame.flags & FrameFlag.reset) !== 0).length, 1);
-  t.is((peer.frames[17] as Frame).flags & FrameFlag.end, FrameFlag.end);
+  await until(() => peer.frames.length === 16 * PIECES + 2);
+  const [end, reset] = [FrameFlag.end, FrameFlag.reset].map((flag) =>
+    peer.frames.filter((frame) => (frame.flags & flag) !== 0),
+  );
+  t.is(reset?.length, 1);
+  t.is(end?.length, 1);
   t.is(first?.messageId, 0);
   peer.credit(0, 1);
   await until(() => first?.messageId !== 0);
+});
+
+test('a large message goes in pieces, between which others get their turn', async (t) => {
+  const { connection, peer } = rawPair(t);
+  const large = openCollected(connection).stream;
+  const [head, tail] = [randomBytes(1000), randomBytes(MIB - 1000)];
+  large.send(head, { tail, end: true });
+  tail.fill(0);
+  openCollected(connection, { priority: 'control' }).stream.send(ONE);
+  await until(() => peer.frames.length === PIECES + 1);
+  const pieces = peer.frames.filter(({ messageId }) => messageId === 2);
+  t.deepEqual(
+    pieces.map(({ flags }) => flags & (FrameFlag.more | FrameFlag.end)),
+    [...Array<number>(PIECES - 1).fill(FrameFlag.more), FrameFlag.end],
+  );
+  const payload = Buffer.concat(pieces.map((piece) => piece.payload));
+  t.is(payload.length, MIB);
+  t.deepEqual(payload.subarray(0, 1000), head);
+  // What had not left was copied: the caller may write to it again.
+  t.false(payload.subarray(1000).equals(tail));
+  t.true(peer.frames.findIndex(({ messageId }) => messageId === 4) < PIECES);
+});
+
+test('large messages of a class go one after the other, those of others beside them', async (t) => {
+  const { connection, peer } = rawPair(t);
+  const classes = ['normal', 'normal', 'bulk', 'high', 'bulk'] as const;
+  const streams = classes.map((priority) => openCollected(connection, { priority }).stream);
+  for (const stream of streams) stream.send(Buffer.alloc(MIB / 2));
+  await until(() => peer.frames.length === (classes.length * PIECES) / 2);
+  const ids = peer.frames.map(({ messageId }) => messageId);
+  for (const priority of ['normal', 'bulk']) {
+    const [one, other] = streams.filter((_, index) => classes[index] === priority);
+    const [first, second] = [one?.messageId as number, other?.messageId as number];
+    t.true(ids.lastIndexOf(first) < ids.indexOf(second), priority);
+  }
+  // The first was alone when it began; what is more urgent did not wait for its end.
+  t.true(ids.indexOf(streams[3]?.messageId as number) < ids.lastIndexOf(2));
 });
 
 test('a stream without credit waits alone, and goes on where it stopped', async (t) => {
   const { connection, peer } = rawPair(t);
   const { stream, collector } = openCollected(connection);
   stream.send(Buffer.alloc(MIB));
-  await peer.until(({ payload }) => payload.length === MIB);
+  await until(() => peer.frames.length === PIECES);
   t.is(collector.calls.onDrain, 1, 'the socket had to drain first');
   t.true(stream.send(Buffer.from('second')));
   t.false(stream.send(Buffer.alloc(MIB)));
   stream.end();
   openCollected(connection).stream.send(Buffer.from('other'));
   await peer.until((frame) => frame.messageId === 4);
-  t.is(peer.frames.length, 2);
+  t.is(peer.frames.length, PIECES + 1);
   peer.credit(2, 6);
   await peer.until((frame) => frame.payload.toString() === 'second');
   t.is(collector.calls.onDrain, 1);
-  peer.credit(2, 1);
+  peer.credit(2, MIB);
   const last = await peer.until((frame) => (frame.flags & FrameFlag.end) !== 0);
-  t.is(last.payload.length, MIB, 'the end travels with the last frame that waits');
+  t.is(last.payload.length, PIECE, 'the end travels with the last piece that waits');
   t.is(collector.calls.onDrain, 2);
 });
 
@@ -417,9 +460,10 @@ test('streams take turns, frame by frame', async (t) => {
   for (const stream of streams) {
     for (let i = 0; i < 3; i += 1) stream.send(Buffer.of(i));
   }
-  await until(() => peer.frames.length === 10);
+  const own = () => peer.frames.filter(({ messageId }) => messageId !== filler.messageId);
+  await until(() => own().length === 9);
   t.deepEqual(
-    peer.frames.slice(1).map(({ messageId, payload }) => [messageId, payload[0]]),
+    own().map(({ messageId, payload }) => [messageId, payload[0]]),
     [0, 1, 2].flatMap((i) => [4, 6, 8].map((id) => [id, i])),
   );
 });

@@ -2,6 +2,8 @@
 import { MeshError } from '../../errors.js';
 import { type Frame, FrameFlag } from '../../protocol/frame.js';
 
+/** Messages in pieces under way at a time in one direction, each as large as one may be: part of wire version 1. */
+export const MAX_ASSEMBLIES = 4;
 /** Pieces are merged up to this size as they come, so that small ones do not cost an object each. */
 const MERGED_BYTES = 64 * 1024;
 

@@ -161,7 +161,12 @@ export class MuxStream implements FrameStream, InboxOwner {
     return next;
   }
 
-  /** The frame to be written now. Call {@link onWritten} when it is. */
+  /** Whether the first waiting frame goes in pieces. */
+  get isCut(): boolean {
+    return this.#outbox.isCut;
+  }
+
+  /** The frame to be written now, or the next piece of it. Call {@link onWritten} when it is. */
   takeFrame(): OutgoingFrame | undefined {
     const frame = this.#outbox.take();
     if (frame === undefined) return undefined;

@@ -19,6 +19,7 @@ import {
 } from '../connection.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
 import { StreamRateGuard } from '../stream-rate.js';
+import { MAX_ASSEMBLIES } from './assembly.js';
 import { INITIAL_CONNECTION_WINDOW_BYTES, ReceiveWindow } from './credit.js';
 import type { FrameWriter } from './frame-writer.js';
 import { MuxStream, type StreamHost } from './mux-stream.js';
@@ -30,9 +31,6 @@ import { StreamTable, type StreamTableLimits } from './stream-table.js';
  * one byte costs a hundred times that.
  */
 const MAX_HELD_FRAMES = 262_144;
-
-/** Messages that may arrive in pieces at a time, each as large as a message may be: part of wire version 1. */
-const MAX_ASSEMBLIES = 4;
 
 /** {@link ConnectionCounters}, and what only a shared byte stream has. */
 export interface MuxCounters extends ConnectionCounters {

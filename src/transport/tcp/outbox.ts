@@ -18,10 +18,16 @@ export interface OutgoingFrame {
   readonly checksum: boolean;
 }
 
+/** A larger payload goes in pieces, so that it does not hold up the frames of other streams. SPEC.md, "Pieces". */
+const MAX_WHOLE_BYTES = 128 * 1024;
+const PIECE_BYTES = 64 * 1024;
+
 export class Outbox {
   readonly credit = new SendCredit(INITIAL_STREAM_WINDOW_BYTES);
   readonly #frames = new Fifo<OutgoingFrame>();
   #queuedBytes = 0;
+  /** Of the first frame: what has left in pieces. */
+  #cutBytes = 0;
 
   /** Headers count, so that small frames are bounded too. */
   get queuedBytes(): number {
@@ -54,11 +60,23 @@ export class Outbox {
     return first.payloadBytes === 0 ? 'bareEnd' : 'data';
   }
 
-  /** The first frame, paid from the stream's credit. */
+  /** Whether the first frame goes in pieces, of which some may have gone. */
+  get isCut(): boolean {
+    const { first } = this.#frames;
+    return first !== undefined && first.payloadBytes > MAX_WHOLE_BYTES;
+  }
+
+  /** The first frame, or the next piece of it, paid from the stream's credit. */
   take(): OutgoingFrame | undefined {
-    const frame = this.#frames.shift();
-    if (frame === undefined) return undefined;
-    this.#queuedBytes -= HEADER_BYTES + frame.payloadBytes;
+    const { first } = this.#frames;
+    if (first === undefined) return undefined;
+    const frame = this.isCut ? this.#cut(first) : first;
+    if (frame.control !== FrameFlag.more) {
+      this.#frames.shift();
+      this.#cutBytes = 0;
+      this.#queuedBytes -= HEADER_BYTES;
+    }
+    this.#queuedBytes -= frame.payloadBytes;
     this.credit.spend(frame.payloadBytes);
     return frame;
   }
@@ -66,5 +84,20 @@ export class Outbox {
   clear(): void {
     this.#frames.clear();
     this.#queuedBytes = 0;
+    this.#cutBytes = 0;
+  }
+
+  #cut(whole: OutgoingFrame): OutgoingFrame {
+    const { payload, tail, payloadBytes } = whole;
+    const start = this.#cutBytes;
+    const end = Math.min(start + PIECE_BYTES, payloadBytes);
+    this.#cutBytes = end;
+    return {
+      ...whole,
+      control: end < payloadBytes ? FrameFlag.more : whole.control,
+      payload: payload.subarray(start, end),
+      tail: tail?.subarray(Math.max(0, start - payload.length), Math.max(0, end - payload.length)),
+      payloadBytes: end - start,
+    };
   }
 }

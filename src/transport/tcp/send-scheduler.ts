@@ -3,8 +3,10 @@
  * class round robin by frame.
  */
 
+import { FrameFlag } from '../../protocol/frame.js';
 import { PRIORITIES, type Priority } from '../../protocol/priority.js';
 import { ClassTurns, RANKS, type Rank } from '../class-turns.js';
+import { MAX_ASSEMBLIES } from './assembly.js';
 import { INITIAL_CONNECTION_WINDOW_BYTES, SendCredit } from './credit.js';
 import type { FrameWriter } from './frame-writer.js';
 import type { MuxStream } from './mux-stream.js';
@@ -29,6 +31,8 @@ export class SendScheduler {
     draining: new Set<MuxStream>(),
   }));
   readonly #turns = new ClassTurns();
+  /** Streams of whose message some pieces have gone, and others are to go. */
+  readonly #cut = new Set<MuxStream>();
   #isFlushing = false;
 
   constructor(options: SendSchedulerOptions) {
@@ -86,6 +90,7 @@ export class SendScheduler {
   forget(stream: MuxStream): void {
     this.#lineOf(stream).ready.delete(stream);
     this.#lineOf(stream).draining.delete(stream);
+    this.#cut.delete(stream);
   }
 
   /** Forgets all streams. @returns those to which `onDrain` is still due */
@@ -95,11 +100,12 @@ export class SendScheduler {
       line.ready.clear();
       line.draining.clear();
     }
+    this.#cut.clear();
     return draining;
   }
 
   #isIdleFor(stream: MuxStream): boolean {
-    if (this.#isFlushing || this.#waiting !== 0) return false;
+    if (this.#isFlushing || this.#waiting !== 0 || !this.#mayBegin(stream)) return false;
     return this.#options.writer.hasRoom(RANKS[stream.priority]);
   }
 
@@ -150,9 +156,22 @@ export class SendScheduler {
       const next = stream.nextToSend;
       // Its frames were taken back.
       if (next === 'none') ready.delete(stream);
-      else if (!isExhausted || next === 'bareEnd') return stream;
+      else if (next === 'bareEnd' || (!isExhausted && this.#mayBegin(stream))) return stream;
     }
     return undefined;
+  }
+
+  /**
+   * Large messages of a class go one after the other: in turns they would all be late. One whose stream waits for credit
+   * stands in nobody's way, as long as there are no more than the peer takes.
+   */
+  #mayBegin(stream: MuxStream): boolean {
+    if (!stream.isCut || this.#cut.size === 0 || this.#cut.has(stream)) return true;
+    if (this.#cut.size >= MAX_ASSEMBLIES) return false;
+    for (const { priority, nextToSend } of this.#cut) {
+      if (priority === stream.priority && nextToSend !== 'none') return false;
+    }
+    return true;
   }
 
   /** @returns the bytes of its payload */
@@ -167,6 +186,8 @@ export class SendScheduler {
       stream.handler.onSent?.();
       this.#options.onPlaced(stream);
     }
+    if (frame.control === FrameFlag.more) this.#cut.add(stream);
+    else if (this.#cut.size > 0) this.#cut.delete(stream);
     stream.onWritten(frame);
     return frame.payloadBytes;
   }
