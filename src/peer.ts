@@ -152,7 +152,7 @@ export class Peer {
     const open: DataTransfer = { offset: 0, ...transfer, type: 'dataTransfer' };
     checkTransfer(open, options);
     if (options.resume === true) {
-      this.#checkHopeful();
+      if (!this.#hasWay()) this.#checkHopeful();
       return openResumable(this.#pool, open, options);
     }
     const session = this.#pool.select();

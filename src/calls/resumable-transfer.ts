@@ -20,8 +20,11 @@ export interface TransferSession {
 
 /** Where a transfer gets its connections. */
 export interface TransferSource {
-  /** Why no connection will come; `undefined` while one may. */
-  readonly hopelessness: MeshError | undefined;
+  readonly isOpen: boolean;
+  /** Whether this side dials, or means to. */
+  readonly isHopeful: boolean;
+  /** Whether it could: where it cannot, the peer may come back all the same. */
+  readonly canDial: boolean;
   /** @throws MeshError DeadlineExceeded, Cancelled, Overloaded, or why there is none */
   acquire(options: AcquireOptions): Promise<TransferSession>;
 }
@@ -112,7 +115,8 @@ class ResumableTransfer {
     if (this.#fruitless >= attempts || pauseMs >= this.#leftMs) throw error;
     await pause(pauseMs, this.#signal, this.#maybeExecuted);
     // Streams hear of a loss before the pool does: asked only now, the answer is right.
-    if (this.#source.hopelessness !== undefined) throw error;
+    const { isOpen, isHopeful, canDial } = this.#source;
+    if (canDial && !isOpen && !isHopeful) throw error;
   }
 
   get #leftMs(): number {

@@ -122,6 +122,27 @@ for (const transport of TEST_TRANSPORTS) {
     t.true(attempts.length >= 3);
   });
 
+  test(`${transport}: a transfer of the side that was dialed goes on when the other has dialed again`, async (t) => {
+    const { n1, n2, target, interrupt } = await startBreakable(t, transport);
+    const bytes = seeded(t);
+    n1.handle('dataTransfer', ({ offset }) => bytes.from(offset));
+    await n1.connect(target);
+    await until(() => n2.peer('n1')?.isConnected === true);
+    const hash = createHash('sha256');
+    let received = 0;
+    let cuts = 0;
+    const stream = n2.peer('n1')?.stream({ transferId: 't1' }, { resume: true });
+    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+      hash.update(chunk);
+      received += chunk.length;
+      if (received < (cuts + 1) * 7 * MIB || cuts === 2) continue;
+      cuts += 1;
+      await interrupt();
+    }
+    t.is(cuts, 2);
+    t.is(hash.digest('hex'), bytes.sha256);
+  });
+
   test(`${transport}: a node that shuts down and comes back takes up where the handler was`, async (t) => {
     const transports = [transport];
     const n1 = await startNode(t, 'n1', { transports });
