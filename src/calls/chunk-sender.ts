@@ -1,5 +1,6 @@
 /** Sends bytes as dataTransfer messages, at the pace that the stream takes them. */
 import { MeshError } from '../errors.js';
+import { crc32After } from '../protocol/checksum.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { FrameStream } from '../transport/connection.js';
 import { openSource } from './chunk-source.js';
@@ -93,8 +94,10 @@ function sendChunk(
 ): boolean {
   const { offset } = checksum;
   const { payload, tail } = codec.encodePlain({ type: 'dataTransfer', transferId, offset, data });
-  checksum.update(data);
-  return stream.send(payload, { tail });
+  // The frame has a checksum too: what makes up most of it is passed over once for both.
+  const tailChecksum = tail === undefined ? undefined : crc32After(0, data);
+  checksum.update(data, tailChecksum);
+  return stream.send(payload, { tail, tailChecksum });
 }
 
 function endChunks({ transferId, checksum: sum, stream, codec }: OutgoingChunks): void {

@@ -94,24 +94,24 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     receiveFrame(frame, this.#host.codec, this);
   }
 
-  onMessage(message: Message): void {
+  onMessage(message: Message, frame: Frame): void {
     if (this.#over) return;
     if (this.#message === undefined && this.#host.isEarly && !isReplaySafe(message)) {
       this.flow.hold();
       this.#host.whenOpen(() => {
-        this.#take(message);
+        this.#take(message, frame);
         this.flow.release();
       });
       return;
     }
-    this.#take(message);
+    this.#take(message, frame);
   }
 
-  #take(message: Message): void {
+  #take(message: Message, frame: Frame): void {
     if (this.#over) return;
     try {
-      if (this.#message === undefined) this.#begin(message);
-      else this.#continue(message);
+      if (this.#message === undefined) this.#begin(message, frame);
+      else this.#continue(message, frame);
     } catch (thrown) {
       this.onBadMessage(toMeshError(thrown));
     }
@@ -139,7 +139,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     else this.#transfer?.drained();
   }
 
-  #begin(message: Message): void {
+  #begin(message: Message, frame: Frame): void {
     this.#message = message;
     this.#stream.prioritize(priorityOf(message));
     if (message.type === 'ping') {
@@ -165,11 +165,11 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
     this.#takePlace(message.type === 'consensus');
     const call = message as HandledMessage;
-    if (call.type === 'dataTransfer') this.#beginTransfer(handler, call);
+    if (call.type === 'dataTransfer') this.#beginTransfer(handler, call, frame);
     else this.#run(handler, call, new HandlerContext(this.#host, call));
   }
 
-  #beginTransfer(handler: Handler<HandlerKind>, message: DataTransfer): void {
+  #beginTransfer(handler: Handler<HandlerKind>, message: DataTransfer, frame: Frame): void {
     const transfer = new IncomingTransfer(message, this.#stream, this.#host.codec, this.flow);
     this.#transfer = transfer;
     const context = new HandlerContext(this.#host, message, transfer);
@@ -179,7 +179,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
       return;
     }
     transfer.begin(undefined);
-    if (message.data !== undefined || message.checksum !== undefined) transfer.receive(message);
+    if (message.data !== undefined || message.checksum !== undefined)
+      transfer.receive(message, frame);
     this.#run(handler, message, context);
   }
 
@@ -239,11 +240,11 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   /** Only a transfer has more than one message. */
-  #continue(message: Message): void {
+  #continue(message: Message, frame: Frame): void {
     if (this.#transfer === undefined) {
       throw new MeshError('UnexpectedMessage', `${message.type} came after a call's only message`);
     }
-    this.#transfer.receive(message);
+    this.#transfer.receive(message, frame);
   }
 
   #run(handler: Handler<HandlerKind>, message: HandledMessage, context: HandlerContext): void {

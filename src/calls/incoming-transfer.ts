@@ -1,7 +1,8 @@
 /** A dataTransfer that the peer opened: its bytes as the body of a call, and the handler's bytes back. */
 import { MeshError } from '../errors.js';
+import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
-import type { DataTransfer } from '../protocol/message.js';
+import type { DataTransfer, Message } from '../protocol/message.js';
 import type { FrameStream } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
 import { ChunkReceiver } from './chunk-receiver.js';
@@ -77,11 +78,11 @@ export class IncomingTransfer {
   }
 
   /** @throws MeshError UnexpectedMessage, ChecksumMismatch */
-  receive(message: { readonly type: string }): void {
+  receive(message: Message, frame: Frame): void {
     if (this.#open.resume === true && !this.#hasAsked) {
       throw new MeshError('UnexpectedMessage', 'bytes came before it was said from where on');
     }
-    this.body.push(this.#receiver.take(message));
+    this.body.push(this.#receiver.take(message, frame));
   }
 
   /** See CallContext.resumeAt. */

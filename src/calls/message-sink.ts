@@ -8,7 +8,8 @@ import type { FrameStream } from '../transport/connection.js';
 /** Receives the messages of a stream. Its methods do not throw. */
 export interface MessageSink {
   readonly flow: Flow;
-  onMessage(message: Message): void;
+  /** @param frame that it came in */
+  onMessage(message: Message, frame: Frame): void;
   onBadMessage(error: MeshError): void;
 }
 
@@ -63,15 +64,19 @@ export function receiveFrame(frame: Frame, codec: FrameCodec, sink: MessageSink)
     sink.onBadMessage(toMeshError(thrown));
     return;
   }
-  if (message instanceof Promise) void receiveLater(message, sink);
-  else sink.onMessage(message);
+  if (message instanceof Promise) void receiveLater(message, frame, sink);
+  else sink.onMessage(message, frame);
 }
 
-async function receiveLater(message: Promise<Message>, sink: MessageSink): Promise<void> {
+async function receiveLater(
+  message: Promise<Message>,
+  frame: Frame,
+  sink: MessageSink,
+): Promise<void> {
   const { flow } = sink;
   flow.hold();
   try {
-    sink.onMessage(await message);
+    sink.onMessage(await message, frame);
   } catch (thrown) {
     sink.onBadMessage(toMeshError(thrown));
   } finally {

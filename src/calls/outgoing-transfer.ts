@@ -134,11 +134,11 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     if (!this.#settled) receiveFrame(frame, this.#codec, this);
   }
 
-  onMessage(message: Message): void {
+  onMessage(message: Message, frame: Frame): void {
     if (this.#settled) return;
     try {
       if (message.type === 'error') throw errorOfMessage(message);
-      const data = this.#receiver.take(message);
+      const data = this.#receiver.take(message, frame);
       const { resumeAt, priorChecksum } = message as DataTransfer;
       this.#line.incoming.push(data);
       if (resumeAt !== undefined) this.#askedFrom(resumeAt, priorChecksum);

@@ -3,7 +3,7 @@
  * SPEC.md, "Transfers".
  */
 import { MeshError } from '../errors.js';
-import { crc32After } from '../protocol/checksum.js';
+import { crc32After, crc32Joined } from '../protocol/checksum.js';
 
 /** One for every chunk: those of the last 256 MiB, where chunks are full. */
 export const MAX_CHECKPOINTS = 4096;
@@ -58,11 +58,15 @@ export class TransferChecksum {
     return this.#value;
   }
 
-  update(bytes: Uint8Array): void {
+  /** @param sum CRC-32 of the bytes, where that is known already */
+  update(bytes: Uint8Array, sum?: number): void {
     if (bytes.length === 0) return;
     this.#offset += bytes.length;
     if (this.#value === undefined) return;
-    this.#value = crc32After(this.#value, bytes);
+    this.#value =
+      sum === undefined
+        ? crc32After(this.#value, bytes)
+        : crc32Joined(this.#value, sum, bytes.length);
     this.#note();
   }
 

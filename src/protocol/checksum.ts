@@ -27,6 +27,40 @@ export function crc32After(previous: number, bytes: Uint8Array): number {
   return nativeCrc32(bytes, previous);
 }
 
+/**
+ * CRC-32 of two runs of bytes in a row, from the CRC-32 of each: without passing over them again. Given that of both in
+ * place of the second's, it gives the second's.
+ */
+export function crc32Joined(first: number, second: number, secondBytes: number): number {
+  return (multiply(powerOfX(secondBytes), first) ^ second) >>> 0;
+}
+
+/**
+ * The polynomial x^(8 * bytes): what a CRC is multiplied by when so many zeros come behind. All polynomials are modulo
+ * that of the CRC, with the highest power in the lowest bit.
+ */
+function powerOfX(bytes: number): number {
+  let power = 1 << 31;
+  for (let at = 3, rest = bytes; rest > 0; at += 1, rest = Math.floor(rest / 2)) {
+    if (rest % 2 === 1) power = multiply(SQUARES[at & 31]!, power);
+  }
+  return power;
+}
+
+function multiply(a: number, b: number): number {
+  let product = 0;
+  let shifted = b;
+  for (let bit = 31; bit >= 0; bit -= 1) {
+    if ((a >>> bit) & 1) product ^= shifted;
+    shifted = shifted & 1 ? (shifted >>> 1) ^ 0xedb8_8320 : shifted >>> 1;
+  }
+  return product;
+}
+
+/** x^(2^n), after which they begin anew. */
+const SQUARES = new Int32Array(32);
+for (let n = 0, power = 1 << 30; n < 32; n += 1, power = multiply(power, power)) SQUARES[n] = power;
+
 /** Four bytes at a time ("slicing by 4"). */
 function crc32ByTables(bytes: Uint8Array, start: number, end: number): number {
   let sum = -1;

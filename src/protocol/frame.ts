@@ -11,7 +11,7 @@
  * `length` counts what follows the header. The checksum covers header and payload.
  */
 import { MeshError } from '../errors.js';
-import { crc32 } from './checksum.js';
+import { crc32, crc32After, crc32Joined } from './checksum.js';
 
 /** The version of the wire protocol that this code speaks. */
 export const WIRE_VERSION = 1;
@@ -64,6 +64,8 @@ export interface Frame {
   readonly messageId: number;
   /** Owned by whoever receives the frame; may share memory with its neighbours, so never write to it. */
   readonly payload: Uint8Array;
+  /** CRC-32 of the payload, where it is large and the frame was checked. */
+  readonly payloadChecksum: number | undefined;
 }
 
 /** What {@link encodeFrame} is given. */
@@ -75,6 +77,8 @@ export interface FrameFields {
   readonly payload: Uint8Array;
   /** The payload's rest, where it comes in two pieces. */
   readonly tail?: Uint8Array | undefined;
+  /** CRC-32 of `tail`, where that is known: it is not passed over again. */
+  readonly tailChecksum?: number | undefined;
   readonly checksum: boolean;
 }
 
@@ -102,7 +106,7 @@ export function encodeFrame(fields: FrameFields, memory?: Buffer): Buffer {
  * @throws MeshError InvalidArgument when the message id is not a safe integer
  */
 export function writeFrame(fields: FrameFields, out: Buffer, start: number): void {
-  const { messageId, payload, tail, checksum } = fields;
+  const { messageId, payload, tail, tailChecksum, checksum } = fields;
   if (!Number.isSafeInteger(messageId) || messageId < 0) {
     throw new MeshError(
       'InvalidArgument',
@@ -121,12 +125,23 @@ export function writeFrame(fields: FrameFields, out: Buffer, start: number): voi
   let end = start + HEADER_BYTES;
   out.set(payload, end);
   end += payload.length;
-  if (tail !== undefined) {
-    out.set(tail, end);
-    end += tail.length;
+  if (tail === undefined) {
+    if (checksum) out.writeUInt32BE(crc32(out, start, end), end);
+    return;
   }
-  if (checksum) out.writeUInt32BE(crc32(out, start, end), end);
+  const tailStart = end;
+  out.set(tail, tailStart);
+  end += tail.length;
+  if (!checksum) return;
+  const sum =
+    tailChecksum === undefined
+      ? crc32(out, start, end)
+      : crc32Joined(crc32(out, start, tailStart), tailChecksum, tail.length);
+  out.writeUInt32BE(sum, end);
 }
+
+/** From here on a payload's own checksum is worth what it takes to join it with the rest. */
+const LARGE_PAYLOAD_BYTES = 16 * 1024;
 
 /** The limits of one decoder. */
 export interface FrameDecoderOptions {
@@ -214,10 +229,19 @@ export class FrameDecoder {
     let end = start + HEADER_BYTES + bodyBytes;
     this.#offset = end;
     this.#neededBytes = HEADER_BYTES;
+    let payloadChecksum: number | undefined;
     if ((flags & FrameFlag.checksum) !== 0) {
       end -= CHECKSUM_BYTES;
       const stated = bytes.readUInt32BE(end);
-      if (crc32(bytes, start, end) !== stated) {
+      let sum: number;
+      const payloadBytes = end - start - HEADER_BYTES;
+      if (payloadBytes < LARGE_PAYLOAD_BYTES) {
+        sum = crc32(bytes, start, end);
+      } else {
+        payloadChecksum = crc32After(0, bytes.subarray(start + HEADER_BYTES, end));
+        sum = crc32Joined(crc32(bytes, start, start + HEADER_BYTES), payloadChecksum, payloadBytes);
+      }
+      if (sum !== stated) {
         throw new MeshError(
           'ChecksumMismatch',
           `frame of message ${messageId} does not match its checksum`,
@@ -229,6 +253,7 @@ export class FrameDecoder {
       compression: compressionOf(flags),
       messageId,
       payload: bytes.subarray(start + HEADER_BYTES, end),
+      payloadChecksum,
     };
   }
 

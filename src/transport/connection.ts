@@ -91,6 +91,8 @@ export interface FrameStream {
 export interface SendOptions {
   /** The payload's rest, where it comes in two pieces. Copied before `send` returns. */
   readonly tail?: Uint8Array | undefined;
+  /** CRC-32 of `tail`, where that is known: it is not passed over again. */
+  readonly tailChecksum?: number | undefined;
   readonly compression?: Compression;
   /** Whether this is the last frame of this side. */
   readonly end?: boolean;

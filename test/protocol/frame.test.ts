@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import fc from 'fast-check';
 import type { MeshErrorCode } from '../../src/errors.js';
+import { crc32 } from '../../src/protocol/checksum.js';
 import {
   CHECKSUM_BYTES,
   Compression,
@@ -439,6 +440,30 @@ function damagedStreams(): fc.Arbitrary<Buffer> {
       return Buffer.from(bytes);
     });
 }
+
+test('a frame is the same whether its tail is passed over or its checksum known, and a large one tells its own', (t) => {
+  const whole = Buffer.from(Uint8Array.from({ length: 20_000 }, (_, i) => i * i));
+  for (const cut of [0, 1, 100, 19_999, 20_000]) {
+    const [payload, tail] = [whole.subarray(0, cut), whole.subarray(cut)];
+    for (const checksum of [true, false]) {
+      const fields = { messageId: 7, checksum };
+      const bytes = encodeFrame({ ...fields, payload: whole });
+      t.deepEqual(encodeFrame({ ...fields, payload, tail }), bytes);
+      t.deepEqual(encodeFrame({ ...fields, payload, tail, tailChecksum: crc32(tail) }), bytes);
+      const decoder = new FrameDecoder({ requireChecksum: false });
+      decoder.push(bytes);
+      t.is(decoder.next()?.payloadChecksum, checksum ? crc32(whole) : undefined);
+    }
+  }
+  const damaged = encodeFrame({ messageId: 7, checksum: true, payload: whole });
+  for (const at of [13, 14, 5000, damaged.length - 1]) {
+    const bytes = Buffer.from(damaged);
+    bytes[at] = (bytes[at] as number) ^ 1;
+    const decoder = new FrameDecoder();
+    decoder.push(bytes);
+    t.throws(() => decoder.next(), { code: 'ChecksumMismatch' });
+  }
+});
 
 /** Memory in use after a collection, on and off the heap. */
 function collectedMemoryBytes(): number {

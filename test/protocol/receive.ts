@@ -107,7 +107,8 @@ export async function decodeMessage(
 /** A packed payload as a frame that a decoder gave. */
 export function frameOf({ payload, tail, compression }: PackedPayload): Frame {
   const flags = 0x0181 | (compression << FrameFlag.compressionShift);
-  return { flags, compression, messageId: 1, payload: joinPayload(payload, tail) };
+  const whole = joinPayload(payload, tail);
+  return { flags, compression, messageId: 1, payload: whole, payloadChecksum: undefined };
 }
 
 function settled(read: () => Received): Received {

@@ -53,6 +53,7 @@ interface Unsent {
   readonly payload: Uint8Array;
   /** Someone else's memory: kept for as long as the call lasts that hands the frame over. */
   tail: Uint8Array | undefined;
+  readonly tailChecksum: number | undefined;
   /** Of payload and tail together. */
   readonly payloadBytes: number;
   readonly compression: Compression;
@@ -156,7 +157,7 @@ export class QuicStream implements FrameStream {
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
     if (this.#phase.kind !== 'live') throw this.#overError();
-    const { end = false, tail } = options;
+    const { end = false, tail, tailChecksum } = options;
     const payloadBytes = payload.length + (tail === undefined ? 0 : tail.length);
     if (this.#endQueued) throw new MeshError('InvalidArgument', 'stream was ended already');
     if (payloadBytes === 0 && !end) {
@@ -176,7 +177,7 @@ export class QuicStream implements FrameStream {
     }
     this.#endQueued = end;
     const { compression = Compression.none } = options;
-    this.#push({ payload, tail, payloadBytes, compression, end });
+    this.#push({ payload, tail, tailChecksum, payloadBytes, compression, end });
     if (this.#unsentBytes <= this.#io.sendHighWaterBytes) return true;
     this.#wantsDrain = true;
     return false;
@@ -195,6 +196,7 @@ export class QuicStream implements FrameStream {
     this.#push({
       payload: NOTHING,
       tail: undefined,
+      tailChecksum: undefined,
       payloadBytes: 0,
       compression: Compression.none,
       end: true,
@@ -328,6 +330,7 @@ export class QuicStream implements FrameStream {
       messageId: this.messageId,
       payload: next.payload,
       tail: next.tail,
+      tailChecksum: next.tailChecksum,
       compression: next.compression,
       checksum: this.#io.checksum,
     };

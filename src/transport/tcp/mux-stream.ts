@@ -96,8 +96,8 @@ export class MuxStream implements FrameStream, InboxOwner {
   }
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
-    const { compression = Compression.none, end = false, tail } = options;
-    const frame = this.#frame(payload, tail, compression, end ? FrameFlag.end : 0);
+    const { end = false, tail } = options;
+    const frame = this.#frame(payload, options, end ? FrameFlag.end : 0);
     this.#assertSendable(frame.payloadBytes, end);
     this.#outbox.push(frame);
     if (end) this.#sending = 'ending';
@@ -116,7 +116,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     if (this.#sending !== 'open' || !this.#host.isOpen) return;
     this.#sending = 'ending';
     if (this.#outbox.endLast()) return;
-    this.#outbox.push(this.#frame(NO_BYTES, undefined, Compression.none, FrameFlag.end));
+    this.#outbox.push(this.#frame(NO_BYTES, NO_OPTIONS, FrameFlag.end));
     this.#host.wake(this);
   }
 
@@ -232,13 +232,13 @@ export class MuxStream implements FrameStream, InboxOwner {
 
   #frame(
     payload: Uint8Array,
-    tail: Uint8Array | undefined,
-    compression: Compression,
+    { tail, tailChecksum, compression = Compression.none }: SendOptions,
     control: number,
   ): OutgoingFrame {
     return {
       payload,
       tail,
+      tailChecksum,
       payloadBytes: payload.length + (tail === undefined ? 0 : tail.length),
       compression,
       control,
@@ -313,5 +313,6 @@ export class MuxStream implements FrameStream, InboxOwner {
 }
 
 const NO_BYTES = new Uint8Array(0);
+const NO_OPTIONS: SendOptions = {};
 
 const NO_HANDLER: FrameStreamHandler = { onFrame() {}, onEnd() {}, onReset() {} };

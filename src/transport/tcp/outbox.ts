@@ -12,6 +12,7 @@ export interface OutgoingFrame {
   readonly payload: Uint8Array;
   /** Someone else's memory: kept for as long as the call lasts that hands the frame over. */
   tail: Uint8Array | undefined;
+  readonly tailChecksum: number | undefined;
   /** Of payload and tail together. */
   readonly payloadBytes: number;
   /** As agreed when the frame was handed over: an agreement may come into force while it waits. */
