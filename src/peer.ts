@@ -152,7 +152,7 @@ export class Peer {
     const open: DataTransfer = { offset: 0, ...transfer, type: 'dataTransfer' };
     checkTransfer(open, options);
     if (options.resume === true) {
-      if (!this.#hasWay()) this.#checkHopeful();
+      if (!this.#retry.hasWay()) this.#checkHopeful();
       return openResumable(this.#pool, open, options);
     }
     const session = this.#pool.select();

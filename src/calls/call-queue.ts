@@ -7,6 +7,7 @@ import type { Waiter } from '../pool/wait-queue.js';
 import type { MessageCodec } from '../protocol/codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
 import type { Attempt } from './call-again.js';
+import { closeBytes } from './chunk-source.js';
 import type { AttemptOptions } from './latest-calls.js';
 import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
 import type { CallSession } from './session.js';
@@ -77,6 +78,10 @@ export class CallQueue {
       },
       async (session, left) => session.stream(open, { ...left, body }),
     );
+    result.catch(() => {
+      // It has not left, so nobody has read of it.
+      if (typeof body !== 'function') void closeBytes(body);
+    });
     return new LaterBytes(result, () => waiting.abort());
   }
 }

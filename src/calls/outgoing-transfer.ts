@@ -9,6 +9,7 @@ import type { FrameStream } from '../transport/connection.js';
 import { ByteQueue } from './byte-queue.js';
 import { ChunkReceiver } from './chunk-receiver.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
+import { closeBytes } from './chunk-source.js';
 import { Flow, FlowSwitch, type MessageSink, receiveFrame } from './message-sink.js';
 import {
   type CallHandler,
@@ -117,6 +118,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
       const taken = stream.send(payload, { tail, end: body === undefined });
       if (body !== undefined && resume !== true) void this.#upload(() => body as Bytes, taken);
     } catch (thrown) {
+      if (typeof body !== 'function') void closeBytes(body);
       this.#fail(toMeshError(thrown));
     }
   }
@@ -206,11 +208,13 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     void this.#upload(() => body(resumeAt), true);
   }
 
-  async #upload(bytes: () => Bytes, hasRoom: boolean): Promise<void> {
+  async #upload(source: () => Bytes, hasRoom: boolean): Promise<void> {
     const stream = this.#stream as FrameStream;
+    let bytes: Bytes | undefined;
     try {
+      bytes = source();
       if (!hasRoom) await this.#gate.wait();
-      await sendChunks(bytes(), {
+      await sendChunks(bytes, {
         transferId: this.#open.transferId,
         checksum: this.#line.sent,
         stream,
@@ -218,6 +222,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
         codec: this.#codec,
       });
     } catch (thrown) {
+      void closeBytes(bytes);
       const error = toMeshError(thrown, 'Cancelled');
       // An acceptor that ended already is content with what it has; the stream must end all the same.
       if (this.#settled) stream.reset('Cancelled', error.message);

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
 import test from 'ava';
 import { CallQueue } from '../../src/calls/call-queue.js';
 import type { CallSession } from '../../src/calls/session.js';
@@ -39,7 +41,10 @@ test('where nobody may wait, calls fail at once', async (t) => {
   const queue = new CallQueue(new MessageCodec(), (call) => call.fail(error));
   const failed = { code: 'ConnectFailed', side: 'remote', maybeExecuted: false };
   t.like(await t.throwsAsync(queue.call(message, {}, NEVER).result), failed);
-  const bytesOf = queue.stream({ type: 'dataTransfer', transferId: 't1', offset: 0 }, {});
+  const body = new Readable({ read() {} });
+  const closed = once(body, 'close');
+  const bytesOf = queue.stream({ type: 'dataTransfer', transferId: 't1', offset: 0 }, { body });
   t.like(await t.throwsAsync(async () => bytesOf[Symbol.asyncIterator]().next()), failed);
+  await closed;
   t.throws(() => bytesOf[Symbol.asyncIterator](), { code: 'InvalidArgument' });
 });

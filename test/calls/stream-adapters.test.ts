@@ -227,6 +227,15 @@ for (const transport of TEST_TRANSPORTS) {
       for await (const _ of peer.stream({ transferId: 'a', name: 'enough' }, { body }));
     }
     await until(() => silent.destroyed && isCancelled);
+
+    // Nor does a transfer that never begins keep one.
+    const early = AbortSignal.abort();
+    const unread = new Readable({ read() {} });
+    const refused = peer.stream({ transferId: 'a' }, { body: unread, signal: early });
+    t.like(await t.throwsAsync(async () => refused[Symbol.asyncIterator]().next()), {
+      code: 'Cancelled',
+    });
+    await until(() => unread.destroyed);
   });
 
   test(`${transport}: a stream that is not read makes the other side wait`, async (t) => {
