@@ -49,6 +49,11 @@ export class CallPlace {
     return this.#hasLeft || this.#call?.hasLeft === true;
   }
 
+  /** Whether {@link take} would give a stream. */
+  hasStreamOf(opener: object): boolean {
+    return this.#yielded?.opener === opener;
+  }
+
   /** An attempt begins. @returns the stream to take, if there is one of that opener */
   take(call: PlacedCall, opener: object): FrameStream | undefined {
     this.#hasLeft = this.hasLeft;

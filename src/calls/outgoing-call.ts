@@ -139,9 +139,12 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
       this.#fail(new MeshError('DeadlineExceeded', `no time left: ${timeoutMs} ms`));
       return;
     }
-    const { sendBudget: budget } = this.#host;
+    const { sendBudget: budget, opener } = this.#host;
     try {
-      if (priorityOf(message) === 'control' ? budget.hasUrgentRoom : budget.hasRoom) {
+      // What takes over a stream stands in line already, in place of bytes that were let in.
+      const isPlaced = this.#place?.hasStreamOf(opener) === true;
+      const isUrgent = priorityOf(message) === 'control';
+      if (isPlaced || (isUrgent ? budget.hasUrgentRoom : budget.hasRoom)) {
         this.#leave(message, timeoutMs);
         return;
       }
