@@ -11,7 +11,13 @@ import { DEFAULT_POOL_LIMITS } from './pool/options.js';
 import { STRATEGIES, type Strategy } from './pool/select.js';
 import type { CompressionName } from './protocol/compression.js';
 import type { LoggingOption } from './telemetry/logging.js';
-import { DEFAULT_STREAM_LIMITS, type TlsMaterial } from './transport/connection.js';
+import {
+  DEFAULT_STREAM_LIMITS,
+  type TlsMaterial,
+  TRANSPORT_NAMES,
+  type Transport,
+  type TransportName,
+} from './transport/connection.js';
 import type { Discovery } from './transport/discovery.js';
 import type { SessionStore } from './transport/quic/sessions.js';
 
@@ -110,9 +116,13 @@ export interface NodeOptions {
   readonly tls: TlsOption;
   /** Where to accept peers: one port number, UDP for QUIC and TCP for the fallback. Without it the node only dials. */
   readonly listen?: { readonly host: string; readonly port: number } | undefined;
-  /** In order of preference. Default `['quic', 'tcp']`. */
-  readonly transports?: readonly ('quic' | 'tcp')[] | undefined;
-  /** Forbids every transport but QUIC, whatever `transports` says. Default false. */
+  /**
+   * In order of preference, each name once. Default `['quic', 'tcp']`. A transport of one's own is of this node alone,
+   * brings its own certificates and limits, and is closed with the node; where `createNode` fails over its options, it
+   * is left open.
+   */
+  readonly transports?: readonly ('quic' | 'tcp' | Transport)[] | undefined;
+  /** Forbids every transport but QUIC, whatever `transports` says, and leaves the others alone. Default false. */
   readonly requireQuic?: boolean | undefined;
   /** What the names of peers mean. Default: DNS, with A, AAAA and SRV records. */
   readonly discovery?: Discovery | undefined;
@@ -241,9 +251,17 @@ const schema = z.strictObject({
     })
     .optional(),
   transports: z
-    .array(z.enum(['quic', 'tcp']))
+    .array(
+      z.custom<'quic' | 'tcp' | Transport>(
+        (value) => value === 'quic' || value === 'tcp' || isTransport(value),
+        "must be 'quic', 'tcp' or a transport",
+      ),
+    )
     .min(1)
-    .refine((names) => new Set(names).size === names.length, 'names a transport twice')
+    .refine(
+      (transports) => new Set(transports.map(nameOfTransport)).size === transports.length,
+      'names a transport twice',
+    )
     .default(['quic', 'tcp']),
   requireQuic: z.boolean().default(false),
   fallbackDelayMs: durationMs.default(200),
@@ -400,6 +418,18 @@ function isSessionStore(value: unknown): boolean {
   return typeof put === 'function' && typeof take === 'function';
 }
 
+function isTransport(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { name, dial, listen, counters, close } = value as Partial<Transport>;
+  if (name === undefined || !TRANSPORT_NAMES.includes(name)) return false;
+  const areMethods = [dial, listen, close].every((method) => typeof method === 'function');
+  return areMethods && typeof counters === 'object' && counters !== null;
+}
+
+function nameOfTransport(transport: 'quic' | 'tcp' | Transport): TransportName {
+  return typeof transport === 'string' ? transport : transport.name;
+}
+
 /** The options with every default filled in. */
 export type NodeConfig = Readonly<z.output<typeof schema>>;
 
@@ -423,7 +453,11 @@ export function resolveOptions(options: NodeOptions): NodeConfig {
     });
   }
   const { data } = parsed;
-  return Object.freeze(data.requireQuic ? { ...data, transports: ['quic' as const] } : data);
+  return Object.freeze(data.requireQuic ? { ...data, transports: [quicOf(data)] } : data);
+}
+
+function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
+  return transports.find((transport) => nameOfTransport(transport) === 'quic') ?? 'quic';
 }
 
 /**

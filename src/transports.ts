@@ -7,7 +7,7 @@ import { QuicTransport } from './transport/quic/transport.js';
 import { TcpTransport } from './transport/tcp/transport.js';
 
 /**
- * In order of preference.
+ * In order of preference; those that the options bring along as they are.
  * @param tls the certificates in force
  */
 export function createTransports(
@@ -16,7 +16,9 @@ export function createTransports(
   log: Logger,
 ): Transport[] {
   const keyLog = createKeyLog(config, log);
-  return config.transports.map((name) => createTransport(name, config, tls, keyLog));
+  return config.transports.map((transport) =>
+    typeof transport === 'string' ? createTransport(transport, config, tls, keyLog) : transport,
+  );
 }
 
 function createTransport(

@@ -47,6 +47,7 @@ const WRONG: Readonly<Record<string, object>> = {
   cluster: { cluster: '' },
   transports: { transports: [] },
   'transports names a transport twice': { transports: ['quic', 'quic'] },
+  'transports.1': { transports: ['quic', { name: 'tcp', dial() {} }] },
   'listen.port': { listen: { host: '127.0.0.1', port: 65_536 } },
   'listen.host': { listen: { host: 'not an address', port: 1 } },
   'tls.key': { tls: { ca: tls.ca, cert: tls.cert } },

@@ -11,8 +11,9 @@ import type { Compression, Frame } from '../protocol/frame.js';
 import type { Priority } from '../protocol/priority.js';
 import { DEFAULT_STREAM_RATES, type StreamRates } from './stream-rate.js';
 
+export const TRANSPORT_NAMES = ['quic', 'tcp', 'memory'] as const;
 /** How a connection travels. `memory` is a pair within one process, for tests. */
-export type TransportName = 'quic' | 'tcp' | 'memory';
+export type TransportName = (typeof TRANSPORT_NAMES)[number];
 
 /** Who opened the connection. Decides who counts message ids odd (dialer) and even (acceptor). */
 export type Role = 'dialer' | 'acceptor';
