@@ -1,5 +1,6 @@
 /** One call of this side: sends a message on a stream of its own and settles exactly once. */
 import { isWireErrorCode, MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
+import { MAX_TIMER_MS } from '../pool/clock.js';
 import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
@@ -136,7 +137,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     }
     const timeoutMs = this.#timeoutMs;
     if (!(timeoutMs > 0)) {
-      this.#fail(new MeshError('DeadlineExceeded', `no time left: ${timeoutMs} ms`));
+      this.#fail(noTimeLeft(timeoutMs));
       return;
     }
     const { sendBudget: budget, opener } = this.#host;
@@ -261,7 +262,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #arm(): void {
     const signal = this.#signal;
     if (signal !== undefined && this.#onAbort === undefined) this.#heed(signal);
-    if (this.#timer === undefined && this.#timeoutMs !== Number.POSITIVE_INFINITY) {
+    if (this.#timer === undefined && this.#timeoutMs <= MAX_TIMER_MS) {
       this.#timer = setTimeout(() => this.#timedOut(), this.#timeoutMs);
     }
   }
@@ -339,11 +340,16 @@ const NO_REPLY: Message = { type: 'response' };
 
 /** The message with the time left for it; a ping has no such field. */
 function withTimeout(message: Message, timeoutMs: number): Message {
-  if (timeoutMs === Number.POSITIVE_INFINITY || message.type === 'ping') return message;
+  if (timeoutMs > Number.MAX_SAFE_INTEGER || message.type === 'ping') return message;
   const ms = Math.ceil(timeoutMs);
   if ('timeoutMs' in message) return { ...message, timeoutMs: ms } as Message;
   // In this order, since an engine may look for a new shape for every object that grows after it was spread.
   return { timeoutMs: ms, ...message } as Message;
+}
+
+/** A call without time left is not made. */
+export function noTimeLeft(timeoutMs: number): MeshError {
+  return new MeshError('DeadlineExceeded', `no time left: ${timeoutMs} ms`);
 }
 
 function unexpected(text: string): MeshError {
@@ -373,6 +379,6 @@ const NEVER_EXECUTED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
 /** The same error, told whether the other side may have run the call. */
 export function withExecution(error: MeshError, maybeExecuted: boolean): MeshError {
   if (error.maybeExecuted === maybeExecuted) return error;
-  const { code, message, side, retryable } = error;
-  return new MeshError(code, message, { side, retryable, maybeExecuted, cause: error });
+  const { code, message, side, retryable, cause = error } = error;
+  return new MeshError(code, message, { side, retryable, maybeExecuted, cause });
 }

@@ -1,5 +1,6 @@
 /** A dataTransfer that this side opened, on one connection: bytes out from `body`, bytes in for a reader. */
 import { MeshError, toMeshError } from '../errors.js';
+import { MAX_TIMER_MS } from '../pool/clock.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
@@ -14,6 +15,7 @@ import { Flow, FlowSwitch, type MessageSink, receiveFrame } from './message-sink
 import {
   type CallHandler,
   errorOfMessage,
+  noTimeLeft,
   type StreamOpener,
   withExecution,
 } from './outgoing-call.js';
@@ -107,14 +109,14 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     const { signal, timeoutMs = Number.POSITIVE_INFINITY, body, resume } = this.#options;
     try {
       if (signal?.aborted === true) throw cancelledError(signal);
+      if (!(timeoutMs > 0)) throw noTimeLeft(timeoutMs);
       const { payload, tail } = this.#codec.encodePlain(this.#firstMessage(timeoutMs));
       const stream = opener.openStream(this, priorityOf(this.#open));
       this.#stream = stream;
       this.#flow = new Flow(stream);
       this.#line.flow.turnTo(this.#flow);
       signal?.addEventListener('abort', this.#aborted, { once: true });
-      if (timeoutMs !== Number.POSITIVE_INFINITY)
-        this.#timer = setTimeout(this.#timedOut, timeoutMs);
+      if (timeoutMs <= MAX_TIMER_MS) this.#timer = setTimeout(this.#timedOut, timeoutMs);
       const taken = stream.send(payload, { tail, end: body === undefined });
       if (body !== undefined && resume !== true) void this.#upload(() => body as Bytes, taken);
     } catch (thrown) {
@@ -138,8 +140,11 @@ class OutgoingTransfer implements CallHandler, MessageSink {
 
   onMessage(message: Message, frame: Frame): void {
     if (this.#settled) return;
+    if (message.type === 'error') {
+      this.#breakOff(errorOfMessage(message));
+      return;
+    }
     try {
-      if (message.type === 'error') throw errorOfMessage(message);
       const data = this.#receiver.take(message, frame);
       const { resumeAt, priorChecksum } = message as DataTransfer;
       this.#line.incoming.push(data);
@@ -163,7 +168,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
   }
 
   onReset(error: MeshError): void {
-    this.#fail(withExecution(error, true));
+    this.#fail(withExecution(error, this.#wasSent));
   }
 
   onRefused(error: MeshError): void {
@@ -181,7 +186,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     return {
       ...open,
       offset,
-      ...(timeoutMs === Number.POSITIVE_INFINITY ? {} : { timeoutMs: Math.ceil(timeoutMs) }),
+      ...(timeoutMs > Number.MAX_SAFE_INTEGER ? {} : { timeoutMs: Math.ceil(timeoutMs) }),
       ...(this.#options.resume === true ? { resume: true } : {}),
       ...(offset === 0 || value === undefined ? {} : { priorChecksum: value }),
     };
@@ -240,9 +245,17 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     );
   };
 
+  get #wasSent(): boolean {
+    return (this.#stream?.messageId ?? 0) > 0;
+  }
+
   #giveUp(error: MeshError): void {
+    this.#breakOff(withExecution(error, this.#wasSent));
+  }
+
+  #breakOff(error: MeshError): void {
     this.#stream?.reset(error.side === 'remote' ? 'Cancelled' : error.code, error.message);
-    this.#fail(withExecution(error, true));
+    this.#fail(error);
   }
 
   #fail(error: MeshError): void {

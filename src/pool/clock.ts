@@ -10,7 +10,7 @@ export interface PoolClock {
 }
 
 /** Node's timers hold 31 bits; what is later, is later than anybody waits. */
-const MAX_TIMER_MS = 0x7fff_ffff;
+export const MAX_TIMER_MS = 0x7fff_ffff;
 
 /** The clock of `performance.now()`. */
 export const SYSTEM_CLOCK: PoolClock = {
