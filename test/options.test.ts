@@ -109,20 +109,6 @@ test('reloadTls reads certificates again; ones that cannot be read leave the old
   await t.notThrowsAsync(node.reloadTls());
 });
 
-test('a kind of call has one handler, and only known kinds have one', async (t) => {
-  const node = await createNode({ ...MINIMAL, logger: 'silent' });
-  t.teardown(() => node.close());
-  node.handle('query', () => ({}));
-  t.like(
-    t.throws(() => node.handle('query', () => ({}))),
-    { code: 'InvalidArgument' },
-  );
-  t.like(
-    t.throws(() => node.handle('ping' as 'query', () => ({}))),
-    { code: 'InvalidArgument' },
-  );
-});
-
 test('a closed node dials nobody', async (t) => {
   const node = await createNode({ ...MINIMAL, logger: 'silent' });
   await node.close();

@@ -88,15 +88,6 @@ for (const transport of TEST_TRANSPORTS) {
     proxy.change({ [transport === 'quic' ? 'udp' : 'tcp']: { blackHole: false } });
     t.like(await soon, { result: 'y' });
   });
-
-  test(`${transport}: what was closed in good order is not dialed again`, async (t) => {
-    const { n1, n2 } = await setUp(t, { transports: [transport] });
-    const peer = await n1.connect(targetOf(n2));
-    await n2.peer('n1')?.close();
-    while (peer.isConnected) await delay(5);
-    const call = peer.request({ type: 'queryRequest', query: 'x' }, { replaySafe: true });
-    t.like(await t.throwsAsync(call), { code: 'ConnectionLost', maybeExecuted: false });
-  });
 }
 
 test('a call that waits for a new connection can be given up', async (t) => {

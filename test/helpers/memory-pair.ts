@@ -1,12 +1,13 @@
 /** Two connections within one process, over a pair of streams: the multiplexer without a socket. */
-import { type Duplex, duplexPair } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { PeerIdentity, Role, StreamLimits } from '../../src/transport/connection.js';
 import { MuxConnection } from '../../src/transport/tcp/mux.js';
 import type { ConnectionPair, PairOptions } from '../compliance/connection-suite.js';
+import { memoryWire } from './memory-wire.js';
 
 /** A dialer n1 and an acceptor n2. */
 export async function memoryPair({ limits }: PairOptions = {}): Promise<ConnectionPair> {
-  const [near, far] = duplexPair();
+  const [near, far] = memoryWire();
   const dialer = memoryConnection(near, 'dialer', limits);
   const acceptor = memoryConnection(far, 'acceptor', limits);
   return {

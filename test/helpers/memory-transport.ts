@@ -2,7 +2,7 @@
  * A transport within one process, for nodes of tests: no socket, no TLS; addresses mean something to a hub alone, and
  * whose a connection is its two ends simply say.
  */
-import { type Duplex, duplexPair } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import { MeshError } from '../../src/errors.js';
 import { cancelledError } from '../../src/transport/abortable.js';
@@ -20,6 +20,7 @@ import type {
 } from '../../src/transport/connection.js';
 import { checkNodeId } from '../../src/transport/identity.js';
 import { MuxConnection } from '../../src/transport/tcp/mux.js';
+import { memoryWire } from './memory-wire.js';
 
 /** Where dialers find who listens. */
 export class MemoryHub {
@@ -97,7 +98,7 @@ export class MemoryTransport implements Transport {
       if (target.nodeId !== undefined) checkNodeId(door.identity, target.nodeId);
       const { host, port } = target;
       const local = { host, port: this.#options.hub.nextPort() };
-      const [near, far] = duplexPair();
+      const [near, far] = memoryWire();
       this.#wires.add(far);
       far.once('close', () => this.#wires.delete(far));
       const connection = this.#connect(near, 'dialer', local, { host, port }, door.identity);

@@ -2,8 +2,8 @@
  * A {@link Connection} over one byte stream in each direction: frames of all streams, told apart by message
  * id. SPEC.md, "Transports".
  *
- * It needs nothing of the bytes' carrier but that they arrive whole and in order: a TLS socket, or a pair of
- * streams within one process.
+ * It needs nothing of the bytes' carrier but that they arrive whole, in order and in a later turn than they are
+ * written: a TLS socket, or a pair of streams within one process.
  */
 import type { Duplex } from 'node:stream';
 import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
