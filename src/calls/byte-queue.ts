@@ -3,6 +3,7 @@
  * reader is slow and resumes it when it catches up.
  */
 import { MeshError } from '../errors.js';
+import type { ByteBudget } from './byte-budget.js';
 
 /** Above so many unread bytes the stream is paused; the transport's own window bounds what is still to come. */
 const HIGH_WATER_BYTES = 256 * 1024;
@@ -19,6 +20,13 @@ export interface Pausable {
   release(): void;
 }
 
+export interface ByteQueueOptions {
+  /** Called when there is a reader. */
+  readonly onReader?: (() => void) | undefined;
+  /** Where unread bytes count. While it has no room the stream is paused as soon as anything is unread. */
+  readonly budget?: ByteBudget | undefined;
+}
+
 interface Waiter {
   readonly resolve: (result: IteratorResult<Uint8Array>) => void;
   readonly reject: (error: MeshError) => void;
@@ -28,6 +36,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   readonly #flow: Pausable | undefined;
   readonly #onAbandon: () => void;
   readonly #onReader: (() => void) | undefined;
+  readonly #budget: ByteBudget | undefined;
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;
   #phase: Phase = { kind: 'live' };
@@ -36,14 +45,16 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   #hasReader = false;
   #takenBytes = 0;
 
-  /**
-   * @param onAbandon called when the reader stops before the end
-   * @param onReader called when there is a reader
-   */
-  constructor(flow: Pausable | undefined, onAbandon: () => void, onReader?: () => void) {
+  /** @param onAbandon called when the reader stops before the end */
+  constructor(
+    flow: Pausable | undefined,
+    onAbandon: () => void,
+    { onReader, budget }: ByteQueueOptions = {},
+  ) {
     this.#flow = flow;
     this.#onAbandon = onAbandon;
     this.#onReader = onReader;
+    this.#budget = budget;
   }
 
   /** What the reader has had. */
@@ -61,8 +72,8 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
       return;
     }
     this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
-    if (this.#bytes <= HIGH_WATER_BYTES || this.#paused) return;
+    this.#count(chunk.length);
+    if (this.#paused || (this.#bytes <= HIGH_WATER_BYTES && this.#hasRoom)) return;
     this.#paused = true;
     this.#flow?.hold();
   }
@@ -101,9 +112,9 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   #next(): Promise<IteratorResult<Uint8Array>> {
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) {
-      this.#bytes -= chunk.length;
+      this.#count(-chunk.length);
       this.#takenBytes += chunk.length;
-      if (this.#paused && this.#bytes <= HIGH_WATER_BYTES / 2) {
+      if (this.#paused && this.#mayFlow) {
         this.#paused = false;
         this.#flow?.release();
       }
@@ -124,10 +135,25 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   /** Nobody reads any more: what is held is dropped, and the stream flows on so that its sender can end. */
   discard(): void {
     this.#chunks.length = 0;
-    this.#bytes = 0;
+    this.#count(-this.#bytes);
     if (!this.#paused) return;
     this.#paused = false;
     this.#flow?.release();
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    if (bytes > 0) this.#budget?.take(bytes);
+    else if (bytes < 0) this.#budget?.give(-bytes);
+  }
+
+  get #hasRoom(): boolean {
+    return this.#budget?.hasRoom !== false;
+  }
+
+  /** Its own reader sees to it that there is room again: nobody has to tell this queue. */
+  get #mayFlow(): boolean {
+    return this.#bytes === 0 || (this.#bytes <= HIGH_WATER_BYTES / 2 && this.#hasRoom);
   }
 
   #abandon(): void {

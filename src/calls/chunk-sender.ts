@@ -3,12 +3,16 @@ import { MeshError } from '../errors.js';
 import { crc32After } from '../protocol/checksum.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { FrameStream } from '../transport/connection.js';
+import type { ByteBudget } from './byte-budget.js';
 import { openSource } from './chunk-source.js';
 import type { TransferChecksum } from './transfer-checksum.js';
 import type { Bytes } from './types.js';
 
 /** Bytes of one dataTransfer message at most: small enough that others get their turn between two. */
 export const CHUNK_BYTES = 64 * 1024;
+
+/** About what a stream holds that has no room for more. */
+const HELD_BYTES = 4 * CHUNK_BYTES;
 
 /** What a sender of chunks waits for; told by the owner of the stream's handler. */
 export class DrainGate {
@@ -55,6 +59,8 @@ export interface OutgoingChunks {
   readonly stream: FrameStream;
   readonly gate: DrainGate;
   readonly codec: FrameCodec;
+  /** Of bytes that wait to be sent. */
+  readonly budget: ByteBudget;
 }
 
 /**
@@ -64,11 +70,12 @@ export interface OutgoingChunks {
  * @throws MeshError what ended the stream, InvalidArgument for a piece that is not bytes, or what the source throws
  */
 export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<void> {
-  const { gate } = chunks;
+  const { gate, budget } = chunks;
   const source = openSource(bytes);
   gate.onFailure = source.close;
   try {
     for (;;) {
+      if (!budget.hasRoom) await roomIn(budget, gate);
       const { done, value: piece } = await source.next();
       if (gate.failure !== undefined) throw gate.failure;
       if (done === true) break;
@@ -77,7 +84,8 @@ export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<
       }
       for (let start = 0; start < piece.length; start += CHUNK_BYTES) {
         if (gate.failure !== undefined) throw gate.failure;
-        if (!sendChunk(piece.subarray(start, start + CHUNK_BYTES), chunks)) await gate.wait();
+        const chunk = piece.subarray(start, start + CHUNK_BYTES);
+        if (!sendChunk(chunk, chunks)) await drained(gate, budget);
       }
     }
   } catch (thrown) {
@@ -85,6 +93,28 @@ export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<
     throw thrown;
   }
   endChunks(chunks);
+}
+
+/** Until the stream has sent what it holds, that counts. */
+async function drained(gate: DrainGate, budget: ByteBudget): Promise<void> {
+  budget.take(HELD_BYTES);
+  try {
+    await gate.wait();
+  } finally {
+    budget.give(HELD_BYTES);
+  }
+}
+
+/** @throws MeshError what ended the stream, or its connection; Overloaded */
+function roomIn(budget: ByteBudget, gate: DrainGate): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const waiter = { proceed: resolve, fail: reject };
+    gate.wait().catch((error: unknown) => {
+      budget.leave(waiter);
+      reject(error);
+    });
+    budget.wait(waiter);
+  });
 }
 
 /** @returns whether there is room for more */

@@ -2,7 +2,6 @@
 import { isWireErrorCode, MeshError, toMeshError } from '../errors.js';
 import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
-import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message, Response } from '../protocol/message.js';
 import { priorityOf } from '../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
@@ -10,7 +9,7 @@ import type { ByteBudget } from './byte-budget.js';
 import { closeBytes } from './chunk-source.js';
 import { type ContextHost, HandlerContext } from './handler-context.js';
 import type { HandlerSlots } from './handler-slots.js';
-import { IncomingTransfer } from './incoming-transfer.js';
+import { IncomingTransfer, type TransferHost } from './incoming-transfer.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import type { ResumedTransfers, TransferTurn } from './resumed-transfers.js';
 import {
@@ -26,8 +25,7 @@ import {
 export type Handlers = ReadonlyMap<HandlerKind, Handler<HandlerKind>>;
 
 /** What a call asks of the session it belongs to. */
-export interface CallHost extends ContextHost {
-  readonly codec: FrameCodec;
+export interface CallHost extends ContextHost, TransferHost {
   readonly handlers: Handlers;
   /** Of messages that are handled, and of answers that wait to be sent. */
   readonly receiveBudget: ByteBudget;
@@ -170,7 +168,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   #beginTransfer(handler: Handler<HandlerKind>, message: DataTransfer, frame: Frame): void {
-    const transfer = new IncomingTransfer(message, this.#stream, this.#host.codec, this.flow);
+    const transfer = new IncomingTransfer(message, this.#stream, this.#host, this.flow);
     this.#transfer = transfer;
     const context = new HandlerContext(this.#host, message, transfer);
     this.#context = context;

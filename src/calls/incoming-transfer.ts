@@ -4,6 +4,7 @@ import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
 import type { FrameStream } from '../transport/connection.js';
+import type { ByteBudget } from './byte-budget.js';
 import { ByteQueue } from './byte-queue.js';
 import { ChunkReceiver } from './chunk-receiver.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
@@ -19,11 +20,21 @@ export interface TransferMemory {
   readonly sent: TransferChecksum;
 }
 
+/** What a transfer asks of the session it belongs to. */
+export interface TransferHost {
+  readonly codec: FrameCodec;
+  /** Of bytes that wait to be sent. */
+  readonly sendBudget: ByteBudget;
+  /** Of bytes that wait to be read. */
+  readonly receiveBudget: ByteBudget;
+}
+
 export class IncomingTransfer {
   readonly body: ByteQueue;
   readonly #open: DataTransfer;
   readonly #stream: FrameStream;
   readonly #codec: FrameCodec;
+  readonly #sendBudget: ByteBudget;
   readonly #gate = new DrainGate();
   #received: TransferChecksum;
   #receiver: ChunkReceiver;
@@ -34,16 +45,20 @@ export class IncomingTransfer {
   #handedBefore: number;
 
   /** @param open the first message, whose data is still to be received */
-  constructor(open: DataTransfer, stream: FrameStream, codec: FrameCodec, flow: Flow) {
+  constructor(open: DataTransfer, stream: FrameStream, host: TransferHost, flow: Flow) {
     const { offset, priorChecksum, resume = false } = open;
     this.#open = open;
     this.#stream = stream;
-    this.#codec = codec;
+    this.#codec = host.codec;
+    this.#sendBudget = host.sendBudget;
     this.#handedBefore = offset;
     this.#received = new TransferChecksum(resume ? 0 : offset, undefined, resume);
     this.#receiver = new ChunkReceiver(this.#received);
     this.#sent = new TransferChecksum(offset, priorChecksum, resume);
-    this.body = new ByteQueue(flow, () => {}, resume ? () => this.#readFromStart() : undefined);
+    this.body = new ByteQueue(flow, () => {}, {
+      onReader: resume ? () => this.#readFromStart() : undefined,
+      budget: host.receiveBudget,
+    });
   }
 
   get memory(): TransferMemory {
@@ -116,6 +131,7 @@ export class IncomingTransfer {
       stream: this.#stream,
       gate: this.#gate,
       codec: this.#codec,
+      budget: this.#sendBudget,
     });
   }
 

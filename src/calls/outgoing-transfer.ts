@@ -7,6 +7,7 @@ import type { DataTransfer, Message } from '../protocol/message.js';
 import { priorityOf } from '../protocol/priority.js';
 import { cancelledError } from '../transport/abortable.js';
 import type { FrameStream } from '../transport/connection.js';
+import type { ByteBudget } from './byte-budget.js';
 import { ByteQueue } from './byte-queue.js';
 import { ChunkReceiver } from './chunk-receiver.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
@@ -37,6 +38,8 @@ export interface TransferLine {
 export interface TransferCarrier {
   readonly opener: StreamOpener;
   readonly codec: FrameCodec;
+  /** Of bytes that wait to be sent. */
+  readonly sendBudget: ByteBudget;
 }
 
 /** Opens a transfer that ends with its connection; see Peer.stream. `onOver` as in {@link carryTransfer}. */
@@ -52,12 +55,12 @@ export function openTransfer(
   const received = new TransferChecksum(offset, priorChecksum);
   const sent = new TransferChecksum(offset, undefined);
   const line = { incoming, flow, received, sent, resumedAt: 0 };
-  const transfer = new OutgoingTransfer(carrier.codec, open, options, line, (failure) => {
+  const transfer = new OutgoingTransfer(carrier, open, options, line, (failure) => {
     onOver(failure);
     if (failure === undefined) incoming.end();
     else incoming.fail(failure);
   });
-  transfer.start(carrier.opener);
+  transfer.start();
   return incoming;
 }
 
@@ -72,11 +75,11 @@ export function carryTransfer(
   line: TransferLine,
   onOver: (failure: MeshError | undefined) => void,
 ): void {
-  new OutgoingTransfer(carrier.codec, open, options, line, onOver).start(carrier.opener);
+  new OutgoingTransfer(carrier, open, options, line, onOver).start();
 }
 
 class OutgoingTransfer implements CallHandler, MessageSink {
-  readonly #codec: FrameCodec;
+  readonly #carrier: TransferCarrier;
   readonly #open: DataTransfer;
   readonly #options: StreamCallOptions;
   readonly #line: TransferLine;
@@ -91,13 +94,13 @@ class OutgoingTransfer implements CallHandler, MessageSink {
   #settled = false;
 
   constructor(
-    codec: FrameCodec,
+    carrier: TransferCarrier,
     open: DataTransfer,
     options: StreamCallOptions,
     line: TransferLine,
     onOver: (failure: MeshError | undefined) => void,
   ) {
-    this.#codec = codec;
+    this.#carrier = carrier;
     this.#open = open;
     this.#options = options;
     this.#line = line;
@@ -105,12 +108,13 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     this.#receiver = new ChunkReceiver(line.received);
   }
 
-  start(opener: StreamOpener): void {
+  start(): void {
     const { signal, timeoutMs = Number.POSITIVE_INFINITY, body, resume } = this.#options;
+    const { opener, codec } = this.#carrier;
     try {
       if (signal?.aborted === true) throw cancelledError(signal);
       if (!(timeoutMs > 0)) throw noTimeLeft(timeoutMs);
-      const { payload, tail } = this.#codec.encodePlain(this.#firstMessage(timeoutMs));
+      const { payload, tail } = codec.encodePlain(this.#firstMessage(timeoutMs));
       const stream = opener.openStream(this, priorityOf(this.#open));
       this.#stream = stream;
       this.#flow = new Flow(stream);
@@ -135,7 +139,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
   }
 
   onFrame(frame: Frame): void {
-    if (!this.#settled) receiveFrame(frame, this.#codec, this);
+    if (!this.#settled) receiveFrame(frame, this.#carrier.codec, this);
   }
 
   onMessage(message: Message, frame: Frame): void {
@@ -224,7 +228,8 @@ class OutgoingTransfer implements CallHandler, MessageSink {
         checksum: this.#line.sent,
         stream,
         gate: this.#gate,
-        codec: this.#codec,
+        codec: this.#carrier.codec,
+        budget: this.#carrier.sendBudget,
       });
     } catch (thrown) {
       void closeBytes(bytes);
