@@ -370,9 +370,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: an interrupted transfer ends with its time, its signal and its reader`, async (t) => {
-    const { n1, n2, target, proxy } = await startBreakable(t, transport, {
-      connectTimeoutMs: 2000,
-    });
+    const { n1, n2, target, proxy } = await startBreakable(t, transport);
     n2.handle('dataTransfer', async function* () {
       yield Buffer.alloc(10);
       await new Promise(() => {});
@@ -380,7 +378,7 @@ for (const transport of TEST_TRANSPORTS) {
     const peer = await n1.connect(target);
     const cancel = new AbortController();
     const readers = [
-      peer.stream({ transferId: 'a' }, { resume: true, timeoutMs: 5000 }),
+      peer.stream({ transferId: 'a' }, { resume: true, timeoutMs: 10_000 }),
       peer.stream({ transferId: 'b' }, { resume: true, signal: cancel.signal }),
       peer.stream({ transferId: 'c' }, { resume: true }),
     ].map((stream) => stream[Symbol.asyncIterator]());

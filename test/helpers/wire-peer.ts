@@ -1,5 +1,6 @@
 /** Peers that keep to the handshake and then send whatever messages a test makes up, and keep those they get. */
 import type { ExecutionContext } from 'ava';
+import type { Frame } from '../../src/protocol/frame.js';
 import type { HandshakeConfig } from '../../src/protocol/handshake.js';
 import { type Message, MessageCodec } from '../../src/protocol/index.js';
 import { ReplayGuard } from '../../src/protocol/replay-guard.js';
@@ -43,6 +44,20 @@ export class WireStream {
   }
 }
 
+class FirstLook extends Collector {
+  readonly #onFirst: (message: Message, collector: Collector) => void;
+
+  constructor(onFirst: (message: Message, collector: Collector) => void) {
+    super();
+    this.#onFirst = onFirst;
+  }
+
+  override onFrame(frame: Frame): void {
+    super.onFrame(frame);
+    if (this.payloads.length === 1) this.#onFirst(codec.decode(frame.payload), this);
+  }
+}
+
 /** Connects to a node as n1. @returns what opens a stream */
 export async function dialWire(
   t: ExecutionContext,
@@ -58,7 +73,11 @@ export async function dialWire(
   };
 }
 
-/** Listens as n2. @returns where @param onStream called for every stream that is opened, before its first message */
+/**
+ * Listens as n2, and answers pings.
+ * @param onStream called for every other stream that is opened, with its first message
+ * @returns where
+ */
 export async function listenWire(
   t: ExecutionContext,
   transport: TestTransport,
@@ -73,9 +92,11 @@ export async function listenWire(
       replayGuard,
       refusalOf: () => undefined,
       accepted: () => (stream) => {
-        const collector = new Collector();
-        onStream(new WireStream(stream, collector));
-        return collector;
+        return new FirstLook((first, collector) => {
+          if (first.type === 'ping')
+            stream.send(codec.encode({ ...first, type: 'pong' }), { end: true });
+          else onStream(new WireStream(stream, collector));
+        });
       },
     });
   const listening = await transportOf(t, transport, 'n2');
