@@ -202,7 +202,7 @@ function framesIn(chunks: readonly Buffer[]): {
 
 function encodeAgain({ flags, compression, messageId, payload }: Frame): Buffer {
   return encodeFrame({
-    control: flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit),
+    control: flags & (FrameFlag.end | FrameFlag.reset | FrameFlag.credit | FrameFlag.more),
     compression,
     messageId,
     payload,
