@@ -1,4 +1,4 @@
-/** Tests that kill, stop and cut off whole processes: minutes, one at a time, so they are no part of `npm test`. */
+/** Tests of whole processes: flooded, killed, stopped, cut off. Minutes, one at a time, so they are no part of `npm test`. */
 export default {
   files: ['test/faults/*.fault.ts'],
   extensions: { ts: 'module' },

@@ -1,29 +1,19 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import anyTest, { type ExecutionContext, type TestFn } from 'ava';
+import anyTest, { type TestFn } from 'ava';
 import { type CallSpec, oneRound } from '../../scripts/mesh/calls.js';
 import { serveStore } from '../../scripts/mesh/handlers.js';
 import { LatencyCounts } from '../../scripts/mesh/latency.js';
-import { type CallCounts, zeroCounts } from '../../scripts/mesh/protocol.js';
+import { zeroCounts } from '../../scripts/mesh/protocol.js';
 import { Workload } from '../../scripts/mesh/workload.js';
 import { createNode, type MessageType, type SocketAddress } from '../../src/index.js';
 import { nodeCert } from '../helpers/certs.js';
-import { MeshCommand, stillAlive } from '../helpers/mesh-command.js';
+import { MeshCommand } from '../helpers/mesh-command.js';
+import { assertAllLinked, command, type MeshDirectories } from '../helpers/mesh-run.js';
 
-const test = anyTest as TestFn<{ directory: string; certs: string }>;
-
-/** What `--json` ends with. */
-interface Summary {
-  nodes: number;
-  seconds: number;
-  links: { from: string; to: string; transport: string; rttMs: number }[];
-  calls: CallCounts & { byType: Record<MessageType, CallCounts> };
-  latencyMs: { p50: number; p99: number };
-  transfer: { bytes: number; sha256: string; verifiedBy: string[] } | null;
-}
+const test = anyTest as TestFn<MeshDirectories>;
 
 // Most run one at a time, each being several processes already, and all share the certificates.
 test.before(async (t) => {
@@ -33,29 +23,9 @@ test.before(async (t) => {
 
 test.after.always((t) => rm(t.context.directory, { recursive: true, force: true }));
 
-for (const transport of ['auto', 'quic', 'tcp']) {
-  const expected = transport === 'auto' ? 'quic' : transport;
-
-  test.serial(
-    `with --transport ${transport}, all links are ${expected} and no call fails`,
-    async (t) => {
-      const { summary, stderr } = await runToEnd(t, ['--nodes', '3', '--transport', transport]);
-      t.like(summary, { nodes: 3, seconds: 1, transfer: null });
-      t.deepEqual(
-        summary.links.map(({ from, to, transport: over }) => [from, to, over]),
-        [
-          ['n1', 'n2', expected],
-          ['n1', 'n3', expected],
-          ['n2', 'n3', expected],
-        ],
-      );
-      for (const { rttMs } of summary.links) t.true(rttMs > 0 && rttMs < 1000);
-      assertCalls(t, summary, 3);
-      t.regex(stderr, new RegExp(`3 links over ${expected} in \\d+ ms`));
-      t.regex(stderr, /✓ 3 links up, no call failed/);
-    },
-  );
-}
+test.serial('by default all links are QUIC and no call fails', async (t) => {
+  await assertAllLinked(t, 'auto', 'quic');
+});
 
 test.serial(
   'two nodes are enough, and without --json the summary goes to standard output',
@@ -70,69 +40,6 @@ test.serial(
     for (const line of mesh.stdout.split('\n')) t.true(line.length <= 80, line);
   },
 );
-
-test.serial('a file is streamed to every other node, and all of them verify it', async (t) => {
-  const content = randomBytes(5 * 1024 * 1024 + 1);
-  const path = join(t.context.directory, 'random.bin');
-  await writeFile(path, content);
-  const { summary } = await runToEnd(t, ['--nodes', '3', '--file', path]);
-  t.deepEqual(summary.transfer, {
-    bytes: content.length,
-    sha256: createHash('sha256').update(content).digest('hex'),
-    verifiedBy: ['n2', 'n3'],
-  });
-});
-
-test.serial('an empty file is a file', async (t) => {
-  const path = join(t.context.directory, 'empty');
-  await writeFile(path, '');
-  const { summary } = await runToEnd(t, ['--nodes', '2', '--file', path]);
-  t.like(summary.transfer, { bytes: 0, verifiedBy: ['n2'] });
-});
-
-for (const [signal, code] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  test.serial(`${signal} ends the command and every node at once, with code ${code}`, async (t) => {
-    const mesh = await running(t);
-    const startMs = performance.now();
-    mesh.child.kill(signal);
-    t.deepEqual(await mesh.ended, { code, signal: null });
-    t.true(performance.now() - startMs < 2000);
-    t.deepEqual(await stillAlive(mesh.nodePids, 0), []);
-    t.regex(mesh.stderr, new RegExp(`mesh: stopped by ${signal}`));
-    t.is(mesh.stdout, '', 'there is no result to print');
-  });
-}
-
-test.serial('SIGINT while the nodes are starting leaves none behind', async (t) => {
-  const mesh = command(t, ['--nodes', '3', '--json']);
-  await mesh.said(/certs +(found|made)/);
-  const pids = await mesh.childPids(3);
-  mesh.child.kill('SIGINT');
-  t.deepEqual(await mesh.ended, { code: 130, signal: null });
-  t.deepEqual(await stillAlive(pids, 1000), []);
-});
-
-test.serial('nodes end by themselves when the command is killed', async (t) => {
-  const mesh = await running(t);
-  mesh.child.kill('SIGKILL');
-  t.deepEqual(await mesh.ended, { code: null, signal: 'SIGKILL' });
-  t.deepEqual(await stillAlive(mesh.nodePids, 10_000), []);
-});
-
-test.serial('a node that is lost ends the run with code 1 and is named', async (t) => {
-  const mesh = await running(t);
-  const pid = mesh.nodePids[1] as number;
-  process.kill(pid, 'SIGKILL');
-  t.deepEqual(await mesh.ended, { code: 1, signal: null });
-  t.deepEqual(await stillAlive(mesh.nodePids, 0), []);
-  t.true(
-    mesh.stderr.includes(`mesh: n2 (pid ${pid}) was killed by SIGKILL during run`),
-    mesh.stderr,
-  );
-});
 
 for (const args of [
   ['--nodes', '1'],
@@ -276,42 +183,3 @@ test('a round of the mix holds every call as often as its weight says, spread ov
     ['ping', 'request', 'ping', 'error', 'ping', 'request', 'ping'],
   );
 });
-
-function command(t: ExecutionContext<{ certs: string }>, args: readonly string[]): MeshCommand {
-  return new MeshCommand(t, ['--certs', t.context.certs, ...args]);
-}
-
-/** A mesh of three in the middle of a long workload. */
-async function running(t: ExecutionContext<{ certs: string }>): Promise<MeshCommand> {
-  const mesh = command(t, ['--nodes', '3', '--seconds', '60', '--json']);
-  await mesh.said(/of 60 s +[1-9]/);
-  t.is(mesh.nodePids.length, 3);
-  t.deepEqual(await stillAlive(mesh.nodePids, 0), mesh.nodePids);
-  return mesh;
-}
-
-/** One second of calls, up to the summary that the last line of standard output holds. */
-async function runToEnd(
-  t: ExecutionContext<{ certs: string }>,
-  args: readonly string[],
-): Promise<{ summary: Summary; stderr: string }> {
-  const mesh = command(t, ['--seconds', '1', '--json', ...args]);
-  t.deepEqual(await mesh.ended, { code: 0, signal: null }, mesh.stderr);
-  t.regex(mesh.stdout, /^\{.*\}\n$/, 'one line and nothing else');
-  t.deepEqual(await stillAlive(mesh.nodePids, 0), []);
-  return { summary: JSON.parse(mesh.stdout) as Summary, stderr: mesh.stderr };
-}
-
-function assertCalls(t: ExecutionContext, { calls, latencyMs }: Summary, links: number): void {
-  t.is(calls.failed, 0);
-  t.is(calls.sent, calls.succeeded);
-  t.deepEqual(Object.keys(calls.byType), Object.keys(zeroCounts()));
-  for (const [type, { sent, succeeded, failed }] of Object.entries(calls.byType)) {
-    t.true(sent > 0, type);
-    t.is(succeeded, sent, type);
-    t.is(failed, 0, type);
-  }
-  t.is(calls.byType.handshakeRequest.sent, links);
-  t.is(calls.byType.pong.sent, calls.byType.ping.sent);
-  t.true(latencyMs.p50 > 0 && latencyMs.p99 >= latencyMs.p50);
-}

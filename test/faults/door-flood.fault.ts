@@ -1,19 +1,19 @@
 /** 20,000 forged first packets in a burst, at a listener in a process of its own: it stays small, and peers get in. */
 import { randomBytes } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
-import { QuicTransport } from '../../../src/transport/quic/transport.js';
-import { nodeCert } from '../../helpers/certs.js';
-import { request } from '../../helpers/frame-client.js';
+import { QuicTransport } from '../../src/transport/quic/transport.js';
+import { nodeCert } from '../helpers/certs.js';
+import { request } from '../helpers/frame-client.js';
 import {
   createForger,
   type Forger,
   readRetry,
   type Stranger,
   strangerAt,
-} from '../../helpers/quic/forger.js';
-import { cryptoFrame } from '../../helpers/quic/frames.js';
-import { initialKeys } from '../../helpers/quic/packets.js';
-import { Victim } from '../../helpers/quic/victim.js';
+} from '../helpers/quic/forger.js';
+import { cryptoFrame } from '../helpers/quic/frames.js';
+import { initialKeys } from '../helpers/quic/packets.js';
+import { Victim } from '../helpers/quic/victim.js';
 
 const PACKETS = 20_000;
 const STRANGERS = 400;
