@@ -1,4 +1,5 @@
 /** What calls may have in flight, and what a peer may ask of a node: nothing waits, or is held, without a limit. */
+import { setMaxListeners } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
 import { MeshError, type MeshNode, type NodeOptions, type Peer } from '../../src/index.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
@@ -208,6 +209,51 @@ for (const transport of TEST_TRANSPORTS) {
     t.is(gate.notes, 4);
   });
 
+  test(`${transport}: readers that stopped hold up nobody else, and what they keep is bounded`, async (t) => {
+    const { n1, n2, peer } = await holdingPair(t, transport, {
+      n2: { limits: { connectionBytes: 16 * MIB } },
+    });
+    n2.handle('dataTransfer', async (_open, { signal }) => {
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve, { once: true });
+      });
+    });
+    const ends = new AbortController();
+    setMaxListeners(0, ends.signal);
+    let pulledBytes = 0;
+    const failures: MeshError[] = [];
+    const uploads = Array.from({ length: 100 }, async (_, index) => {
+      const offer = function* () {
+        for (let sent = 0; sent < 2 * MIB; sent += PIECE.length) {
+          pulledBytes += PIECE.length;
+          yield PIECE;
+        }
+      };
+      const open = { transferId: `t${index}` };
+      try {
+        for await (const _ of peer.stream(open, { body: offer(), signal: ends.signal }));
+      } catch (thrown) {
+        if (!ends.signal.aborted) failures.push(thrown as MeshError);
+      }
+    });
+    await quiet(() => pulledBytes + failures.length);
+    // 200 MiB are offered; the node keeps 16, and says so of the others.
+    t.true(pulledBytes > 16 * MIB);
+    t.true(failures.length > 20, `${failures.length} were given up`);
+    t.true(failures.length < 100);
+    for (const error of failures) t.like(error, { code: 'Overloaded', side: 'remote' });
+    // All this time others go by the same connection, more than a window of them.
+    for (let round = 0; round < 5; round += 1) {
+      const note = { type: 'request', method: 'note', body: new Uint8Array(5 * MIB) } as const;
+      t.like(await peer.request(note), { type: 'response' });
+      t.like(await peer.request(HEARTBEAT), { body: HEARTBEAT_REPLY });
+    }
+    ends.abort();
+    await Promise.all(uploads);
+    t.is(peer.connections.length, 1);
+    t.is(n1.peers.length, 1);
+  });
+
   for (const what of ['opens', 'resets'] as const) {
     test(`${transport}: a peer that ${what} streams too fast is cut off`, async (t) => {
       const rate = what === 'opens' ? { streamOpensPerSecond: 50 } : { streamResetsPerSecond: 50 };
@@ -265,6 +311,16 @@ test('limits are checked', async (t) => {
   }
 });
 
+/** Waits until a number stands still. */
+async function quiet(count: () => number): Promise<void> {
+  let last = -1;
+  for (let still = 0; still < 20; still += 1) {
+    if (count() !== last || last === 0) still = 0;
+    last = count();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 /** Handlers that hold their calls until the gate opens. */
 interface Gate {
   readonly held: (() => void)[];
@@ -313,6 +369,7 @@ async function holdingPair(
   return { n1, n2, peer, gate };
 }
 
+const PIECE = new Uint8Array(64 * 1024);
 const LARGE = new Uint8Array(MIB - 1000);
 
 /** A call that is held. Its body does not shrink by compression. */

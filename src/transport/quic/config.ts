@@ -32,6 +32,12 @@ export const LOOPBACK_DATAGRAM_BYTES = 16_000;
 const MAX_RECEIVED_DATAGRAM_BYTES = 65_527;
 /** RFC 9000, section 18.2. */
 const MIN_CONNECTION_IDS = 2;
+/**
+ * QUIC's credit for a connection as a whole would let one reader that pauses hold up all other streams: once the first
+ * of it is used quiche 0.18.0 grants 72 KB beyond what was read, and one stream may have more than that unread. What
+ * waits in all is bounded here: see `PeerGuards`.
+ */
+const UNLIMITED_BYTES = 2 ** 50;
 /** Cancellation notices: see `control-stream.ts`. */
 const CONTROL_WINDOW_BYTES = 64 * 1024;
 
@@ -57,17 +63,17 @@ export function createNativeConfig(
 ): NativeConfig {
   const config = withCertificates(native, tls);
   const { limits, migration = true, congestionControl = 'cubic', paces = false } = tuning;
-  const { streamWindowBytes, connectionWindowBytes } = limits;
+  const { streamWindowBytes } = limits;
   config.setApplicationProtos([ALPN_PROTOCOL]);
   config.grease(true);
   config.setMaxIdleTimeout(tuning.idleTimeoutMs);
   config.setMaxRecvUdpPayloadSize(MAX_RECEIVED_DATAGRAM_BYTES);
   config.setMaxSendUdpPayloadSize(tuning.maxDatagramBytes);
-  config.setInitialMaxData(connectionWindowBytes);
-  // Windows grow while the reader keeps up, so that a fast reader is not paced by the round trip.
-  config.setMaxConnectionWindow(Math.max(connectionWindowBytes, limits.maxConnectionWindowBytes));
+  config.setInitialMaxData(UNLIMITED_BYTES);
+  config.setMaxConnectionWindow(UNLIMITED_BYTES);
   config.setInitialMaxStreamDataBidiLocal(streamWindowBytes);
   config.setInitialMaxStreamDataBidiRemote(streamWindowBytes);
+  // Grows while the reader keeps up, so that a fast reader is not paced by the round trip.
   config.setMaxStreamWindow(Math.max(streamWindowBytes, limits.maxStreamWindowBytes));
   config.setInitialMaxStreamsBidi(limits.maxIncomingStreams);
   config.setInitialMaxStreamsUni(1);

@@ -53,7 +53,7 @@ export class InputBudget {
   #lastMs = 0;
   #before = { received: 0, datagrams: 0, read: 0, sent: 0, foreign: 0 };
 
-  /** @param maxWaitingBytes as much as flow control lets wait on all streams */
+  /** @param maxWaitingBytes as much as may wait on all streams */
   constructor(maxWaitingBytes: number) {
     this.#maxWaitingBytes = maxWaitingBytes;
   }
@@ -68,6 +68,11 @@ export class InputBudget {
   /** Whether it is worth a look at the clock how long the binding takes for a datagram: see `took`. */
   get isStrained(): boolean {
     return this.#debt > STRAINED_BYTES;
+  }
+
+  /** What arrived and was not read: of an honest peer, what waits for readers. */
+  get owedBytes(): number {
+    return this.#debt;
   }
 
   /** The binding took so long for a datagram. */

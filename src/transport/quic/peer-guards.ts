@@ -15,7 +15,7 @@ export interface PeerGuardsOptions {
   readonly native: NativeConnection;
   readonly streams: QuicStreams;
   readonly counters: EndpointCounters;
-  /** As much as flow control lets wait on all streams. */
+  /** As much as may wait for readers, on all streams. */
   readonly maxWaitingBytes: number;
   /** Ends the connection and forgets it at once: what the peer filled it with is kept until then. */
   readonly end: (error: MeshError) => void;
@@ -23,6 +23,9 @@ export interface PeerGuardsOptions {
 
 /** Bytes sent in one go; the rest waits for its turn behind other connections. */
 export const MAX_FLUSH_BYTES = 8 * 1024 * 1024;
+
+/** Of what may wait: beyond, streams are given up until it is less, well before the connection would be. */
+const WAITING_FRACTION = 3 / 4;
 
 export class PeerGuards {
   /** Bytes of datagrams sent so far. */
@@ -50,10 +53,13 @@ export class PeerGuards {
   /** A datagram was received, and all that it brought was read. */
   received(bytes: number, nowMs: number): void {
     if (!this.#budget.count(bytes)) return;
-    const { streams, counters, end } = this.#options;
+    const { streams, counters, end, maxWaitingBytes } = this.#options;
     const totals = { read: streams.readBytes, sent: this.sentBytes };
     const excess = this.#budget.judge(totals, nowMs, this.#witness);
-    if (excess === undefined) return;
+    if (excess === undefined) {
+      if (this.#budget.owedBytes > maxWaitingBytes * WAITING_FRACTION) streams.giveUpSlowest();
+      return;
+    }
     counters.closedForExcess += 1;
     end(new MeshError('ProtocolViolation', excess));
   }

@@ -43,6 +43,8 @@ export interface StreamIo {
   finished(stream: QuicStream, mayReceive: boolean): void;
   /** There may be bytes to read that were left while the stream was paused. */
   readSoon(stream: QuicStream): void;
+  /** The stream is not read from now on, until `readSoon`. */
+  paused(stream: QuicStream): void;
   /** By the limits in force now: a stream asks for it with the first bytes that it receives. */
   newDecoder(): FrameDecoder;
   countFrame(direction: 'sent' | 'received', bytes: number): void;
@@ -216,7 +218,9 @@ export class QuicStream implements FrameStream {
   }
 
   pause(): void {
+    if (this.#paused) return;
     this.#paused = true;
+    if (this.isLive) this.#io.paused(this);
   }
 
   resume(): void {
@@ -289,6 +293,13 @@ export class QuicStream implements FrameStream {
       this.#io.countFrame('received', receivedBytes(frame));
       if (frame.payload.length > 0) this.handler.onFrame(frame);
     }
+  }
+
+  /** This side gives up the stream, and its handler hears of it. */
+  fail(error: MeshError): void {
+    if (this.#phase.kind !== 'live') return;
+    this.reset(error.code, error.message);
+    this.handler.onReset(error);
   }
 
   /** The stream is over by the peer, or with its connection. The handler hears of it, once. */

@@ -93,6 +93,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** Those of our own whose answer has not ended, oldest first. */
   readonly #awaited = new Set<QuicStream>();
   #lastRead: QuicStream | undefined;
+  /** Streams whose readers are slow, those that have been so for the longest first. */
+  readonly #paused = new Set<QuicStream>();
   /** Streams in line for a place, in order. */
   readonly #waiting = new Set<QuicStream>();
   readonly #blocked = new BlockedStreams();
@@ -146,9 +148,16 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Whether bytes may have arrived that are not read because nobody takes them now. */
   get isHeldBack(): boolean {
-    if (this.#onStream === undefined || this.#partials.isHolding) return true;
-    for (const stream of this.#streams.values()) if (stream.isPaused) return true;
-    return false;
+    return this.#onStream === undefined || this.#partials.isHolding || this.#paused.size > 0;
+  }
+
+  /** Gives up the stream whose reader has been slow for the longest, for the sake of all others. */
+  giveUpSlowest(): void {
+    for (const stream of this.#paused) {
+      if (stream.id < 0 || !this.#native.streamReadable(stream.id)) continue;
+      stream.fail(new MeshError('Overloaded', 'too much waits for readers that are slow'));
+      return;
+    }
   }
 
   /** Streams of this side that are open or waiting. */
@@ -266,6 +275,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     for (const stream of streams) stream.receiveReset(error);
     this.#streams.clear();
     this.#awaited.clear();
+    this.#paused.clear();
     this.#lastRead = undefined;
     this.#goAway?.end();
   }
@@ -359,6 +369,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   finished(stream: QuicStream, mayReceive: boolean): void {
+    this.#paused.delete(stream);
     if (!this.#streams.delete(stream.id)) {
       if (stream.id < 0) this.#unplaced -= 1;
       this.#goAway?.advance();
@@ -372,7 +383,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#goAway?.advance();
   }
 
+  paused(stream: QuicStream): void {
+    this.#paused.add(stream);
+  }
+
   readSoon(stream: QuicStream): void {
+    this.#paused.delete(stream);
     queueMicrotask(() => {
       if (!this.#host.isReady || this.#streams.get(stream.id) !== stream) return;
       this.#host.guard(() => {

@@ -9,13 +9,14 @@ export interface InboxOwner {
   readonly reader: FrameStreamHandler | undefined;
   /** A frame's bytes are about to be the handler's. */
   onRead(bytes: number): void;
-  /** So many frames more, or fewer, are held. */
-  onHeldChange(frames: number): void;
+  /** So many frames and bytes of payload more, or fewer, are held. */
+  onHeldChange(frames: number, bytes: number): void;
 }
 
 export class Inbox {
   readonly #owner: InboxOwner;
   readonly #held = new Fifo<Frame>();
+  #heldBytes = 0;
   /** `ended`: the peer's end is here and waits its turn behind frames; `done`: nothing more is delivered. */
   #state: 'open' | 'ended' | 'done' = 'open';
   #isPaused = false;
@@ -45,8 +46,10 @@ export class Inbox {
   /** Delivers what is held and may go. */
   drain(): void {
     while (this.#held.length > 0 && !this.#isBlocked()) {
-      this.#owner.onHeldChange(-1);
-      this.#pass(this.#held.shift() as Frame);
+      const frame = this.#held.shift() as Frame;
+      this.#heldBytes -= frame.payload.length;
+      this.#owner.onHeldChange(-1, -frame.payload.length);
+      this.#pass(frame);
     }
     if (this.#state !== 'ended' || this.#held.length > 0 || this.#isBlocked()) return;
     this.#state = 'done';
@@ -62,15 +65,18 @@ export class Inbox {
     this.drain();
   }
 
-  /** Delivers nothing any more. @returns payload bytes that were held */
-  discard(): number {
+  /** Whether anything waits for the reader. */
+  get isHolding(): boolean {
+    return this.#held.length > 0;
+  }
+
+  /** Delivers nothing any more. */
+  discard(): void {
     this.#state = 'done';
-    let bytes = 0;
-    this.#owner.onHeldChange(-this.#held.length);
-    for (let frame = this.#held.shift(); frame !== undefined; frame = this.#held.shift()) {
-      bytes += frame.payload.length;
-    }
-    return bytes;
+    const [frames, bytes] = [this.#held.length, this.#heldBytes];
+    this.#held.clear();
+    this.#heldBytes = 0;
+    if (frames > 0) this.#owner.onHeldChange(-frames, -bytes);
   }
 
   #isBlocked(): boolean {
@@ -94,7 +100,8 @@ export class Inbox {
 
   #hold(frame: Frame): void {
     this.#held.push(compact(frame));
-    this.#owner.onHeldChange(1);
+    this.#heldBytes += frame.payload.length;
+    this.#owner.onHeldChange(1, frame.payload.length);
   }
 }
 

@@ -21,9 +21,8 @@ export interface StreamHost {
   reclass(stream: MuxStream, priority: Priority): void;
   /** Whether `send` may go on at once. If not, the stream's `onDrain` is due later. */
   hasRoom(stream: MuxStream): boolean;
-  /** Bytes of the connection's window were read or discarded. */
-  onRead(bytes: number): void;
-  onHeldChange(stream: MuxStream, frames: number): void;
+  /** So many frames and bytes more, or fewer, wait for the stream's reader. */
+  onHeldChange(stream: MuxStream, frames: number, bytes: number): void;
   /** A message in pieces has begun to arrive, or is there. @throws MeshError ProtocolViolation for too many at once */
   onAssembly(change: 1 | -1): void;
   sendCredit(stream: MuxStream, bytes: number): void;
@@ -85,6 +84,11 @@ export class MuxStream implements FrameStream, InboxOwner {
 
   set handler(handler: FrameStreamHandler) {
     this.#reader = handler;
+  }
+
+  /** Whether frames wait for the reader. */
+  get isHolding(): boolean {
+    return this.#inbox.isHolding;
   }
 
   get reader(): FrameStreamHandler | undefined {
@@ -220,14 +224,13 @@ export class MuxStream implements FrameStream, InboxOwner {
   }
 
   onRead(bytes: number): void {
-    this.#host.onRead(bytes);
     if (this.#inbox.isEnded) return;
     this.#window.consume(bytes);
     this.#sendCredit(this.#window.takeGrant());
   }
 
-  onHeldChange(frames: number): void {
-    this.#host.onHeldChange(this, frames);
+  onHeldChange(frames: number, bytes: number): void {
+    this.#host.onHeldChange(this, frames, bytes);
   }
 
   #frame(
@@ -288,7 +291,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.#endAssembly();
     this.#sending = 'reset';
     this.#outbox.clear();
-    this.#host.onRead(this.#inbox.discard());
+    this.#inbox.discard();
   }
 
   #assertSendable(payloadBytes: number, end: boolean): void {

@@ -68,7 +68,10 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   readonly #untaken = new Set<MuxStream>();
   #onStream: Connection['onStream'];
   #goAway: GoAway | undefined;
+  /** Streams whose readers are slow, those that have been so for the longest first. */
+  readonly #holding = new Set<MuxStream>();
   #heldFrames = 0;
+  #heldBytes = 0;
   #assemblies = 0;
   /** What the peer does to streams, by the connection's clock. */
   readonly rates: StreamRateGuard;
@@ -175,8 +178,9 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     const isData = (frame.flags & (FrameFlag.reset | FrameFlag.credit)) === 0;
     if ((frame.flags & FrameFlag.reset) !== 0) this.rates.reset();
     const stream = this.#table.find(frame.messageId) ?? this.#accept(frame, isData);
-    if (isData) this.#window.receive(frame.payload.length);
-    if (stream === undefined) this.#dropLate(frame, isData);
+    // The connection's credit comes back as bytes arrive: a slow reader holds up its own stream only.
+    if (isData) this.#arrived(frame.payload.length);
+    if (stream === undefined) this.#dropLate();
     else if (isData) stream.receiveData(frame);
     else if ((frame.flags & FrameFlag.credit) !== 0) {
       stream.receiveCredit(decodeCredit(frame.payload));
@@ -226,6 +230,10 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     return this.#link.isOpen;
   }
 
+  get #maxHeldBytes(): number {
+    return this.#limits.maxConnectionWindowBytes;
+  }
+
   get maxQueuedBytes(): number {
     return this.maxMessageBytes + 4 * this.#limits.sendHighWaterBytes;
   }
@@ -242,16 +250,14 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     return this.#scheduler.hasRoom(stream);
   }
 
-  onRead(bytes: number): void {
-    this.#window.consume(bytes);
-    this.#sendCredit(0, this.#window.takeGrant());
-  }
-
-  onHeldChange(stream: MuxStream, frames: number): void {
+  onHeldChange(stream: MuxStream, frames: number, bytes: number): void {
     this.#heldFrames += frames;
-    if (frames > 0 && this.#heldFrames > MAX_HELD_FRAMES) {
-      stream.fail(new MeshError('Overloaded', 'too many frames wait for paused readers'));
-    }
+    this.#heldBytes += bytes;
+    if (!stream.isHolding) this.#holding.delete(stream);
+    else if (frames > 0) this.#holding.add(stream);
+    if (this.#heldFrames <= MAX_HELD_FRAMES && this.#heldBytes <= this.#maxHeldBytes) return;
+    const [longest] = this.#holding;
+    longest?.fail(new MeshError('Overloaded', 'too much waits for readers that are slow'));
   }
 
   onAssembly(change: 1 | -1): void {
@@ -307,9 +313,14 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   }
 
   /** It may have been on its way when the stream ended here. */
-  #dropLate(frame: Frame, isData: boolean): void {
+  #dropLate(): void {
     this.#counters.lateFrames += 1;
-    if (isData) this.onRead(frame.payload.length);
+  }
+
+  #arrived(bytes: number): void {
+    this.#window.receive(bytes);
+    this.#window.consume(bytes);
+    this.#sendCredit(0, this.#window.takeGrant());
   }
 
   #forget(stream: MuxStream): void {
