@@ -20,6 +20,8 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/half-open.ts',
     'transport/go-away.ts',
     'transport/class-turns.ts',
+    'transport/contention.ts',
+    'transport/delay-window.ts',
     'transport/delay-window.ts',
   ],
   ['transport/tcp', 'transport/quic'],

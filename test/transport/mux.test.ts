@@ -311,17 +311,18 @@ test('an overdraft of one frame is allowed', async (t) => {
   t.is((await (await arrivals.next()).collector.ended).length, 4 * MIB - 1);
 });
 
-test('credit is granted once half a window was read of a stream, or has arrived for the connection', async (t) => {
+test('credit is granted once 128 KiB of a stream were read, or half a window has arrived in all', async (t) => {
+  const step = 128 * 1024;
   const { connection, peer } = rawPair(t);
   const arrivals = collectStreams(connection);
-  peer.data(1, Buffer.alloc(MIB / 2 - 1));
+  peer.data(1, Buffer.alloc(step - 1));
   const { stream } = await arrivals.next();
   peer.data(1, ONE);
   const grant = await peer.until(isCredit);
   t.is(grant.messageId, 1);
-  t.is(decodeCredit(grant.payload), MIB / 2);
+  t.is(decodeCredit(grant.payload), step);
   stream.pause();
-  peer.data(1, Buffer.alloc(7 * MIB + MIB / 2));
+  peer.data(1, Buffer.alloc(8 * MIB - step));
   // Paused: the stream's is granted when it is read, and not before. Other streams have nothing to do with that.
   await synchronize(connection, peer);
   t.is(peer.frames.filter(isCredit).length, 2);
@@ -332,7 +333,7 @@ test('credit is granted once half a window was read of a stream, or has arrived 
     grants.map((frame) => [frame.messageId, decodeCredit(frame.payload)]),
     [
       [0, 8 * MIB],
-      [1, 7 * MIB + MIB / 2],
+      [1, 8 * MIB - step],
     ],
   );
 });

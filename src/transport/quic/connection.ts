@@ -309,7 +309,10 @@ export class QuicConnection implements Connection {
     if (this.#released) return;
     if (this.#paths.isAttentive) this.#paths.tend();
     this.#flushDatagrams();
-    if (this.#isOpen) this.#guards.flushed();
+    if (this.#isOpen) {
+      if (this.#streams.markSent()) this.#flushDatagrams();
+      this.#guards.flushed();
+    }
     if (this.#released) return;
     this.#checkEnded();
     if (this.#released) return;

@@ -9,7 +9,7 @@
 import { codeOfWire, MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, FrameDecoder } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
-import { RANKS } from '../class-turns.js';
+import { RANKS, SLICE_BYTES } from '../class-turns.js';
 import type {
   AgreedLimits,
   ConnectionCounters,
@@ -23,6 +23,7 @@ import type { FrameMemory } from '../frame-memory.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
 import { StreamRateGuard } from '../stream-rate.js';
 import { BlockedStreams, URGENCIES } from './blocked-streams.js';
+import { BulkFlight } from './bulk-flight.js';
 import {
   CONTROL_STREAM_ID,
   type ControlHandler,
@@ -66,8 +67,6 @@ export interface QuicStreamsOptions {
 
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
 const FEW_BLOCKED = 8;
-/** What a class that has waited long hands over at once. */
-const SLICE_BYTES = 64 * 1024;
 /** Of notices that overtake their streams; one more is ignored, and the work then done in vain. */
 const MAX_EARLY_NOTICES = 1024;
 
@@ -98,6 +97,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** Streams in line for a place, in order. */
   readonly #waiting = new Set<QuicStream>();
   readonly #blocked = new BlockedStreams();
+  readonly #flight = new BulkFlight();
   /** Streams that the peer reset, until QUIC has let go of them: see `#reap`. */
   readonly #unreaped = new Set<number>();
   /** Streams that the peer opened, so that what arrives late is not taken for a new one. */
@@ -119,7 +119,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly #controlHandler: ControlHandler = {
     onNotice: (messageId, error) => this.#receiveNotice(streamIdOf(messageId), error),
     onProofRequest: (nonce) => this.#controlSender.prove('answer', nonce, this.#writeControl),
-    onProof: (nonce) => this.#host.proofArrived(nonce),
+    onProof: (nonce) => {
+      this.#flight.proofArrived(nonce, performance.now());
+      this.#host.proofArrived(nonce);
+    },
     onGoAway: (streams) => this.#receiveGoAway(streams),
   };
   #controlIsUrgent = false;
@@ -220,8 +223,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
    */
   progress(): void {
     if (this.#unreaped.size > 0) this.#reap();
-    // Ahead of answers to what is read now.
-    this.#pumpUrgent();
+    this.#pumpFirst();
     this.#readAll();
     this.#openWaiting();
     this.pumpBlocked();
@@ -246,8 +248,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     }
   }
 
-  #pumpUrgent(): void {
-    if (!this.#host.isReady) return;
+  /** What has room ahead of answers to what is about to be read. */
+  #pumpFirst(): void {
+    if (!this.#host.isReady || this.#blocked.size === 0) return;
+    this.#pumpDue();
     for (let rank = 0; rank < RANKS.normal; rank += 1) this.#pumpLine(rank);
   }
 
@@ -323,9 +327,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
-    const allowed = this.#handLimitBytes - this.#handedBytes;
+    const isBulk = stream.priority === 'bulk';
+    let allowed = this.#handLimitBytes - this.#handedBytes;
+    if (bytes.length > allowed) this.#isHeld = true;
+    if (isBulk) allowed = Math.min(allowed, this.#flight.roomBytes(performance.now()));
+    else this.#flight.contention.note();
     const isCut = bytes.length > allowed;
-    if (isCut) this.#isHeld = true;
     let took: number | null = null;
     try {
       if (!isCut) took = this.#native.streamSend(stream.id, bytes, fin);
@@ -340,8 +347,16 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if ((took ?? 0) < bytes.length) this.#blocked.add(stream);
     this.#blocked.took(stream, took ?? 0);
     this.#handedBytes += took ?? 0;
+    if (isBulk) this.#flight.handed(took ?? 0);
     this.#host.flushSoon();
     return took ?? 0;
+  }
+
+  /** All that was handed over has left, as far as it could. @returns whether there is more to send */
+  markSent(): boolean {
+    const nonce = this.#flight.takeMark(performance.now());
+    if (nonce !== undefined) this.#controlSender.prove('request', nonce, this.#writeControl);
+    return nonce !== undefined;
   }
 
   /** Stream bytes handed to QUIC so far. */

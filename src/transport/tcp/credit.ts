@@ -11,6 +11,9 @@ export const INITIAL_STREAM_WINDOW_BYTES = 1024 * 1024;
 /** The same for all streams of a connection together. */
 export const INITIAL_CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024;
 
+/** Consumed bytes that a receiver grants again at the latest: by them a sender sees how bulk data gets on. */
+export const STREAM_GRANT_BYTES = 128 * 1024;
+
 /** The largest increment that one credit frame carries. */
 const MAX_INCREMENT_BYTES = 0xffff_ffff;
 
@@ -42,17 +45,25 @@ export class SendCredit {
 
 /** Bytes that this side lets the peer send. */
 export class ReceiveWindow {
-  readonly #windowBytes: number;
   /** What the peer may still send. */
   #allowedBytes: number;
   /** What was read, or never granted yet, and is the peer's to have. */
   #owedBytes: number;
+  readonly #grantBytes: number;
 
-  /** @param windowBytes the window wanted here; below `initialBytes`, which the peer counts on, that is taken */
-  constructor(initialBytes: number, windowBytes: number) {
-    this.#windowBytes = Math.max(initialBytes, windowBytes);
+  /**
+   * @param windowBytes the window wanted here; below `initialBytes`, which the peer counts on, that is taken
+   * @param grantBytes what is owed before it is granted, if that is less than half a window
+   */
+  constructor(
+    initialBytes: number,
+    windowBytes: number,
+    grantBytes: number = Number.POSITIVE_INFINITY,
+  ) {
+    const bytes = Math.max(initialBytes, windowBytes);
     this.#allowedBytes = initialBytes;
-    this.#owedBytes = this.#windowBytes - initialBytes;
+    this.#owedBytes = bytes - initialBytes;
+    this.#grantBytes = Math.min(bytes / 2, grantBytes);
   }
 
   /** Takes note of a frame's arrival. @throws MeshError FlowControlViolation when the peer had no credit left */
@@ -76,8 +87,8 @@ export class ReceiveWindow {
     return grant;
   }
 
-  /** The increment of the credit frame that is due now; 0 until half a window is owed, so that grants stay rare. */
+  /** The increment of the credit frame that is due now; 0 until enough is owed, so that grants stay rare. */
   takeGrant(): number {
-    return this.#owedBytes * 2 < this.#windowBytes ? 0 : this.takeOpeningGrant();
+    return this.#owedBytes < this.#grantBytes ? 0 : this.takeOpeningGrant();
   }
 }

@@ -3,8 +3,10 @@ import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, type Frame, FrameFlag } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
+import type { Contention } from '../contention.js';
 import { Assembly } from './assembly.js';
-import { INITIAL_STREAM_WINDOW_BYTES, ReceiveWindow } from './credit.js';
+import { BulkFlight } from './bulk-flight.js';
+import { INITIAL_STREAM_WINDOW_BYTES, ReceiveWindow, STREAM_GRANT_BYTES } from './credit.js';
 import { Inbox, type InboxOwner } from './inbox.js';
 import { Outbox, type OutgoingFrame } from './outbox.js';
 
@@ -15,6 +17,7 @@ export interface StreamHost {
   readonly maxMessageBytes: number;
   /** Above so many unsent bytes, `send` throws. */
   readonly maxQueuedBytes: number;
+  readonly contention: Contention;
   /** The stream may have become able to send. */
   wake(stream: MuxStream): void;
   /** The stream is about to be of another class. */
@@ -46,6 +49,8 @@ export class MuxStream implements FrameStream, InboxOwner {
   readonly #outbox = new Outbox();
   readonly #inbox = new Inbox(this);
   readonly #window: ReceiveWindow;
+  /** Of bulk data. */
+  #flight: BulkFlight | undefined;
   #messageId = 0;
   /** Of the message that is arriving in pieces, if one is. */
   #assembly: Assembly | undefined;
@@ -66,7 +71,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.initiator = initiator;
     this.priority = priority;
     this.isAdmitted = initiator === 'remote';
-    this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes);
+    this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes, STREAM_GRANT_BYTES);
     this.#reader = reader;
   }
 
@@ -161,7 +166,8 @@ export class MuxStream implements FrameStream, InboxOwner {
   /** What the first waiting frame may need besides the socket: see {@link Outbox.next}. */
   get nextToSend(): 'none' | 'data' | 'bareEnd' {
     const { next } = this.#outbox;
-    if (!this.isAdmitted || (next === 'data' && this.#outbox.credit.isExhausted)) return 'none';
+    if (!this.isAdmitted) return 'none';
+    if (next === 'data' && (this.#outbox.credit.isExhausted || !this.mayFly)) return 'none';
     return next;
   }
 
@@ -170,12 +176,21 @@ export class MuxStream implements FrameStream, InboxOwner {
     return this.#outbox.isCut;
   }
 
+  /** Whether bulk data may go on, for the sake of others. */
+  get mayFly(): boolean {
+    if (this.priority !== 'bulk') return true;
+    this.#flight ??= new BulkFlight(this.#host.contention);
+    return this.#flight.hasRoom(performance.now());
+  }
+
   /** The frame to be written now, or the next piece of it. Call {@link onWritten} when it is. */
   takeFrame(): OutgoingFrame | undefined {
     const frame = this.#outbox.take();
     if (frame === undefined) return undefined;
     frame.messageId = this.#messageId;
     this.#hasSent = true;
+    if (this.priority !== 'bulk') this.#host.contention.note();
+    else this.#flight?.sent(frame.payloadBytes, performance.now());
     return frame;
   }
 
@@ -208,6 +223,7 @@ export class MuxStream implements FrameStream, InboxOwner {
   /** @throws MeshError FlowControlViolation */
   receiveCredit(bytes: number): void {
     this.#outbox.credit.grant(bytes);
+    this.#flight?.granted(bytes, performance.now());
     this.#host.wake(this);
   }
 

@@ -17,6 +17,7 @@ import {
   type StreamLimits,
   type StreamOptions,
 } from '../connection.js';
+import { Contention } from '../contention.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
 import { StreamRateGuard } from '../stream-rate.js';
 import { MAX_ASSEMBLIES } from './assembly.js';
@@ -64,6 +65,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   readonly #table: StreamTable;
   readonly #scheduler: SendScheduler;
   readonly #window: ReceiveWindow;
+  readonly contention = new Contention();
   /** The peer's streams that wait for {@link onStream}. */
   readonly #untaken = new Set<MuxStream>();
   #onStream: Connection['onStream'];

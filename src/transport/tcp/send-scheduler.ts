@@ -42,7 +42,10 @@ export class SendScheduler {
   /** The stream may have something to send: sends it if nothing is in the way. */
   wake(stream: MuxStream): void {
     const next = stream.nextToSend;
-    if (next === 'none') return;
+    if (next === 'none') {
+      if (this.#lineOf(stream).draining.has(stream)) this.flush();
+      return;
+    }
     // The usual case, a single frame and nobody before it: no ring for that.
     if (this.#isIdleFor(stream) && (next === 'bareEnd' || !this.#credit.isExhausted)) {
       this.#sendOne(stream);
@@ -199,7 +202,7 @@ export class SendScheduler {
       if (draining.size === 0) continue;
       for (const stream of draining) {
         if (!this.#mayWrite(rank)) break;
-        if (stream.queuedBytes > this.#options.sendHighWaterBytes) continue;
+        if (stream.queuedBytes > this.#options.sendHighWaterBytes || !stream.mayFly) continue;
         draining.delete(stream);
         stream.handler.onDrain?.();
         told += 1;
@@ -210,7 +213,8 @@ export class SendScheduler {
 
   #hasRoom(stream: MuxStream): boolean {
     const { writer, sendHighWaterBytes } = this.#options;
-    return stream.queuedBytes <= sendHighWaterBytes && writer.hasRoom(RANKS[stream.priority]);
+    if (stream.queuedBytes > sendHighWaterBytes || !stream.mayFly) return false;
+    return writer.hasRoom(RANKS[stream.priority]);
   }
 }
 

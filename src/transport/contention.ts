@@ -1,0 +1,23 @@
+/** Whether bulk data shares its connection with calls that it could keep waiting. Pure. */
+
+/** Heartbeats that come more seldom do not slow down bulk data between them. */
+const LASTS_MS = 1000;
+
+export class Contention {
+  #isNoted = false;
+  #notedMs = Number.NEGATIVE_INFINITY;
+
+  /** Something else than bulk data was sent. Takes no time: a small call costs no look at the clock. */
+  note(): void {
+    this.#isNoted = true;
+  }
+
+  /** Whether something else was sent of late. */
+  isAt(nowMs: number): boolean {
+    if (this.#isNoted) {
+      this.#isNoted = false;
+      this.#notedMs = nowMs;
+    }
+    return nowMs - this.#notedMs < LASTS_MS;
+  }
+}
