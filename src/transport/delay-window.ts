@@ -12,10 +12,11 @@
 export const MIN_WINDOW_BYTES = 128 * 1024;
 const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
 /** The queue that is aimed at, in time: so much, or this part of the delay of the empty path. */
-const TARGET_MS = 4;
+const TARGET_MS = 2;
 const TARGET_SHARE = 0.25;
 /** So often the window shrinks to the smallest until the queue must be gone, and the path's own delay is seen. */
 const LOOK_EVERY_MS = 10_000;
+const FRAME_BYTES = 64 * 1024;
 const MAX_MARKS = 256;
 /** Delays that the shortest is taken of: one that a busy process held up is no sign of a queue. */
 const RECENT = 4;
@@ -54,7 +55,8 @@ export class DelayWindow {
       this.#beginLook(nowMs);
     const windowBytes = this.#look === undefined ? this.#windowBytes : MIN_WINDOW_BYTES;
     const room = windowBytes - (this.#sentBytes - this.#arrivedBytes);
-    if (room <= 0) this.#isLimiting = true;
+    // Who is given less than a frame of bulk data sends what there is, and asks no more.
+    if (room < FRAME_BYTES) this.#isLimiting = true;
     return room;
   }
 
