@@ -17,11 +17,13 @@ export class BulkFlight {
   #markedBytes = 0;
   #arrivedBytes = 0;
   #markedMs = 0;
+  #askedMs = Number.NEGATIVE_INFINITY;
   /** Only while somebody could be kept waiting. */
   #window: DelayWindow | undefined;
 
   /** Bytes that may be handed over now. */
   roomBytes(nowMs: number): number {
+    this.#askedMs = nowMs;
     const isLost = this.#arrivedBytes < this.#markedBytes && nowMs - this.#markedMs > PATIENCE_MS;
     if (isLost || !this.contention.isAt(nowMs)) {
       this.#window = undefined;
@@ -30,6 +32,11 @@ export class BulkFlight {
     }
     this.#window ??= this.#newWindow();
     return this.#window.roomBytes(nowMs);
+  }
+
+  /** Whether bulk data goes beside other calls: then neither may take long turns. */
+  isShared(nowMs: number): boolean {
+    return this.#window !== undefined && nowMs - this.#askedMs < PATIENCE_MS;
   }
 
   handed(bytes: number): void {

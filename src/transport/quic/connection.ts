@@ -32,7 +32,7 @@ import type { HalfOpenGuard } from './half-open-guard.js';
 import { isSame, type Path } from './migration.js';
 import type { NativeConnection } from './native.js';
 import { ConnectionPaths } from './paths.js';
-import { MAX_FLUSH_BYTES, PeerGuards } from './peer-guards.js';
+import { PeerGuards } from './peer-guards.js';
 import { Resumption } from './resumption.js';
 import { RttWatch } from './rtt-watch.js';
 import type { SendFailures } from './send-failures.js';
@@ -621,7 +621,7 @@ export class QuicConnection implements Connection {
   #flushDatagrams(): void {
     const slab = this.#host.sendSlab;
     const guards = this.#guards;
-    const limitBytes = guards.sentBytes + MAX_FLUSH_BYTES;
+    const limitBytes = guards.sentBytes + guards.flushBytes;
     for (;;) {
       if (guards.sentBytes >= limitBytes) {
         this.#host.flushSoon(this);

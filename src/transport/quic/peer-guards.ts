@@ -22,7 +22,9 @@ export interface PeerGuardsOptions {
 }
 
 /** Bytes sent in one go; the rest waits for its turn behind other connections. */
-export const MAX_FLUSH_BYTES = 8 * 1024 * 1024;
+const MAX_FLUSH_BYTES = 8 * 1024 * 1024;
+/** The same where bulk data goes beside other calls, which have to wait until it is done. */
+const MAX_SHARED_FLUSH_BYTES = 256 * 1024;
 
 /** Of what may wait: beyond, streams are given up until it is less, well before the connection would be. */
 const WAITING_FRACTION = 3 / 4;
@@ -64,12 +66,17 @@ export class PeerGuards {
     end(new MeshError('ProtocolViolation', excess));
   }
 
+  /** Bytes that may be sent in one go now. */
+  get flushBytes(): number {
+    return this.#options.streams.isShared ? MAX_SHARED_FLUSH_BYTES : MAX_FLUSH_BYTES;
+  }
+
   /** All was sent that could be: lets streams hand over what can go out next, as far as the peer has earned it. */
   flushed(): void {
     const { streams } = this.#options;
     const { handedBytes } = streams;
     if (handedBytes >= this.#proof.dueAtBytes) this.#demandProof(handedBytes);
-    streams.handUpTo(Math.min(handedBytes + MAX_FLUSH_BYTES, this.#proof.limitBytes));
+    streams.handUpTo(Math.min(handedBytes + this.flushBytes, this.#proof.limitBytes));
   }
 
   proofArrived(nonce: Uint8Array): void {

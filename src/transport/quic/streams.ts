@@ -352,6 +352,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     return took ?? 0;
   }
 
+  /** Whether bulk data goes beside other calls. */
+  get isShared(): boolean {
+    return this.#flight.isShared(performance.now());
+  }
+
   /** All that was handed over has left, as far as it could. @returns whether there is more to send */
   markSent(): boolean {
     const nonce = this.#flight.takeMark(performance.now());
