@@ -6,15 +6,11 @@ import type { Handlers } from './calls/incoming-call.js';
 import { ResumedTransfers } from './calls/resumed-transfers.js';
 import { CallSession, type SessionAgreement, type SessionBudgets } from './calls/session.js';
 import type { Handler, HandlerKind } from './calls/types.js';
+import { Certificates, type Unacceptable } from './certificates.js';
 import { dialPeer } from './dialing.js';
 import { MeshError, toMeshError } from './errors.js';
 import { Link, type LinkDialOptions, type NamedTarget } from './link.js';
-import {
-  type NodeConfig,
-  type NodeOptions,
-  resolveOptions,
-  resolveTlsMaterial,
-} from './options.js';
+import { type NodeConfig, type NodeOptions, resolveOptions } from './options.js';
 import type { Peer } from './peer.js';
 import { MessageCodec } from './protocol/codec.js';
 import { type Algorithm, loadCompression } from './protocol/compression.js';
@@ -32,12 +28,11 @@ import {
   MAX_UNAGREED_BYTES,
   type Refusal,
   type SocketAddress,
-  type TlsMaterial,
   type TransportName,
 } from './transport/connection.js';
 import type { PeerTarget } from './transport/discovery.js';
 import { awaitHandshake } from './transport/handshaker.js';
-import { certifiedNodeIds, checkTlsMaterial, parsePem } from './transport/identity.js';
+import { certifiedNodeIds, parsePem } from './transport/identity.js';
 import { TransportManager } from './transport/manager.js';
 import { createTransports } from './transports.js';
 
@@ -48,7 +43,7 @@ import { createTransports } from './transports.js';
  */
 export async function createNode(options: NodeOptions): Promise<MeshNode> {
   const config = resolveOptions(options);
-  const node = new MeshNode(config, await loadTls(config));
+  const node = new MeshNode(config, await Certificates.load(config.tls));
   try {
     await node.start();
   } catch (thrown) {
@@ -88,18 +83,18 @@ export class MeshNode {
   readonly #budgets: SessionBudgets;
   readonly #stopping = new AbortController();
   readonly #renewal: Renewal;
+  readonly #certificates: Certificates;
   #dials = 0;
-  #tls: TlsMaterial;
   /** What this node can compress with, best first. */
   #algorithms: readonly Algorithm[] = [];
   #listener: Listener | undefined;
   #closing: Promise<void> | undefined;
 
   /** Nodes are made by {@link createNode}. */
-  constructor(config: NodeConfig, tls: TlsMaterial) {
+  constructor(config: NodeConfig, certificates: Certificates) {
     this.nodeId = config.nodeId;
     this.#config = config;
-    this.#tls = tls;
+    this.#certificates = certificates;
     this.#log = createLogger(config.logger, config.nodeId);
     this.#reports = new Reports(this.#log);
     const { connectionBytes, nodeBytes } = config.limits;
@@ -112,7 +107,7 @@ export class MeshNode {
     setMaxListeners(0, this.#stopping.signal);
     this.#renewal = this.#createRenewal(config);
     this.#manager = new TransportManager({
-      transports: createTransports(config, () => this.#tls, this.#log),
+      transports: createTransports(config, () => certificates.inForce, this.#log),
       onUnavailable: ({ name }, error) => {
         this.#log.warn({ transport: name, code: error.code }, error.message);
       },
@@ -197,11 +192,24 @@ export class MeshNode {
   }
 
   /**
-   * Reads the certificates again. New connections use them; open ones stay.
-   * @throws MeshError InvalidOptions when they cannot be read; then the old ones stay in force
+   * Reads the certificates again: `tls` as a function is asked. From then on all new connections go by them, on both
+   * transports; those that the user brought see to theirs. Open ones stay, without losing a call, but for two cases. Where this node's own certificate is another
+   * one, the connections that it dialed are renewed, so that its peers see it. And a connection whose peer would not be
+   * let in any more is closed, with the code that says why on both sides: at once, unless this node dialed it and its
+   * peer was not revoked. That peer is asked first whether it has a better certificate by now, in a new connection; calls
+   * then move over, and have `drainTimeoutMs`.
+   *
+   * Fulfils when every open connection has been looked at. Renewals go on behind.
+   * @throws MeshError InvalidOptions when they cannot be read, or what `tls` as a function throws; then the old ones stay in
+   *   force. NodeClosed
    */
   async reloadTls(): Promise<void> {
-    this.#tls = await loadTls(this.#config);
+    this.#checkOpen();
+    const isAnother = await this.#certificates.reload();
+    const [leaf] = parsePem(this.#certificates.inForce.cert);
+    if (leaf !== undefined) this.#reports.tlsReloaded(leaf);
+    for (const unacceptable of await this.#certificates.review()) void this.#expel(unacceptable);
+    if (isAnother) void this.#renewal.renewAll((session) => this.#goesByTls(session.connection));
   }
 
   /**
@@ -219,7 +227,7 @@ export class MeshNode {
 
   /** @internal Starts to listen. */
   async start(): Promise<void> {
-    const names = certifiedNodeIds(parsePem(this.#tls.cert)[0]);
+    const names = certifiedNodeIds(parsePem(this.#certificates.inForce.cert)[0]);
     if (!names.some((name) => sameNodeId(name, this.nodeId))) {
       this.#log.warn({ names }, 'the certificate does not name this node: peers will refuse it');
     }
@@ -312,6 +320,7 @@ export class MeshNode {
     const stopping = this.#stopping.signal;
     const either = signal === undefined ? stopping : AbortSignal.any([signal, stopping]);
     this.#dials += 1;
+    const { cert } = this.#certificates.inForce;
     try {
       return await dialPeer(target, either, {
         manager: this.#manager,
@@ -325,7 +334,8 @@ export class MeshNode {
         createSession: (connection) => this.#createSession(connection, target.nodeId ?? ''),
         accepted: (session, negotiated) => {
           session.agree(this.#agreement(negotiated));
-          this.#renewal.watch(session, target);
+          const isOld = cert !== this.#certificates.inForce.cert;
+          this.#renewal.watch(session, target, isOld && this.#goesByTls(session.connection));
           this.#admit(session, isPinned);
           return session.accept;
         },
@@ -337,6 +347,7 @@ export class MeshNode {
 
   /** Takes a dialer through the handshake, or turns it away. */
   async #greet(connection: Connection): Promise<void> {
+    this.#watchCertificate(connection);
     try {
       await awaitHandshake(connection, {
         config: this.#handshakeConfig(),
@@ -384,6 +395,7 @@ export class MeshNode {
     peerNodeId: string,
     negotiated?: Negotiated | undefined,
   ): CallSession {
+    this.#watchCertificate(connection);
     const own = this.#handshakeConfig().capabilities;
     const { compressionThresholdBytes: thresholdBytes } = this.#config;
     const frames =
@@ -429,6 +441,29 @@ export class MeshNode {
     const { transport, connection } = session;
     if (await connection.opened) this.#reports.peerDown(session, error);
     else this.#refused({ error, remoteAddress: connection.remoteAddress, transport });
+  }
+
+  #watchCertificate(connection: Connection): void {
+    if (this.#goesByTls(connection)) this.#certificates.watch(connection);
+  }
+
+  /** A transport that the user brought has certificates of its own. */
+  #goesByTls({ transport }: Connection): boolean {
+    return this.#config.transports.some((known) => known === transport);
+  }
+
+  /** Ends a connection whose peer would not be let in now; a peer that was dialed may have a better certificate by now. */
+  async #expel({ connection, error }: Unacceptable): Promise<void> {
+    const session = [...this.#sessions].find((candidate) => candidate.connection === connection);
+    const mayImprove = connection.role === 'dialer' && error.code !== 'CertificateRevoked';
+    if (session === undefined || !mayImprove) {
+      connection.fail(error);
+      return;
+    }
+    const limit = setTimeout(() => connection.fail(error), this.#config.drainTimeoutMs).unref();
+    void connection.closed.then(() => clearTimeout(limit));
+    const isReplaced = await this.#renewal.renewNow(session);
+    if (!isReplaced && !connection.isGoingAway) connection.fail(error);
   }
 
   #refused(refusal: Refusal): void {
@@ -481,12 +516,3 @@ const HANDLER_KINDS: ReadonlySet<string> = new Set<HandlerKind>([
   'dataTransfer',
   'request',
 ]);
-
-/** The certificates, checked as far as they can be without a peer. */
-async function loadTls(config: NodeConfig): Promise<TlsMaterial> {
-  const tls = resolveTlsMaterial(
-    typeof config.tls === 'function' ? await config.tls() : config.tls,
-  );
-  checkTlsMaterial(tls);
-  return tls;
-}

@@ -32,6 +32,8 @@ export interface PeerConnection {
   readonly role: Role;
   readonly state: MemberStateKind;
   readonly remoteAddress: SocketAddress;
+  /** What the peer showed when the connection was made; it may have another by now. */
+  readonly certificate: { readonly fingerprint256: string; readonly validToMs: number };
   readonly calls: Readonly<CallCounters>;
   /** Of frames, in bytes on the wire, before TLS. */
   readonly bytes: { readonly sent: number; readonly received: number };
@@ -90,6 +92,7 @@ export class Peer {
       role: session.connection.role,
       state: this.#pool.stateOf(session),
       remoteAddress: session.connection.remoteAddress,
+      certificate: certificateOf(session),
       calls: { ...session.counters },
       bytes: {
         sent: session.connection.counters.bytesSent,
@@ -250,4 +253,9 @@ function checkTransfer({ priorChecksum }: DataTransfer, options: StreamCallOptio
       ? 'a transfer that is resumed needs its body as a function of the offset'
       : 'a body that is a function is for transfers with resume',
   );
+}
+
+function certificateOf({ connection }: CallSession): PeerConnection['certificate'] {
+  const { fingerprint256, validToMs } = connection.peerIdentity;
+  return { fingerprint256, validToMs };
 }

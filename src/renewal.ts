@@ -30,11 +30,15 @@ const MAX_LOOK_INTERVAL_MS = 2000;
 /** The last tenth of a connection's time is up to chance, so that a cluster that starts at once does not renew at once. */
 const TIME_SPREAD = 0.1;
 const RETRY_MS = 10_000;
+/** Of many that are due at once. */
+const RENEWALS_AT_ONCE = 16;
 
 interface Watched {
   readonly target: PeerTarget;
-  readonly dueMs: number;
+  dueMs: number;
   notBeforeMs: number;
+  /** Under way; fulfils with whether another connection has taken the place of this one. */
+  renewing: Promise<boolean> | undefined;
 }
 
 export class Renewal {
@@ -48,12 +52,35 @@ export class Renewal {
     this.#timer = setInterval(() => this.#look(), intervalMs).unref();
   }
 
-  /** Renews a connection of this node's own dialing in time. */
-  watch(session: CallSession, target: PeerTarget): void {
+  /**
+   * Renews a connection of this node's own dialing in time.
+   * @param isDue it is old from the beginning
+   */
+  watch(session: CallSession, target: PeerTarget, isDue = false): void {
     const { afterMs } = this.#options;
     const nowMs = performance.now();
-    const dueMs = nowMs + afterMs * (1 - TIME_SPREAD * Math.random());
-    this.#watched.set(session, { target, dueMs, notBeforeMs: nowMs });
+    const dueMs = isDue ? nowMs : nowMs + afterMs * (1 - TIME_SPREAD * Math.random());
+    this.#watched.set(session, { target, dueMs, notBeforeMs: nowMs, renewing: undefined });
+  }
+
+  /**
+   * Renews a connection now, whatever its age, and if that fails again and again.
+   * @returns whether another has taken its place; false for one that this node has not dialed, or that is on its way out
+   */
+  renewNow(session: CallSession): Promise<boolean> {
+    const watched = this.#watched.get(session);
+    if (watched === undefined || !session.isOpen) return Promise.resolve(false);
+    watched.dueMs = Number.NEGATIVE_INFINITY;
+    return watched.renewing ?? this.#renew(session, watched);
+  }
+
+  /** Renews those connections, a few at a time. Fulfils when each was tried once. */
+  async renewAll(isMeant: (session: CallSession) => boolean): Promise<void> {
+    const left = [...this.#watched.keys()].filter(isMeant).values();
+    const renewOneByOne = async (): Promise<void> => {
+      for (const session of left) await this.renewNow(session);
+    };
+    await Promise.all(Array.from({ length: RENEWALS_AT_ONCE }, renewOneByOne));
   }
 
   forget(session: CallSession): void {
@@ -68,7 +95,8 @@ export class Renewal {
   #look(): void {
     const nowMs = performance.now();
     for (const [session, watched] of this.#watched) {
-      if (nowMs < watched.notBeforeMs || !session.isOpen) continue;
+      const isResting = watched.renewing !== undefined || nowMs < watched.notBeforeMs;
+      if (isResting || !session.isOpen) continue;
       if (this.#isDue(session, watched, nowMs)) void this.#renew(session, watched);
       else if (this.#options.mayImprove(session)) void this.#improve(session, watched);
     }
@@ -80,26 +108,35 @@ export class Renewal {
     return nowMs >= dueMs || streams >= this.#options.afterStreams || connection.isWorn === true;
   }
 
-  async #renew(session: CallSession, watched: Watched): Promise<void> {
+  #renew(session: CallSession, watched: Watched): Promise<boolean> {
     const { onFailed } = this.#options;
-    watched.notBeforeMs = Number.POSITIVE_INFINITY;
-    try {
-      await this.#replace(session, watched.target);
-    } catch (thrown) {
-      watched.notBeforeMs = performance.now() + RETRY_MS;
-      onFailed(session, toMeshError(thrown));
-    }
+    return this.#attempt(watched, this.#replace(session, watched.target), (thrown) =>
+      onFailed(session, toMeshError(thrown)),
+    );
   }
 
   /** A failure is no news: the connection serves, and whoever dials remembers when to try again. */
-  async #improve(session: CallSession, watched: Watched): Promise<void> {
-    watched.notBeforeMs = Number.POSITIVE_INFINITY;
-    try {
-      await this.#replace(session, watched.target, session.transport);
-    } catch {
-      // Not every failure leads to an address that is remembered: a name may not resolve, or to another one.
-      watched.notBeforeMs = performance.now() + RETRY_MS;
-    }
+  #improve(session: CallSession, watched: Watched): Promise<boolean> {
+    return this.#attempt(watched, this.#replace(session, watched.target, session.transport));
+  }
+
+  #attempt(
+    watched: Watched,
+    replaced: Promise<void>,
+    onFailed: (thrown: unknown) => void = () => {},
+  ): Promise<boolean> {
+    const succeeded = replaced.then(
+      () => true,
+      (thrown: unknown) => {
+        // Not every failure leads to an address that is remembered: a name may not resolve, or to another one.
+        watched.notBeforeMs = performance.now() + RETRY_MS;
+        watched.renewing = undefined;
+        onFailed(thrown);
+        return false;
+      },
+    );
+    watched.renewing = succeeded;
+    return succeeded;
   }
 
   /** @throws MeshError why there is no other connection */

@@ -1,4 +1,5 @@
 /** What happens to a node's links, told to its log and to whoever follows its status. */
+import type { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { CallSession } from './calls/session.js';
 import type { MeshError } from './errors.js';
@@ -47,6 +48,12 @@ export class Reports {
     const details = { peer: nodeId, code: error.code, side: error.side, retryInMs };
     this.#log.warn(details, 'cannot connect');
     this.#status.emit({ kind: 'dialFailed', nodeId, error, retryInMs });
+  }
+
+  tlsReloaded({ fingerprint256, validTo }: X509Certificate): void {
+    const validToMs = Date.parse(validTo);
+    this.#log.info({ fingerprint256, validToMs }, 'tlsReloaded');
+    this.#status.emit({ kind: 'tlsReloaded', fingerprint256, validToMs });
   }
 
   renewed({ transport, peer: { nodeId } }: CallSession): void {

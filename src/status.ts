@@ -62,6 +62,12 @@ export type NodeEvent =
       readonly to: MemberStateKind;
     }
   | {
+      /** The node goes by other certificates now: see `reloadTls`. These are of its own. */
+      readonly kind: 'tlsReloaded';
+      readonly fingerprint256: string;
+      readonly validToMs: number;
+    }
+  | {
       /** A peer was turned away, or turned away from us after TLS was done. */
       readonly kind: 'refused';
       readonly transport: TransportName;

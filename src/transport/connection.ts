@@ -30,6 +30,11 @@ export interface PeerIdentity {
   /** SHA-256 of the certificate, in hex pairs with colons. */
   readonly fingerprint256: string;
   readonly validToMs: number;
+  /**
+   * The certificates that the peer showed, in DER, leaf first, so that they can be held against other material later.
+   * 8 at most, and no more than 32 KiB behind the leaf.
+   */
+  readonly chain: readonly Uint8Array[];
 }
 
 /** Receives what arrives on one stream. Methods are called synchronously and must not throw. */

@@ -11,6 +11,8 @@ import type { PeerIdentity, TlsMaterial } from './connection.js';
 
 /** Intermediates between a leaf and its root at most. */
 const MAX_CHAIN_LENGTH = 8;
+/** Of the certificates behind the leaf, for as long as the connection lives. */
+const MAX_KEPT_BYTES = 32 * 1024;
 
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
@@ -52,6 +54,7 @@ export class TrustStore {
       nodeIds: certifiedNodeIds(leaf),
       fingerprint256: leaf.fingerprint256,
       validToMs: Date.parse(leaf.validTo),
+      chain: keptChain(chain),
     };
   }
 
@@ -82,6 +85,18 @@ export class TrustStore {
     if (!isRevoked) return;
     throw new MeshError('CertificateRevoked', `certificate ${serialNumber} was revoked`);
   }
+}
+
+/** Copies: what TLS delivered may be part of something larger. A chain that is cut may not lead to its CA again. */
+function keptChain([leaf, ...rest]: readonly Uint8Array[]): readonly Uint8Array[] {
+  const kept = leaf === undefined ? [] : [Uint8Array.from(leaf)];
+  let bytes = 0;
+  for (const certificate of rest.slice(0, MAX_CHAIN_LENGTH - 1)) {
+    bytes += certificate.length;
+    if (bytes > MAX_KEPT_BYTES) break;
+    kept.push(Uint8Array.from(certificate));
+  }
+  return kept;
 }
 
 function parseRevoked(text: string): string {

@@ -37,5 +37,5 @@ export function memoryConnection(
 }
 
 function stubIdentity(nodeId: string): PeerIdentity {
-  return { nodeIds: [nodeId], fingerprint256: '00', validToMs: Number.MAX_SAFE_INTEGER };
+  return { nodeIds: [nodeId], fingerprint256: '00', validToMs: Number.MAX_SAFE_INTEGER, chain: [] };
 }

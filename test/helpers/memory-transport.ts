@@ -88,7 +88,12 @@ export class MemoryTransport implements Transport {
   constructor(options: MemoryTransportOptions) {
     this.#options = options;
     const { nodeIds } = options;
-    this.#identity = { nodeIds, fingerprint256: '00', validToMs: Number.MAX_SAFE_INTEGER };
+    this.#identity = {
+      nodeIds,
+      fingerprint256: '00',
+      validToMs: Number.MAX_SAFE_INTEGER,
+      chain: [],
+    };
   }
 
   async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {

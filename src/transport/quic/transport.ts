@@ -67,6 +67,7 @@ const DEFAULTS = {
 /** All that one attempt to connect is made of. */
 interface DialAttempt {
   readonly endpoint: QuicEndpoint;
+  readonly native: NativeQuic;
   readonly remote: SocketAddress;
   readonly credentials: Credentials;
   readonly timeoutMs: number;
@@ -108,8 +109,9 @@ export class QuicTransport implements Transport {
       options.connectTimeoutMs ?? this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs;
     const remote = await abortable(resolveTarget(target), signal);
     const endpoint = await abortable(this.#endpointFor(remote), signal);
-    const credentials = await this.#credentialsLoaded();
-    const attempt = { endpoint, remote, credentials, timeoutMs, nodeId: target.nodeId };
+    const native = await this.#loadedNative();
+    const credentials = this.#credentialsInForce(native);
+    const attempt = { endpoint, remote, native, credentials, timeoutMs, nodeId: target.nodeId };
     const session = this.#takeSession(credentials, target.nodeId);
     try {
       return await this.#connect({ ...attempt, session }, options);
@@ -122,12 +124,14 @@ export class QuicTransport implements Transport {
 
   /** @throws MeshError why there is no connection; the code StreamLimitExceeded says that a new attempt will do better */
   async #connect(attempt: DialAttempt, { signal, onEarly }: DialOptions): Promise<Connection> {
-    const { endpoint, remote, credentials, timeoutMs, nodeId, session } = attempt;
+    const { endpoint, remote, native, credentials, timeoutMs, nodeId, session } = attempt;
     const { connection, ready } = endpoint.dial(remote, {
       connectTimeoutMs: timeoutMs,
       session,
       verifyPeer: (chain) => {
-        const identity = credentials.trust.verify(chain, 'acceptor', Date.now());
+        // By what is in force now: certificates may have been reloaded since the dial began.
+        const { trust } = this.#credentialsInForce(native);
+        const identity = trust.verify(chain, 'acceptor', Date.now());
         if (nodeId !== undefined) checkNodeId(identity, nodeId);
         return identity;
       },
@@ -218,8 +222,7 @@ export class QuicTransport implements Transport {
   }
 
   async #bind(address: SocketAddress): Promise<QuicEndpoint> {
-    this.#native ??= loadNative();
-    const native = await this.#native;
+    const native = await this.#loadedNative();
     // Certificates that cannot be read are to be found now, not when the first datagram arrives.
     this.#credentialsInForce(native);
     return QuicEndpoint.bind(
@@ -270,9 +273,9 @@ export class QuicTransport implements Transport {
     return this.#credentials;
   }
 
-  async #credentialsLoaded(): Promise<Credentials> {
+  #loadedNative(): Promise<NativeQuic> {
     this.#native ??= loadNative();
-    return this.#credentialsInForce(await this.#native);
+    return this.#native;
   }
 
   get #usesEarlyData(): boolean {

@@ -46,7 +46,6 @@ interface HalfOpen {
   readonly key: string;
   readonly source: string;
   readonly socket: Socket;
-  readonly setup: TlsSetup;
   readonly timer: NodeJS.Timeout;
   /** Takes no place any more. */
   isOver: boolean;
@@ -125,9 +124,9 @@ export class TcpListener implements Listener {
       counters.handshakeTimeouts += 1;
       socket.destroy();
     }, handshakeTimeoutMs).unref();
-    this.#refreshSetup();
+    if (!this.#refreshSetup()) counters.reloadsFailed += 1;
     const key = keyOf(socket);
-    const halfOpen = { key, source, socket, setup: this.#setup, timer, isOver: false };
+    const halfOpen = { key, source, socket, timer, isOver: false };
     this.#halfOpen.set(halfOpen.key, halfOpen);
     this.#count.enter(source);
     socket.once('close', () => this.#release(halfOpen));
@@ -139,23 +138,30 @@ export class TcpListener implements Listener {
     return this.#count.total < maxHalfOpen && this.#count.of(source) < maxHalfOpenPerSource;
   }
 
-  #refreshSetup(): void {
+  /** @returns whether what is in force could be used */
+  #refreshSetup(): boolean {
     try {
       const setup = this.#options.setup();
-      if (setup === this.#setup) return;
+      if (setup === this.#setup) return true;
       this.#tlsServer.setSecureContext(setup.options);
       this.#setup = setup;
+      return true;
     } catch {
       // Certificates that cannot be used do not end what the old ones still can.
-      this.#options.counters.reloadsFailed += 1;
+      return false;
     }
   }
 
   #handleSecure(socket: TLSSocket): void {
     const halfOpen = this.#halfOpen.get(keyOf(socket));
-    if (halfOpen === undefined) socket.destroy();
+    if (halfOpen === undefined) {
+      socket.destroy();
+      return;
+    }
+    // The peer is judged by what is in force now, not by what was when its socket came.
+    this.#refreshSetup();
     // One that is turned away stays half-open until its socket is gone.
-    else if (this.#options.onSecure(socket, halfOpen.setup)) this.#release(halfOpen);
+    if (this.#options.onSecure(socket, this.#setup)) this.#release(halfOpen);
   }
 
   #handleTlsError(cause: Error, socket: TLSSocket): void {

@@ -84,7 +84,8 @@ export class TcpTransport implements Transport {
         keyLog: this.#options.keyLog,
         signals: signal === undefined ? [shutdown] : [signal, shutdown],
         admit: (socket) => {
-          const identity = identifyPeer(socket, setup.trust, 'acceptor');
+          // By what is in force now: certificates may have been reloaded since the dial began.
+          const identity = identifyPeer(socket, this.#currentSetup().trust, 'acceptor');
           if (target.nodeId !== undefined) checkNodeId(identity, target.nodeId);
           return this.#connect(socket, 'dialer', identity);
         },

@@ -1,0 +1,93 @@
+/** The certificates of a node: what is in force, and which open connections it does not allow any more. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type MeshError, toMeshError } from './errors.js';
+import { resolveTlsMaterial, type TlsOption } from './options.js';
+import type { Connection, TlsMaterial } from './transport/connection.js';
+import { checkTlsMaterial, TrustStore } from './transport/identity.js';
+
+/** A connection whose peer would not be let in now. */
+export interface Unacceptable {
+  readonly connection: Connection;
+  /** The code is one of the Certificate* codes. */
+  readonly error: MeshError;
+}
+
+/** Connections held against new material before others have their turn: each costs a few signatures. */
+const REVIEWED_AT_ONCE = 64;
+
+export class Certificates {
+  readonly #option: TlsOption;
+  readonly #connections = new Set<Connection>();
+  #inForce: TlsMaterial;
+  #reloading: Promise<unknown> = Promise.resolve();
+
+  /** @throws MeshError InvalidOptions when they cannot be read, or do not belong together */
+  static async load(option: TlsOption): Promise<Certificates> {
+    return new Certificates(option, await readTls(option));
+  }
+
+  private constructor(option: TlsOption, inForce: TlsMaterial) {
+    this.#option = option;
+    this.#inForce = inForce;
+  }
+
+  get inForce(): TlsMaterial {
+    return this.#inForce;
+  }
+
+  /**
+   * Reads them again, one time after the other: what was read last is in force.
+   * @returns whether this node shows another certificate now
+   * @throws MeshError InvalidOptions, or what the user's function throws; then nothing changes
+   */
+  reload(): Promise<boolean> {
+    const reloaded = this.#reloading.then(async () => {
+      const before = this.#inForce;
+      this.#inForce = await readTls(this.#option);
+      return this.#inForce.cert !== before.cert;
+    });
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
+  }
+
+  /** Remembers a connection as long as it is open. */
+  watch(connection: Connection): void {
+    if (this.#connections.has(connection)) return;
+    this.#connections.add(connection);
+    void connection.closed.then(() => this.#connections.delete(connection));
+  }
+
+  /** Holds every open connection against what is in force, as if its peer came now. */
+  async review(): Promise<readonly Unacceptable[]> {
+    // Connections that were checked before the reload, and are on their way here, arrive first.
+    await nextTurn();
+    const { ca, revoked } = this.#inForce;
+    const trust = new TrustStore(ca, revoked);
+    const found: Unacceptable[] = [];
+    let reviewed = 0;
+    for (const connection of [...this.#connections]) {
+      const error = objectionTo(connection, trust);
+      if (error !== undefined) found.push({ connection, error });
+      reviewed += 1;
+      if (reviewed % REVIEWED_AT_ONCE === 0) await nextTurn();
+    }
+    return found;
+  }
+}
+
+function objectionTo(connection: Connection, trust: TrustStore): MeshError | undefined {
+  const { peerIdentity, role } = connection;
+  try {
+    trust.verify(peerIdentity.chain, role === 'dialer' ? 'acceptor' : 'dialer', Date.now());
+    return undefined;
+  } catch (thrown) {
+    return toMeshError(thrown, 'CertificateInvalid');
+  }
+}
+
+/** Checked as far as it can be without a peer. */
+async function readTls(option: TlsOption): Promise<TlsMaterial> {
+  const tls = resolveTlsMaterial(typeof option === 'function' ? await option() : option);
+  checkTlsMaterial(tls);
+  return tls;
+}
