@@ -35,6 +35,11 @@ export class Certificates {
     return this.#inForce;
   }
 
+  /** CAs whose CRL should have been replaced by now. It holds all the same. */
+  get outdatedCrls(): ReturnType<TrustStore['outdatedCrls']> {
+    return TrustStore.of(this.#inForce).outdatedCrls(Date.now());
+  }
+
   /**
    * Reads them again, one time after the other: what was read last is in force.
    * @returns whether this node shows another certificate now
@@ -61,8 +66,7 @@ export class Certificates {
   async review(): Promise<readonly Unacceptable[]> {
     // Connections that were checked before the reload, and are on their way here, arrive first.
     await nextTurn();
-    const { ca, revoked } = this.#inForce;
-    const trust = new TrustStore(ca, revoked);
+    const trust = TrustStore.of(this.#inForce);
     const found: Unacceptable[] = [];
     let reviewed = 0;
     for (const connection of [...this.#connections]) {

@@ -208,6 +208,7 @@ export class MeshNode {
     const isAnother = await this.#certificates.reload();
     const [leaf] = parsePem(this.#certificates.inForce.cert);
     if (leaf !== undefined) this.#reports.tlsReloaded(leaf);
+    this.#reports.outdatedCrls(this.#certificates.outdatedCrls);
     for (const unacceptable of await this.#certificates.review()) void this.#expel(unacceptable);
     if (isAnother) void this.#renewal.renewAll((session) => this.#goesByTls(session.connection));
   }
@@ -231,6 +232,7 @@ export class MeshNode {
     if (!names.some((name) => sameNodeId(name, this.nodeId))) {
       this.#log.warn({ names }, 'the certificate does not name this node: peers will refuse it');
     }
+    this.#reports.outdatedCrls(this.#certificates.outdatedCrls);
     await this.#loadCompressions();
     const { listen } = this.#config;
     if (listen === undefined) return;

@@ -225,11 +225,13 @@ const perSecond = z
   .max(2 ** 31);
 const poolSize = z.number().int().min(1).max(10);
 
+const crl = z.union([z.string(), z.instanceof(Uint8Array)]);
 const tlsMaterial = z.strictObject({
   ca: z.string(),
   cert: z.string(),
   key: z.string(),
   revoked: z.array(z.string()).optional(),
+  crl: z.union([crl, z.array(crl)]).optional(),
 });
 
 const schema = z.strictObject({

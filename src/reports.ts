@@ -56,6 +56,10 @@ export class Reports {
     this.#status.emit({ kind: 'tlsReloaded', fingerprint256, validToMs });
   }
 
+  outdatedCrls(crls: readonly { readonly issuer: string; readonly nextUpdateMs: number }[]): void {
+    for (const crl of crls) this.#log.warn(crl, 'a CRL is out of date: it holds all the same');
+  }
+
   renewed({ transport, peer: { nodeId } }: CallSession): void {
     this.#log.info({ peer: nodeId, transport }, 'connection renewed');
     this.#status.emit({ kind: 'renewed', nodeId, transport });

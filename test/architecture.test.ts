@@ -14,6 +14,8 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/rate-limit.ts',
     'transport/stream-rate.ts',
     'transport/identity.ts',
+    'transport/crl.ts',
+    'transport/der-reader.ts',
     'transport/abortable.ts',
     'transport/key-log.ts',
     'transport/frame-memory.ts',

@@ -26,6 +26,7 @@ import {
   wrongUsageCert,
 } from './helpers/certs.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from './helpers/nodes.js';
+import { opensslCrl } from './helpers/openssl-crls.js';
 
 /** Dials with options of its own; n2 is the listener, and n3 is always welcome. */
 interface Case {
@@ -43,6 +44,11 @@ const withGoodCa = async (bad: Promise<TlsMaterial>): Promise<Partial<NodeOption
   const { ca } = await devCerts();
   return { tls: { ...(await bad), ca } };
 };
+
+async function crlOf(nodeId: 'n1' | 'n2'): Promise<Uint8Array> {
+  const { ca, caKey, nodes } = await devCerts();
+  return (await opensslCrl({ ca, caKey, revoked: [nodes[nodeId].cert] })).der;
+}
 
 const CASES: readonly Case[] = [
   {
@@ -95,6 +101,17 @@ const CASES: readonly Case[] = [
       const revoked = [new X509Certificate(cert).serialNumber];
       return { tls: { ...(await nodeCert('n1')), revoked } };
     },
+    refusedBy: 'dialer',
+  },
+  {
+    title: 'a dialer whose certificate is on a CRL',
+    code: 'CertificateRevoked',
+    listener: async () => ({ tls: { ...(await nodeCert('n2')), crl: await crlOf('n1') } }),
+  },
+  {
+    title: 'a listener whose certificate is on a CRL',
+    code: 'CertificateRevoked',
+    dialer: async () => ({ tls: { ...(await nodeCert('n1')), crl: await crlOf('n2') } }),
     refusedBy: 'dialer',
   },
   {

@@ -6,8 +6,9 @@ import type { MeshNode, Peer, TlsMaterial } from '../src/index.js';
 import { QuicTransport } from '../src/transport/quic/transport.js';
 import { TcpTransport } from '../src/transport/tcp/transport.js';
 import { EventLog, keepCalling, serveEcho, until } from './helpers/calling.js';
-import { certNamed, nodeCert, otherCaCert, type TestNodeId } from './helpers/certs.js';
+import { certNamed, devCerts, nodeCert, otherCaCert, type TestNodeId } from './helpers/certs.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from './helpers/nodes.js';
+import { opensslCrl } from './helpers/openssl-crls.js';
 
 /** A node whose certificates can be changed. */
 interface Changing {
@@ -140,6 +141,26 @@ for (const transport of TEST_TRANSPORTS) {
     t.like(await t.throwsAsync(n3.node.connect(targetOf(n2.node))), { code: 'CertificateRevoked' });
   });
 
+  test(`${transport}: a peer that a new CRL revokes is closed on both sides, others stay`, async (t) => {
+    const [n1, n2, n3] = [
+      await start(t, 'n1', transport),
+      await start(t, 'n2', transport),
+      await start(t, 'n3', transport),
+    ];
+    await connected(n1, n2);
+    const [other] = await connected(n3, n2);
+    const { ca, caKey } = await devCerts();
+    const { pem } = await opensslCrl({ ca, caKey, revoked: [n1.tls.cert] });
+    await n2.change({ ...n2.tls, crl: pem });
+    await assertEnded(t, { by: n2, told: n1 }, 'CertificateRevoked');
+    t.is((await other.request({ type: 'queryRequest', query: 'x' })).result, 'x');
+    t.false(n3.log.has('peerDown'));
+    t.like(await t.throwsAsync(n2.change({ ...n2.tls, crl: 'none' })), { code: 'InvalidOptions' });
+    // The old CRL is in force still.
+    const dial = n1.node.connect(targetOf(n2.node));
+    t.like(await t.throwsAsync(dial), { code: 'CertificateRevoked', side: 'remote' });
+  });
+
   test(`${transport}: a dialer that has dialed but not shaken hands is closed when it is revoked`, async (t) => {
     const [n2, n1Tls] = [await start(t, 'n2', transport), await nodeCert('n1')];
     const own =
@@ -178,11 +199,9 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: a peer whose certificate has expired is closed when certificates are reloaded`, async (t) => {
-    const notAfter = new Date(Date.now() + 3000);
-    const [n1, n2] = [
-      await start(t, 'n1', transport, await certNamed('n1', { notAfter })),
-      await start(t, 'n2', transport),
-    ];
+    const n2 = await start(t, 'n2', transport);
+    const notAfter = new Date(Date.now() + 6000);
+    const n1 = await start(t, 'n1', transport, await certNamed('n1', { notAfter }));
     await connected(n1, n2);
     await until(() => Date.now() > notAfter.getTime() + 1000);
     t.false(n2.log.has('peerDown'));

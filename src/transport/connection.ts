@@ -368,6 +368,11 @@ export interface TlsMaterial {
    * numbers, in hex, with colons or without.
    */
   readonly revoked?: readonly string[] | undefined;
+  /**
+   * CRLs of the CAs in `ca`, or of intermediates in `cert`, as PEM texts or in DER. Of several of one CA the newest
+   * holds. One that is out of date holds all the same.
+   */
+  readonly crl?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
 }
 
 /** The application protocol of wire version 1 (RFC 7301). */

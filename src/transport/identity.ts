@@ -8,6 +8,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { MeshError } from '../errors.js';
 import { sameNodeId } from '../protocol/handshake.js';
 import type { PeerIdentity, TlsMaterial } from './connection.js';
+import { type Crl, issuerKeyOf, newestOf, parseCrls } from './crl.js';
 
 /** Intermediates between a leaf and its root at most. */
 const MAX_CHAIN_LENGTH = 8;
@@ -22,17 +23,41 @@ export class TrustStore {
   readonly #roots: readonly X509Certificate[];
   /** Fingerprints and serial numbers, as {@link plainHex} has them. */
   readonly #revoked: ReadonlySet<string>;
+  /** By the CA that signed them. */
+  readonly #crls: ReadonlyMap<string, SignedCrl>;
+
+  /** What a node trusts by its material. @throws MeshError as the constructor, and what is wrong with `cert` */
+  static of({ ca, cert, revoked, crl }: TlsMaterial): TrustStore {
+    if (crl === undefined) return new TrustStore(ca, revoked);
+    return new TrustStore(ca, revoked, parseCrls(crl), parsePem(cert).slice(1));
+  }
 
   /**
    * @param revoked as in TlsMaterial
-   * @throws MeshError InvalidOptions when `pem` holds no certificate or one that cannot be read, or `revoked` something
-   *   else than hex
+   * @param intermediates that may have signed CRLs, besides the roots
+   * @throws MeshError InvalidOptions when `pem` holds no certificate or one that cannot be read, `revoked` something
+   *   else than hex, or a CRL is of no CA that is known, or of the future
    */
-  constructor(pem: string, revoked: readonly string[] = []) {
+  constructor(
+    pem: string,
+    revoked: readonly string[] = [],
+    crls: readonly Crl[] = [],
+    intermediates: readonly X509Certificate[] = [],
+  ) {
     this.#revoked = new Set(revoked.map(parseRevoked));
     this.#roots = parsePem(pem);
     if (this.#roots.length === 0)
       throw new MeshError('InvalidOptions', 'tls.ca holds no certificate');
+    this.#crls = assignCrls(crls, [...this.#roots, ...intermediates]);
+  }
+
+  /** CAs whose CRL should have been replaced by now. */
+  outdatedCrls(
+    nowMs: number,
+  ): readonly { readonly issuer: string; readonly nextUpdateMs: number }[] {
+    return [...this.#crls.values()].flatMap(({ issuer, crl: { nextUpdateMs } }) =>
+      nextUpdateMs !== undefined && nextUpdateMs < nowMs ? [{ issuer, nextUpdateMs }] : [],
+    );
   }
 
   /**
@@ -67,7 +92,10 @@ export class TrustStore {
       const root = this.#roots.find((candidate) => isIssuedBy(subject, candidate));
       if (root !== undefined) {
         checkDates(root, nowMs);
-        for (const certificate of path) this.#checkRevoked(certificate);
+        path.push(root);
+        for (const [at, issuer] of path.slice(1).entries()) {
+          this.#checkRevoked(path[at] as X509Certificate, issuer);
+        }
         return;
       }
       const next = unused.findIndex((candidate) => candidate.ca && isIssuedBy(subject, candidate));
@@ -79,12 +107,51 @@ export class TrustStore {
     throw new MeshError('CertificateUntrusted', 'certificate does not lead to a trusted CA');
   }
 
-  #checkRevoked({ fingerprint256, serialNumber }: X509Certificate): void {
-    if (this.#revoked.size === 0) return;
-    const isRevoked = [fingerprint256, serialNumber].some((id) => this.#revoked.has(plainHex(id)));
-    if (!isRevoked) return;
+  #checkRevoked({ fingerprint256, serialNumber }: X509Certificate, issuer: X509Certificate): void {
+    if (this.#revoked.size === 0 && this.#crls.size === 0) return;
+    const serial = plainHex(serialNumber);
+    const isRevoked = this.#revoked.has(serial) || this.#revoked.has(plainHex(fingerprint256));
+    if (!isRevoked && !this.#isListed(serial, issuer)) return;
     throw new MeshError('CertificateRevoked', `certificate ${serialNumber} was revoked`);
   }
+
+  #isListed(serial: string, issuer: X509Certificate): boolean {
+    if (this.#crls.size === 0) return false;
+    return this.#crls.get(issuerKeyOf(issuer))?.crl.serials.has(serial) ?? false;
+  }
+}
+
+/** A CRL whose signature was checked. */
+interface SignedCrl {
+  readonly crl: Crl;
+  /** Its CA, for people. */
+  readonly issuer: string;
+}
+
+/** @throws MeshError InvalidOptions for one that none of the CAs has signed */
+function assignCrls(
+  crls: readonly Crl[],
+  cas: readonly X509Certificate[],
+): ReadonlyMap<string, SignedCrl> {
+  const assigned = new Map<string, { issuer: X509Certificate; crls: Crl[] }>();
+  for (const crl of crls) {
+    const issuer = cas.find((ca) => ca.ca && crl.isSignedBy(ca));
+    if (issuer === undefined) {
+      const text = 'tls.crl has a CRL that none of the CAs in tls.ca and tls.cert has signed';
+      throw new MeshError('InvalidOptions', text);
+    }
+    const key = issuerKeyOf(issuer);
+    const known = assigned.get(key);
+    if (known === undefined) assigned.set(key, { issuer, crls: [crl] });
+    else known.crls.push(crl);
+  }
+  const nowMs = Date.now();
+  return new Map(
+    [...assigned].map(([key, { issuer, crls: own }]) => {
+      const crl = newestOf(own, nowMs) as Crl;
+      return [key, { crl, issuer: issuer.subject?.replaceAll('\n', ', ') ?? 'a CA' }];
+    }),
+  );
 }
 
 /** Copies: what TLS delivered may be part of something larger. A chain that is cut may not lead to its CA again. */
@@ -130,8 +197,9 @@ export function checkNodeId(identity: PeerIdentity, nodeId: string): void {
  * the first of `cert`.
  * @throws MeshError InvalidOptions
  */
-export function checkTlsMaterial({ ca, cert, key, revoked }: TlsMaterial): void {
-  new TrustStore(ca, revoked);
+export function checkTlsMaterial(material: TlsMaterial): void {
+  const { cert, key } = material;
+  TrustStore.of(material);
   const [leaf] = parsePem(cert);
   if (leaf === undefined) throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
   if (!leaf.checkPrivateKey(parseKey(key))) {

@@ -16,6 +16,9 @@ export interface OpensslCertRequest<Id extends string> {
 export interface OpensslCerts<Id extends string> {
   /** The root, PEM. */
   readonly ca: string;
+  readonly caKey: string;
+  /** The CA that signed the nodes' certificates: the root or the intermediate. */
+  readonly issuer: { readonly ca: string; readonly caKey: string };
   /** PEM; with the kind `chain`, `cert` is the leaf followed by the intermediate. */
   readonly nodes: Readonly<Record<Id, { readonly cert: string; readonly key: string }>>;
 }
@@ -55,7 +58,12 @@ async function makeCerts<Id extends string>(
     const cert = (await read(`${file}.pem`)) + intermediate;
     nodes[id] = { cert, key: await read(`${file}-key.pem`) };
   }
-  return { ca: await read('root.pem'), nodes: nodes as Record<Id, { cert: string; key: string }> };
+  return {
+    ca: await read('root.pem'),
+    caKey: await read('root-key.pem'),
+    issuer: { ca: await read(`${signer}.pem`), caKey: await read(`${signer}-key.pem`) },
+    nodes: nodes as Record<Id, { cert: string; key: string }>,
+  };
 }
 
 interface Issue {

@@ -21,10 +21,13 @@ export interface RawClient {
   close(): void;
 }
 
-export async function rawTlsClient(target: SocketAddress, tls: TlsMaterial): Promise<RawClient> {
+export async function rawTlsClient(
+  target: SocketAddress,
+  { ca, cert, key }: TlsMaterial,
+): Promise<RawClient> {
   const socket = connect({
     ...target,
-    ...tls,
+    ...{ ca, cert, key },
     minVersion: 'TLSv1.3',
     ALPNProtocols: [ALPN_PROTOCOL],
     checkServerIdentity: () => undefined,

@@ -14,7 +14,7 @@ export const PIECE_BYTES = 64 * 1024;
 export interface ContenderOptions {
   /** The server's address, for both sides: numeric. */
   readonly host: string;
-  readonly tls: TlsMaterial;
+  readonly tls: Pick<TlsMaterial, 'ca' | 'cert' | 'key'>;
   /** Largest datagram, where there are datagrams; by default large on loopback and 1350 elsewhere. */
   readonly maxDatagramBytes?: number | undefined;
 }

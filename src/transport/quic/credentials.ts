@@ -49,7 +49,7 @@ export class Credentials {
   ) {
     checkTlsMaterial(tls);
     this.tls = tls;
-    this.trust = new TrustStore(tls.ca, tls.revoked);
+    this.trust = TrustStore.of(tls);
     this.#native = native;
     this.#tuning = tuning;
     this.#fingerprint = createHash('sha256')

@@ -17,7 +17,7 @@ export interface TlsSetup {
 
 /** @throws MeshError InvalidOptions when the material cannot be read or does not belong together */
 export function createTlsSetup(material: TlsMaterial): TlsSetup {
-  const { ca, cert, key, revoked } = material;
+  const { ca, cert, key } = material;
   const options: SecureContextOptions = {
     ca,
     cert,
@@ -28,7 +28,7 @@ export function createTlsSetup(material: TlsMaterial): TlsSetup {
     // brings its certificate.
     secureOptions: constants.SSL_OP_NO_TICKET,
   };
-  const trust = new TrustStore(ca, revoked);
+  const trust = TrustStore.of(material);
   try {
     return { material, options, context: createSecureContext(options), trust };
   } catch (cause) {

@@ -211,6 +211,6 @@ export class TcpTransport implements Transport {
 
 function isSameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
   if (a === b) return true;
-  const isSame = a.ca === b.ca && a.cert === b.cert && a.key === b.key;
+  const isSame = a.ca === b.ca && a.cert === b.cert && a.key === b.key && a.crl === b.crl;
   return isSame && String(a.revoked ?? '') === String(b.revoked ?? '');
 }
