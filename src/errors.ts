@@ -69,6 +69,7 @@ export const ERROR_CODES = {
   UnexpectedMessage: { wire: 0x88, retryable: false },
   CapabilityMissing: { wire: 0x89, retryable: false },
   MalformedMessage: { wire: 0x8a, retryable: false },
+  Unauthorized: { wire: 0x8b, retryable: false },
 
   // Local use of the library; these never travel.
   InvalidOptions: { wire: 0xf0, retryable: false },

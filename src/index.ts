@@ -1,4 +1,5 @@
 /** quicmesh: the communication layer between the nodes of a distributed database. */
+export type { Authorize, CallingPeer } from './calls/authorize.js';
 export type { BatchCallOptions, BatchOptions, MessageBatcher } from './calls/batcher.js';
 export type { LogMessage } from './calls/merge-messages.js';
 export { toNodeDuplex, toNodeReadable } from './calls/node-streams.js';
@@ -23,6 +24,7 @@ export { toWebDuplex, toWebReadable } from './calls/web-streams.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
 export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node.js';
 export type {
+  AuthTokenOptions,
   NodeDoorOptions,
   NodeHealthOptions,
   NodeOptions,
@@ -35,6 +37,7 @@ export { Peer, type PeerConnection, type TransferOpening } from './peer.js';
 export type { MemberStateKind } from './pool/member.js';
 export type { PoolStatistics } from './pool/options.js';
 export type { Strategy } from './pool/select.js';
+export { sameToken } from './protocol/handshake.js';
 export type {
   Consensus,
   DataTransfer,

@@ -416,6 +416,10 @@ export class MeshNode {
       onHandlerFailure: (type, { code }) => {
         this.#log.debug({ peer: session.peer.nodeId, type, code }, 'handler failed');
       },
+      authorize: this.#config.authorize,
+      onAuthorizeFailure: ({ message }) => {
+        this.#log.error({ peer: session.peer.nodeId }, `authorize failed: ${message}`);
+      },
     });
     return session;
   }
@@ -496,9 +500,27 @@ export class MeshNode {
       nodeId,
       cluster,
       capabilities: { ...capabilities, maxStreams, maxMessageBytes, compressions, checksum },
-      ...(authToken === undefined ? {} : { authToken }),
+      ...(authToken?.token === undefined ? {} : { authToken: authToken.token }),
+      ...(authToken?.verify === undefined ? {} : { verifyToken: this.#verifyToken }),
     };
   }
+
+  /** The user's function; of what it throws only the kind is told, since the text might quote a token. */
+  readonly #verifyToken = (token: string | undefined, nodeId: string): boolean => {
+    let verdict: unknown;
+    let flaw: string | undefined;
+    try {
+      verdict = this.#config.authToken?.verify?.(token, nodeId);
+    } catch (thrown) {
+      flaw = thrown instanceof Error ? thrown.name : typeof thrown;
+    }
+    if (verdict instanceof Promise) {
+      verdict.catch(() => {});
+      flaw = 'it answered by a promise, which is no answer';
+    }
+    if (flaw !== undefined) this.#log.error({ peer: nodeId, flaw }, 'authToken.verify failed');
+    return verdict === true;
+  };
 }
 
 interface NodeDialOptions {

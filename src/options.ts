@@ -1,6 +1,7 @@
 /** What users pass to `createNode`, checked once and resolved into one frozen config. Unknown keys are errors. */
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import type { Authorize } from './calls/authorize.js';
 import { DEFAULT_RETRY, MAX_ATTEMPTS } from './calls/retry-policy.js';
 import type { RetryOptions } from './calls/types.js';
 import { assertNodeIds } from './certs/names.js';
@@ -107,6 +108,18 @@ export interface NodeRetryOptions extends RetryOptions {
   readonly budgetRatio?: number | undefined;
 }
 
+/** A token that peers are asked for, where one shared secret is not enough. */
+export interface AuthTokenOptions {
+  /** What this node shows to peers that it dials, at most 1024 characters. Without `verify`, dialers have to show the same. */
+  readonly token?: string | undefined;
+  /**
+   * Whether that token of a dialer will do: says so at once, by true. Compare secrets with `sameToken`, whose time tells
+   * nothing. What it throws is a no.
+   * @param nodeId who dials, as its certificate proves
+   */
+  readonly verify?: ((token: string | undefined, nodeId: string) => boolean) | undefined;
+}
+
 /** Options of {@link createNode}. Durations are in milliseconds, sizes in bytes. */
 export interface NodeOptions {
   /** This node's name, which its certificate must carry as a DNS subject alternative name. */
@@ -137,8 +150,10 @@ export interface NodeOptions {
         readonly dataTransfer?: boolean | undefined;
       }
     | undefined;
-  /** A secret of the cluster, demanded of every peer that dials. */
-  readonly authToken?: string | undefined;
+  /** A secret of the cluster, shown to every peer and demanded of those that dial; or what to show and how to judge. */
+  readonly authToken?: string | AuthTokenOptions | undefined;
+  /** Asked for every call of a peer, ping excepted, before its handler. Default: every call is let in. */
+  readonly authorize?: Authorize | undefined;
   /** Largest message, before compression. Default 16 MiB. */
   readonly maxMessageBytes?: number | undefined;
   /** Calls that a peer may have under way on one connection. Default 1024. */
@@ -225,6 +240,16 @@ const perSecond = z
   .max(2 ** 31);
 const poolSize = z.number().int().min(1).max(10);
 
+/** Its length alone may be told. */
+const authToken = z.string().min(1).max(1024);
+
+function callback(name: string) {
+  return z.custom<(...given: never[]) => unknown>(
+    (value) => typeof value === 'function',
+    `${name} must be a function`,
+  );
+}
+
 const crl = z.union([z.string(), z.instanceof(Uint8Array)]);
 const tlsMaterial = z.strictObject({
   ca: z.string(),
@@ -281,7 +306,18 @@ const schema = z.strictObject({
       dataTransfer: z.boolean().default(true),
     })
     .prefault({}),
-  authToken: z.string().min(1).max(1024).optional(),
+  authToken: z
+    .union([
+      authToken.transform((token): AuthTokenOptions => ({ token })),
+      z
+        .strictObject({ token: authToken.optional(), verify: callback('verify').optional() })
+        .transform((given) => given as AuthTokenOptions)
+        .refine((given) => given.token ?? given.verify, 'must have a token, or verify'),
+    ])
+    .optional(),
+  authorize: callback('authorize')
+    .transform((authorize) => authorize as Authorize)
+    .optional(),
   maxMessageBytes: z
     .number()
     .int()

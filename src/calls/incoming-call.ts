@@ -36,6 +36,8 @@ export interface CallHost extends ContextHost, TransferHost {
   whenOpen(proceed: () => void): void;
   /** Why the two nodes do not exchange such messages, if they do not. */
   capabilityRefusal(type: Message['type']): MeshError | undefined;
+  /** Why the peer may not make that call, if it may not. */
+  authorizationRefusal(message: HandledMessage): MeshError | undefined;
   /** The peer broke the protocol in a way that no single call can answer for. */
   violated(error: MeshError): void;
   handlerFailed(kind: Message['type'], error: MeshError): void;
@@ -157,12 +159,13 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (kind === undefined) {
       throw new MeshError('UnexpectedMessage', `${message.type} does not begin a call`);
     }
-    const refusal = this.#host.capabilityRefusal(message.type);
+    const call = message as HandledMessage;
+    const refusal =
+      this.#host.capabilityRefusal(message.type) ?? this.#host.authorizationRefusal(call);
     if (refusal !== undefined) throw refusal;
     const handler = this.#host.handlers.get(kind);
     if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
     this.#takePlace(message.type === 'consensus');
-    const call = message as HandledMessage;
     if (call.type === 'dataTransfer') this.#beginTransfer(handler, call, frame);
     else this.#run(handler, call, new HandlerContext(this.#host, call));
   }

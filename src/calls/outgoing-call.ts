@@ -374,6 +374,7 @@ const NEVER_EXECUTED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'Overloaded',
   'GoingAway',
   'CapabilityMissing',
+  'Unauthorized',
 ]);
 
 /** The same error, told whether the other side may have run the call. */

@@ -12,6 +12,12 @@ import {
   type StreamOptions,
   type TransportName,
 } from '../transport/connection.js';
+import {
+  type Authorize,
+  type AuthorizeFailureListener,
+  authorizationRefusal,
+  type CallingPeer,
+} from './authorize.js';
 import { ByteBudget } from './byte-budget.js';
 import { classRefusal, withClass } from './call-class.js';
 import type { HandlerSlots } from './handler-slots.js';
@@ -29,7 +35,9 @@ import { carryTransfer, openTransfer, type TransferLine } from './outgoing-trans
 import type { ResumedTransfers } from './resumed-transfers.js';
 import {
   type CallCounters,
+  type HandledMessages,
   type HandlerFailureListener,
+  type HandlerKind,
   type OneWayMessage,
   REPLY_TYPES,
   type ReplyTo,
@@ -51,6 +59,9 @@ export interface CallSessionOptions {
   readonly budgets: SessionBudgets;
   readonly transfers: ResumedTransfers;
   readonly onHandlerFailure: HandlerFailureListener;
+  /** Which calls of the peer are let in. Default: all. */
+  readonly authorize?: Authorize | undefined;
+  readonly onAuthorizeFailure?: AuthorizeFailureListener | undefined;
 }
 
 /** What a session's calls may have in flight, in bytes of messages. */
@@ -105,6 +116,10 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly sendBudget: ByteBudget;
   readonly receiveBudget: ByteBudget;
   readonly #onHandlerFailure: HandlerFailureListener;
+  readonly #authorize: Authorize | undefined;
+  readonly #onAuthorizeFailure: AuthorizeFailureListener;
+  /** What `authorize` is told, once it was asked. */
+  #callingPeer: CallingPeer | undefined;
   #slots: HandlerSlots | undefined;
   #peer: { readonly nodeId: string };
   #capabilities: Capabilities;
@@ -130,6 +145,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#unagreed = options.agreed ? undefined : new UnagreedStreams(connection);
     this.#opener = this.#unagreed ?? new ConnectionOpener(connection);
     this.#onHandlerFailure = options.onHandlerFailure;
+    this.#authorize = options.authorize;
+    this.#onAuthorizeFailure = options.onAuthorizeFailure ?? (() => {});
     const { connectionBytes, send, receive } = options.budgets;
     this.sendBudget = new ByteBudget(connectionBytes, send);
     this.receiveBudget = new ByteBudget(connectionBytes, receive);
@@ -382,6 +399,17 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     return new MeshError('CapabilityMissing', text);
   }
 
+  authorizationRefusal(message: HandledMessages[HandlerKind]): MeshError | undefined {
+    if (this.#authorize === undefined) return undefined;
+    this.#callingPeer ??= callingPeerOf(this.peer.nodeId, this.connection);
+    return authorizationRefusal(
+      this.#authorize,
+      this.#callingPeer,
+      message,
+      this.#onAuthorizeFailure,
+    );
+  }
+
   get isEarly(): boolean {
     return this.connection.state.kind === 'early';
   }
@@ -458,6 +486,11 @@ const STREAM_OPTIONS: Readonly<Record<Priority, StreamOptions>> = {
   normal: { priority: 'normal' },
   bulk: { priority: 'bulk' },
 };
+
+function callingPeerOf(nodeId: string, { peerIdentity, transport }: Connection): CallingPeer {
+  const { nodeIds, fingerprint256, validToMs } = peerIdentity;
+  return Object.freeze({ nodeId, certificate: { nodeIds, fingerprint256, validToMs }, transport });
+}
 
 /** Keeps no process alive. */
 function delay(ms: number): Promise<void> {

@@ -18,8 +18,10 @@ export interface HandshakeConfig {
   readonly capabilities: Capabilities;
   /** Default {@link SUPPORTED_VERSIONS}. */
   readonly versions?: readonly number[];
-  /** A secret shared by the cluster, demanded of dialers and shown to acceptors. */
+  /** What is shown to acceptors: a secret shared by the cluster. Unless there is `verifyToken`, dialers have to show the same. */
   readonly authToken?: string;
+  /** Whether that token of a dialer will do, whose certificate names `nodeId`. What it throws is a no. */
+  readonly verifyToken?: (token: string | undefined, nodeId: string) => boolean;
 }
 
 /** What both sides know after an accepted handshake. */
@@ -235,7 +237,7 @@ function findRefusal(
   if (sameNodeId(request.nodeId, config.nodeId)) {
     return new MeshError('NodeIdMismatch', `dialer claims ${config.nodeId}, which is this node`);
   }
-  if (!tokenMatches(request.authToken, config.authToken)) {
+  if (!isTokenGood(request, config)) {
     return new MeshError('AuthTokenRejected', 'auth token is missing or wrong');
   }
   if (context.refusal !== undefined) return context.refusal;
@@ -278,10 +280,23 @@ function bestVersion(offered: readonly number[], config: HandshakeConfig): numbe
   return common.length === 0 ? undefined : Math.max(...common);
 }
 
-/** Compares digests, so that neither length nor content shows in the time it takes. */
-function tokenMatches(shown: string | undefined, demanded: string | undefined): boolean {
-  if (demanded === undefined) return true;
-  return timingSafeEqual(digest(shown ?? ''), digest(demanded));
+function isTokenGood(request: HandshakeRequest, config: HandshakeConfig): boolean {
+  const { authToken: demanded, verifyToken } = config;
+  if (verifyToken === undefined) {
+    return demanded === undefined || sameToken(request.authToken, demanded);
+  }
+  try {
+    // Anything but true is a no, such as a promise.
+    return (verifyToken(request.authToken, request.nodeId) as unknown) === true;
+  } catch {
+    // What was thrown may quote the token.
+    return false;
+  }
+}
+
+/** Compares two secrets by their digests, so that neither length nor content shows in the time it takes. */
+export function sameToken(shown: string | undefined, demanded: string): boolean {
+  return timingSafeEqual(digest(shown ?? ''), digest(demanded)) && shown !== undefined;
 }
 
 function digest(token: string): Buffer {

@@ -58,7 +58,7 @@ CODES = {
     "ClockSkew": 0x55, "HandshakeTimeout": 0x56, "HandshakeRequired": 0x57, "HandshakeRepeated": 0x58,
     "Cancelled": 0x80, "DeadlineExceeded": 0x81, "NoHandler": 0x82, "HandlerFailed": 0x83, "UnknownMessageType": 0x84,
     "Overloaded": 0x85, "MessageTooLarge": 0x86, "StreamReset": 0x87, "UnexpectedMessage": 0x88,
-    "CapabilityMissing": 0x89, "MalformedMessage": 0x8A,
+    "CapabilityMissing": 0x89, "MalformedMessage": 0x8A, "Unauthorized": 0x8B,
 }  # fmt: skip
 NAMES = {number: name for name, number in CODES.items()}
 
