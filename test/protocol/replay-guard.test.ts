@@ -77,6 +77,31 @@ test('a full guard refuses fresh nonces, still knows the old, and has room again
   t.is(guard.check(nonce(3), laterMs, laterMs), 'fresh');
 });
 
+test('a flood of fresh nonces takes bounded memory, for as long as it lasts, and forgets none that counts', (t) => {
+  const guard = new ReplayGuard();
+  const { maxNonces, windowMs } = DEFAULT_REPLAY_GUARD;
+  t.is(maxNonces, 100_000);
+  const verdicts = { fresh: 0, replayed: 0, outsideWindow: 0, full: 0 };
+  const recorded: Buffer[] = [];
+  let largest = 0;
+  // Five a millisecond for three windows: 450,000 in all.
+  for (let id = 0, nowMs = T0; nowMs < T0 + 3 * windowMs; nowMs += 1) {
+    for (let n = 0; n < 5; n += 1, id += 1) {
+      const verdict = guard.check(nonce(id), nowMs, nowMs);
+      verdicts[verdict] += 1;
+      if (verdict === 'fresh' && id % 1000 === 0) recorded.push(nonce(id));
+    }
+    largest = Math.max(largest, guard.size);
+  }
+  t.is(largest, maxNonces);
+  t.is(verdicts.fresh, maxNonces);
+  t.is(verdicts.full, 350_000);
+  // What was taken is not taken again, however full the guard is.
+  t.is(recorded.length, 100);
+  const endMs = T0 + 3 * windowMs;
+  for (const seen of recorded) t.is(guard.check(seen, endMs, endMs), 'replayed');
+});
+
 test('a clock that steps back does not make the guard forget', (t) => {
   const guard = new ReplayGuard();
   guard.check(nonce(1), T0, T0);
