@@ -17,6 +17,7 @@ interface CommandOptions extends Omit<MeshOptions, 'seconds'> {
 const BAD_OPTION = 2;
 const DEFAULT_SECONDS = 5;
 const DEFAULT_PAUSE_SECONDS = 2;
+const DEFAULT_ROTATION_PAUSE_SECONDS = 1;
 const DEFAULT_RESTART_RATE = 500;
 
 const command = new Command('mesh')
@@ -26,14 +27,22 @@ const command = new Command('mesh')
   .option('--nodes <count>', 'nodes, each a process of its own (2 to 32)', wholeNumber(2, 32), 5)
   .option(
     '--seconds <duration>',
-    `how long the calls go on (default: ${DEFAULT_SECONDS}); with --rolling-restart, before, between and after ` +
-      `the restarts (default: ${DEFAULT_PAUSE_SECONDS})`,
+    `how long the calls go on (default: ${DEFAULT_SECONDS}); with --rolling-restart and --rotate-certs, before, ` +
+      `between and after the steps (default: ${DEFAULT_PAUSE_SECONDS} and ${DEFAULT_ROTATION_PAUSE_SECONDS})`,
     positiveNumber(86_400),
   )
   .option(
     '--rolling-restart',
     'restart one node after the other in good order, while all others go on calling it',
     false,
+  )
+  .addOption(
+    new Option(
+      '--rotate-certs',
+      'replace all certificates, and then the CA, while all nodes go on calling each other',
+    )
+      .default(false)
+      .conflicts('rollingRestart'),
   )
   .addOption(
     new Option('--transport <name>', 'how the nodes reach each other; auto prefers quic')
@@ -49,8 +58,8 @@ const command = new Command('mesh')
   .addOption(
     new Option(
       '--rate <calls>',
-      `calls a second on all links together, in place of --concurrency (default with --rolling-restart: ` +
-        `${DEFAULT_RESTART_RATE})`,
+      `calls a second on all links together, in place of --concurrency (default with --rolling-restart ` +
+        `and --rotate-certs: ${DEFAULT_RESTART_RATE})`,
     )
       .argParser(positiveNumber(1_000_000))
       .conflicts('concurrency'),
@@ -94,11 +103,17 @@ async function main(given: CommandOptions): Promise<number> {
 
 /** Those that depend on one another. */
 function withDefaults(given: CommandOptions): CommandOptions & MeshOptions {
-  const { rollingRestart } = given;
-  const seconds = given.seconds ?? (rollingRestart ? DEFAULT_PAUSE_SECONDS : DEFAULT_SECONDS);
+  const { rollingRestart, rotateCerts } = given;
+  const seconds = given.seconds ?? defaultSeconds(given);
   const byConcurrency = command.getOptionValueSource('concurrency') !== 'default';
-  const rate = given.rate ?? (rollingRestart && !byConcurrency ? DEFAULT_RESTART_RATE : undefined);
+  const isPaced = (rollingRestart || rotateCerts) && !byConcurrency;
+  const rate = given.rate ?? (isPaced ? DEFAULT_RESTART_RATE : undefined);
   return { ...given, seconds, rate };
+}
+
+function defaultSeconds({ rollingRestart, rotateCerts }: CommandOptions): number {
+  if (rotateCerts) return DEFAULT_ROTATION_PAUSE_SECONDS;
+  return rollingRestart ? DEFAULT_PAUSE_SECONDS : DEFAULT_SECONDS;
 }
 
 async function isReadableFile(path: string): Promise<boolean> {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createNode, type MeshNode, type TransportName } from '../../src/index.js';
 import { sendFile } from './file-transfer.js';
 import { type Received, serveStore } from './handlers.js';
+import { NodeCerts } from './node-certs.js';
 import type { Answer, Answers, Closed, Command, CommandOf, Report, Target } from './protocol.js';
 import { describe, met, Workload } from './workload.js';
 
@@ -11,6 +12,8 @@ const PINGS_PER_LINK = 15;
 const LOOK_AGAIN_MS = 5;
 
 let started: MeshNode | undefined;
+let certs: NodeCerts | undefined;
+let unfollow = (): void => {};
 let store: Received | undefined;
 let workload: Workload | undefined;
 
@@ -48,6 +51,9 @@ async function carryOut(command: Command): Promise<Answer> {
       return {};
     case 'tally':
       return workload?.takeTally() ?? { calls: 0, failed: 0, longestMs: 0 };
+    case 'identity':
+      if (certs === undefined) throw new Error('identity came before start');
+      return certs.report(node);
     case 'lifeEnded':
       store?.forget(command.nodeId);
       workload?.lifeEnded(command.nodeId, command.received);
@@ -60,14 +66,16 @@ async function carryOut(command: Command): Promise<Answer> {
 }
 
 async function start(command: CommandOf<'start'>): Promise<Answers['start']> {
-  const { nodeId, tls, transports, port } = command;
+  const { nodeId, transports, port } = command;
+  certs = new NodeCerts(command.tls);
   started = await createNode({
     nodeId,
     cluster: 'mesh-demo',
-    tls,
+    tls: certs.read,
     transports,
     listen: { host: '127.0.0.1', port },
   });
+  unfollow = certs.follow(started);
   store = serveStore(started);
   if (started.address === undefined) throw new Error('node does not listen');
   return { port: started.address.port };
@@ -75,6 +83,7 @@ async function start(command: CommandOf<'start'>): Promise<Answers['start']> {
 
 async function close(node: MeshNode): Promise<Closed> {
   const startMs = performance.now();
+  unfollow();
   await node.close();
   const closedInMs = performance.now() - startMs;
   return { counters: node.counters.transports, received: store?.received ?? {}, closedInMs };

@@ -10,15 +10,25 @@ import type {
   TransportCounters,
   WorkloadReport,
 } from './protocol.js';
-import { linkLines, progressLine, restartLine, restartLines, transferLine } from './report.js';
+import {
+  linkLines,
+  progressLine,
+  restartLine,
+  restartLines,
+  rotationLine,
+  stepLines,
+  transferLine,
+} from './report.js';
 import { type Restart, restartOneByOne } from './rolling-restart.js';
+import { type Rotation, type RotationOptions, rotateCertificates } from './rotate-certs.js';
 import type { Screen } from './screen.js';
 
 export interface MeshOptions {
   readonly nodes: number;
-  /** How long the calls go on; with rolling restart, before, between and after the restarts. */
+  /** How long the calls go on; with rolling restart or rotation, before, between and after its steps. */
   readonly seconds: number;
   readonly rollingRestart: boolean;
+  readonly rotateCerts: boolean;
   readonly transport: 'quic' | 'tcp' | 'auto';
   /** Calls in flight in each direction of each link, unless there is a rate. */
   readonly concurrency: number;
@@ -39,6 +49,7 @@ export interface Work {
   /** The nodes that the reports are of. */
   readonly reporters: readonly string[];
   readonly restarts: readonly Restart[];
+  readonly rotation: Rotation | null;
   /** Of processes that have ended. */
   readonly counters: readonly TransportCounters[];
 }
@@ -87,7 +98,7 @@ export async function runWorkload(
     if (screen.isLive) draw(average);
     else screen.print(...linkLines(links, average, MAX_PRINTED_LINKS, style));
     const reporters = fleet.nodes.map(({ nodeId }) => nodeId);
-    return { seconds, reports, reporters, restarts: [], counters: [] };
+    return { seconds, reports, reporters, restarts: [], rotation: null, counters: [] };
   } finally {
     stopTicking();
     screen.keep();
@@ -128,7 +139,46 @@ export async function runRestarts(
     screen.print('', ...linkLines(links, ({ calls }) => calls / seconds, MAX_PRINTED_LINKS, style));
     const reports = lives.map(({ report }) => report);
     const reporters = lives.map(({ nodeId }) => nodeId);
-    return { seconds, reports, reporters, restarts, counters };
+    return { seconds, reports, reporters, restarts, rotation: null, counters };
+  } finally {
+    stopTicking();
+    screen.keep();
+  }
+}
+
+/** Calls on all links, while certificates and CA are replaced. */
+export async function runRotation(
+  fleet: Fleet,
+  links: Links,
+  plan: Pick<RotationOptions, 'files' | 'before' | 'targets' | 'transports'>,
+  options: MeshOptions,
+  screen: Screen,
+): Promise<Work> {
+  const { style } = screen;
+  const startMs = performance.now();
+  reportTo(links, fleet);
+  let current = { title: 'calls begin', nth: 0, steps: 1 };
+  const line = () => rotationLine(current, links, style);
+  const stopTicking = tick(screen, () => screen.redraw([line()]), line);
+  try {
+    const { rotation, reports } = await rotateCertificates(fleet, {
+      ...plan,
+      pace: paceOf(options),
+      pauseMs: options.seconds * 1000,
+      limitMs: PHASE_LIMIT_MS,
+      onBegin: (title, nth, steps) => {
+        current = { title, nth, steps };
+      },
+      onDone: (step) => screen.print(...stepLines(step, style)),
+    });
+    const nowMs = performance.now();
+    const reporters = fleet.nodes.map(({ nodeId }) => nodeId);
+    for (const [at, { last }] of reports.entries()) {
+      links.report(reporters[at] as string, last, nowMs, startMs);
+    }
+    const seconds = (nowMs - startMs) / 1000;
+    screen.print('', ...linkLines(links, ({ calls }) => calls / seconds, MAX_PRINTED_LINKS, style));
+    return { seconds, reports, reporters, restarts: [], rotation, counters: [] };
   } finally {
     stopTicking();
     screen.keep();

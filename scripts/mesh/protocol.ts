@@ -12,7 +12,7 @@ export type Command =
   | {
       readonly kind: 'start';
       readonly nodeId: string;
-      readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+      readonly tls: TlsFiles;
       readonly transports: readonly ('quic' | 'tcp')[];
       /** 0: any that is free. */
       readonly port: number;
@@ -31,10 +31,32 @@ export type Command =
   /** Ends `run` before its time. */
   | { readonly kind: 'stop' }
   | { readonly kind: 'tally' }
+  | { readonly kind: 'identity' }
   /** A peer's process has ended in good order, and the next has not begun: what it got of this node's one-way messages. */
   | { readonly kind: 'lifeEnded'; readonly nodeId: string; readonly received: OneWayCounts }
   | { readonly kind: 'transfer'; readonly path: string; readonly peers: readonly string[] }
   | { readonly kind: 'close' };
+
+/** Paths of PEM files, which the node watches. */
+export interface TlsFiles {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** The certificates of one node, and of its peers. */
+export interface IdentityReport {
+  /** {@link digestOf} what is in force. */
+  readonly inForce: string;
+  /** Why they could not be used the last time. */
+  readonly flaw: string | null;
+  /** What the peer of each connection has shown; `role` is this node's. */
+  readonly shown: readonly {
+    readonly by: string;
+    readonly role: 'dialer' | 'acceptor';
+    readonly fingerprint256: string;
+  }[];
+}
 
 /** To each peer: so many calls under way at any time, or so many a second, whatever becomes of those before. */
 export type Pace = { readonly concurrency: number } | { readonly callsPerSecond: number };
@@ -54,6 +76,7 @@ export interface Answers {
   run: WorkloadReport;
   stop: Record<string, never>;
   tally: Tally;
+  identity: IdentityReport;
   lifeEnded: Record<string, never>;
   transfer: TransferReport;
   close: Closed;

@@ -4,6 +4,7 @@ import type { Link, Links } from './links.js';
 import type { TransferReport } from './protocol.js';
 import { ANSWERS, type Load, type MeshResult, totalCalls } from './result.js';
 import type { Restart } from './rolling-restart.js';
+import type { Rotation, RotationStep } from './rotate-certs.js';
 import type { Style } from './screen.js';
 
 /** `10 links over quic`, or `7 links over quic and 3 over tcp`. */
@@ -85,6 +86,31 @@ export function restartLines(restart: Restart, style: Style): string[] {
   return labelled(nodeId, [times, came], style);
 }
 
+/** How far the rotation is. */
+export function rotationLine(
+  { title, nth, steps }: { title: string; nth: number; steps: number },
+  links: Links,
+  style: Style,
+): string {
+  const calls = `${whole(links.calls)} calls`;
+  const done = `${nth} of ${steps}: ${title}`;
+  return `  ${bar(nth / steps, style)} ${done}   ${calls}   ${failedText(links.failed, style)}`;
+}
+
+/** What came of one step of a rotation. */
+export function stepLines(step: RotationStep, style: Style): string[] {
+  const { title, tookMs, calls, failed, longestMs } = step;
+  const came = `${whole(calls)} calls, ${failedText(failed, style)}, the longest ${whole(longestMs)} ms`;
+  return [`  ${title.padEnd(36)} ${style.dim(`in ${whole(tookMs)} ms`.padEnd(14))} ${came}`];
+}
+
+/** What an old certificate is worth after a rotation. */
+function oldCertificateTexts({ oldCertificate }: Rotation): string[] {
+  return oldCertificate.map(({ transport, refusedWith, flaw }) =>
+    flaw === null ? `refused over ${transport} with ${refusedWith}` : `over ${transport}: ${flaw}`,
+  );
+}
+
 /** How far the file is. */
 export function transferLine(bytes: number, totalBytes: number, style: Style): string {
   const done = totalBytes === 0 ? 1 : bytes / totalBytes;
@@ -93,7 +119,7 @@ export function transferLine(bytes: number, totalBytes: number, style: Style): s
 
 /** Totals by type of message, latencies, transports, the file, and the verdict. */
 export function summaryLines(result: MeshResult, style: Style): string[] {
-  const { counts, links, seconds, transfer, failures, load, restarts } = result;
+  const { counts, links, seconds, transfer, failures, load, restarts, rotation } = result;
   const total = totalCalls(counts);
   const { latency } = links;
   const table = calmTable(
@@ -107,6 +133,7 @@ export function summaryLines(result: MeshResult, style: Style): string[] {
     table.push([name, whole(row.sent), whole(row.succeeded), failed]);
   }
   const restarted = restarts.length === 0 ? '' : `${plural(restarts.length, 'node')} restarted, `;
+  const rotated = rotation === null ? '' : 'certificates and CA replaced, ';
   const rate = style.dim(`(${whole(total.sent / seconds)}/s)`);
   return [
     ...table.toString().split('\n'),
@@ -128,9 +155,10 @@ export function summaryLines(result: MeshResult, style: Style): string[] {
       labelled(transport, transportTexts(counters), style),
     ),
     ...(transfer === null ? [] : labelled('file', transferTexts(transfer), style)),
+    ...(rotation === null ? [] : labelled('old cert', oldCertificateTexts(rotation), style)),
     '',
     failures.length === 0
-      ? `  ${style.green('✓')} ${restarted}${plural(links.all.length, 'link')} up, no call failed`
+      ? `  ${style.green('✓')} ${restarted}${rotated}${plural(links.all.length, 'link')} up, no call failed`
       : `  ${style.red('✗')} not all is well:`,
     ...failures.map((failure) => `    ${failure}`),
   ];

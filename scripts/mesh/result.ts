@@ -10,6 +10,7 @@ import {
   zeroCounts,
 } from './protocol.js';
 import type { Restart } from './rolling-restart.js';
+import type { Rotation } from './rotate-certs.js';
 
 /** What came of a run that got to its end. */
 export interface MeshResult {
@@ -23,6 +24,8 @@ export interface MeshResult {
   /** Of all nodes together. */
   readonly counters: TransportCounters;
   readonly restarts: readonly Restart[];
+  /** `null` where certificates were not replaced. */
+  readonly rotation: Rotation | null;
   readonly transfer: TransferReport | null;
   /** What failed, one line each; empty when nothing did. */
   readonly failures: readonly string[];
@@ -50,7 +53,7 @@ export function totalCalls(counts: CountsByType): CallCounts {
 
 /** The result in the shape that `--json` promises. */
 export function toJson(result: MeshResult): object {
-  const { nodes, seconds, links, counts, restarts, transfer } = result;
+  const { nodes, seconds, links, counts, restarts, rotation, transfer } = result;
   const { latency } = links;
   return {
     nodes,
@@ -72,6 +75,17 @@ export function toJson(result: MeshResult): object {
         calls: { made: calls, failed, longestMs: inThousandths(longestMs) },
       }),
     ),
+    rotation: rotation && {
+      steps: rotation.steps.map(({ title, tookMs, calls, failed, longestMs }) => ({
+        step: title,
+        tookMs: inThousandths(tookMs),
+        calls: { made: calls, failed, longestMs: inThousandths(longestMs) },
+      })),
+      oldCertificate: rotation.oldCertificate.map(({ transport, refusedWith }) => ({
+        transport,
+        refusedWith,
+      })),
+    },
     transfer: transfer && {
       bytes: transfer.bytes,
       sha256: transfer.sha256,
@@ -102,6 +116,13 @@ export function countersOf(ofNodes: readonly TransportCounters[]): TransportCoun
     for (const [name, value] of Object.entries(counters)) own[name] = (own[name] ?? 0) + value;
   }
   return sums;
+}
+
+/** Where an old certificate was not refused as it should have been. */
+export function rotationFailuresOf(rotation: Rotation | null): string[] {
+  return (rotation?.oldCertificate ?? []).flatMap(({ transport, flaw }) =>
+    flaw === null ? [] : [`an old certificate over ${transport}: ${flaw}`],
+  );
 }
 
 /** What went wrong in the workload; the reports are in the order of the ids of those who made them. */

@@ -1,5 +1,6 @@
 /** One run of the mesh, from the certificates to the result. */
-import { writeDevCerts } from '../../src/certs/index.js';
+import { type WrittenDevCerts, writeDevCerts } from '../../src/certs/index.js';
+import { CertFiles } from './cert-files.js';
 import { Fleet } from './fleet.js';
 import { fixed, inColumns, LABEL_COLUMNS, labelled, plural } from './format.js';
 import { Link, Links } from './links.js';
@@ -8,13 +9,14 @@ import {
   type MeshOptions,
   PHASE_LIMIT_MS,
   runRestarts,
+  runRotation,
   runWorkload,
   sendFile,
 } from './phases.js';
 import { freePorts } from './ports.js';
-import type { Target } from './protocol.js';
+import type { Target, TlsFiles } from './protocol.js';
 import { linksByTransport } from './report.js';
-import { countersOf, countsOf, failuresOf, type MeshResult } from './result.js';
+import { countersOf, countsOf, failuresOf, type MeshResult, rotationFailuresOf } from './result.js';
 import type { Screen } from './screen.js';
 
 /** Processes that start at the same time share the machine's cores. */
@@ -30,20 +32,31 @@ export async function runMesh(
   screen: Screen,
   signal: AbortSignal,
 ): Promise<MeshResult> {
-  const { nodes, concurrency, rate, rollingRestart } = options;
+  const { nodes, concurrency, rate, rollingRestart, rotateCerts } = options;
   const nodeIds = Array.from({ length: nodes }, (_, at) => `n${at + 1}`);
   screen.print(...titleLines(options, screen));
   const certs = await bounded(makeCerts(options, nodeIds, screen), 'certificates', signal);
+  await using files = rotateCerts ? await ownFiles(certs, nodeIds) : undefined;
 
   await using fleet = new Fleet({ nodeIds, signal });
-  const startCommand = await planStart(nodeIds, certs, options);
+  const filesOf = (nodeId: string): TlsFiles =>
+    files?.of(nodeId) ?? { ca: certs.paths.ca, ...certs.paths.nodes[nodeId]! };
+  const startCommand = await planStart(nodeIds, filesOf, options);
   const targets = await startNodes(fleet, startCommand, screen);
   const connectCommand = planConnect(targets, options);
   const links = await formMesh(fleet, targets, connectCommand, screen);
   const work = rollingRestart
     ? await runRestarts(fleet, links, { startCommand, connectCommand }, options, screen)
-    : await runWorkload(fleet, links, options, screen);
-  const { reports, restarts } = work;
+    : files !== undefined
+      ? await runRotation(
+          fleet,
+          links,
+          { files, before: certs, targets, transports: transportsOf(options) },
+          options,
+          screen,
+        )
+      : await runWorkload(fleet, links, options, screen);
+  const { reports, restarts, rotation } = work;
   const transfer = await sendFile(fleet, nodeIds, options, screen);
   const closed = await fleet.close(PHASE_LIMIT_MS);
   return {
@@ -57,8 +70,13 @@ export async function runMesh(
     counts: countsOf(reports, links.all.length + restarts.length * (nodes - 1)),
     counters: countersOf([...work.counters, ...closed.map(({ counters }) => counters)]),
     restarts,
+    rotation,
     transfer,
-    failures: [...failuresOf(reports, work.reporters), ...(transfer?.failures ?? [])],
+    failures: [
+      ...failuresOf(reports, work.reporters),
+      ...rotationFailuresOf(rotation),
+      ...(transfer?.failures ?? []),
+    ],
   };
 }
 
@@ -79,24 +97,26 @@ async function bounded<T>(work: Promise<T>, what: string, signal: AbortSignal): 
 }
 
 function titleLines(options: MeshOptions, { style }: Screen): string[] {
-  const { nodes, seconds, transport, rollingRestart } = options;
+  const { nodes, seconds, transport, rollingRestart, rotateCerts } = options;
   const over = transport === 'auto' ? 'quic, else tcp' : transport;
   const links = plural((nodes * (nodes - 1)) / 2, 'link');
-  const work = rollingRestart ? `restarts ${seconds} s apart` : `${seconds} s of calls`;
+  const work = rollingRestart
+    ? `restarts ${seconds} s apart`
+    : rotateCerts
+      ? `other certificates every ${seconds} s`
+      : `${seconds} s of calls`;
   const plan = `${nodes} nodes, ${links} over ${over}, ${work}`;
   return ['', `  ${style.bold('quicmesh')}  ${plan}`, ''];
 }
-
-/** A node's own certificate, and the CA of all. */
-type TlsByNode = Readonly<Record<string, { ca: string; cert: string; key: string }>>;
 
 async function makeCerts(
   { certs: directory }: MeshOptions,
   nodeIds: readonly string[],
   screen: Screen,
-): Promise<TlsByNode> {
+): Promise<WrittenDevCerts> {
   screen.redraw(labelled('certs', [`looking into ${directory} …`], screen.style));
-  const { ca, nodes, paths, written } = await writeDevCerts(directory, nodeIds);
+  const certs = await writeDevCerts(directory, nodeIds);
+  const { paths, written } = certs;
   const made = nodeIds.filter((nodeId) => written.includes(paths.nodes[nodeId]!.cert)).length;
   const caText = written.includes(paths.ca) ? 'a development CA and ' : '';
   const text =
@@ -104,21 +124,35 @@ async function makeCerts(
       ? `found ${plural(nodeIds.length, 'valid certificate')} in ${directory}`
       : `made ${caText}${plural(made, 'certificate')} in ${directory}`;
   screen.print(...labelled('certs', [text], screen.style));
-  return Object.fromEntries(nodeIds.map((nodeId) => [nodeId, { ca, ...nodes[nodeId]! }]));
+  return certs;
+}
+
+/** Those that are to be replaced are copies: others may use the directory. */
+async function ownFiles(
+  { ca, nodes }: WrittenDevCerts,
+  nodeIds: readonly string[],
+): Promise<CertFiles> {
+  const files = await CertFiles.create();
+  for (const nodeId of nodeIds) await files.write(nodeId, { ca, ...nodes[nodeId]! });
+  return files;
+}
+
+function transportsOf({ transport }: MeshOptions): readonly ('quic' | 'tcp')[] {
+  return transport === 'auto' ? ['quic', 'tcp'] : [transport];
 }
 
 /** Nodes that are restarted come back to their port. */
 async function planStart(
   nodeIds: readonly string[],
-  certs: TlsByNode,
-  { transport, rollingRestart }: MeshOptions,
+  filesOf: (nodeId: string) => TlsFiles,
+  options: MeshOptions,
 ): Promise<CommandFor<'start'>> {
-  const transports = transport === 'auto' ? (['quic', 'tcp'] as const) : [transport];
-  const ports = rollingRestart ? await freePorts(nodeIds.length) : [];
+  const transports = transportsOf(options);
+  const ports = options.rollingRestart ? await freePorts(nodeIds.length) : [];
   return (nodeId) => ({
     kind: 'start',
     nodeId,
-    tls: certs[nodeId]!,
+    tls: filesOf(nodeId),
     transports,
     port: ports[nodeIds.indexOf(nodeId)] ?? 0,
   });
