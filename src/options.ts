@@ -6,6 +6,7 @@ import { DEFAULT_RETRY, MAX_ATTEMPTS } from './calls/retry-policy.js';
 import type { RetryOptions } from './calls/types.js';
 import { assertNodeIds } from './certs/names.js';
 import { isWireErrorCode, MeshError, type MeshErrorCode, toMeshError } from './errors.js';
+import { hideFields } from './hidden.js';
 import { DEFAULT_BACKOFF } from './pool/backoff.js';
 import { DEFAULT_HEALTH } from './pool/health.js';
 import { DEFAULT_POOL_LIMITS } from './pool/options.js';
@@ -265,7 +266,7 @@ const schema = z.strictObject({
   tls: z.unknown().transform((value, context): TlsOption => {
     if (typeof value === 'function') return value as () => TlsMaterial | Promise<TlsMaterial>;
     const parsed = tlsMaterial.safeParse(value);
-    if (parsed.success) return parsed.data;
+    if (parsed.success) return hideFields(parsed.data, ['key']);
     for (const { message, path } of parsed.error.issues) {
       context.addIssue({ code: 'custom', message, path });
     }
@@ -491,7 +492,8 @@ export function resolveOptions(options: NodeOptions): NodeConfig {
     });
   }
   const { data } = parsed;
-  return Object.freeze(data.requireQuic ? { ...data, transports: [quicOf(data)] } : data);
+  const config = data.requireQuic ? { ...data, transports: [quicOf(data)] } : data;
+  return Object.freeze(hideFields(config, ['authToken']));
 }
 
 function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
@@ -504,7 +506,7 @@ function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
  */
 export function resolveTlsMaterial(given: unknown): TlsMaterial {
   const parsed = tlsMaterial.safeParse(given);
-  if (parsed.success) return Object.freeze(parsed.data);
+  if (parsed.success) return Object.freeze(hideFields(parsed.data, ['key']));
   const problems = parsed.error.issues.map(
     ({ path, message }) => `tls.${path.join('.')}: ${message}`,
   );

@@ -40,6 +40,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['telemetry', 'certs'],
   [
     'options.ts',
+    'hidden.ts',
     'certificates.ts',
     'status.ts',
     'reports.ts',
