@@ -198,6 +198,45 @@ for (const transport of TEST_TRANSPORTS) {
     await assertEnded(t, { by: n1, told: n2 }, 'CertificateUntrusted');
   });
 
+  test(`${transport}: calls move to what a peer shows by now; who stays behind has drainTimeoutMs`, async (t) => {
+    const old = await otherCaCert('n2');
+    const n1 = await start(t, 'n1', transport, await twoCas('n1', old.ca));
+    const n2 = await start(t, 'n2', transport, { ...old, ca: n1.tls.ca });
+    let release = (): void => {};
+    n2.node.handle(
+      'request',
+      () =>
+        new Promise((resolve) => {
+          release = () => resolve({ body: 'late' });
+        }),
+    );
+    const [there, back] = await connected(n1, n2);
+    await n2.change(await nodeCert('n2'));
+    const slow = there.request({ type: 'request', method: 'slow' }, { timeoutMs: 60_000 });
+    slow.catch(() => {});
+    const calling = keepCalling([there, back]);
+    await until(() => calling.answered > 10);
+    await n1.change(await nodeCert('n1'));
+    await n1.log.next('renewed');
+    t.like(await t.throwsAsync(slow), { code: 'CertificateUntrusted', maybeExecuted: true });
+    release();
+    await calling.stop();
+    await until(() => shownBy(there).join() === fingerprintOf(n2.tls));
+  });
+
+  test(`${transport}: a connection that was dialed while the certificate changed shows the new one soon`, async (t) => {
+    const [n1, n2] = [await start(t, 'n1', transport), await start(t, 'n2', transport)];
+    const fresh = await certNamed('n1');
+    const dialed = n1.node.connect(targetOf(n2.node));
+    await n1.change(fresh);
+    await dialed;
+    await until(() => {
+      const back = n2.node.peer('n1');
+      return back !== undefined && shownBy(back).join() === fingerprintOf(fresh);
+    });
+    t.pass();
+  });
+
   test(`${transport}: a peer whose certificate has expired is closed when certificates are reloaded`, async (t) => {
     const n2 = await start(t, 'n2', transport);
     const notAfter = new Date(Date.now() + 6000);
