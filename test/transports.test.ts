@@ -2,7 +2,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { createNode, type MeshNode, type NodeOptions } from '../src/index.js';
 import { TcpTransport, type Transport } from '../src/transport/index.js';
-import { nodeCert } from './helpers/certs.js';
+import { EventLog } from './helpers/calling.js';
+import { nodeCert, otherCaCert } from './helpers/certs.js';
 import { MemoryHub, MemoryTransport } from './helpers/memory-transport.js';
 import { startNode, targetOf } from './helpers/nodes.js';
 
@@ -90,6 +91,20 @@ test('requireQuic leaves a transport of ones own aside, unless it is one of QUIC
   t.deepEqual(node.address, listen);
   await node.close();
   t.true(memory.isClosed);
+});
+
+test('certificates of a node say nothing of connections over a transport of ones own', async (t) => {
+  let tls = await nodeCert('n1');
+  const { n1, n2 } = await memoryNodes(t, { tls: () => tls });
+  n2.handle('query', () => ({ result: 'still here' }));
+  const peer = await n1.connect(targetOf(n2));
+  const [log1, log2] = [new EventLog(n1), new EventLog(n2)];
+  // Over TCP or QUIC neither would let the other in any more.
+  tls = await otherCaCert('n1');
+  for (const node of [n1, n2]) await node.reloadTls();
+  t.like(await peer.request({ type: 'queryRequest', query: 'q' }), { result: 'still here' });
+  await Promise.all([log1.next('tlsReloaded'), log2.next('tlsReloaded')]);
+  for (const log of [log1, log2]) t.false(log.has('peerDown') || log.has('renewed'));
 });
 
 test('memory: to dial nobody is ConnectFailed, a silent address ConnectTimeout, a wrong name a mismatch', async (t) => {
