@@ -12,10 +12,14 @@ import type { QuicStream } from './stream.js';
 /** quiche sends lower ones first. 127 is its default, and 0 is our control stream's. */
 export const URGENCIES: Readonly<Record<Priority, number>> = {
   control: 63,
-  high: 95,
+  // As normal: quiche lets the lower wait for ever. Which of the two is handed over first decides.
+  high: 127,
   normal: 127,
   bulk: 191,
 };
+
+/** Of bulk data whose turn it is. */
+export const LIFTED_URGENCY = 95;
 
 export class BlockedStreams {
   /** By the rank of a class, then by QUIC's id; among them some that are over but for that. */
@@ -57,6 +61,8 @@ export class BlockedStreams {
 
   /** QUIC took so many bytes of a stream. */
   took({ priority }: QuicStream, bytes: number): void {
+    // In vain is no turn: the class has waited all the same.
+    if (bytes === 0) return;
     const waiting = this.#waiting;
     if (waiting !== 0) this.#turns.went(RANKS[priority], bytes, waiting);
   }

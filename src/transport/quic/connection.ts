@@ -641,6 +641,7 @@ export class QuicConnection implements Connection {
       const [bytes, { from, to }] = sent;
       this.guard?.sent(bytes);
       guards.sentBytes += bytes;
+      this.#streams.sent(bytes);
       this.#datagramsSent += 1;
       const remote = this.#paths.sent(bytes, to);
       this.#host.sendDatagram(slab.take(bytes), remote, this.#paths.socketOf(from));

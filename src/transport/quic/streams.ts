@@ -22,8 +22,9 @@ import type {
 import type { FrameMemory } from '../frame-memory.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
 import { StreamRateGuard } from '../stream-rate.js';
-import { BlockedStreams, URGENCIES } from './blocked-streams.js';
+import { BlockedStreams, LIFTED_URGENCY, URGENCIES } from './blocked-streams.js';
 import { BulkFlight } from './bulk-flight.js';
+import { BulkLift } from './bulk-lift.js';
 import {
   CONTROL_STREAM_ID,
   type ControlHandler,
@@ -98,6 +99,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly #waiting = new Set<QuicStream>();
   readonly #blocked = new BlockedStreams();
   readonly #flight = new BulkFlight();
+  readonly #lift = new BulkLift((stream, isLifted) => {
+    const urgency = isLifted ? LIFTED_URGENCY : URGENCIES.bulk;
+    this.#native.streamPriority(stream.id, urgency, true);
+  });
   /** Streams that the peer reset, until QUIC has let go of them: see `#reap`. */
   readonly #unreaped = new Set<number>();
   /** Streams that the peer opened, so that what arrives late is not taken for a new one. */
@@ -323,7 +328,13 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     const isBlocked = this.#blocked.delete(stream);
     stream.priority = priority;
     if (isBlocked) this.#blocked.add(stream);
-    this.#native.streamPriority(stream.id, URGENCIES[priority], true);
+    this.#lift.delete(stream);
+    this.#setUrgency(stream);
+  }
+
+  #setUrgency(stream: QuicStream): void {
+    if (stream.priority === 'bulk') this.#lift.add(stream);
+    else this.#native.streamPriority(stream.id, URGENCIES[stream.priority], true);
   }
 
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
@@ -350,6 +361,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if (isBulk) this.#flight.handed(took ?? 0);
     this.#host.flushSoon();
     return took ?? 0;
+  }
+
+  /** A datagram of so many bytes has left. */
+  sent(bytes: number): void {
+    this.#lift.sent(bytes);
   }
 
   /** Whether bulk data goes beside other calls. */
@@ -390,6 +406,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   finished(stream: QuicStream, mayReceive: boolean): void {
     this.#paused.delete(stream);
+    if (stream.priority === 'bulk') this.#lift.delete(stream);
     if (!this.#streams.delete(stream.id)) {
       if (stream.id < 0) this.#unplaced -= 1;
       this.#goAway?.advance();
@@ -651,10 +668,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       this.#nextStreamId += 4;
       this.#streams.set(stream.id, stream);
       this.#awaited.add(stream);
-      const { priority } = stream;
-      if (priority !== 'normal') {
-        this.#native.streamPriority(stream.id, URGENCIES[priority], true);
-      }
+      // The binding's own is that of normal ones.
+      if (URGENCIES[stream.priority] !== URGENCIES.normal) this.#setUrgency(stream);
       stream.pump();
     }
     this.#goAway?.advance();
