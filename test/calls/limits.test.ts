@@ -231,7 +231,8 @@ for (const transport of TEST_TRANSPORTS) {
       };
       const open = { transferId: `t${index}` };
       try {
-        for await (const _ of peer.stream(open, { body: offer(), signal: ends.signal }));
+        const options = { body: offer(), signal: ends.signal, priority: 'normal' } as const;
+        for await (const _ of peer.stream(open, options));
       } catch (thrown) {
         if (!ends.signal.aborted) failures.push(thrown as MeshError);
       }

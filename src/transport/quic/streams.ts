@@ -542,6 +542,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   #isDue(stream: QuicStream): boolean {
     if (stream.isPaused || this.#streams.get(stream.id) !== stream) return false;
+    // The binding knows a stream of this side once it has taken a byte of it.
+    if (stream.initiator === 'local' && !stream.hasSent) return false;
     return this.#partials.mayRead(stream);
   }
 
