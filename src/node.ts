@@ -18,7 +18,7 @@ import { FrameCodec } from './protocol/frame-codec.js';
 import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
 import { ReplayGuard } from './protocol/replay-guard.js';
 import { Renewal } from './renewal.js';
-import { Reports } from './reports.js';
+import { isOffence, Reports } from './reports.js';
 import type { NodeEvent, StatusOptions } from './status.js';
 import { createLogger } from './telemetry/logging.js';
 import { abortable } from './transport/abortable.js';
@@ -60,10 +60,17 @@ export interface ConnectOptions {
   readonly retry?: boolean | undefined;
 }
 
-/** Counts of a node: its transports' own, and its handshakes. */
+/** Counts of a node: its transports' own, its handshakes, and what it refused after them. */
 export interface NodeCounters {
   readonly transports: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly handshakes: { readonly accepted: number; readonly refused: number };
+  /** What peers that were let in got wrong. */
+  readonly refusals: {
+    /** Calls answered with an error that is no handler's. */
+    readonly calls: number;
+    /** Connections that this node closed over what the peer sent. */
+    readonly connections: number;
+  };
 }
 
 export class MeshNode {
@@ -80,6 +87,7 @@ export class MeshNode {
   readonly #links = new Map<string, Link>();
   readonly #sessions = new Set<CallSession>();
   readonly #handshakes = { accepted: 0, refused: 0 };
+  readonly #refusals = { calls: 0, connections: 0 };
   readonly #budgets: SessionBudgets;
   readonly #stopping = new AbortController();
   readonly #renewal: Renewal;
@@ -127,7 +135,11 @@ export class MeshNode {
   }
 
   get counters(): NodeCounters {
-    return { transports: this.#manager.counters, handshakes: { ...this.#handshakes } };
+    return {
+      transports: this.#manager.counters,
+      handshakes: { ...this.#handshakes },
+      refusals: { ...this.#refusals },
+    };
   }
 
   /** Links going up and down, and peers refused, from now on. Each follower keeps at most 1024 unread events. */
@@ -420,6 +432,9 @@ export class MeshNode {
       onAuthorizeFailure: ({ message }) => {
         this.#log.error({ peer: session.peer.nodeId }, `authorize failed: ${message}`);
       },
+      onCallRefused: () => {
+        this.#refusals.calls += 1;
+      },
     });
     return session;
   }
@@ -444,6 +459,7 @@ export class MeshNode {
   async #lost(session: CallSession, error: MeshError): Promise<void> {
     this.#sessions.delete(session);
     this.#renewal.forget(session);
+    if (isOffence(error)) this.#refusals.connections += 1;
     const { transport, connection } = session;
     if (await connection.opened) this.#reports.peerDown(session, error);
     else this.#refused({ error, remoteAddress: connection.remoteAddress, transport });

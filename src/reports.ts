@@ -1,15 +1,43 @@
-/** What happens to a node's links, told to its log and to whoever follows its status. */
+/**
+ * What happens to a node's links, told to its log and to whoever follows its status.
+ *
+ * Nobody must fill the log from outside: about each source, which is an address until it has proved which node it is, there
+ * is at most one warning a second that it was turned away or is lost. How many more there would have been, a later line
+ * says.
+ */
 import type { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { CallSession } from './calls/session.js';
-import type { MeshError } from './errors.js';
+import type { MeshError, MeshErrorCode } from './errors.js';
 import type { MemberState, MemberStateKind } from './pool/member.js';
 import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
+import { LINE_INTERVAL_MS, LineLimit } from './telemetry/line-limit.js';
 import type { PathEvent, Refusal, TransportName } from './transport/connection.js';
+import { sourceOf } from './transport/half-open.js';
+
+/** What ends a connection whose peer was let in and broke a rule. */
+const OFFENCES: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'VersionUnsupported',
+  'ProtocolViolation',
+  'ChecksumMismatch',
+  'FrameTooLarge',
+  'UnsupportedCompression',
+  'FlowControlViolation',
+  'StreamLimitExceeded',
+  'HandshakeRepeated',
+  'Overloaded',
+]);
+
+/** Whether this side ended a connection over what its peer sent. */
+export function isOffence({ code, side }: MeshError): boolean {
+  return side === 'local' && OFFENCES.has(code);
+}
 
 export class Reports {
   readonly #log: Logger;
   readonly #status = new StatusFeed();
+  readonly #lines = new LineLimit();
+  #leftOutTimer: NodeJS.Timeout | undefined;
 
   constructor(log: Logger) {
     this.#log = log;
@@ -20,6 +48,7 @@ export class Reports {
   }
 
   close(): void {
+    clearTimeout(this.#leftOutTimer);
     this.#status.close();
   }
 
@@ -32,15 +61,18 @@ export class Reports {
   peerDown({ transport, peer: { nodeId } }: CallSession, error: MeshError): void {
     const isInOrder = error.code === 'NoError' || error.code === 'GoingAway';
     const level = isInOrder ? 'info' : 'warn';
-    this.#log[level]({ peer: nodeId, transport, code: error.code, side: error.side }, 'peer down');
+    if (isInOrder || this.#mayWrite(`node ${nodeId}`)) {
+      const details = { peer: nodeId, transport, code: error.code, side: error.side };
+      this.#log[level](details, 'peer down');
+    }
     this.#status.emit({ kind: 'peerDown', nodeId, transport, error });
   }
 
   refused({ error, remoteAddress, transport }: Refusal): void {
-    this.#log.warn(
-      { ...remoteAddress, transport, code: error.code, side: error.side },
-      'peer refused',
-    );
+    if (this.#mayWrite(sourceOf(remoteAddress.host))) {
+      const details = { ...remoteAddress, transport, code: error.code, side: error.side };
+      this.#log.warn(details, 'peer refused');
+    }
     this.#status.emit({ kind: 'refused', error, remoteAddress, transport });
   }
 
@@ -96,5 +128,21 @@ export class Reports {
   ): void {
     this.#log.debug({ peer: nodeId, transport, from, to: to.kind }, 'connection changed');
     this.#status.emit({ kind: 'connectionChanged', nodeId, transport, from, to: to.kind });
+  }
+
+  /** Whether that source may have a line now. */
+  #mayWrite(source: string): boolean {
+    const mayWrite = this.#lines.take(source, performance.now());
+    this.#leftOutTimer ??= setTimeout(() => this.#tellLeftOut(), LINE_INTERVAL_MS).unref();
+    return mayWrite;
+  }
+
+  #tellLeftOut(): void {
+    for (const { source, lines } of this.#lines.takeLeftOut(performance.now())) {
+      this.#log.warn({ source, lines }, 'more peers refused or down, not logged one by one');
+    }
+    this.#leftOutTimer = this.#lines.isEmpty
+      ? undefined
+      : setTimeout(() => this.#tellLeftOut(), LINE_INTERVAL_MS).unref();
   }
 }

@@ -41,6 +41,8 @@ export interface CallHost extends ContextHost, TransferHost {
   /** The peer broke the protocol in a way that no single call can answer for. */
   violated(error: MeshError): void;
   handlerFailed(kind: Message['type'], error: MeshError): void;
+  /** The call is answered with an error that is no handler's. */
+  callRefused(): void;
   /** The call was a sign of life that the peer asked for. */
   pinged(): void;
   /** The call is over. Called once. */
@@ -118,12 +120,14 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   onBadMessage(error: MeshError): void {
+    if (this.#over) return;
+    this.#host.callRefused();
     this.#cancel(error);
   }
 
   onEnd(): void {
     if (this.#message === undefined && !this.#over) {
-      this.#answerError(new MeshError('UnexpectedMessage', 'call ended before it began'));
+      this.onBadMessage(new MeshError('UnexpectedMessage', 'call ended before it began'));
       return;
     }
     this.#context?.endBody();
@@ -198,7 +202,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
           hasBegun = true;
           run();
         } catch (thrown) {
-          this.#cancel(toMeshError(thrown));
+          this.onBadMessage(toMeshError(thrown));
         }
         if (isHeld) this.flow.release();
       },

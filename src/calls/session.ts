@@ -35,6 +35,7 @@ import { carryTransfer, openTransfer, type TransferLine } from './outgoing-trans
 import type { ResumedTransfers } from './resumed-transfers.js';
 import {
   type CallCounters,
+  type CallRefusalListener,
   type HandledMessages,
   type HandlerFailureListener,
   type HandlerKind,
@@ -62,6 +63,7 @@ export interface CallSessionOptions {
   /** Which calls of the peer are let in. Default: all. */
   readonly authorize?: Authorize | undefined;
   readonly onAuthorizeFailure?: AuthorizeFailureListener | undefined;
+  readonly onCallRefused: CallRefusalListener;
 }
 
 /** What a session's calls may have in flight, in bytes of messages. */
@@ -112,6 +114,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     failed: 0,
     handled: 0,
     handlerErrors: 0,
+    refused: 0,
   };
   readonly sendBudget: ByteBudget;
   readonly receiveBudget: ByteBudget;
@@ -120,6 +123,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly #onAuthorizeFailure: AuthorizeFailureListener;
   /** What `authorize` is told, once it was asked. */
   #callingPeer: CallingPeer | undefined;
+  readonly #onCallRefused: CallRefusalListener;
   #slots: HandlerSlots | undefined;
   #peer: { readonly nodeId: string };
   #capabilities: Capabilities;
@@ -147,6 +151,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#onHandlerFailure = options.onHandlerFailure;
     this.#authorize = options.authorize;
     this.#onAuthorizeFailure = options.onAuthorizeFailure ?? (() => {});
+    this.#onCallRefused = options.onCallRefused;
     const { connectionBytes, send, receive } = options.budgets;
     this.sendBudget = new ByteBudget(connectionBytes, send);
     this.receiveBudget = new ByteBudget(connectionBytes, receive);
@@ -431,6 +436,11 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   handlerFailed(kind: Message['type'], error: MeshError): void {
     this.counters.handlerErrors += 1;
     this.#onHandlerFailure(kind, error);
+  }
+
+  callRefused(): void {
+    this.counters.refused += 1;
+    this.#onCallRefused();
   }
 
   finished(): void {

@@ -174,7 +174,12 @@ export interface CallCounters {
   failed: number;
   handled: number;
   handlerErrors: number;
+  /** Of the peer, answered with an error that is no handler's: malformed, out of place, too many. */
+  refused: number;
 }
+
+/** A call of the peer was answered with an error that is no handler's; for the node's counters. */
+export type CallRefusalListener = () => void;
 
 /** A handler failed; for the node's log. */
 export type HandlerFailureListener = (kind: Message['type'], error: MeshError) => void;

@@ -59,14 +59,15 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: under backpressure a newer call takes the place of one that has no byte sent`, async (t) => {
-    const { n2, served } = await server(t, { transports, compressions: [] });
+    const options = { transports, compressions: [], limits: { connectionBytes: 2 ** 27 } };
+    const { n2, served } = await server(t, options);
     const proxy = await ChaosProxy.start({ target: targetOf(n2), maxQueuedBytes: 256 * 1024 });
     t.teardown(() => proxy.close());
-    const n1 = await startNode(t, 'n1', { transports, listen: undefined, compressions: [] });
+    const n1 = await startNode(t, 'n1', { ...options, listen: undefined });
     const peer = await n1.connect({ nodeId: 'n2', ...proxy.address });
     proxy.change({ bytesPerSecond: 2 * 1024 * 1024 });
     // More than all that takes bytes ahead of the line: windows, kernels, the proxy.
-    const fill = Array.from({ length: 16 }, () =>
+    const fill = Array.from({ length: 64 }, () =>
       ask(peer, 'fill', { ...PATIENT, priority: 'high' }, 'x'.repeat(1024 * 1024)),
     );
     for (;;) {

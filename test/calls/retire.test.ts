@@ -100,6 +100,7 @@ function sessionOver(
     },
     transfers: new ResumedTransfers(),
     onHandlerFailure() {},
+    onCallRefused() {},
   });
   session.slots = new HandlerSlots(100);
   connection.onStream = session.accept;

@@ -46,6 +46,7 @@ export function observing({ shared, own, transport }: CallsSuite): void {
       failed: 1,
       handled: 1,
       handlerErrors: 0,
+      refused: 0,
     });
     t.deepEqual(stage.connectionBack.calls, {
       sent: 1,
@@ -53,6 +54,7 @@ export function observing({ shared, own, transport }: CallsSuite): void {
       failed: 0,
       handled: 5,
       handlerErrors: 1,
+      refused: 0,
     });
   });
 

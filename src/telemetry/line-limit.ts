@@ -1,0 +1,63 @@
+/** How many lines a log gets about one source. Pure: the caller brings the clock. */
+
+/** A source has one line in so long. */
+export const LINE_INTERVAL_MS = 1000;
+/** Sources that are told apart; others share one line. Whoever forges addresses has many. */
+const MAX_SOURCES = 1024;
+const OTHERS = 'other sources';
+
+/** Lines of one source that were left out since its last one. */
+export interface LeftOut {
+  readonly source: string;
+  readonly lines: number;
+}
+
+interface Entry {
+  lastMs: number;
+  leftOut: number;
+}
+
+export class LineLimit {
+  readonly #entries = new Map<string, Entry>();
+
+  /** Whether a line about this source may be written now. One that may not is counted. */
+  take(source: string, nowMs: number): boolean {
+    const entry = this.#entryOf(source, nowMs);
+    if (entry === undefined) return true;
+    entry.leftOut += 1;
+    return false;
+  }
+
+  /** Whether a later {@link takeLeftOut} has something to tell, or to forget. */
+  get isEmpty(): boolean {
+    return this.#entries.size === 0;
+  }
+
+  /** Lines that were left out, of the sources that may have a line again; this is that line. Forgets quiet sources. */
+  takeLeftOut(nowMs: number): readonly LeftOut[] {
+    const due: LeftOut[] = [];
+    for (const [source, entry] of this.#entries) {
+      if (nowMs - entry.lastMs < LINE_INTERVAL_MS) continue;
+      if (entry.leftOut === 0) {
+        this.#entries.delete(source);
+        continue;
+      }
+      due.push({ source, lines: entry.leftOut });
+      entry.leftOut = 0;
+      entry.lastMs = nowMs;
+    }
+    return due;
+  }
+
+  /** The entry that holds a line back; `undefined` where none does, and the line counts from now on. */
+  #entryOf(source: string, nowMs: number): Entry | undefined {
+    const key = this.#entries.has(source) || this.#entries.size < MAX_SOURCES ? source : OTHERS;
+    const entry = this.#entries.get(key);
+    // What was left out is told first, by the line that tells of it.
+    if (entry !== undefined && (entry.leftOut > 0 || nowMs - entry.lastMs < LINE_INTERVAL_MS)) {
+      return entry;
+    }
+    this.#entries.set(key, { lastMs: nowMs, leftOut: 0 });
+    return undefined;
+  }
+}
