@@ -1,0 +1,10 @@
+/** Hostile input against live nodes: a program of its own, because its cases count in hundreds. */
+export default {
+  files: ['test/corpus/*.corpus.ts'],
+  extensions: { ts: 'module' },
+  nodeArguments: ['--import=tsx'],
+  workerThreads: false,
+  concurrency: 1,
+  serial: true,
+  timeout: '2m',
+};

@@ -1,0 +1,138 @@
+/** What a case of the corpus is: hostile input as data, and what is to become of it. */
+import type { MeshErrorCode } from '../../src/errors.js';
+import type { NodeOptions } from '../../src/index.js';
+import type { HandshakeRequest } from '../../src/protocol/message.js';
+import type { TlsMaterial } from '../../src/transport/connection.js';
+import type { TestTransport } from '../helpers/nodes.js';
+import type { HostileClient, TlsChanges } from './clients/client.js';
+import type { Subject } from './subject.js';
+
+export type Outcome =
+  /** Nothing happens: no answer, and whoever sent it can go on. */
+  | { readonly kind: 'dropped' }
+  /** The call on that message id is answered with an error, and the connection is kept. */
+  | { readonly kind: 'refused'; readonly code: MeshErrorCode; readonly on?: number }
+  /** The node closes the connection with that code. */
+  | {
+      readonly kind: 'closed';
+      readonly code: MeshErrorCode;
+      /** What the peer is told over QUIC, where TLS has one alert for several reasons. */
+      readonly toldOverQuic?: MeshErrorCode;
+    }
+  /** Odd, but within the rules: the call on that message id is answered as any other. */
+  | { readonly kind: 'served'; readonly on?: number }
+  /** A datagram that RFC 9000 has a stateless answer for. */
+  | {
+      readonly kind: 'answered';
+      readonly by: 'versionNegotiation' | 'retry' | 'statelessReset';
+    };
+
+/** Where bytes go. On TCP all of it is the one byte stream. */
+export type Place =
+  /** The stream of that message id. */
+  | number
+  /** The dialer's control stream. */
+  | 'control'
+  /** QUIC only: a stream by its number. */
+  | { readonly quicStream: number };
+
+export type Step =
+  | {
+      readonly do: 'send';
+      readonly to: Place;
+      readonly bytes: Uint8Array;
+      /** QUIC only: the stream ends with it. */
+      readonly fin?: boolean;
+      /** Every byte for itself, and the node has time to read each. */
+      readonly byteByByte?: boolean;
+    }
+  /** A handshake request, with those fields instead of good ones. */
+  | { readonly do: 'shake'; readonly changes: RequestChanges }
+  /** The node has time to read what was sent; the connection has to be open still. */
+  | { readonly do: 'pause' }
+  /** An answer of any kind on that message id has come. */
+  | { readonly do: 'hear'; readonly on: number }
+  /** QUIC only: RESET_STREAM or STOP_SENDING with a code of the application. */
+  | {
+      readonly do: 'shut';
+      readonly on: number;
+      readonly side: 'sending' | 'receiving';
+      readonly code: number;
+    }
+  | { readonly do: 'hangUp' }
+  /** What no data can say. */
+  | { readonly do: 'run'; readonly program: (scene: Scene) => Promise<void> };
+
+/** Fields of a request; functions are asked when it is sent. `undefined` leaves a field out. */
+export type RequestChanges = {
+  readonly [K in keyof HandshakeRequest]?: unknown;
+} & {
+  readonly timestampOffsetMs?: number;
+  /** Its stream does not end with it. */
+  readonly withoutEnd?: boolean;
+};
+
+export interface Scene {
+  readonly subject: Subject;
+  readonly transport: TestTransport;
+  readonly client: HostileClient;
+  /** Another connection of the hostile peer, closed after the case. */
+  dial(options?: DialOptions): Promise<HostileClient>;
+}
+
+export interface DialOptions {
+  readonly tls?: () => Promise<TlsMaterial>;
+  readonly tlsChanges?: TlsChanges;
+  /** How far it goes before the first step. Default `'shaken'`. */
+  readonly begin?: Case['begin'];
+  /** What the hostile peer offers in the handshake instead of the usual. */
+  readonly capabilities?: Partial<HandshakeRequest['capabilities']>;
+}
+
+export interface Case extends DialOptions {
+  readonly name: string;
+  /** Default both. */
+  readonly transports?: readonly TestTransport[];
+  /** Options of the node. Nodes are shared by the cases of one profile. */
+  readonly profile?: keyof typeof PROFILES;
+  /**
+   * How far the hostile peer goes by the rules before the first step: TLS alone, or the handshake above it too.
+   * `'nowhere'`: TLS itself is to fail. Default `'shaken'`.
+   */
+  readonly begin?: 'nowhere' | 'secured' | 'shaken';
+  readonly steps: readonly Step[];
+  readonly outcome: Outcome;
+  /**
+   * Path of the node's counter that goes up; `*` sums all that begin so, TRANSPORT stands for the transport's name.
+   * Default: that of the outcome, see `runner.ts`. `null`: there is none, because nothing was refused.
+   */
+  readonly counter?: string | null;
+}
+
+export interface Family {
+  readonly name: string;
+  readonly cases: readonly Case[];
+}
+
+/** Nodes under test. */
+export const PROFILES = {
+  plain: {},
+  hasty: { handshakeTimeoutMs: 300, connectTimeoutMs: 300 },
+  noChecksum: { checksum: false },
+  token: { authToken: 'a secret of the cluster' },
+  partial: {
+    capabilities: { query: false, replication: false, consensus: false, dataTransfer: false },
+  },
+  small: { maxMessageBytes: 128 * 1024 },
+  oneConnection: { maxConnectionsPerPeer: 1 },
+  full: { maxConnections: 3 },
+  fewStreams: { maxStreams: 2 },
+  slowStreams: { limits: { streamOpensPerSecond: 50 } },
+  slowResets: { limits: { streamResetsPerSecond: 20 } },
+  fewCalls: { limits: { callsPerPeer: 2 } },
+  narrowDoor: {
+    connectTimeoutMs: 1000,
+    door: { maxHalfOpenPerSource: 4, retryThreshold: 1000 },
+  },
+  retry: { door: { retry: 'always' } },
+} as const satisfies Record<string, Partial<NodeOptions>>;

@@ -1,0 +1,76 @@
+/** A {@link HostileClient} over TCP and TLS: all that it sends goes on one stream of bytes. */
+import { once } from 'node:events';
+import { connect, type TLSSocket } from 'node:tls';
+import { type Frame, FrameDecoder } from '../../../src/protocol/frame.js';
+import { ALPN_PROTOCOL } from '../../../src/transport/connection.js';
+import { handshakeError } from '../../../src/transport/tcp/tls-errors.js';
+import { until } from '../../helpers/frame-client.js';
+import type { Place } from '../case.js';
+import { ANY_FRAME, type ClientOptions, HostileClient } from './client.js';
+
+export class TcpClient extends HostileClient {
+  readonly transport = 'tcp';
+  readonly #socket: TLSSocket;
+  readonly #decoder = new FrameDecoder(ANY_FRAME);
+  #session: Buffer | undefined;
+
+  /** Fulfils when TLS is done, or has failed. */
+  static async dial({ target, tls, changes = {} }: ClientOptions): Promise<TcpClient> {
+    const credentials = tls.cert === '' ? {} : { cert: tls.cert, key: tls.key };
+    const socket = connect({
+      ...target,
+      ...credentials,
+      ca: tls.ca,
+      session: changes.session,
+      ALPNProtocols: [changes.alpn ?? ALPN_PROTOCOL],
+      rejectUnauthorized: false,
+    });
+    const client = new TcpClient(socket);
+    await Promise.race([once(socket, 'secureConnect'), once(socket, 'close')]).catch(() => {});
+    return client;
+  }
+
+  private constructor(socket: TLSSocket) {
+    super();
+    this.#socket = socket;
+    socket.on('error', (cause) => {
+      const { code } = handshakeError(cause);
+      this.ending ??= code === 'ConnectFailed' ? 'lost' : code;
+    });
+    socket.on('session', (session) => {
+      this.#session = session;
+    });
+    socket.on('data', (chunk: Buffer) => {
+      this.#decoder.push(chunk);
+      for (let frame = this.#next(); frame !== undefined; frame = this.#next()) this.hear(frame);
+    });
+    socket.on('end', () => {
+      this.ending ??= 'lost';
+    });
+    socket.on('close', () => {
+      this.ending ??= 'lost';
+    });
+  }
+
+  protected write(_to: Place, bytes: Uint8Array): void {
+    this.#socket.write(bytes);
+  }
+
+  shut(): void {
+    throw new Error('there are no such things on TCP');
+  }
+
+  hangUp(): void {
+    this.ending ??= 'lost';
+    this.#socket.destroy();
+  }
+
+  async session(): Promise<Buffer> {
+    await until(() => this.#session !== undefined);
+    return this.#session as Buffer;
+  }
+
+  #next(): Frame | undefined {
+    return this.#decoder.next();
+  }
+}

@@ -1,0 +1,222 @@
+/** Runs one case against a live node, and looks at the node from all sides afterwards. */
+import type { Message } from '../../src/protocol/message.js';
+import { nodeCert } from '../helpers/certs.js';
+import { until } from '../helpers/frame-client.js';
+import type { TestTransport } from '../helpers/nodes.js';
+import type { Case, DialOptions, Outcome, Scene, Step } from './case.js';
+import type { HostileClient } from './clients/client.js';
+import { QuicClient } from './clients/quic-client.js';
+import { TcpClient } from './clients/tcp-client.js';
+import { HOSTILE_ID, type Subject } from './subject.js';
+
+/** The message id of the call that the node makes of the hostile peer. */
+const NODES_CALL = 2;
+
+/** The message id of the first call after the handshake. */
+export const FIRST_CALL = 3;
+
+/**
+ * Runs the case: what is promised is checked, then that the node lives, serves, has counted, and keeps nothing.
+ * @throws Error what is not as the case says
+ */
+export async function runCase(
+  subject: Subject,
+  hostile: Case,
+  transport: TestTransport,
+): Promise<void> {
+  const counter = counterOf(hostile, transport);
+  const before = counter === undefined ? 0 : subject.count(counter);
+  const seen = subject.events.length;
+  const clients: HostileClient[] = [];
+  const dial = async (options: DialOptions = hostile) => {
+    const client = await dialAs(subject, transport, options);
+    clients.push(client);
+    return client;
+  };
+  let owed: Promise<unknown> | undefined;
+  try {
+    const client = await dial();
+    if (hostile.begin === undefined || hostile.begin === 'shaken') {
+      owed = callOf(subject);
+      await until(() => client.answers.has(NODES_CALL));
+    }
+    for (const step of hostile.steps) {
+      await take(step, { subject, transport, client, dial });
+    }
+    await check(hostile.outcome, client, transport, subject, seen);
+    await subject.serves();
+  } finally {
+    for (const client of clients) client.hangUp();
+  }
+  // Calls of both sides are over with the connection.
+  await owed;
+  await subject.isRid();
+  // Some are added up when a connection is over.
+  if (counter !== undefined) {
+    await until(() => subject.count(counter) > before).catch(() => {
+      throw new Error(`${counter} did not go up`);
+    });
+  }
+  await subject.serves();
+}
+
+async function dialAs(
+  subject: Subject,
+  transport: TestTransport,
+  { tls, tlsChanges, begin = 'shaken', capabilities }: DialOptions,
+): Promise<HostileClient> {
+  const options = {
+    target: subject.address,
+    tls: await (tls?.() ?? nodeCert(HOSTILE_ID)),
+    changes: tlsChanges,
+  };
+  const client = await (transport === 'quic' ? QuicClient.dial(options) : TcpClient.dial(options));
+  if (begin !== 'shaken') return client;
+  client.shake(HOSTILE_ID, {}, capabilities);
+  await until(() => client.answers.has(1) || client.isOver);
+  const answer = client.answers.get(1)?.[0];
+  if (answer?.type !== 'handshakeResponse' || !answer.accepted) {
+    throw new Error(`the hostile peer was not let in: ${JSON.stringify(answer)}`);
+  }
+  return client;
+}
+
+/** The node asks the hostile peer, which never answers: that has to settle too. */
+function callOf(subject: Subject): Promise<unknown> {
+  const call = subject.node.peer(HOSTILE_ID)?.request({ type: 'request', method: 'ask' });
+  if (call === undefined) throw new Error('the node does not know the hostile peer');
+  return call.then(
+    () => {
+      throw new Error('the hostile peer has answered');
+    },
+    () => {},
+  );
+}
+
+async function take(step: Step, scene: Scene): Promise<void> {
+  const { client, subject } = scene;
+  switch (step.do) {
+    case 'send':
+      if (step.byteByByte) await sendByteByByte(client, step);
+      else client.send(step.to, step.bytes, step.fin);
+      return;
+    case 'shake':
+      client.shake(HOSTILE_ID, step.changes);
+      return;
+    case 'pause':
+      await subject.serves();
+      if (client.isOver) throw new Error(`the node has ended the connection: ${client.ending}`);
+      return;
+    case 'hear':
+      await until(() => client.answers.has(step.on) || client.isOver);
+      return;
+    case 'shut':
+      client.shut(step.on, step.side, step.code);
+      return;
+    case 'hangUp':
+      client.hangUp();
+      return;
+    case 'run':
+      await step.program(scene);
+  }
+}
+
+async function sendByteByByte(
+  client: HostileClient,
+  { to, bytes, fin = false }: Extract<Step, { do: 'send' }>,
+): Promise<void> {
+  for (let i = 0; i < bytes.length; i += 1) {
+    client.send(to, bytes.subarray(i, i + 1), fin && i === bytes.length - 1);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function check(
+  outcome: Outcome,
+  client: HostileClient,
+  transport: TestTransport,
+  subject: Subject,
+  seen: number,
+): Promise<void> {
+  switch (outcome.kind) {
+    case 'closed': {
+      const told = (transport === 'quic' ? outcome.toldOverQuic : undefined) ?? outcome.code;
+      await until(() => client.isOver).catch(() => {
+        throw new Error(`the connection is open still, and ${said(client)}`);
+      });
+      expectSame(client.ending, told, 'the peer is told');
+      const isEnd = () =>
+        subject.events
+          .slice(seen)
+          .flatMap((event) =>
+            event.kind === 'refused' || event.kind === 'peerDown' ? [event.error] : [],
+          );
+      await until(() => isEnd().length > 0);
+      const found = isEnd().map(({ code, side }) => `${side} ${code}`);
+      if (!found.includes(`local ${outcome.code}`)) {
+        throw new Error(`the node says ${found.join(', ')}, not local ${outcome.code}`);
+      }
+      return;
+    }
+    case 'refused': {
+      expectSame(
+        await refusalOn(client, outcome.on ?? FIRST_CALL),
+        outcome.code,
+        'the call is refused',
+      );
+      await client.ping();
+      return;
+    }
+    case 'served': {
+      const answer = await answerOn(client, outcome.on ?? FIRST_CALL);
+      if (answer.type === 'error') throw new Error(`refused: ${answer.code}, ${answer.text}`);
+      if (!client.isOver && answer.type !== 'handshakeResponse') await client.ping();
+      return;
+    }
+    case 'dropped': {
+      const answers = JSON.stringify([...client.answers]);
+      await subject.serves();
+      // Who has hung up can ask nothing more.
+      if (!client.isOver) await client.ping();
+      client.answers.delete(client.nextId - 2);
+      expectSame(JSON.stringify([...client.answers]), answers, 'nothing happens');
+      return;
+    }
+    case 'answered':
+      throw new Error('that is for datagrams');
+  }
+}
+
+/** The node answers calls with an error, and resets those of its own. */
+async function refusalOn(client: HostileClient, id: number): Promise<string> {
+  await until(() => client.resets.has(id) || client.answers.has(id) || client.isOver);
+  const reset = client.resets.get(id);
+  if (reset !== undefined) return reset;
+  const answer = await answerOn(client, id);
+  return answer.type === 'error' ? answer.code : `an answer of type ${answer.type}`;
+}
+
+async function answerOn(client: HostileClient, id: number): Promise<Message> {
+  await until(() => client.answers.has(id) || client.isOver).catch(() => {
+    throw new Error(`no answer on ${id}, and ${said(client)}`);
+  });
+  const answer = client.answers.get(id)?.[0];
+  if (answer === undefined) throw new Error(`closed with ${client.ending}, no answer on ${id}`);
+  return answer;
+}
+
+function said(client: HostileClient): string {
+  return `heard ${JSON.stringify([...client.answers])}, resets ${JSON.stringify([...client.resets])}`;
+}
+
+function expectSame(actual: unknown, expected: unknown, what: string): void {
+  if (actual !== expected) throw new Error(`${what}: ${actual}, not ${expected}`);
+}
+
+function counterOf({ counter, outcome, begin }: Case, transport: TestTransport) {
+  if (counter === null || outcome.kind === 'served') return undefined;
+  if (counter !== undefined) return counter.replace('TRANSPORT', transport);
+  if (outcome.kind === 'refused') return 'refusals.calls';
+  if (outcome.kind !== 'closed') throw new Error('the case has to say what counts it');
+  return begin === undefined || begin === 'shaken' ? 'refusals.connections' : 'handshakes.refused';
+}
