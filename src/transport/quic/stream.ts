@@ -266,6 +266,8 @@ export class QuicStream implements FrameStream {
     if (this.#phase.kind !== 'live') return;
     if (fin) this.#finReceived = true;
     if (bytes.length > 0) {
+      // Nobody would look at them again, and they are off QUIC's account.
+      if (this.#peerEnded) throw this.#behindTheEnd();
       this.#decoder ??= this.#io.newDecoder();
       this.#decoder.push(bytes);
     }
@@ -317,7 +319,7 @@ export class QuicStream implements FrameStream {
 
   #receiveEnd(): void {
     if (this.#decoder !== undefined && this.#decoder.bufferedBytes > 0) {
-      throw new MeshError('ProtocolViolation', `bytes after the end of message ${this.messageId}`);
+      throw this.#behindTheEnd();
     }
     this.#peerEnded = true;
     this.handler.onEnd();
@@ -402,6 +404,11 @@ export class QuicStream implements FrameStream {
       this.pump();
     }
     this.#io.finished(this, !this.#finReceived);
+  }
+
+  #behindTheEnd(): MeshError {
+    const text = `bytes after the end of message ${this.messageId}`;
+    return new MeshError('ProtocolViolation', text);
   }
 
   #overError(): MeshError {
