@@ -191,7 +191,10 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   }
 
   onBadMessage(error: MeshError): void {
-    if (!this.#settled) this.#fail(withExecution(error, true));
+    if (this.#settled) return;
+    // The peer is told, and the stream does not wait for an end that may never come.
+    this.#stream?.reset(error.code, error.message);
+    this.#fail(withExecution(error, true));
   }
 
   onEnd(): void {
