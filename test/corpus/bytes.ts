@@ -1,5 +1,5 @@
 /** Frames and payloads as a peer may send them that keeps to no rule: nothing is checked on the way. */
-import { type Item, writeCbor } from '../protocol/naive/cbor.js';
+import { Float, type Item, writeCbor } from '../protocol/naive/cbor.js';
 import { writeFrame } from '../protocol/naive/frame.js';
 
 /** Version 1, with checksum. */
@@ -33,7 +33,7 @@ export function movedTo(messageId: number, frame: Buffer): Buffer {
 }
 
 function itemOf(value: unknown): Item {
-  if (typeof value === 'number') return BigInt(value);
+  if (typeof value === 'number') return Number.isInteger(value) ? BigInt(value) : new Float(value);
   if (value instanceof Uint8Array) return Buffer.from(value);
   if (Array.isArray(value)) return value.map(itemOf);
   if (typeof value === 'object' && value !== null) {

@@ -107,6 +107,8 @@ export interface Case extends DialOptions {
    * Default: that of the outcome, see `runner.ts`. `null`: there is none, because nothing was refused.
    */
   readonly counter?: string | null;
+  /** How the call fails that the node has made of the hostile peer, on message id 2. */
+  readonly answer?: MeshErrorCode;
 }
 
 export interface Family {

@@ -24,7 +24,15 @@ for (const { name: family, cases } of FAMILIES) {
       test.serial(
         `${family}, ${transport}: ${hostile.name}: ${outcomeText(hostile)}`,
         async (t) => {
-          await runCase(await subjectOf(hostile), hostile, transport);
+          const subject = await subjectOf(hostile);
+          try {
+            await runCase(subject, hostile, transport);
+          } catch (thrown) {
+            // What this case left behind is no other's.
+            subjects.delete(hostile.profile ?? 'plain');
+            void subject.close();
+            throw thrown;
+          }
           t.deepEqual(rejections, []);
         },
       );

@@ -10,9 +10,9 @@ import {
   type SocketAddress,
 } from '../../src/index.js';
 import { nodeCert } from '../helpers/certs.js';
-import { until } from '../helpers/frame-client.js';
 import { TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { PROFILES } from './case.js';
+import { until } from './wait.js';
 
 /** Who attacks; certificates of others are shown where a case says so. */
 export const HOSTILE_ID = 'n4';

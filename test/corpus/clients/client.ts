@@ -6,10 +6,10 @@ import { decodeReset } from '../../../src/protocol/control.js';
 import { type Frame, FrameFlag } from '../../../src/protocol/frame.js';
 import type { HandshakeRequest, Message } from '../../../src/protocol/message.js';
 import type { SocketAddress, TlsMaterial } from '../../../src/transport/connection.js';
-import { until } from '../../helpers/frame-client.js';
 import type { TestTransport } from '../../helpers/nodes.js';
 import { END, frameOf, PLAIN } from '../bytes.js';
 import type { Place, RequestChanges } from '../case.js';
+import { until } from '../wait.js';
 
 /** What is wrong below the frames. */
 export interface TlsChanges {
@@ -57,7 +57,7 @@ export abstract class HostileClient {
   #lastId = -1;
 
   send(to: Place, bytes: Uint8Array, fin = false): void {
-    if (typeof to === 'number') this.#lastId = Math.max(this.#lastId, to);
+    if (typeof to === 'number' && to % 2 === 1) this.#lastId = Math.max(this.#lastId, to);
     this.write(to, bytes, fin);
   }
 
@@ -74,6 +74,11 @@ export abstract class HostileClient {
 
   get isOver(): boolean {
     return this.ending !== undefined;
+  }
+
+  /** What the node has answered to calls of this side. */
+  get ownAnswers(): string {
+    return JSON.stringify([...this.answers].filter(([id]) => id % 2 === 1));
   }
 
   /** The next message id of its own that was not used. */
@@ -106,6 +111,7 @@ export abstract class HostileClient {
     if (answer?.type !== 'pong') {
       throw new Error(`no pong but ${answer?.type ?? `an end with ${this.ending}`}`);
     }
+    this.answers.delete(id);
   }
 
   protected hear(frame: Frame): void {

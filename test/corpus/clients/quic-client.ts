@@ -17,8 +17,8 @@ import {
   type NativeQuic,
 } from '../../../src/transport/quic/native.js';
 import { streamIdOf } from '../../../src/transport/quic/stream.js';
-import { until } from '../../helpers/frame-client.js';
 import type { Place } from '../case.js';
+import { until } from '../wait.js';
 import { ANY_FRAME, type ClientOptions, HostileClient, type TlsChanges } from './client.js';
 
 const MAX_DATAGRAM_BYTES = 65_535;

@@ -4,8 +4,8 @@ import { connect, type TLSSocket } from 'node:tls';
 import { type Frame, FrameDecoder } from '../../../src/protocol/frame.js';
 import { ALPN_PROTOCOL } from '../../../src/transport/connection.js';
 import { handshakeError } from '../../../src/transport/tcp/tls-errors.js';
-import { until } from '../../helpers/frame-client.js';
 import type { Place } from '../case.js';
+import { until } from '../wait.js';
 import { ANY_FRAME, type ClientOptions, HostileClient } from './client.js';
 
 export class TcpClient extends HostileClient {

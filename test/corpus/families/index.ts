@@ -1,5 +1,8 @@
 /** All families, in the order of the layers that they are aimed at. */
 import type { Family } from '../case.js';
 import { frames } from './frames.js';
+import { messages } from './messages.js';
+import { order } from './order.js';
+import { pieces } from './pieces.js';
 
-export const FAMILIES: readonly Family[] = [frames];
+export const FAMILIES: readonly Family[] = [frames, pieces, messages, order];
