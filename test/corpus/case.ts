@@ -1,8 +1,10 @@
 /** What a case of the corpus is: hostile input as data, and what is to become of it. */
+import { X509Certificate } from 'node:crypto';
 import type { MeshErrorCode } from '../../src/errors.js';
 import type { NodeOptions } from '../../src/index.js';
 import type { HandshakeRequest } from '../../src/protocol/message.js';
 import type { TlsMaterial } from '../../src/transport/connection.js';
+import { nodeCert, type TestNodeId } from '../helpers/certs.js';
 import type { TestTransport } from '../helpers/nodes.js';
 import type { HostileClient, TlsChanges } from './clients/client.js';
 import type { Subject } from './subject.js';
@@ -60,8 +62,8 @@ export type Step =
       readonly code: number;
     }
   | { readonly do: 'hangUp' }
-  /** What no data can say. */
-  | { readonly do: 'run'; readonly program: (scene: Scene) => Promise<void> };
+  /** What no data can say. The outcome is that of the connection that it answers with, if any. */
+  | { readonly do: 'run'; readonly program: (scene: Scene) => Promise<HostileClient | void> };
 
 /** Fields of a request; functions are asked when it is sent. `undefined` leaves a field out. */
 export type RequestChanges = {
@@ -137,4 +139,13 @@ export const PROFILES = {
     door: { maxHalfOpenPerSource: 4, retryThreshold: 1000 },
   },
   retry: { door: { retry: 'always' } },
+  revoked: { tls: revoking('n3') },
 } as const satisfies Record<string, Partial<NodeOptions>>;
+
+/** The node's own certificate, and the word that another's is good no more. */
+function revoking(nodeId: TestNodeId): () => Promise<TlsMaterial> {
+  return async () => {
+    const { cert } = await nodeCert(nodeId);
+    return { ...(await nodeCert('n2')), revoked: [new X509Certificate(cert).fingerprint256] };
+  };
+}

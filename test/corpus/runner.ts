@@ -36,13 +36,13 @@ export async function runCase(
   };
   let owed: Promise<MeshErrorCode> | undefined;
   try {
-    const client = await dial();
+    let client = await dial();
     if (hostile.begin === undefined || hostile.begin === 'shaken') {
       owed = callOf(subject);
       await until(() => client.answers.has(NODES_CALL));
     }
     for (const step of hostile.steps) {
-      await take(step, { subject, transport, client, dial });
+      client = (await take(step, { subject, transport, client, dial })) ?? client;
     }
     await check(hostile.outcome, client, transport, subject, seen);
     await subject.serves();
@@ -95,7 +95,7 @@ function callOf(subject: Subject): Promise<MeshErrorCode> {
   );
 }
 
-async function take(step: Step, scene: Scene): Promise<void> {
+async function take(step: Step, scene: Scene): Promise<HostileClient | void> {
   const { client, subject } = scene;
   switch (step.do) {
     case 'send':
@@ -119,7 +119,7 @@ async function take(step: Step, scene: Scene): Promise<void> {
       client.hangUp();
       return;
     case 'run':
-      await step.program(scene);
+      return step.program(scene);
   }
 }
 

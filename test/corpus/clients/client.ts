@@ -14,6 +14,8 @@ import { until } from '../wait.js';
 /** What is wrong below the frames. */
 export interface TlsChanges {
   readonly alpn?: string;
+  /** TCP only. */
+  readonly maxVersion?: 'TLSv1.2';
   /** A session that was kept: of node:tls, or of the QUIC binding. */
   readonly session?: Buffer;
 }

@@ -22,6 +22,7 @@ export class TcpClient extends HostileClient {
       ...credentials,
       ca: tls.ca,
       session: changes.session,
+      maxVersion: changes.maxVersion ?? 'TLSv1.3',
       ALPNProtocols: [changes.alpn ?? ALPN_PROTOCOL],
       rejectUnauthorized: false,
     });

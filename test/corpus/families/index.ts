@@ -1,8 +1,17 @@
 /** All families, in the order of the layers that they are aimed at. */
 import type { Family } from '../case.js';
+import { certificates } from './certificates.js';
 import { frames } from './frames.js';
+import { handshake } from './handshake.js';
 import { messages } from './messages.js';
 import { order } from './order.js';
 import { pieces } from './pieces.js';
 
-export const FAMILIES: readonly Family[] = [frames, pieces, messages, order];
+export const FAMILIES: readonly Family[] = [
+  certificates,
+  handshake,
+  frames,
+  pieces,
+  messages,
+  order,
+];
