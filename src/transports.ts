@@ -40,7 +40,15 @@ function createTransport(
     streamResetsPerSecond,
   };
   if (name === 'tcp') {
-    return new TcpTransport({ tls, limits, door, connectTimeoutMs, keepAliveMs, keyLog });
+    return new TcpTransport({
+      tls,
+      limits,
+      door,
+      connectTimeoutMs,
+      handshakeTimeoutMs: connectTimeoutMs,
+      keepAliveMs,
+      keyLog,
+    });
   }
   return new QuicTransport({
     tls,
