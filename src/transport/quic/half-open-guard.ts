@@ -46,6 +46,8 @@ export class HalfOpenGuard {
     if (this.#receivedBytes + datagram.length > limit) return 'droppedHalfOpenExcess';
     const content = this.#reader.read(datagram);
     if (content === undefined) return 'droppedUnreadableInitial';
+    // One that is cut off begins nothing: the binding would not read it, and its place would be taken in vain.
+    if (content.packets === 0 && this.#receivedBytes === 0) return 'droppedUnreadableInitial';
     if (content.packets > 0 && datagram.length < MIN_INITIAL_BYTES) return 'droppedShortInitial';
     if (this.#cryptoFrames + content.cryptoFrames > MAX_CRYPTO_FRAMES) {
       return 'droppedHalfOpenExcess';

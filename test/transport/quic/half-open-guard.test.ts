@@ -143,8 +143,17 @@ test('a short datagram may have no Initial, not even behind another packet', (t)
   for (const datagram of [initial({ padTo: 1199 }), behind]) {
     t.is(guard.refuses(datagram, true), 'droppedShortInitial');
   }
-  t.is(guard.refuses(handshakePacket(100), true), undefined);
   t.is(guard.refuses(initial({}), true), undefined);
+  t.is(guard.refuses(handshakePacket(100), true), undefined);
+});
+
+test('what begins a connection is a whole Initial', (t) => {
+  const guard = new HalfOpenGuard(ID, false);
+  const cut = initial({ padTo: 1350 }).subarray(0, 1349);
+  t.is(guard.refuses(cut, true), 'droppedUnreadableInitial');
+  t.is(guard.refuses(initial({}), true), undefined);
+  // Later ones are left to the binding, which reads what is whole of them.
+  t.is(guard.refuses(cut, true), undefined);
 });
 
 test('three bytes go out for one that came from there', (t) => {
