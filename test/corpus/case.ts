@@ -62,6 +62,8 @@ export type Step =
       readonly code: number;
     }
   | { readonly do: 'hangUp' }
+  /** The node ends the connection, in whatever way. */
+  | { readonly do: 'await end' }
   /** What no data can say. The outcome is that of the connection that it answers with, if any. */
   | { readonly do: 'run'; readonly program: (scene: Scene) => Promise<HostileClient | void> };
 
@@ -99,9 +101,9 @@ export interface Case extends DialOptions {
   readonly profile?: keyof typeof PROFILES;
   /**
    * How far the hostile peer goes by the rules before the first step: TLS alone, or the handshake above it too.
-   * `'nowhere'`: TLS itself is to fail. Default `'shaken'`.
+   * `'nowhere'`: TLS itself is to fail. `'stray'`: there is none, but a bare UDP or TCP socket. Default `'shaken'`.
    */
-  readonly begin?: 'nowhere' | 'secured' | 'shaken';
+  readonly begin?: 'stray' | 'nowhere' | 'secured' | 'shaken';
   readonly steps: readonly Step[];
   readonly outcome: Outcome;
   /**
@@ -121,7 +123,7 @@ export interface Family {
 /** Nodes under test. */
 export const PROFILES = {
   plain: {},
-  hasty: { handshakeTimeoutMs: 300, connectTimeoutMs: 300 },
+  hasty: { handshakeTimeoutMs: 1000, connectTimeoutMs: 1000 },
   noChecksum: { checksum: false },
   token: { authToken: 'a secret of the cluster' },
   partial: {

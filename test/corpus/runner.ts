@@ -6,6 +6,7 @@ import type { TestTransport } from '../helpers/nodes.js';
 import type { Case, DialOptions, Outcome, Scene, Step } from './case.js';
 import type { HostileClient } from './clients/client.js';
 import { QuicClient } from './clients/quic-client.js';
+import { TcpStranger, UdpStranger } from './clients/stranger.js';
 import { TcpClient } from './clients/tcp-client.js';
 import { HOSTILE_ID, type Subject } from './subject.js';
 import { until } from './wait.js';
@@ -67,6 +68,11 @@ async function dialAs(
   transport: TestTransport,
   { tls, tlsChanges, begin = 'shaken', capabilities }: DialOptions,
 ): Promise<HostileClient> {
+  if (begin === 'stray') {
+    return transport === 'quic'
+      ? UdpStranger.at('127.0.0.1', subject.address)
+      : TcpStranger.dial(subject.address);
+  }
   const options = {
     target: subject.address,
     tls: await (tls?.() ?? nodeCert(HOSTILE_ID)),
@@ -114,6 +120,9 @@ async function take(step: Step, scene: Scene): Promise<HostileClient | void> {
       return;
     case 'shut':
       client.shut(step.on, step.side, step.code);
+      return;
+    case 'await end':
+      await until(() => client.isOver);
       return;
     case 'hangUp':
       client.hangUp();
@@ -178,10 +187,16 @@ async function check(
       // Who has hung up can ask nothing more.
       if (!client.isOver) await client.ping();
       expectSame(client.ownAnswers, answers, 'nothing happens');
+      if (client instanceof UdpStranger) expectSame(client.answeredBy.join(), '', 'the answer');
       return;
     }
-    case 'answered':
-      throw new Error('that is for datagrams');
+    case 'answered': {
+      const stranger = client as UdpStranger;
+      await until(() => stranger.received.length > 0);
+      await subject.serves();
+      expectSame(stranger.answeredBy.join(), outcome.by, 'the answer');
+      return;
+    }
   }
 }
 

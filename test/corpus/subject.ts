@@ -60,7 +60,7 @@ export class Subject {
       };
       const witness = await createNode(options);
       subject.#nodes.push(witness);
-      subject.#witnesses.push(await witness.connect(targetOf(node)));
+      subject.#witnesses.push(await witness.connect(targetOf(node), { retry: true }));
     }
     return subject;
   }

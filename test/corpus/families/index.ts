@@ -6,8 +6,10 @@ import { handshake } from './handshake.js';
 import { messages } from './messages.js';
 import { order } from './order.js';
 import { pieces } from './pieces.js';
+import { strangers } from './strangers.js';
 
 export const FAMILIES: readonly Family[] = [
+  strangers,
   certificates,
   handshake,
   frames,
