@@ -40,6 +40,12 @@ for (const { name: family, cases } of FAMILIES) {
   }
 }
 
+test.serial('the log of every node has at most one line a second about each source', async (t) => {
+  const all = await Promise.all(subjects.values());
+  for (const subject of all) t.notThrows(() => subject.checkLog());
+  t.true(all.some(({ lines }) => lines.length > 0));
+});
+
 test.after.always('table', async () => {
   await Promise.all([...subjects.values()].map(async (subject) => (await subject).close()));
   console.log(tableOf(FAMILIES));

@@ -104,6 +104,24 @@ export class Subject {
     await until(() => ['n3', HOSTILE_ID].every((id) => !this.node.peer(id)?.connections.length));
   }
 
+  /**
+   * About one source there is a line a second at most, whatever it does.
+   * @throws Error which lines come too soon
+   */
+  checkLog(): void {
+    const last = new Map<string, LogLine>();
+    for (const line of this.lines) {
+      const source = line.source ?? (line.peer === undefined ? line.host : `node ${line.peer}`);
+      if (source === undefined) continue;
+      const before = last.get(source);
+      // Two clocks, which round in different ways.
+      if (before !== undefined && line.time - before.time < 990) {
+        throw new Error(`two lines at once: ${JSON.stringify([before, line])}`);
+      }
+      last.set(source, line);
+    }
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#nodes.map((witness) => witness.close()));
     await this.node.close();

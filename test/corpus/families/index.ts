@@ -6,6 +6,7 @@ import { handshake } from './handshake.js';
 import { messages } from './messages.js';
 import { order } from './order.js';
 import { pieces } from './pieces.js';
+import { rates } from './rates.js';
 import { strangers } from './strangers.js';
 
 export const FAMILIES: readonly Family[] = [
@@ -16,4 +17,5 @@ export const FAMILIES: readonly Family[] = [
   pieces,
   messages,
   order,
+  rates,
 ];
