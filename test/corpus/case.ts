@@ -101,9 +101,10 @@ export interface Case extends DialOptions {
   readonly profile?: keyof typeof PROFILES;
   /**
    * How far the hostile peer goes by the rules before the first step: TLS alone, or the handshake above it too.
-   * `'nowhere'`: TLS itself is to fail. `'stray'`: there is none, but a bare UDP or TCP socket. Default `'shaken'`.
+   * `'nowhere'`: TLS itself is to fail. `'stray'`: there is none, but a bare UDP or TCP socket.
+   * `'packets'`: TLS, and what is sent are frames of QUIC, a packet each. Default `'shaken'`.
    */
-  readonly begin?: 'stray' | 'nowhere' | 'secured' | 'shaken';
+  readonly begin?: 'stray' | 'packets' | 'nowhere' | 'secured' | 'shaken';
   readonly steps: readonly Step[];
   readonly outcome: Outcome;
   /**

@@ -5,6 +5,7 @@ import { nodeCert } from '../helpers/certs.js';
 import type { TestTransport } from '../helpers/nodes.js';
 import type { Case, DialOptions, Outcome, Scene, Step } from './case.js';
 import type { HostileClient } from './clients/client.js';
+import { PacketClient } from './clients/packet-client.js';
 import { QuicClient } from './clients/quic-client.js';
 import { TcpStranger, UdpStranger } from './clients/stranger.js';
 import { TcpClient } from './clients/tcp-client.js';
@@ -78,6 +79,7 @@ async function dialAs(
     tls: await (tls?.() ?? nodeCert(HOSTILE_ID)),
     changes: tlsChanges,
   };
+  if (begin === 'packets') return PacketClient.dial(options);
   const client = await (transport === 'quic' ? QuicClient.dial(options) : TcpClient.dial(options));
   if (begin !== 'shaken') return client;
   client.shake(HOSTILE_ID, {}, capabilities);
@@ -184,6 +186,10 @@ async function check(
     case 'dropped': {
       const answers = client.ownAnswers;
       await subject.serves();
+      // A socket without TLS is let go without a word.
+      if (client.isOver && !client.hasHungUp && !(client instanceof TcpStranger)) {
+        throw new Error(`the node has closed: ${client.ending}`);
+      }
       // Who has hung up can ask nothing more.
       if (!client.isOver) await client.ping();
       expectSame(client.ownAnswers, answers, 'nothing happens');

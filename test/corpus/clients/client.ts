@@ -55,8 +55,11 @@ export abstract class HostileClient {
   /** Payloads of the node's frames of going away. */
   readonly farewells: Uint8Array[] = [];
   ending: Ending | undefined;
+  /** It was this side that ended the connection. */
+  hasHungUp = false;
   /** The highest message id of its own that it has used. */
   #lastId = -1;
+  #isGone = false;
 
   send(to: Place, bytes: Uint8Array, fin = false): void {
     if (typeof to === 'number' && to % 2 === 1) this.#lastId = Math.max(this.#lastId, to);
@@ -69,7 +72,16 @@ export abstract class HostileClient {
   abstract shut(on: number, side: 'sending' | 'receiving', code: number): void;
 
   /** Ends the connection, so that the node knows at once. */
-  abstract hangUp(): void;
+  hangUp(): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.hasHungUp = this.ending === undefined;
+    this.ending ??= 'lost';
+    this.leave();
+  }
+
+  /** Lets go of its socket. Called once. */
+  protected abstract leave(): void;
 
   /** A session that the node gave, for another connection to resume. */
   abstract session(): Promise<Buffer>;

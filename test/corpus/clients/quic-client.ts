@@ -34,7 +34,6 @@ export class QuicClient extends HostileClient {
   readonly #unsent = new Map<number, { bytes: Buffer; fin: boolean }>();
   readonly #room = Buffer.alloc(MAX_DATAGRAM_BYTES);
   readonly #timer: NodeJS.Timeout;
-  #isGone = false;
 
   /** Fulfils when TLS is done, or has failed. */
   static async dial({ target, tls, changes = {} }: ClientOptions): Promise<QuicClient> {
@@ -88,10 +87,7 @@ export class QuicClient extends HostileClient {
     this.#turn();
   }
 
-  hangUp(): void {
-    if (this.#isGone) return;
-    this.#isGone = true;
-    this.ending ??= 'lost';
+  protected leave(): void {
     clearInterval(this.#timer);
     this.#socket.removeAllListeners('message');
     try {

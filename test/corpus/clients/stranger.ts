@@ -27,7 +27,6 @@ export class UdpStranger extends Stranger {
   readonly received: Buffer[] = [];
   readonly #socket: UdpSocket;
   readonly #target: SocketAddress;
-  #hasClosed = false;
 
   /** @param host any address of loopback */
   static async at(host: string, target: SocketAddress): Promise<UdpStranger> {
@@ -48,10 +47,7 @@ export class UdpStranger extends Stranger {
     this.#socket.send(bytes, this.#target.port, this.#target.host);
   }
 
-  hangUp(): void {
-    if (this.#hasClosed) return;
-    this.#hasClosed = true;
-    this.ending ??= 'lost';
+  protected leave(): void {
     this.#socket.close();
   }
 
@@ -96,7 +92,7 @@ export class TcpStranger extends Stranger {
     this.#socket.write(bytes);
   }
 
-  hangUp(): void {
+  protected leave(): void {
     this.#socket.destroy();
   }
 }

@@ -61,8 +61,7 @@ export class TcpClient extends HostileClient {
     throw new Error('there are no such things on TCP');
   }
 
-  hangUp(): void {
-    this.ending ??= 'lost';
+  protected leave(): void {
     this.#socket.destroy();
   }
 

@@ -5,12 +5,14 @@ import { frames } from './frames.js';
 import { handshake } from './handshake.js';
 import { messages } from './messages.js';
 import { order } from './order.js';
+import { packets } from './packets.js';
 import { pieces } from './pieces.js';
 import { rates } from './rates.js';
 import { strangers } from './strangers.js';
 
 export const FAMILIES: readonly Family[] = [
   strangers,
+  packets,
   certificates,
   handshake,
   frames,

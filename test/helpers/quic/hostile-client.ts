@@ -24,6 +24,9 @@ const FIRST_PACKET_NUMBER = 1000;
 const ID_BYTES = 16;
 const MAX_DATAGRAM_BYTES = 65_535;
 
+/** Where what is to be cleared away is named: a test, or whoever else has an end. */
+export type Teardown = Pick<ExecutionContext, 'teardown'>;
+
 export class HostileClient {
   /** Where the victim's packets are to be addressed to: its connection ID. */
   readonly destinationId: Buffer;
@@ -40,7 +43,7 @@ export class HostileClient {
 
   /** Connects; every socket is closed when the test ends. */
   static async connect(
-    t: ExecutionContext,
+    t: Teardown,
     target: SocketAddress,
     tls: TlsMaterial,
   ): Promise<HostileClient> {
@@ -55,7 +58,7 @@ export class HostileClient {
   }
 
   private constructor(
-    t: ExecutionContext,
+    t: Teardown,
     target: SocketAddress,
     socket: Socket,
     destinationId: Buffer,
@@ -121,7 +124,7 @@ export class HostileClient {
   onPayload: ((payload: Buffer) => void) | undefined;
 }
 
-async function openSocket(t: ExecutionContext): Promise<Socket> {
+async function openSocket(t: Teardown): Promise<Socket> {
   const socket = createSocket('udp4');
   t.teardown(() => socket.close());
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
