@@ -47,7 +47,9 @@ function localCloseError(
 ): MeshError {
   const error = errorOfClose(close, 'local');
   const chain = native.peerCertChain();
-  if (chain === null || !error.code.startsWith('Certificate')) return error;
+  // A signature that is not its CA's is an alert of cryptography in general.
+  const mayBeOfChain = error.code === 'TlsFailure' || error.code.startsWith('Certificate');
+  if (chain === null || !mayBeOfChain) return error;
   try {
     check(chain);
     return error;
