@@ -37,6 +37,15 @@ async function signedByNode(): Promise<TlsMaterial> {
   return { ca, cert: leaf + cert, key: ownKey };
 }
 
+/** One's own certificate and key, and a bit flipped in its last byte, which is the CA's signature. */
+async function wronglySigned(): Promise<TlsMaterial> {
+  const own = await nodeCert('n4');
+  const der = Buffer.from(new X509Certificate(own.cert).raw);
+  der.writeUInt8(der.readUInt8(der.length - 1) ^ 1, der.length - 1);
+  const base64 = der.toString('base64').replace(/(.{64})/g, '$1\n');
+  return { ...own, cert: `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n` };
+}
+
 /** So many certificates behind the leaf that lead nowhere. */
 async function longChain(): Promise<TlsMaterial> {
   const own = await otherCaCert('n4');
@@ -57,6 +66,12 @@ const certificateCases: readonly Case[] = [
   ),
   shown('a certificate of another CA', () => otherCaCert('n4'), 'CertificateUntrusted'),
   shown('a certificate that another node has signed', signedByNode, 'CertificateUntrusted'),
+  shown(
+    'a certificate with a wrong signature',
+    wronglySigned,
+    'CertificateUntrusted',
+    'TlsFailure',
+  ),
   shown('a chain of 21 certificates', longChain, 'CertificateUntrusted'),
   shown('a certificate that has expired', () => expiredCert('n4'), 'CertificateExpired'),
   shown(
