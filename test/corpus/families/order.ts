@@ -178,6 +178,38 @@ function* calls(): Generator<Case> {
     steps: [send(3, chunk(3, 100, 10)), send(3, chunk(3, 0, 10, END), true)],
     outcome: unexpected,
   };
+  const transfer = (fields: object, flags = PLAIN) =>
+    frameOf(3, { type: 'dataTransfer', transferId: 't', ...fields }, flags);
+  const wrong: readonly [string, 'ChecksumMismatch' | 'UnexpectedMessage', readonly Buffer[]][] = [
+    [
+      'with a wrong checksum',
+      'ChecksumMismatch',
+      [chunk(3, 0, 10), transfer({ offset: 10, checksum: 1 }, END)],
+    ],
+    [
+      'with data behind its checksum',
+      'UnexpectedMessage',
+      // CRC-32 of ten zeros.
+      [chunk(3, 0, 10), transfer({ offset: 10, checksum: 0xe38a6876 }), chunk(3, 10, 10, END)],
+    ],
+    [
+      'with a checksum of more than 32 bits',
+      'UnexpectedMessage',
+      [transfer({ offset: 5, priorChecksum: 2 ** 32 }, END)],
+    ],
+    [
+      'to be resumed whose first message has data',
+      'UnexpectedMessage',
+      [transfer({ offset: 0, resume: true, data: Buffer.alloc(1) }, END)],
+    ],
+  ];
+  for (const [what, code, sent] of wrong) {
+    yield {
+      name: `a transfer ${what}`,
+      steps: sent.map((bytes, i) => send(3, bytes, i === sent.length - 1)),
+      outcome: { kind: 'refused', code },
+    };
+  }
   for (const type of ['ping', 'request', 'response', 'queryRequest', 'consensus'] as const) {
     yield {
       name: `a ${type} within a transfer`,

@@ -1,6 +1,9 @@
 /** Messages in pieces (SPEC.md, "Pieces"), and credit: what only TCP has. */
+import { randomBytes } from 'node:crypto';
+import { samples } from '../../protocol/samples.js';
 import { CREDIT, END, frameOf, MORE, PLAIN, payloadOf, RESET, uint, writeFrame } from '../bytes.js';
 import type { Case, Family, Outcome, Step } from '../case.js';
+import { until } from '../wait.js';
 
 const MIB = 1024 * 1024;
 const PING = payloadOf({ type: 'ping' });
@@ -140,17 +143,30 @@ function* cases(): Generator<Omit<Case, 'transports'>> {
     outcome: { kind: 'closed', code: 'FlowControlViolation' },
   };
   yield {
-    name: 'more on all streams than the connection has credit for, while nobody reads them',
+    name: 'more for streams that nobody reads than the node keeps: those that wait the longest are given up',
     begin: 'secured',
     steps: [
-      piece(1, PING),
-      ...[3, 5, 7, 9, 11, 13, 15, 17].map((id) =>
-        send(id, writeFrame(PLAIN, id, Buffer.alloc(4 * MIB))),
-      ),
-      send(19, writeFrame(PLAIN, 19, Buffer.alloc(4 * MIB))),
-      send(21, writeFrame(PLAIN, 21, Buffer.alloc(4 * MIB))),
+      {
+        do: 'run',
+        program: async ({ client }) => {
+          const request = payloadOf({
+            ...samples.handshakeRequest,
+            nodeId: 'n4',
+            cluster: 'test',
+            timestampMs: Date.now(),
+            nonce: randomBytes(16),
+          });
+          client.send(1, writeFrame(MORE, 1, request.subarray(0, 10)));
+          for (let id = 3; id <= 21; id += 2) {
+            client.send(id, writeFrame(PLAIN, id, Buffer.alloc(4 * MIB)));
+          }
+          await until(() => client.resets.size > 0 || client.isOver);
+          client.send(1, writeFrame(END, 1, request.subarray(10)));
+        },
+      },
     ],
-    outcome: { kind: 'closed', code: 'FlowControlViolation' },
+    outcome: { kind: 'refused', code: 'Overloaded' },
+    counter: null,
   };
 }
 
