@@ -251,6 +251,18 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       const stream = this.#blocked.get(id);
       if (stream !== undefined) this.#pumpOne(stream);
     }
+    this.#pumpUnsent();
+  }
+
+  /** The binding does not know of streams that it has taken no byte of. */
+  #pumpUnsent(): void {
+    for (let rank = 0; rank <= RANKS.bulk; rank += 1) {
+      for (const stream of [...this.#blocked.line(rank).values()]) {
+        if (stream.hasSent) continue;
+        this.#pumpOne(stream);
+        if (!stream.hasSent) return;
+      }
+    }
   }
 
   /** What has room ahead of answers to what is about to be read. */
