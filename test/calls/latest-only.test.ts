@@ -1,6 +1,6 @@
 /** Calls of which only the latest matters: which ones a newer one replaces, and which ones have left. */
 import test, { type ExecutionContext } from 'ava';
-import type { MeshError, MeshNode, NodeOptions, Peer } from '../../src/index.js';
+import type { MeshNode, NodeOptions, Peer } from '../../src/index.js';
 import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 
