@@ -100,8 +100,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly #blocked = new BlockedStreams();
   readonly #flight = new BulkFlight();
   readonly #lift = new BulkLift((stream, isLifted) => {
-    const urgency = isLifted ? LIFTED_URGENCY : URGENCIES.bulk;
-    this.#native.streamPriority(stream.id, urgency, true);
+    this.#urge(stream, isLifted ? LIFTED_URGENCY : URGENCIES.bulk);
   });
   /** Streams that the peer reset, until QUIC has let go of them: see `#reap`. */
   readonly #unreaped = new Set<number>();
@@ -346,7 +345,15 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   #setUrgency(stream: QuicStream): void {
     if (stream.priority === 'bulk') this.#lift.add(stream);
-    else this.#native.streamPriority(stream.id, URGENCIES[stream.priority], true);
+    else this.#urge(stream, URGENCIES[stream.priority]);
+  }
+
+  #urge(stream: QuicStream, urgency: number): void {
+    try {
+      this.#native.streamPriority(stream.id, urgency, true);
+    } catch {
+      // The binding has forgotten it: nothing of it is left to send.
+    }
   }
 
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
