@@ -690,8 +690,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       this.#streams.set(stream.id, stream);
       this.#awaited.add(stream);
       // The binding's own is that of normal ones.
-      if (URGENCIES[stream.priority] !== URGENCIES.normal) this.#setUrgency(stream);
+      const { normal } = URGENCIES;
+      if (URGENCIES[stream.priority] !== normal) this.#setUrgency(stream);
       stream.pump();
+      // The binding counts a stream once it knows it: until then it would give the same place away again.
+      if (!stream.hasSent && URGENCIES[stream.priority] === normal) this.#urge(stream, normal);
     }
     this.#goAway?.advance();
   }
