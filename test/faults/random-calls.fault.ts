@@ -9,7 +9,7 @@ import { RemoteNode } from './helpers/remote-node.js';
 
 const CALLS = 100_000;
 /** What of the calls' objects, and of the code that ran for them, has come to be by then stays. */
-const WARM_UP_CALLS = 20_000;
+const WARM_UP_CALLS = 10_000;
 const CONCURRENCY = 500;
 const LIMIT_MS = 240_000;
 const MAX_HEAP_GROWTH_BYTES = 4 * 1024 * 1024;
