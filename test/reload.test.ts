@@ -230,11 +230,12 @@ for (const transport of TEST_TRANSPORTS) {
     const dialed = n1.node.connect(targetOf(n2.node));
     await n1.change(fresh);
     await dialed;
-    await until(() => {
+    const shown = (): string => {
       const back = n2.node.peer('n1');
-      return back !== undefined && shownBy(back).join() === fingerprintOf(fresh);
-    });
-    t.pass();
+      return back === undefined ? '' : shownBy(back).join();
+    };
+    await until(() => shown() === fingerprintOf(fresh));
+    t.is(shown(), fingerprintOf(fresh));
   });
 
   test(`${transport}: a peer whose certificate has expired is closed when certificates are reloaded`, async (t) => {

@@ -29,15 +29,18 @@ export function oneWay({ shared, own }: CallsSuite): void {
   shared('send does not wait for the handler', async (t, stage) => {
     const answer = deferred();
     const done = deferred();
+    let isDone = false;
     stage.serve('request', 'slow one-way', async () => {
       await answer.promise;
+      isDone = true;
       done.resolve();
       return {};
     });
     await stage.peer.send({ type: 'request', method: 'slow one-way' });
+    t.false(isDone);
     answer.resolve();
     await done.promise;
-    t.pass();
+    t.true(isDone);
   });
 
   own('a thousand one-way messages each way all arrive, once', {}, async (t, stage) => {
