@@ -82,7 +82,7 @@ export interface NodeLimitOptions {
   readonly callBytes?: number | undefined;
   /**
    * Of one connection, each way. Beyond, calls of this side wait, and the peer's are refused with Overloaded; urgent ones
-   * (consensus, ping) have a quarter more. Default 32 MiB, 16 MiB at least.
+   * (of class control) have a quarter more. Default 32 MiB, 16 MiB at least.
    */
   readonly connectionBytes?: number | undefined;
   /** The same of all connections of the node together. Default 256 MiB. */

@@ -50,9 +50,9 @@ export class ByteBudget {
     return this.#waiting.size === 0 && this.#isFree;
   }
 
-  /** The same for an urgent call, which waits behind nobody. */
-  get hasUrgentRoom(): boolean {
-    return this.#usedBytes < this.#urgentLimitBytes && (this.#parent?.hasUrgentRoom ?? true);
+  /** The same for a call that may be urgent: those wait behind nobody. */
+  hasRoomFor(isUrgent: boolean): boolean {
+    return isUrgent ? this.#hasUrgentRoom : this.hasRoom;
   }
 
   take(bytes: number): void {
@@ -89,6 +89,11 @@ export class ByteBudget {
   /** Ends a wait. Does nothing where it has ended. */
   leave(waiter: BudgetWaiter): void {
     this.#waiting.delete(waiter);
+  }
+
+  get #hasUrgentRoom(): boolean {
+    if (this.#usedBytes >= this.#urgentLimitBytes) return false;
+    return this.#parent === undefined || this.#parent.#hasUrgentRoom;
   }
 
   get #isFree(): boolean {

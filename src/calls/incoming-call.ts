@@ -169,7 +169,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (refusal !== undefined) throw refusal;
     const handler = this.#host.handlers.get(kind);
     if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
-    this.#takePlace(message.type === 'consensus');
+    this.#takePlace(priorityOf(message) === 'control');
     if (call.type === 'dataTransfer') this.#beginTransfer(handler, call, frame);
     else this.#run(handler, call, new HandlerContext(this.#host, call));
   }
@@ -222,7 +222,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   /** @throws MeshError Overloaded */
   #takePlace(isUrgent: boolean): void {
     const { receiveBudget: budget, slots } = this.#host;
-    if (!(isUrgent ? budget.hasUrgentRoom : budget.hasRoom)) {
+    if (!budget.hasRoomFor(isUrgent)) {
       throw new MeshError('Overloaded', 'calls under way have too many bytes already');
     }
     if (!slots.take(isUrgent)) {

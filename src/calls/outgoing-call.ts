@@ -145,7 +145,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
       // What takes over a stream stands in line already, in place of bytes that were let in.
       const isPlaced = this.#place?.hasStreamOf(opener) === true;
       const isUrgent = priorityOf(message) === 'control';
-      if (isPlaced || (isUrgent ? budget.hasUrgentRoom : budget.hasRoom)) {
+      if (isPlaced || budget.hasRoomFor(isUrgent)) {
         this.#leave(message, timeoutMs);
         return;
       }

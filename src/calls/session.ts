@@ -3,7 +3,7 @@ import { MeshError } from '../errors.js';
 import type { PoolMember } from '../pool/member.js';
 import type { FrameAgreement, FrameCodec } from '../protocol/frame-codec.js';
 import type { Capabilities, DataTransfer, Message } from '../protocol/message.js';
-import type { Priority } from '../protocol/priority.js';
+import { type Priority, priorityOf } from '../protocol/priority.js';
 import {
   type Connection,
   type FrameStream,
@@ -286,11 +286,11 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   trySend(message: OneWayMessage, options: TrySendOptions): boolean {
     const refusal = this.#refusal(message, options);
     if (refusal?.retryable === false && refusal.code !== 'NodeClosed') throw refusal;
-    if (refusal !== undefined || !this.sendBudget.hasRoom || !this.connection.hasStreamRoom) {
-      return false;
-    }
+    if (refusal !== undefined || !this.connection.hasStreamRoom) return false;
+    const marked = this.#marked({ ...message, oneWay: true }, options);
+    if (!this.sendBudget.hasRoomFor(priorityOf(marked) === 'control')) return false;
     this.#begin();
-    return trySendOnce(this, this.#marked({ ...message, oneWay: true }, options), options);
+    return trySendOnce(this, marked, options);
   }
 
   /** See Peer.stream. */

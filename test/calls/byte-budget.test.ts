@@ -40,9 +40,9 @@ test('urgent calls have a quarter more, and wait behind nobody', (t) => {
   budget.take(100);
   budget.wait(new Waiter(budget, 1));
   t.false(budget.hasRoom);
-  t.true(budget.hasUrgentRoom);
+  t.true(budget.hasRoomFor(true));
   budget.take(25);
-  t.false(budget.hasUrgentRoom);
+  t.false(budget.hasRoomFor(true));
 });
 
 test('those who wait go on in order, as far as there is room', (t) => {

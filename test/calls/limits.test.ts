@@ -37,6 +37,10 @@ for (const transport of TEST_TRANSPORTS) {
     // The urgent go on, and a call that would have to wait says so.
     t.like(await peer.request(HEARTBEAT), { body: HEARTBEAT_REPLY });
     t.false(peer.trySend({ type: 'request', method: 'note' }));
+    const urgent = { type: 'request', method: 'note' } as const;
+    t.like(await peer.request(urgent, { priority: 'control' }), { type: 'response' });
+    t.true(peer.trySend(urgent, { priority: 'control' }));
+    await until(() => gate.notes === 2);
     t.is(gate.held.length, 4);
     gate.open(1);
     await until(() => gate.held.length === 4);
@@ -50,7 +54,7 @@ for (const transport of TEST_TRANSPORTS) {
     for (const call of calls) t.like(await call, { type: 'response' });
     t.is(gate.seen.length, 6);
     t.true(peer.trySend({ type: 'request', method: 'note' }));
-    await until(() => gate.notes === 1);
+    await until(() => gate.notes === 3);
   });
 
   test(`${transport}: a call that waits for room heeds its deadline and its signal, and has not run`, async (t) => {
