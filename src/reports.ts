@@ -14,19 +14,10 @@ import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
 import { LINE_INTERVAL_MS, LineLimit } from './telemetry/line-limit.js';
 import type { PathEvent, Refusal, TransportName } from './transport/connection.js';
 import { sourceOf } from './transport/half-open.js';
+import { VIOLATIONS } from './transport/violations.js';
 
 /** What ends a connection whose peer was let in and broke a rule. */
-const OFFENCES: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'VersionUnsupported',
-  'ProtocolViolation',
-  'ChecksumMismatch',
-  'FrameTooLarge',
-  'UnsupportedCompression',
-  'FlowControlViolation',
-  'StreamLimitExceeded',
-  'HandshakeRepeated',
-  'Overloaded',
-]);
+const OFFENCES: ReadonlySet<MeshErrorCode> = new Set([...VIOLATIONS, 'HandshakeRepeated'] as const);
 
 /** Whether this side ended a connection over what its peer sent. */
 export function isOffence({ code, side }: MeshError): boolean {

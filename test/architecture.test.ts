@@ -13,6 +13,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/connection.ts',
     'transport/rate-limit.ts',
     'transport/stream-rate.ts',
+    'transport/violations.ts',
     'transport/identity.ts',
     'transport/crl.ts',
     'transport/der-reader.ts',

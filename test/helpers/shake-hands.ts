@@ -1,20 +1,24 @@
 /** The handshake above a bare connection, for clients that then speak as they like. */
 import { MessageCodec } from '../../src/protocol/codec.js';
+import type { HandshakeConfig } from '../../src/protocol/handshake.js';
 import type { Connection } from '../../src/transport/connection.js';
 import { dialHandshake } from '../../src/transport/handshaker.js';
+import type { TestNodeId } from './certs.js';
 
 /** Goes through the handshake as node n1 of the cluster that test nodes belong to. */
 export async function shakeHands(connection: Connection): Promise<Connection> {
-  const limits = { maxStreams: 100, maxMessageBytes: 1024 * 1024 };
-  const parts = { query: true, replication: true, consensus: true, dataTransfer: true };
-  await dialHandshake(connection, {
-    codec: new MessageCodec(),
-    timeoutMs: 10_000,
-    config: {
-      nodeId: 'n1',
-      cluster: 'test',
-      capabilities: { ...parts, ...limits, compressions: [], checksum: true },
-    },
-  });
+  const config = handshakeConfig('n1');
+  await dialHandshake(connection, { codec: new MessageCodec(), timeoutMs: 10_000, config });
   return connection;
+}
+
+/** What such a client says of itself. */
+export function handshakeConfig(nodeId: TestNodeId): HandshakeConfig {
+  const parts = { query: true, replication: true, consensus: true, dataTransfer: true };
+  const limits = { maxStreams: 100, maxMessageBytes: 1024 * 1024 };
+  return {
+    nodeId,
+    cluster: 'test',
+    capabilities: { ...parts, ...limits, compressions: [], checksum: true },
+  };
 }

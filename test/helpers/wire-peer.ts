@@ -1,16 +1,16 @@
 /** Peers that keep to the handshake and then send whatever messages a test makes up, and keep those they get. */
 import type { ExecutionContext } from 'ava';
 import type { Frame } from '../../src/protocol/frame.js';
-import type { HandshakeConfig } from '../../src/protocol/handshake.js';
 import { type Message, MessageCodec } from '../../src/protocol/index.js';
 import { ReplayGuard } from '../../src/protocol/replay-guard.js';
 import type { Connection, FrameStream, Transport } from '../../src/transport/connection.js';
-import { awaitHandshake, dialHandshake } from '../../src/transport/handshaker.js';
+import { awaitHandshake } from '../../src/transport/handshaker.js';
 import { QuicTransport } from '../../src/transport/quic/transport.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
 import { nodeCert, type TestNodeId } from './certs.js';
 import { Collector, openCollected } from './frame-client.js';
 import type { TestTransport } from './nodes.js';
+import { handshakeConfig, shakeHands } from './shake-hands.js';
 
 const codec = new MessageCodec();
 
@@ -66,7 +66,7 @@ export async function dialWire(
 ): Promise<() => WireStream> {
   const dialer = await transportOf(t, transport, 'n1');
   const connection = await dialer.dial(target);
-  await dialHandshake(connection, { codec, timeoutMs: 10_000, config: configOf('n1') });
+  await shakeHands(connection);
   return () => {
     const { stream, collector } = openCollected(connection);
     return new WireStream(stream, collector);
@@ -88,7 +88,7 @@ export async function listenWire(
     awaitHandshake(connection, {
       codec,
       timeoutMs: 10_000,
-      config: configOf('n2'),
+      config: handshakeConfig('n2'),
       replayGuard,
       refusalOf: () => undefined,
       accepted: () => (stream) => {
@@ -120,14 +120,4 @@ async function transportOf(
       : new QuicTransport({ tls: () => tls });
   t.teardown(() => made.close());
   return made;
-}
-
-function configOf(nodeId: TestNodeId): HandshakeConfig {
-  const parts = { query: true, replication: true, consensus: true, dataTransfer: true };
-  const limits = { maxStreams: 100, maxMessageBytes: 1024 * 1024 };
-  return {
-    nodeId,
-    cluster: 'test',
-    capabilities: { ...parts, ...limits, compressions: [], checksum: true },
-  };
 }

@@ -31,6 +31,7 @@ import {
   type StreamOptions,
   type TransportName,
 } from '../connection.js';
+import { VIOLATIONS } from '../violations.js';
 import { FrameWriter } from './frame-writer.js';
 import { lingerClose } from './linger.js';
 import { type MuxCounters, type MuxLink, MuxStreams } from './mux-streams.js';
@@ -47,18 +48,6 @@ export interface MuxOptions {
   /** Memory for outgoing frames that connections share. Default: the connection's own, which is used once. */
   readonly writeMemory?: WriteMemory | undefined;
 }
-
-/** What a peer can do wrong: the connection closes with that code. */
-const VIOLATIONS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'VersionUnsupported',
-  'ProtocolViolation',
-  'ChecksumMismatch',
-  'FrameTooLarge',
-  'UnsupportedCompression',
-  'FlowControlViolation',
-  'StreamLimitExceeded',
-  'Overloaded',
-]);
 
 export class MuxConnection implements Connection {
   readonly transport: TransportName;
