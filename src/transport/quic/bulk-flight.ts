@@ -35,8 +35,9 @@ export class BulkFlight {
   }
 
   /** Whether bulk data goes beside other calls: then neither may take long turns. */
-  isShared(nowMs: number): boolean {
-    return this.#window !== undefined && nowMs - this.#askedMs < PATIENCE_MS;
+  isShared(clock: () => number): boolean {
+    // Most connections carry none, and need no look at the clock.
+    return this.#window !== undefined && clock() - this.#askedMs < PATIENCE_MS;
   }
 
   handed(bytes: number): void {

@@ -68,6 +68,7 @@ export interface QuicStreamsOptions {
 
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
 const FEW_BLOCKED = 8;
+const nowMs = (): number => performance.now();
 /** Of notices that overtake their streams; one more is ignored, and the work then done in vain. */
 const MAX_EARLY_NOTICES = 1024;
 
@@ -389,7 +390,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Whether bulk data goes beside other calls. */
   get isShared(): boolean {
-    return this.#flight.isShared(performance.now());
+    return this.#flight.isShared(nowMs);
   }
 
   /** All that was handed over has left, as far as it could. @returns whether there is more to send */
