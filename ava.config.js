@@ -3,5 +3,6 @@ export default {
   extensions: { ts: 'module' },
   nodeArguments: ['--import=tsx'],
   workerThreads: false,
+  require: ['./test/helpers/watchdog.ts'],
   timeout: '60s',
 };

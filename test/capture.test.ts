@@ -1,7 +1,6 @@
 /** What an observer of the network sees: QUIC version 1 and TLS 1.3, and none of what is said. Needs tshark. */
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -209,7 +208,7 @@ async function captureCalls(
   probe.send('the end', probePort, '127.0.0.1');
   await grown(file, (bytes) => bytes.includes('the end'));
   tshark.kill('SIGINT');
-  await once(tshark, 'exit');
+  await until(() => tshark.exitCode !== null || tshark.signalCode !== null);
   const bytes = await readFile(file);
   t.false(bytes.includes(MARKER));
   t.false(bytes.includes('handshakeRequest'));

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { createNode, type MeshNode, type NodeEvent } from '../src/index.js';
+import { until } from './helpers/calling.js';
 import { nodeCert } from './helpers/certs.js';
 import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from './helpers/nodes.js';
@@ -223,10 +224,6 @@ function eventsOf(node: MeshNode): NodeEvent[] {
     for await (const event of node.status()) events.push(event);
   })();
   return events;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await delay(5);
 }
 
 /** One that nobody listens on now. */

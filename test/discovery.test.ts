@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { freePort } from '../scripts/mesh/ports.js';
 import { dnsDiscovery, type MeshNode } from '../src/index.js';
 import { startNode, targetOf } from './helpers/nodes.js';
 
@@ -22,27 +23,18 @@ interface DnsServer {
   serve(records: { hosts?: Record<string, string>; services?: readonly string[] }): Promise<void>;
 }
 
-async function freeUdpPort(): Promise<number> {
-  const socket = createSocket('udp4');
-  socket.bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  const { port } = socket.address();
-  socket.close();
-  await once(socket, 'close');
-  return port;
-}
-
 async function startDns(t: ExecutionContext): Promise<DnsServer> {
   const directory = await mkdtemp(join(tmpdir(), 'quicmesh-dns-'));
   const hostsFile = join(directory, 'hosts');
-  const port = await freeUdpPort();
+  const port = await freePort();
   const server = `127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   const stop = async () => {
-    if (child === undefined) return;
-    const exited = once(child, 'exit');
-    child.kill('SIGKILL');
-    await exited;
+    if (child !== undefined && child.exitCode === null) {
+      const exited = once(child, 'exit');
+      child.kill('SIGKILL');
+      await exited;
+    }
     child = undefined;
   };
   t.teardown(async () => {
@@ -52,7 +44,7 @@ async function startDns(t: ExecutionContext): Promise<DnsServer> {
   const answers = async () => {
     const resolver = new Resolver({ timeout: 300, tries: 1 });
     resolver.setServers([server]);
-    for (;;) {
+    while (child?.exitCode === null) {
       try {
         await resolver.resolve4('ready.test');
         return;
@@ -60,6 +52,7 @@ async function startDns(t: ExecutionContext): Promise<DnsServer> {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     }
+    throw new Error(`dnsmasq ended with ${child?.exitCode}`);
   };
   return {
     server,

@@ -1,8 +1,8 @@
 /** Calls made while a peer is dialed: when they leave, by which way, and what becomes of them where the dial fails. */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
+import { freePort } from '../scripts/mesh/ports.js';
 import type { MeshNode, NodeEvent } from '../src/index.js';
 import type { Connection, FrameStream, Transport } from '../src/transport/connection.js';
 import { QuicTransport } from '../src/transport/quic/transport.js';
@@ -244,10 +244,7 @@ async function silentAcceptor(t: ExecutionContext, name: TestTransport) {
 
 /** A UDP port that never answers, whose number is free on TCP. */
 async function deafPort(t: ExecutionContext): Promise<{ host: string; port: number }> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
+  const port = await freePort();
   const socket = createSocket('udp4').bind(port, '127.0.0.1');
   await once(socket, 'listening');
   t.teardown(() => socket.close());

@@ -20,7 +20,7 @@ test('nothing that nodes log, throw, report or show has a key, a token or a sess
   const { stdout, stderr } = await promisify(execFile)(
     process.execPath,
     ['--import', 'tsx', PROGRAM, file],
-    { maxBuffer: 1024 * 1024 * 1024 },
+    { maxBuffer: 1024 * 1024 * 1024, timeout: 110_000 },
   );
   const said = stdout + stderr;
   const secrets = new Map(

@@ -206,8 +206,9 @@ for (const transport of TEST_TRANSPORTS) {
       n1: { limits: { connectionBytes: 64 * MIB }, compressions: [] },
       n2: { limits: { connectionBytes: 16 * MIB, nodeBytes: 64 * MIB } },
     });
+    const body = new Uint8Array(12 * MIB);
     const notes = [0, 1, 2, 3].map(() =>
-      peer.request({ type: 'request', method: 'note', body: new Uint8Array(12 * MIB) }),
+      peer.request({ type: 'request', method: 'note', body }, { timeoutMs: 60_000 }),
     );
     for (const note of notes) t.like(await note, { type: 'response' });
     t.is(gate.notes, 4);

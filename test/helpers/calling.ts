@@ -1,6 +1,9 @@
 /** Calls that go on while something else happens, and must not fail. */
 import type { MeshNode, NodeEvent, Peer } from '../../src/index.js';
 
+/** How long anything is waited for. */
+const LIMIT_MS = 60_000;
+
 /** Callers that go on until they are told to stop. */
 export interface Calling {
   /** Calls answered so far. */
@@ -68,8 +71,21 @@ export class EventLog {
           event.kind === kind && isWanted(event as Extract<NodeEvent, { kind: K }>),
       );
       if (found !== undefined) return found;
-      await new Promise<void>((resolve) => this.#onEvent.push(resolve));
+      await this.#nextEvent(kind);
     }
+  }
+
+  #nextEvent(awaited: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`no ${awaited} within ${LIMIT_MS} ms of the event before`)),
+        LIMIT_MS,
+      );
+      this.#onEvent.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   has(kind: NodeEvent['kind']): boolean {
@@ -77,7 +93,12 @@ export class EventLog {
   }
 }
 
-/** Looks again and again, until the test's own time limit. */
+/** Looks again and again, for a minute. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  const deadlineMs = performance.now() + LIMIT_MS;
+  while (!condition()) {
+    if (performance.now() > deadlineMs)
+      throw new Error(`not so within ${LIMIT_MS} ms: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

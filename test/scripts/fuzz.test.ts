@@ -26,7 +26,8 @@ interface Ended {
 function fuzz(...args: string[]): Promise<Ended> {
   const command = ['--import', 'tsx', 'scripts/fuzz.ts', ...args];
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, command, { cwd: ROOT }, (_error, stdout, stderr) =>
+    const options = { cwd: ROOT, timeout: 120_000 };
+    const child = execFile(process.execPath, command, options, (_error, stdout, stderr) =>
       resolve({ code: child.exitCode, stdout, stderr }),
     );
   });
