@@ -25,7 +25,9 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/class-turns.ts',
     'transport/contention.ts',
     'transport/delay-window.ts',
-    'transport/delay-window.ts',
+    'transport/fifo.ts',
+    'transport/newcomer-turns.ts',
+    'transport/verified-chains.ts',
   ],
   ['transport/tcp', 'transport/quic'],
   [

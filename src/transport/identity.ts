@@ -9,6 +9,7 @@ import { MeshError } from '../errors.js';
 import { sameNodeId } from '../protocol/handshake.js';
 import type { PeerIdentity, TlsMaterial } from './connection.js';
 import { type Crl, issuerKeyOf, newestOf, parseCrls } from './crl.js';
+import { chainKey, type Validity, type VerifiedChain, VerifiedChains } from './verified-chains.js';
 
 /** Intermediates between a leaf and its root at most. */
 const MAX_CHAIN_LENGTH = 8;
@@ -25,6 +26,7 @@ export class TrustStore {
   readonly #revoked: ReadonlySet<string>;
   /** By the CA that signed them. */
   readonly #crls: ReadonlyMap<string, SignedCrl>;
+  readonly #verified = new VerifiedChains();
 
   /** What a node trusts by its material. @throws MeshError as the constructor, and what is wrong with `cert` */
   static of({ ca, cert, revoked, crl }: TlsMaterial): TrustStore {
@@ -71,37 +73,58 @@ export class TrustStore {
     peerRole: 'dialer' | 'acceptor',
     nowMs: number,
   ): PeerIdentity {
+    if (chain.length === 0) throw new MeshError('CertificateRequired', 'peer sent no certificate');
+    const key = chainKey(chain);
+    let verified = this.#verified.get(key);
+    if (verified === undefined) {
+      verified = this.#verifyChain(chain, nowMs);
+      this.#verified.put(key, verified);
+    } else {
+      for (const validity of verified.validities) checkDates(validity, nowMs);
+    }
+    checkUsage(verified.usages, peerRole);
+    return verified.identity;
+  }
+
+  #verifyChain(chain: readonly Uint8Array[], nowMs: number): VerifiedChain {
     const [leaf, ...intermediates] = chain.slice(0, MAX_CHAIN_LENGTH).map(parseDer);
-    if (leaf === undefined) throw new MeshError('CertificateRequired', 'peer sent no certificate');
-    this.#verifyPath(leaf, intermediates, nowMs);
-    checkUsage(leaf, peerRole);
+    const path = this.#verifyPath(leaf as X509Certificate, intermediates, nowMs);
     return {
-      nodeIds: certifiedNodeIds(leaf),
-      fingerprint256: leaf.fingerprint256,
-      validToMs: Date.parse(leaf.validTo),
-      chain: keptChain(chain),
+      identity: {
+        nodeIds: certifiedNodeIds(leaf),
+        fingerprint256: (leaf as X509Certificate).fingerprint256,
+        validToMs: Date.parse((leaf as X509Certificate).validTo),
+        chain: keptChain(chain),
+      },
+      validities: path.map(validityOf),
+      usages: leaf?.keyUsage ?? [],
     };
   }
 
-  #verifyPath(leaf: X509Certificate, intermediates: X509Certificate[], nowMs: number): void {
-    checkDates(leaf, nowMs);
+  /** @returns the certificates from the leaf to its root */
+  #verifyPath(
+    leaf: X509Certificate,
+    intermediates: readonly X509Certificate[],
+    nowMs: number,
+  ): readonly X509Certificate[] {
+    checkDates(validityOf(leaf), nowMs);
     let subject = leaf;
     const unused = [...intermediates];
     const path = [leaf];
     for (let steps = 0; steps < MAX_CHAIN_LENGTH; steps += 1) {
       const root = this.#roots.find((candidate) => isIssuedBy(subject, candidate));
       if (root !== undefined) {
-        checkDates(root, nowMs);
+        checkDates(validityOf(root), nowMs);
         path.push(root);
         for (const [at, issuer] of path.slice(1).entries()) {
           this.#checkRevoked(path[at] as X509Certificate, issuer);
         }
-        return;
+        return path;
       }
       const next = unused.findIndex((candidate) => candidate.ca && isIssuedBy(subject, candidate));
       if (next < 0) break;
       subject = unused.splice(next, 1)[0] as X509Certificate;
-      checkDates(subject, nowMs);
+      checkDates(validityOf(subject), nowMs);
       path.push(subject);
     }
     throw new MeshError('CertificateUntrusted', 'certificate does not lead to a trusted CA');
@@ -246,21 +269,29 @@ function isIssuedBy(subject: X509Certificate, issuer: X509Certificate): boolean 
   }
 }
 
-function checkDates(certificate: X509Certificate, nowMs: number): void {
-  const who = certificate.subject?.replaceAll('\n', ', ') ?? 'certificate';
-  if (nowMs < Date.parse(certificate.validFrom)) {
-    throw new MeshError('CertificateNotYetValid', `${who} is valid from ${certificate.validFrom}`);
+function validityOf(certificate: X509Certificate): Validity {
+  return {
+    who: certificate.subject?.replaceAll('\n', ', ') ?? 'certificate',
+    fromMs: Date.parse(certificate.validFrom),
+    toMs: Date.parse(certificate.validTo),
+  };
+}
+
+function checkDates({ who, fromMs, toMs }: Validity, nowMs: number): void {
+  if (nowMs < fromMs) {
+    const text = `${who} is valid from ${new Date(fromMs).toUTCString()}`;
+    throw new MeshError('CertificateNotYetValid', text);
   }
-  if (nowMs > Date.parse(certificate.validTo)) {
-    throw new MeshError('CertificateExpired', `${who} expired at ${certificate.validTo}`);
+  if (nowMs > toMs) {
+    const text = `${who} expired at ${new Date(toMs).toUTCString()}`;
+    throw new MeshError('CertificateExpired', text);
   }
 }
 
 /** Without the extension any usage is allowed (RFC 5280, section 4.2.1.12). */
-function checkUsage(leaf: X509Certificate, peerRole: 'dialer' | 'acceptor'): void {
-  const usages: readonly string[] | undefined = leaf.keyUsage;
+function checkUsage(usages: readonly string[], peerRole: 'dialer' | 'acceptor'): void {
   const needed = peerRole === 'acceptor' ? SERVER_AUTH : CLIENT_AUTH;
-  if (usages === undefined || usages.length === 0 || usages.includes(needed)) return;
+  if (usages.length === 0 || usages.includes(needed)) return;
   throw new MeshError(
     'CertificateUsage',
     `certificate is not meant for a TLS ${peerRole === 'acceptor' ? 'server' : 'client'}`,

@@ -100,6 +100,25 @@ test('dates are held against the time that is given', async (t) => {
   t.is(thrownBy(verify(fromMs - 1)).code, 'CertificateNotYetValid');
 });
 
+test('a chain that is known is held against time, usage and revocation all the same', async (t) => {
+  const { ca, cert } = await nodeCert('n1');
+  const [leaf] = parsePem(cert) as [X509Certificate];
+  const trust = new TrustStore(ca);
+  const identity = trust.verify(der(cert), 'dialer', Date.now());
+  t.is(trust.verify(der(cert), 'acceptor', Date.now()), identity);
+  const codeAt = (nowMs: number) => thrownBy(() => trust.verify(der(cert), 'dialer', nowMs)).code;
+  t.is(codeAt(Date.parse(leaf.validTo) + 1000), 'CertificateExpired');
+  t.is(codeAt(Date.parse(leaf.validFrom) - 1000), 'CertificateNotYetValid');
+  t.is(trust.verify(der(cert), 'dialer', Date.now()), identity);
+  const later = new TrustStore(ca, [leaf.serialNumber]);
+  t.is(thrownBy(() => later.verify(der(cert), 'dialer', Date.now())).code, 'CertificateRevoked');
+  const wrong = await wrongUsageCert('n1');
+  for (let time = 0; time < 2; time += 1) {
+    const error = thrownBy(() => trust.verify(der(wrong.cert), 'dialer', Date.now()));
+    t.is(error.code, 'CertificateUsage');
+  }
+});
+
 test("an intermediate's and a root's dates count too", async (t) => {
   const { ca, nodes } = await generateDevCerts(['n1'], { notAfter: new Date('2099-01-01') });
   const { validTo } = new X509Certificate(ca);

@@ -22,8 +22,8 @@ import {
   type FrameStream,
   type StreamLimits,
 } from '../../src/transport/connection.js';
+import { Fifo } from '../../src/transport/fifo.js';
 import { ReceiveWindow, SendCredit } from '../../src/transport/tcp/credit.js';
-import { Fifo } from '../../src/transport/tcp/fifo.js';
 import type { MuxConnection } from '../../src/transport/tcp/mux.js';
 import {
   type CollectedStream,

@@ -173,6 +173,11 @@ export class QuicConnection implements Connection {
     throw new MeshError('InternalError', 'peer is not verified yet');
   }
 
+  /** TLS is done, the peer is who it says, and neither side has closed. */
+  get isOpen(): boolean {
+    return this.#state.kind === 'open';
+  }
+
   get isOver(): boolean {
     return this.#state.kind === 'closing' || this.#state.kind === 'closed';
   }
@@ -254,7 +259,7 @@ export class QuicConnection implements Connection {
       }
       this.#guards.binding(this.lastReceivedMs);
       if (this.#probe.heard(this.#lostPackets)) this.#learnRtt();
-      if (!this.#isOpen) this.#checkProgress();
+      if (!this.isOpen) this.#checkProgress();
       if (this.#isReady) this.#streams.progress();
       if (this.#resumption.isLooking) this.#keepSession();
     });
@@ -309,7 +314,7 @@ export class QuicConnection implements Connection {
     if (this.#released) return;
     if (this.#paths.isAttentive) this.#paths.tend();
     this.#flushDatagrams();
-    if (this.#isOpen) {
+    if (this.isOpen) {
       if (this.#streams.markSent()) this.#flushDatagrams();
       this.#guards.flushed();
     }
@@ -318,7 +323,7 @@ export class QuicConnection implements Connection {
     if (this.#released) return;
     const timeoutMs = this.#native.timeout();
     this.#timer.arm(
-      this.#isOpen
+      this.isOpen
         ? this.#probe.delayMs(timeoutMs, performance.now() - this.lastReceivedMs)
         : timeoutMs,
     );
@@ -474,10 +479,6 @@ export class QuicConnection implements Connection {
     if (session !== undefined) this.#host.sessionGiven(this, session);
   }
 
-  get #isOpen(): boolean {
-    return this.#state.kind === 'open';
-  }
-
   get #isReady(): boolean {
     const { kind } = this.#state;
     return kind === 'open' || kind === 'early';
@@ -485,7 +486,7 @@ export class QuicConnection implements Connection {
 
   #timedOut(): void {
     this.#native.onTimeout();
-    if (this.#isOpen) this.#learnRtt();
+    if (this.isOpen) this.#learnRtt();
     if (this.#probe.takeProbe(this.#lostPackets)) this.#probeTail();
     this.#input(() => this.#streams.pumpBlocked());
     this.flush();
@@ -594,10 +595,13 @@ export class QuicConnection implements Connection {
   #checkEnded(): void {
     const native = this.#native;
     if (native.isClosed()) {
-      this.#end(endReason(native, this.#isOpen));
+      this.#end(endReason(native, this.isOpen));
       this.#release();
     } else if (native.isDraining()) {
-      this.#end(endReason(native, this.#isOpen));
+      this.#end(endReason(native, this.isOpen));
+      // Only who has closed may have to say so again; what the peer still had under way is nobody's (RFC 9000, section
+      // 10.2.2). Memory of connections that come and go is free at once.
+      if (native.peerError() !== null) this.#release();
     }
   }
 

@@ -19,6 +19,8 @@ export interface EndpointCounters extends Record<string, number> {
   droppedInvalidToken: number;
   /** Datagrams beyond what a connection may receive before its handshake is done. */
   droppedHalfOpenExcess: number;
+  /** Datagrams of handshakes, or for none, that came while too many waited for their turn. */
+  droppedNewcomers: number;
   retriesSent: number;
   versionNegotiationsSent: number;
   statelessResetsSent: number;
@@ -67,6 +69,7 @@ export function newEndpointCounters(): EndpointCounters {
     droppedSourceLimit: 0,
     droppedInvalidToken: 0,
     droppedHalfOpenExcess: 0,
+    droppedNewcomers: 0,
     retriesSent: 0,
     versionNegotiationsSent: 0,
     statelessResetsSent: 0,

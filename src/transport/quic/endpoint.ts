@@ -16,8 +16,9 @@ import type { DoorLimits } from './door.js';
 import { Doorkeeper } from './doorkeeper.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
+import { Newcomers } from './newcomers.js';
 import type { PacerClocks } from './pacer-clocks.js';
-import { CONNECTION_ID_BYTES, routeDatagram } from './packet.js';
+import { CONNECTION_ID_BYTES, type DropReason, routeDatagram } from './packet.js';
 import { SendFailures } from './send-failures.js';
 import { Slab } from './slab.js';
 import { mayBeReset, ResetTokens } from './stateless-reset.js';
@@ -97,6 +98,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   readonly #flushing = new Set<QuicConnection>();
   readonly #doorkeeper: Doorkeeper;
   readonly #resetTokens: ResetTokens;
+  readonly #newcomers = new Newcomers();
   readonly #dialed = new DialedConnections();
   readonly #careTimer: NodeJS.Timeout;
   #closed = false;
@@ -319,28 +321,56 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   onDatagram(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
     this.counters.datagramsReceived += 1;
     this.counters.bytesReceived += datagram.length;
-    const route = routeDatagram(datagram, this.#isKnown);
+    const route = routeDatagram(datagram, this.#isKnownOrAwaited);
     if (route.kind === 'drop') {
-      this.counters[DROP_COUNTERS[route.reason]] += 1;
-      if (route.reason === 'unknownConnection') this.#receiveStray(datagram, from, socket);
-      if (route.reason === 'unknownVersion' && this.acceptor !== undefined) {
-        this.#doorkeeper.answerUnknownVersion(datagram, from);
-      }
+      this.#drop(route.reason, datagram, from, socket);
       return;
     }
     const { connectionId } = route;
-    if (route.kind === 'initial') {
-      // Where a connection moved to, nobody listens.
-      if (socket !== this.socket) this.counters.droppedUnknownConnection += 1;
-      else
-        this.#accept(datagram, connectionId, from)?.receive(datagram, from, socket, connectionId);
+    const connection = this.#routes.get(connectionId);
+    if (connection?.isOpen) {
+      connection.receive(datagram, from, socket, connectionId);
       return;
     }
+    const receive = () => this.#receiveNewcomer(datagram, from, socket);
+    if (this.#newcomers.take(datagram, connectionId, receive)) return;
+    this.counters.droppedNewcomers += 1;
+  }
+
+  /** What was for no open connection when it came. */
+  #receiveNewcomer(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
+    const route = routeDatagram(datagram, this.#isKnown);
+    if (route.kind === 'drop') {
+      this.#drop(route.reason, datagram, from, socket);
+      return;
+    }
+    const { connectionId } = route;
+    const connection =
+      route.kind === 'known'
+        ? this.#admitted(datagram, connectionId, from)
+        : this.#accept(datagram, connectionId, from, socket);
+    connection?.receive(datagram, from, socket, connectionId);
+  }
+
+  #drop(reason: DropReason, datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
+    this.counters[DROP_COUNTERS[reason]] += 1;
+    if (reason === 'unknownConnection') this.#receiveStray(datagram, from, socket);
+    if (reason === 'unknownVersion' && this.acceptor !== undefined) {
+      this.#doorkeeper.answerUnknownVersion(datagram, from);
+    }
+  }
+
+  /** The connection, unless its guard refuses the datagram. */
+  #admitted(
+    datagram: Buffer,
+    connectionId: string,
+    from: SocketAddress,
+  ): QuicConnection | undefined {
     const connection = this.#routes.get(connectionId);
-    if (connection === undefined) return;
-    const refused = connection.guard?.refuses(datagram, connection.isRemote(from));
-    if (refused === undefined) connection.receive(datagram, from, socket, connectionId);
-    else this.counters[refused] += 1;
+    const refused = connection?.guard?.refuses(datagram, connection.isRemote(from));
+    if (refused === undefined) return connection;
+    this.counters[refused] += 1;
+    return undefined;
   }
 
   /**
@@ -371,7 +401,17 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   }
 
   /** A connection for a dialer's first packet, where one may still be accepted. */
-  #accept(datagram: Buffer, routeId: string, from: SocketAddress): QuicConnection | undefined {
+  #accept(
+    datagram: Buffer,
+    routeId: string,
+    from: SocketAddress,
+    socket: UdpSocket,
+  ): QuicConnection | undefined {
+    if (socket !== this.socket) {
+      // Where a connection moved to, nobody listens.
+      this.counters.droppedUnknownConnection += 1;
+      return undefined;
+    }
     if (this.acceptor === undefined || this.#closed) {
       this.counters.droppedNotAccepting += 1;
       return undefined;
@@ -449,6 +489,9 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   }
 
   readonly #isKnown = (connectionId: string): boolean => this.#routes.has(connectionId);
+
+  readonly #isKnownOrAwaited = (connectionId: string): boolean =>
+    this.#routes.has(connectionId) || this.#newcomers.isAwaited(connectionId);
 }
 
 interface Newcomer {

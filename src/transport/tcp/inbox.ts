@@ -1,7 +1,7 @@
 /** Frames of one stream on their way to its handler: held while it is paused, in order, and the end last. */
 import type { Frame } from '../../protocol/frame.js';
 import type { FrameStreamHandler } from '../connection.js';
-import { Fifo } from './fifo.js';
+import { Fifo } from '../fifo.js';
 
 /** The stream that an inbox belongs to. */
 export interface InboxOwner {

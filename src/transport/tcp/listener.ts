@@ -9,6 +9,7 @@ import { MeshError } from '../../errors.js';
 import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
 import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../half-open.js';
 import type { KeyLog } from '../key-log.js';
+import { NewcomerTurns } from '../newcomer-turns.js';
 import type { TlsSetup } from './tls-context.js';
 
 /** What was dropped on the way to a connection. */
@@ -47,12 +48,16 @@ interface HalfOpen {
   readonly source: string;
   readonly socket: Socket;
   readonly timer: NodeJS.Timeout;
+  /** Its TLS handshake. */
+  hasBegun: boolean;
   /** Takes no place any more. */
   isOver: boolean;
 }
 
 export class TcpListener implements Listener {
   readonly #options: TcpListenerOptions;
+  /** In each turn one socket begins TLS, which costs about a millisecond. All wait that are half-open, if need be. */
+  readonly #turns: NewcomerTurns;
   readonly #server: Server;
   readonly #tlsServer: TlsServer;
   /** By remote address: all that a TLS socket and the socket under it have in common. */
@@ -63,6 +68,7 @@ export class TcpListener implements Listener {
   /** @throws MeshError what `setup` throws */
   constructor(options: TcpListenerOptions) {
     this.#options = options;
+    this.#turns = new NewcomerTurns({ turnMs: 0, maxWaiting: options.door.maxHalfOpen });
     this.#setup = options.setup();
     // Sockets come in through a server of ours and are passed on: so they can be counted, and dropped,
     // before any work is done for them.
@@ -126,10 +132,23 @@ export class TcpListener implements Listener {
     }, handshakeTimeoutMs).unref();
     if (!this.#refreshSetup()) counters.reloadsFailed += 1;
     const key = keyOf(socket);
-    const halfOpen = { key, source, socket, timer, isOver: false };
+    const halfOpen: HalfOpen = { key, source, socket, timer, hasBegun: false, isOver: false };
     this.#halfOpen.set(halfOpen.key, halfOpen);
     this.#count.enter(source);
-    socket.once('close', () => this.#release(halfOpen));
+    socket.once('close', () => {
+      if (!halfOpen.hasBegun) counters.tlsErrors += 1;
+      this.#release(halfOpen);
+    });
+    // Who says nothing is to cost nothing.
+    socket.once('readable', () => this.#turns.take(() => this.#begin(halfOpen)));
+  }
+
+  /** Something has arrived, and be it the end. */
+  #begin(halfOpen: HalfOpen): void {
+    const { socket } = halfOpen;
+    if (socket.readableLength === 0) socket.destroy();
+    if (socket.destroyed) return;
+    halfOpen.hasBegun = true;
     this.#tlsServer.emit('connection', socket);
   }
 

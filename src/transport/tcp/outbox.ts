@@ -1,8 +1,8 @@
 /** Frames of one stream that wait to be sent. */
 import type { Compression } from '../../protocol/frame.js';
 import { FrameFlag, HEADER_BYTES } from '../../protocol/frame.js';
+import { Fifo } from '../fifo.js';
 import { INITIAL_STREAM_WINDOW_BYTES, SendCredit } from './credit.js';
-import { Fifo } from './fifo.js';
 
 /** A frame before it is encoded; whether it is the last and what its id is may be known only later. */
 export interface OutgoingFrame {
