@@ -48,8 +48,6 @@ interface HalfOpen {
   readonly source: string;
   readonly socket: Socket;
   readonly timer: NodeJS.Timeout;
-  /** Its TLS handshake. */
-  hasBegun: boolean;
   /** Takes no place any more. */
   isOver: boolean;
 }
@@ -72,7 +70,8 @@ export class TcpListener implements Listener {
     this.#setup = options.setup();
     // Sockets come in through a server of ours and are passed on: so they can be counted, and dropped,
     // before any work is done for them.
-    this.#server = createServer((socket) => this.#admit(socket));
+    // Paused: TLS is to read all that arrives, also while a socket waits for its turn.
+    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#admit(socket));
     this.#tlsServer = createTlsServer({
       ...this.#setup.options,
       ALPNProtocols: [ALPN_PROTOCOL],
@@ -132,24 +131,13 @@ export class TcpListener implements Listener {
     }, handshakeTimeoutMs).unref();
     if (!this.#refreshSetup()) counters.reloadsFailed += 1;
     const key = keyOf(socket);
-    const halfOpen: HalfOpen = { key, source, socket, timer, hasBegun: false, isOver: false };
+    const halfOpen: HalfOpen = { key, source, socket, timer, isOver: false };
     this.#halfOpen.set(halfOpen.key, halfOpen);
     this.#count.enter(source);
-    socket.once('close', () => {
-      if (!halfOpen.hasBegun) counters.tlsErrors += 1;
-      this.#release(halfOpen);
+    socket.once('close', () => this.#release(halfOpen));
+    this.#turns.take(() => {
+      if (!socket.destroyed) this.#tlsServer.emit('connection', socket);
     });
-    // Who says nothing is to cost nothing.
-    socket.once('readable', () => this.#turns.take(() => this.#begin(halfOpen)));
-  }
-
-  /** Something has arrived, and be it the end. */
-  #begin(halfOpen: HalfOpen): void {
-    const { socket } = halfOpen;
-    if (socket.readableLength === 0) socket.destroy();
-    if (socket.destroyed) return;
-    halfOpen.hasBegun = true;
-    this.#tlsServer.emit('connection', socket);
   }
 
   #hasRoomFor(source: string): boolean {
