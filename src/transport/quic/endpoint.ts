@@ -321,24 +321,6 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   onDatagram(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
     this.counters.datagramsReceived += 1;
     this.counters.bytesReceived += datagram.length;
-    const route = routeDatagram(datagram, this.#isKnownOrAwaited);
-    if (route.kind === 'drop') {
-      this.#drop(route.reason, datagram, from, socket);
-      return;
-    }
-    const { connectionId } = route;
-    const connection = this.#routes.get(connectionId);
-    if (connection?.isOpen) {
-      connection.receive(datagram, from, socket, connectionId);
-      return;
-    }
-    const receive = () => this.#receiveNewcomer(datagram, from, socket);
-    if (this.#newcomers.take(datagram, connectionId, receive)) return;
-    this.counters.droppedNewcomers += 1;
-  }
-
-  /** What was for no open connection when it came. */
-  #receiveNewcomer(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
     const route = routeDatagram(datagram, this.#isKnown);
     if (route.kind === 'drop') {
       this.#drop(route.reason, datagram, from, socket);
@@ -349,7 +331,21 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       route.kind === 'known'
         ? this.#admitted(datagram, connectionId, from)
         : this.#accept(datagram, connectionId, from, socket);
-    connection?.receive(datagram, from, socket, connectionId);
+    if (connection === undefined) return;
+    if (connection.isOpen) connection.receive(datagram, from, socket, connectionId);
+    else this.#receiveInTurn(connection, datagram, from, socket, connectionId);
+  }
+
+  /** For a connection that has yet to prove itself, or is over. What is not let in at all never comes to wait. */
+  #receiveInTurn(
+    connection: QuicConnection,
+    datagram: Buffer,
+    from: SocketAddress,
+    socket: UdpSocket,
+    connectionId: string,
+  ): void {
+    const receive = () => connection.receive(datagram, from, socket, connectionId);
+    if (!this.#newcomers.take(datagram.length, receive)) this.counters.droppedNewcomers += 1;
   }
 
   #drop(reason: DropReason, datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
@@ -489,9 +485,6 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   }
 
   readonly #isKnown = (connectionId: string): boolean => this.#routes.has(connectionId);
-
-  readonly #isKnownOrAwaited = (connectionId: string): boolean =>
-    this.#routes.has(connectionId) || this.#newcomers.isAwaited(connectionId);
 }
 
 interface Newcomer {
