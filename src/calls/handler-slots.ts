@@ -14,10 +14,6 @@ export class HandlerSlots {
     this.limit = limit;
   }
 
-  get taken(): number {
-    return this.#taken + this.#urgentTaken;
-  }
-
   /** @returns whether there was one */
   take(isUrgent: boolean): boolean {
     if ((isUrgent ? this.#urgentTaken : this.#taken) >= this.limit) return false;
