@@ -13,9 +13,9 @@ import {
   type NodeOptions,
   type Peer,
 } from '../src/index.js';
-import { until } from './helpers/calling.js';
 import { nodeCert } from './helpers/certs.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 const UNAUTHORIZED = {
   code: 'Unauthorized',

@@ -3,8 +3,9 @@ import { X509Certificate } from 'node:crypto';
 import test from 'ava';
 import { generateDevCerts } from '../src/certs/index.js';
 import type { MeshNode, Peer, TlsMaterial } from '../src/index.js';
-import { EventLog, keepCalling, serveEcho, until } from './helpers/calling.js';
+import { EventLog, keepCalling, serveEcho } from './helpers/calling.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 const IDS = ['n1', 'n2', 'n3'] as const;
 

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import type { MeshNode } from '../src/index.js';
-import { until } from './helpers/frame-client.js';
 import { startNode, type TestTransport, targetOf } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 type Target = ReturnType<typeof targetOf>;
 

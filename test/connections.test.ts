@@ -2,10 +2,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import test from 'ava';
 import { createNode, type MeshNode, type NodeEvent } from '../src/index.js';
-import { until } from './helpers/calling.js';
 import { nodeCert } from './helpers/certs.js';
 import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 for (const transport of TEST_TRANSPORTS) {
   const transports = [transport] as const;

@@ -23,6 +23,12 @@ interface DnsServer {
   serve(records: { hosts?: Record<string, string>; services?: readonly string[] }): Promise<void>;
 }
 
+const ANSWERS_WITHIN_MS = 20_000;
+
+function isAlive({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
+}
+
 async function startDns(t: ExecutionContext): Promise<DnsServer> {
   const directory = await mkdtemp(join(tmpdir(), 'quicmesh-dns-'));
   const hostsFile = join(directory, 'hosts');
@@ -30,7 +36,7 @@ async function startDns(t: ExecutionContext): Promise<DnsServer> {
   const server = `127.0.0.1:${port}`;
   let child: ChildProcess | undefined;
   const stop = async () => {
-    if (child !== undefined && child.exitCode === null) {
+    if (child !== undefined && isAlive(child)) {
       const exited = once(child, 'exit');
       child.kill('SIGKILL');
       await exited;
@@ -44,7 +50,8 @@ async function startDns(t: ExecutionContext): Promise<DnsServer> {
   const answers = async () => {
     const resolver = new Resolver({ timeout: 300, tries: 1 });
     resolver.setServers([server]);
-    while (child?.exitCode === null) {
+    const deadlineMs = performance.now() + ANSWERS_WITHIN_MS;
+    while (child !== undefined && isAlive(child) && performance.now() < deadlineMs) {
       try {
         await resolver.resolve4('ready.test');
         return;
@@ -52,7 +59,9 @@ async function startDns(t: ExecutionContext): Promise<DnsServer> {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
     }
-    throw new Error(`dnsmasq ended with ${child?.exitCode}`);
+    throw new Error(
+      `dnsmasq does not answer; ended with ${child?.exitCode ?? child?.signalCode ?? 'nothing'}`,
+    );
   };
   return {
     server,

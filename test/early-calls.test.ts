@@ -8,8 +8,9 @@ import type { Connection, FrameStream, Transport } from '../src/transport/connec
 import { QuicTransport } from '../src/transport/quic/transport.js';
 import { TcpTransport } from '../src/transport/tcp/transport.js';
 import { nodeCert } from './helpers/certs.js';
-import { Collector, until } from './helpers/frame-client.js';
+import { Collector } from './helpers/frame-client.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 for (const transport of TEST_TRANSPORTS) {
   const transports = [transport];

@@ -18,9 +18,10 @@ import { QuicTransport } from '../src/transport/quic/transport.js';
 import { certNamed, nodeCert, otherCaCert } from './helpers/certs.js';
 import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
 import { quicPacketTypes } from './helpers/chaos-proxy/quic-packets.js';
-import { openCollected, until } from './helpers/frame-client.js';
+import { openCollected } from './helpers/frame-client.js';
 import { startNode, targetOf } from './helpers/nodes.js';
 import { shakeHands } from './helpers/shake-hands.js';
+import { until } from './helpers/until.js';
 
 type Target = ReturnType<typeof targetOf>;
 

@@ -7,9 +7,9 @@ import test, { type ExecutionContext } from 'ava';
 import type { MeshNode, Peer, SocketAddress } from '../src/index.js';
 import { encodeFrame } from '../src/protocol/frame.js';
 import { nodeCert } from './helpers/certs.js';
-import { until } from './helpers/frame-client.js';
 import { startNode, targetOf } from './helpers/nodes.js';
 import { rawQuicClient, rawTlsClient } from './helpers/raw-clients.js';
+import { until } from './helpers/until.js';
 
 const HTTP_REQUEST = Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
 

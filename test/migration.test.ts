@@ -5,6 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { MeshNode, NodeEvent, NodeOptions, Peer } from '../src/index.js';
 import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
 import { startNode, targetOf } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 const TRANSFER_BYTES = 20_000_000;
 const CHUNK_BYTES = 64 * 1024;
@@ -219,8 +220,4 @@ function assertOneConnection(t: ExecutionContext, n1: MeshNode, n2: MeshNode): v
 
 function remotePort(node: MeshNode): number {
   return node.peer('n1')?.connections[0]?.remoteAddress.port ?? 0;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await delay(5);
 }

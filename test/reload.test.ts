@@ -5,10 +5,11 @@ import type { MeshErrorCode } from '../src/errors.js';
 import type { MeshNode, Peer, TlsMaterial } from '../src/index.js';
 import { QuicTransport } from '../src/transport/quic/transport.js';
 import { TcpTransport } from '../src/transport/tcp/transport.js';
-import { EventLog, keepCalling, serveEcho, until } from './helpers/calling.js';
+import { EventLog, keepCalling, serveEcho } from './helpers/calling.js';
 import { certNamed, devCerts, nodeCert, otherCaCert, type TestNodeId } from './helpers/certs.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from './helpers/nodes.js';
 import { opensslCrl } from './helpers/openssl-crls.js';
+import { until } from './helpers/until.js';
 
 /** A node whose certificates can be changed. */
 interface Changing {

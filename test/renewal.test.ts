@@ -5,6 +5,7 @@ import type { MeshNode, NodeEvent, NodeOptions, Peer } from '../src/index.js';
 import { nodeCert, otherCaCert } from './helpers/certs.js';
 import { ChaosProxy } from './helpers/chaos-proxy/proxy.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: connections are renewed under load from both sides, and no call is lost`, async (t) => {
@@ -119,8 +120,4 @@ function eventsOf(node: MeshNode): NodeEvent[] {
     for await (const event of node.status()) events.push(event);
   })();
   return events;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await delay(5);
 }

@@ -5,8 +5,8 @@ import { Writable } from 'node:stream';
 import test from 'ava';
 import { pino } from 'pino';
 import type { SocketAddress } from '../src/index.js';
-import { until } from './helpers/frame-client.js';
 import { startNode } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 interface Line {
   readonly time: number;

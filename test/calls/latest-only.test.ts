@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { MeshNode, NodeOptions, Peer } from '../../src/index.js';
 import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
+import { until } from '../helpers/until.js';
 
 const SUPERSEDED = {
   code: 'Superseded',
@@ -173,8 +174,4 @@ async function ask(
 
 function beat(peer: Peer, method: string, options: Parameters<Peer['send']>[1]): Promise<void> {
   return peer.send({ type: 'request', method }, options);
-}
-
-async function until(done: () => boolean): Promise<void> {
-  while (!done()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

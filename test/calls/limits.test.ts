@@ -7,9 +7,10 @@ import type { Connection, Transport } from '../../src/transport/connection.js';
 import { QuicTransport } from '../../src/transport/quic/transport.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
 import { nodeCert } from '../helpers/certs.js';
-import { openCollected, until } from '../helpers/frame-client.js';
+import { openCollected } from '../helpers/frame-client.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
 import { shakeHands } from '../helpers/shake-hands.js';
+import { until } from '../helpers/until.js';
 
 const MIB = 1024 * 1024;
 const HEARTBEAT = {

@@ -3,10 +3,10 @@ import { createHash, randomInt } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import { crc32 } from '../../src/calls/transfer-checksum.js';
 import type { CallContext, DataTransfer, MeshError } from '../../src/index.js';
-import { until } from '../helpers/frame-client.js';
 import { startBreakable, startBreakableTo } from '../helpers/interruptions.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { SeededBytes } from '../helpers/seeded-bytes.js';
+import { until } from '../helpers/until.js';
 import { dialWire, listenWire, type WireStream } from '../helpers/wire-peer.js';
 
 const MIB = 1024 * 1024;

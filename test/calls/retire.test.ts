@@ -9,8 +9,8 @@ import type { Handler, HandlerKind } from '../../src/calls/types.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
 import { FrameCodec } from '../../src/protocol/frame-codec.js';
 import type { Connection } from '../../src/transport/connection.js';
-import { until } from '../helpers/frame-client.js';
 import { memoryConnection, memoryPair } from '../helpers/memory-pair.js';
+import { until } from '../helpers/until.js';
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
 

@@ -14,9 +14,9 @@ import {
   toWebDuplex,
   toWebReadable,
 } from '../../src/index.js';
-import { until } from '../helpers/frame-client.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
 import { SeededBytes } from '../helpers/seeded-bytes.js';
+import { until } from '../helpers/until.js';
 
 const TOTAL_BYTES = 3_000_000;
 

@@ -3,9 +3,9 @@ import { createHash, randomInt } from 'node:crypto';
 import test from 'ava';
 import { crc32 } from '../../src/calls/transfer-checksum.js';
 import type { DataTransfer, MeshError } from '../../src/index.js';
-import { until } from '../helpers/frame-client.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { SeededBytes } from '../helpers/seeded-bytes.js';
+import { until } from '../helpers/until.js';
 import { dialWire, listenWire, type WireStream } from '../helpers/wire-peer.js';
 
 const HELLO = Buffer.from('hello ');

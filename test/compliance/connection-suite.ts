@@ -23,8 +23,8 @@ import {
   request,
   sendAll,
   thrownBy,
-  until,
 } from '../helpers/frame-client.js';
+import { until } from '../helpers/until.js';
 import { goingAwayBehaviours } from './going-away.js';
 
 /** A connection's two ends: n1 has dialed n2. */

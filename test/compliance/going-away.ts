@@ -11,8 +11,8 @@ import {
   openCollected,
   request,
   thrownBy,
-  until,
 } from '../helpers/frame-client.js';
+import { until } from '../helpers/until.js';
 import type { ConnectionPair } from './connection-suite.js';
 
 type Behaviour = (

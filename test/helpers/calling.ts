@@ -92,13 +92,3 @@ export class EventLog {
     return this.events.some((event) => event.kind === kind);
   }
 }
-
-/** Looks again and again, for a minute. */
-export async function until(condition: () => boolean): Promise<void> {
-  const deadlineMs = performance.now() + LIMIT_MS;
-  while (!condition()) {
-    if (performance.now() > deadlineMs)
-      throw new Error(`not so within ${LIMIT_MS} ms: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

@@ -129,15 +129,6 @@ export function collectStreams(connection: Connection): { next(): Promise<Collec
   };
 }
 
-/** Waits, turn by turn of the event loop, for something that no callback tells of. */
-export async function until(condition: () => boolean, timeoutMs = 20_000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`not so within ${timeoutMs} ms: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
-
 /** The error that a call throws, as a MeshError. */
 export function thrownBy(call: () => unknown): MeshError {
   try {

@@ -11,7 +11,7 @@ import {
 } from '../../src/transport/connection.js';
 import { createNativeConfig } from '../../src/transport/quic/config.js';
 import { loadNative } from '../../src/transport/quic/native.js';
-import { until } from './frame-client.js';
+import { until } from './until.js';
 
 export interface RawClient {
   /** Sends bytes on the one TLS stream, or on QUIC's first bidirectional stream. */

@@ -4,9 +4,10 @@ import { rm } from 'node:fs/promises';
 import test from 'ava';
 import { CertFiles, digestOf } from '../../scripts/mesh/cert-files.js';
 import { NodeCerts } from '../../scripts/mesh/node-certs.js';
-import { EventLog, until } from '../helpers/calling.js';
+import { EventLog } from '../helpers/calling.js';
 import { certNamed, nodeCert } from '../helpers/certs.js';
 import { startNode } from '../helpers/nodes.js';
+import { until } from '../helpers/until.js';
 
 test('files that change are read once they rest; what cannot be used waits for the next change', async (t) => {
   await using files = await CertFiles.create();

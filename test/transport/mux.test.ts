@@ -22,7 +22,6 @@ import {
   type FrameStream,
   type StreamLimits,
 } from '../../src/transport/connection.js';
-import { Fifo } from '../../src/transport/fifo.js';
 import { ReceiveWindow, SendCredit } from '../../src/transport/tcp/credit.js';
 import type { MuxConnection } from '../../src/transport/tcp/mux.js';
 import {
@@ -33,9 +32,9 @@ import {
   openCollected,
   request,
   thrownBy,
-  until,
 } from '../helpers/frame-client.js';
 import { memoryConnection, memoryPair } from '../helpers/memory-pair.js';
+import { until } from '../helpers/until.js';
 
 const MIB = 1024 * 1024;
 /** Of what is cut: so large, and so many to 1 MiB. */
@@ -897,20 +896,6 @@ test('a window above 4 GiB is granted in as many frames as it takes', (t) => {
   t.is(window.takeGrant() + window.takeGrant(), 0);
   window.consume(MIB);
   t.is(window.takeGrant(), 2 ** 32 - 1);
-});
-
-test('a long queue gives back what was put in, in order', (t) => {
-  const fifo = new Fifo<number>();
-  let next = 0;
-  for (let i = 0; i < 10_000; i += 1) {
-    fifo.push(i);
-    if (i % 3 > 0) t.is(fifo.shift(), next++);
-  }
-  t.is(fifo.length, 10_000 - next);
-  t.is(fifo.first, next);
-  t.is(fifo.last, 9999);
-  while (fifo.length > 0) t.is(fifo.shift(), next++);
-  t.is(fifo.shift(), undefined);
 });
 
 interface RawPeerOptions {

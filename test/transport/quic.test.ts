@@ -7,8 +7,9 @@ import { routeDatagram } from '../../src/transport/quic/packet.js';
 import { messageIdOf, streamIdOf } from '../../src/transport/quic/stream.js';
 import { QuicTransport, type QuicTransportOptions } from '../../src/transport/quic/transport.js';
 import { nodeCert } from '../helpers/certs.js';
-import { echoAcceptor, openCollected, request, until } from '../helpers/frame-client.js';
+import { echoAcceptor, openCollected, request } from '../helpers/frame-client.js';
 import { opensslCerts } from '../helpers/openssl-certs.js';
+import { until } from '../helpers/until.js';
 
 for (const kind of ['ecdsa', 'rsa', 'chain'] as const) {
   test(`certificates made by openssl serve: ${kind}`, async (t) => {

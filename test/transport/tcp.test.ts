@@ -37,8 +37,9 @@ import {
   wrongUsageCert,
 } from '../helpers/certs.js';
 import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
-import { echoAcceptor, openCollected, request, sendAll, until } from '../helpers/frame-client.js';
+import { echoAcceptor, openCollected, request, sendAll } from '../helpers/frame-client.js';
 import { opensslCerts } from '../helpers/openssl-certs.js';
+import { until } from '../helpers/until.js';
 
 const LOOPBACK = '127.0.0.1';
 

@@ -2,7 +2,7 @@
 import { getEventListeners, setMaxListeners } from 'node:events';
 import type { MeshError } from '../../../src/index.js';
 import { deferred } from '../../helpers/deferred.js';
-import { until } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 import type { CallsSuite } from '../calls-suite.js';
 import { type Stage, untilBegun } from './stage.js';
 

@@ -1,6 +1,6 @@
 /** The end of a node, and of a peer: what is under way, and what comes after. */
 import { deferred } from '../../helpers/deferred.js';
-import { until } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 import type { CallsSuite } from '../calls-suite.js';
 import type { Stage } from './stage.js';
 

@@ -1,7 +1,7 @@
 /** How much time a call has, and what both sides make of it. */
 import type { MeshError } from '../../../src/index.js';
 import { deferred } from '../../helpers/deferred.js';
-import { until } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 import type { CallsSuite } from '../calls-suite.js';
 import { untilBegun } from './stage.js';
 

@@ -1,7 +1,7 @@
 /** Calls whose connection goes away under them: each settles, once. */
 import { type CallContext, MeshError } from '../../../src/index.js';
 import { deferred } from '../../helpers/deferred.js';
-import { until } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 import type { CallsSuite } from '../calls-suite.js';
 import type { Stage } from './stage.js';
 

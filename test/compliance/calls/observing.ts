@@ -1,6 +1,6 @@
 /** What nodes and peers tell of their connections and calls. */
 import { randomBytes } from 'node:crypto';
-import { until } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 import type { CallsSuite } from '../calls-suite.js';
 
 export function observing({ shared, own, transport }: CallsSuite): void {

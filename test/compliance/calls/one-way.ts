@@ -1,6 +1,6 @@
 /** Messages that nobody waits for an answer to. */
 import { deferred } from '../../helpers/deferred.js';
-import { until } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 import type { CallsSuite } from '../calls-suite.js';
 
 export function oneWay({ shared, own }: CallsSuite): void {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { RaftBody } from '../../../src/index.js';
 import { deferred } from '../../helpers/deferred.js';
-import { until } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 import type { CallsSuite } from '../calls-suite.js';
 
 const ENTRIES = [

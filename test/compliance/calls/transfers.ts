@@ -1,7 +1,7 @@
 /** Bulk data that goes up, comes down, or both. */
 import { createHash, randomBytes } from 'node:crypto';
 import { deferred } from '../../helpers/deferred.js';
-import { until } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 import type { CallsSuite } from '../calls-suite.js';
 
 const CHUNK = 64 * 1024;

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { until } from '../frame-client.js';
+import { until } from '../until.js';
 import { ChaosProxy, type ChaosProxyOptions } from './proxy.js';
 
 const LOOPBACK = '127.0.0.1';

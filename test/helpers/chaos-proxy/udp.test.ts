@@ -2,7 +2,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import test, { type ExecutionContext } from 'ava';
 import type { SocketAddress } from '../../../src/transport/connection.js';
-import { until } from '../frame-client.js';
+import { until } from '../until.js';
 import { ChaosProxy, type ChaosProxyOptions } from './proxy.js';
 
 const LOOPBACK = '127.0.0.1';

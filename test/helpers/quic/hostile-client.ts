@@ -15,7 +15,7 @@ import {
 } from '../../../src/transport/connection.js';
 import { createNativeConfig } from '../../../src/transport/quic/config.js';
 import { loadNative, type NativeConnection } from '../../../src/transport/quic/native.js';
-import { until } from '../frame-client.js';
+import { until } from '../until.js';
 import { type CipherSuite, type PacketKeys, packetKeys } from './packet-keys.js';
 import { openPacket, shortPacket } from './packets.js';
 

@@ -7,7 +7,7 @@ import type { ExecutionContext } from 'ava';
 import type { SocketAddress } from '../../../src/transport/connection.js';
 import type { QuicTransportOptions } from '../../../src/transport/quic/transport.js';
 import { type NodeCredentials, nodeCert } from '../certs.js';
-import { until } from '../frame-client.js';
+import { until } from '../until.js';
 
 export interface VictimOptions extends Omit<QuicTransportOptions, 'tls'> {
   readonly tls: NodeCredentials;

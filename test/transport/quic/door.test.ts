@@ -5,7 +5,7 @@ import type { Listener } from '../../../src/transport/connection.js';
 import { Door, type DoorOptions, resolveDoorLimits } from '../../../src/transport/quic/door.js';
 import { QuicTransport, type QuicTransportOptions } from '../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../helpers/certs.js';
-import { echoAcceptor, request, until } from '../../helpers/frame-client.js';
+import { echoAcceptor, request } from '../../helpers/frame-client.js';
 import { startNode, targetOf } from '../../helpers/nodes.js';
 import {
   createForger,
@@ -16,6 +16,7 @@ import {
   strangerAt,
 } from '../../helpers/quic/forger.js';
 import { cryptoFrame, pingFrame } from '../../helpers/quic/frames.js';
+import { until } from '../../helpers/until.js';
 
 /** An empty ServerHello, from a client. */
 const NO_HELLO = cryptoFrame(0, Buffer.of(2, 0, 0, 0));

@@ -7,9 +7,10 @@ import { CONTROL_STREAM_ID } from '../../../src/transport/quic/control-stream.js
 import { messageIdOf } from '../../../src/transport/quic/stream.js';
 import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../helpers/certs.js';
-import { echoAcceptor, openCollected, until } from '../../helpers/frame-client.js';
+import { echoAcceptor, openCollected } from '../../helpers/frame-client.js';
 import { streamFrame } from '../../helpers/quic/frames.js';
 import { HostileClient } from '../../helpers/quic/hostile-client.js';
+import { until } from '../../helpers/until.js';
 
 const VIOLATIONS: Readonly<Record<string, (peer: Peer) => Promise<void>>> = {
   'going away in seven bytes': (peer) => peer.tell(Buffer.alloc(7)),

@@ -4,12 +4,8 @@ import test, { type ExecutionContext } from 'ava';
 import type { Connection } from '../../../src/transport/connection.js';
 import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../helpers/certs.js';
-import {
-  type CollectedStream,
-  Collector,
-  openCollected,
-  until,
-} from '../../helpers/frame-client.js';
+import { type CollectedStream, Collector, openCollected } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 
 const MIB = 1024 * 1024;
 const STREAMS = 24;

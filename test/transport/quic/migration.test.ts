@@ -8,7 +8,8 @@ import { MAX_PATHS } from '../../../src/transport/quic/paths.js';
 import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../helpers/certs.js';
 import { ChaosProxy } from '../../helpers/chaos-proxy/proxy.js';
-import { echoAcceptor, request, until } from '../../helpers/frame-client.js';
+import { echoAcceptor, request } from '../../helpers/frame-client.js';
+import { until } from '../../helpers/until.js';
 
 const run = promisify(execFile);
 

@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { encodeFrame } from '../../../src/protocol/frame.js';
 import { nodeCert } from '../../helpers/certs.js';
-import { until } from '../../helpers/frame-client.js';
 import {
   ackFrame,
   maxDataFrame,
@@ -14,6 +13,7 @@ import {
 } from '../../helpers/quic/frames.js';
 import { HostileClient } from '../../helpers/quic/hostile-client.js';
 import { Victim } from '../../helpers/quic/victim.js';
+import { until } from '../../helpers/until.js';
 
 const MIB = 1024 * 1024;
 

@@ -6,9 +6,10 @@ import type { SocketAddress } from '../../../src/transport/connection.js';
 import { mayBeReset, ResetTokens } from '../../../src/transport/quic/stateless-reset.js';
 import { QuicTransport, type QuicTransportOptions } from '../../../src/transport/quic/transport.js';
 import { certNamed, nodeCert, type TestNodeId } from '../../helpers/certs.js';
-import { echoAcceptor, request, until } from '../../helpers/frame-client.js';
+import { echoAcceptor, request } from '../../helpers/frame-client.js';
 import { strangerAt } from '../../helpers/quic/forger.js';
 import { Victim } from '../../helpers/quic/victim.js';
+import { until } from '../../helpers/until.js';
 
 const ADDRESS = { host: '127.0.0.1', port: 7001 };
 const RANDOM = randomBytes(64);

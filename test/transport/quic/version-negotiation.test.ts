@@ -5,8 +5,8 @@ import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { answerVersion } from '../../../src/transport/quic/version-negotiation.js';
 import { RateLimit } from '../../../src/transport/rate-limit.js';
 import { nodeCert } from '../../helpers/certs.js';
-import { until } from '../../helpers/frame-client.js';
 import { strangerAt } from '../../helpers/quic/forger.js';
+import { until } from '../../helpers/until.js';
 
 const VERSION_2 = 0x6b33_43cf;
 

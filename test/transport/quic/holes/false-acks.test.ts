@@ -7,7 +7,6 @@ import test, { type ExecutionContext } from 'ava';
 import { encodeFrame } from '../../../../src/protocol/frame.js';
 import { QuicTransport } from '../../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../../helpers/certs.js';
-import { until } from '../../../helpers/frame-client.js';
 import {
   ackFrame,
   maxDataFrame,
@@ -16,6 +15,7 @@ import {
 } from '../../../helpers/quic/frames.js';
 import { HostileClient } from '../../../helpers/quic/hostile-client.js';
 import { Victim } from '../../../helpers/quic/victim.js';
+import { until } from '../../../helpers/until.js';
 
 const MIB = 1024 * 1024;
 const ATTACK_MS = 8000;
