@@ -73,11 +73,14 @@ export class TrustStore {
     peerRole: 'dialer' | 'acceptor',
     nowMs: number,
   ): PeerIdentity {
-    if (chain.length === 0) throw new MeshError('CertificateRequired', 'peer sent no certificate');
+    const [leaf, ...intermediates] = chain.slice(0, MAX_CHAIN_LENGTH);
+    if (leaf === undefined) {
+      throw new MeshError('CertificateRequired', 'peer sent no certificate');
+    }
     const key = chainKey(chain);
     let verified = this.#verified.get(key);
     if (verified === undefined) {
-      verified = this.#verifyChain(chain, nowMs);
+      verified = this.#verifyChain(parseDer(leaf), intermediates.map(parseDer), nowMs, chain);
       this.#verified.put(key, verified);
     } else {
       for (const validity of verified.validities) checkDates(validity, nowMs);
@@ -86,18 +89,23 @@ export class TrustStore {
     return verified.identity;
   }
 
-  #verifyChain(chain: readonly Uint8Array[], nowMs: number): VerifiedChain {
-    const [leaf, ...intermediates] = chain.slice(0, MAX_CHAIN_LENGTH).map(parseDer);
-    const path = this.#verifyPath(leaf as X509Certificate, intermediates, nowMs);
+  /** @param chain as it came */
+  #verifyChain(
+    leaf: X509Certificate,
+    intermediates: readonly X509Certificate[],
+    nowMs: number,
+    chain: readonly Uint8Array[],
+  ): VerifiedChain {
+    const path = this.#verifyPath(leaf, intermediates, nowMs);
     return {
       identity: {
         nodeIds: certifiedNodeIds(leaf),
-        fingerprint256: (leaf as X509Certificate).fingerprint256,
-        validToMs: Date.parse((leaf as X509Certificate).validTo),
+        fingerprint256: leaf.fingerprint256,
+        validToMs: Date.parse(leaf.validTo),
         chain: keptChain(chain),
       },
       validities: path.map(validityOf),
-      usages: leaf?.keyUsage ?? [],
+      usages: leaf.keyUsage ?? [],
     };
   }
 

@@ -21,7 +21,7 @@ export interface Validity {
   readonly toMs: number;
 }
 
-/** Each takes a few kilobytes, 32 KiB at most. */
+/** Each takes a few kilobytes: the leaf, and 32 KiB behind it at most. */
 const MAX_CHAINS = 128;
 
 export class VerifiedChains {

@@ -19,7 +19,7 @@ export interface EndpointCounters extends Record<string, number> {
   droppedInvalidToken: number;
   /** Datagrams beyond what a connection may receive before its handshake is done. */
   droppedHalfOpenExcess: number;
-  /** Datagrams of handshakes, or for none, that came while too many waited for their turn. */
+  /** Datagrams of handshakes that came while too many waited for their turn. */
   droppedNewcomers: number;
   retriesSent: number;
   versionNegotiationsSent: number;

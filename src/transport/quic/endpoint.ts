@@ -294,7 +294,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     if (resident === undefined) return;
     resident.collectKeys?.();
     resident.dial?.reject(error);
-    // Its place it keeps: the binding's connection lives on for a while, with all its memory.
+    // Until it is released it keeps its place: the binding's connection lives on, for a while where this side closed.
     if (resident.halfOpenSource === undefined) return;
     this.counters.refused += 1;
     // Whoever has the connection has heard.
@@ -332,11 +332,14 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
         ? this.#admitted(datagram, connectionId, from)
         : this.#accept(datagram, connectionId, from, socket);
     if (connection === undefined) return;
-    if (connection.isOpen) connection.receive(datagram, from, socket, connectionId);
-    else this.#receiveInTurn(connection, datagram, from, socket, connectionId);
+    if (connection.isOpen || connection.isOver) {
+      connection.receive(datagram, from, socket, connectionId);
+    } else {
+      this.#receiveInTurn(connection, datagram, from, socket, connectionId);
+    }
   }
 
-  /** For a connection that has yet to prove itself, or is over. What is not let in at all never comes to wait. */
+  /** For a connection that has yet to prove itself. What is not let in at all never comes to wait. */
   #receiveInTurn(
     connection: QuicConnection,
     datagram: Buffer,
