@@ -37,7 +37,9 @@ test.serial(
     for (const type of Object.keys(zeroCounts()))
       t.regex(mesh.stdout, new RegExp(`\\b${type} +\\d`));
     t.false(mesh.stdout.includes('\u001b'), 'no escape sequences where there is no terminal');
-    for (const line of mesh.stdout.split('\n')) t.true(line.length <= 80, line);
+    // How long the path is, is the system's.
+    for (const line of mesh.stdout.replaceAll(t.context.directory, '').split('\n'))
+      t.true(line.length <= 80, line);
   },
 );
 

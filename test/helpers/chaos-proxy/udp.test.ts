@@ -3,6 +3,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import test, { type ExecutionContext } from 'ava';
 import type { SocketAddress } from '../../../src/transport/connection.js';
 import { until } from '../until.js';
+import type { PathCounters } from './counters.js';
 import { ChaosProxy, type ChaosProxyOptions } from './proxy.js';
 
 const LOOPBACK = '127.0.0.1';
@@ -71,15 +72,18 @@ function range(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
 }
 
-/** Sends until the last that is sent has come back, for chance may take the end. */
+/** Sends, and waits until each datagram was dropped by the proxy or has come back, as often as it was doubled. */
 async function sendAndSettle(client: Numbers, proxy: ChaosProxy, count: number): Promise<void> {
   await client.send(proxy.address, count);
   const { toServer, toClient } = proxy.counters.udp;
-  const through = () => toServer.forwarded + toServer.dropped - toServer.duplicated;
-  await until(() => through() >= count);
+  await until(() => taken(toServer) === count);
+  await until(() => taken(toClient) === toServer.forwarded);
   await until(() => client.seen.length === toClient.forwarded);
-  await until(() => toClient.forwarded + toClient.dropped >= toServer.forwarded);
-  await until(() => client.seen.length === toClient.forwarded);
+}
+
+/** The datagrams that came to the proxy in one direction. */
+function taken({ forwarded, dropped, duplicated }: PathCounters): number {
+  return forwarded + dropped - duplicated;
 }
 
 test('without faults everything arrives, once and in order', async (t) => {
