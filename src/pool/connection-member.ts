@@ -14,29 +14,44 @@ export function connectionMember(
   connection: Connection,
   ping: () => boolean = () => false,
 ): ConnectionMember {
-  return {
-    connection,
-    get isOpen() {
-      return connection.state.kind === 'open' && !connection.isGoingAway;
-    },
-    get load() {
-      return connection.openStreams;
-    },
-    get isAwaiting() {
-      return connection.openStreams > 0;
-    },
-    get activity() {
-      return connection.counters.streamsOpened + connection.counters.streamsAccepted;
-    },
-    ping() {
-      if (connection.probe === undefined) return ping();
-      connection.probe();
-      return true;
-    },
-    async retire(reason) {
-      connection.goAway();
-      await connection.drained;
-      await connection.close('NoError', reason);
-    },
-  };
+  return new BareMember(connection, ping);
+}
+
+class BareMember implements ConnectionMember {
+  readonly connection: Connection;
+  readonly #ping: () => boolean;
+
+  constructor(connection: Connection, ping: () => boolean) {
+    this.connection = connection;
+    this.#ping = ping;
+  }
+
+  get isOpen(): boolean {
+    return this.connection.state.kind === 'open' && !this.connection.isGoingAway;
+  }
+
+  get load(): number {
+    return this.connection.openStreams;
+  }
+
+  get isAwaiting(): boolean {
+    return this.connection.openStreams > 0;
+  }
+
+  get activity(): number {
+    const { streamsOpened, streamsAccepted } = this.connection.counters;
+    return streamsOpened + streamsAccepted;
+  }
+
+  ping(): boolean {
+    if (this.connection.probe === undefined) return this.#ping();
+    this.connection.probe();
+    return true;
+  }
+
+  async retire(reason: string): Promise<void> {
+    this.connection.goAway();
+    await this.connection.drained;
+    await this.connection.close('NoError', reason);
+  }
 }

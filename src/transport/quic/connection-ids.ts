@@ -11,8 +11,8 @@ import { CONNECTION_ID_BYTES } from './packet.js';
 
 /** The endpoint's table of connection IDs, as far as this connection's go. */
 export interface IdRoutes {
-  add(connectionId: string): void;
-  remove(connectionId: string): void;
+  addRoute(connectionId: string): void;
+  removeRoute(connectionId: string): void;
   /** The stateless reset token that belongs to an ID. */
   resetTokenOf(connectionId: Uint8Array): bigint;
 }
@@ -86,7 +86,7 @@ export class ConnectionIds {
       this.#native.newSourceCid(connectionId, this.#routes.resetTokenOf(connectionId), false);
       const key = connectionId.toString('latin1');
       this.#spares.add(key);
-      this.#routes.add(key);
+      this.#routes.addRoute(key);
     }
   }
 
@@ -99,6 +99,6 @@ export class ConnectionIds {
     if (this.#retired.size <= MAX_RETIRED) return;
     const [oldest = connectionId] = this.#retired;
     this.#retired.delete(oldest);
-    this.#routes.remove(oldest);
+    this.#routes.removeRoute(oldest);
   }
 }

@@ -42,7 +42,7 @@ import { TailProbe } from './tail-probe.js';
 import type { UdpSocket } from './udp-socket.js';
 
 /** What a connection asks of the endpoint it lives on. */
-export interface ConnectionHost {
+export interface ConnectionHost extends IdRoutes {
   readonly socket: UdpSocket;
   readonly counters: EndpointCounters;
   /** Memory for outgoing datagrams, shared by all connections of the endpoint. */
@@ -56,24 +56,22 @@ export interface ConnectionHost {
   openSocket(address: SocketAddress): Promise<UdpSocket>;
   /** Closes such a socket; leaves the endpoint's own alone. */
   closeSocket(socket: UdpSocket): void;
-  /** The endpoint's table of connection IDs. */
-  routesOf(connection: QuicConnection): IdRoutes;
-  /** Calls `connection.flush()` once this turn's input is read. */
-  flushSoon(connection: QuicConnection): void;
+  /** Calls the connection's `flush()` once this turn's input is read. */
+  flushSoon(): void;
   /** The estimate of the round trip is too long for what is sent: with the pacer's clock it would be again. */
-  outpaced(connection: QuicConnection): void;
+  outpaced(): void;
   /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
-  verifyPeer(connection: QuicConnection, chain: readonly Uint8Array[]): PeerIdentity;
+  verifyPeer(chain: readonly Uint8Array[]): PeerIdentity;
   /** An acceptor's early data may be read: the certificate of the resumed session is good. */
-  early(connection: QuicConnection): void;
+  early(): void;
   /** The peer gave a session to resume, whose memory is the host's. Called once. */
-  sessionGiven(connection: QuicConnection, session: Uint8Array): void;
+  sessionGiven(session: Uint8Array): void;
   /** TLS is done and the peer's certificate is good. */
-  established(connection: QuicConnection): void;
+  established(): void;
   /** The connection is over for its users. Called once. */
-  ended(connection: QuicConnection, error: MeshError): void;
+  ended(error: MeshError): void;
   /** The binding's connection has drained as well: its connection IDs may be forgotten. */
-  released(connection: QuicConnection): void;
+  released(): void;
 }
 
 export interface QuicConnectionOptions {
@@ -348,7 +346,7 @@ export class QuicConnection implements Connection {
     const { rtt: rttMs, cwnd: windowBytes, pmtu } = path;
     const { handedBytes } = this.#streams;
     if (this.#rttWatch.isOutpaced({ nowMs, rttMs, windowBytes, handedBytes })) {
-      this.#host.outpaced(this);
+      this.#host.outpaced();
       return true;
     }
     return this.#rttWatch.isAbsurd(rttMs, windowBytes / pmtu);
@@ -362,7 +360,7 @@ export class QuicConnection implements Connection {
   probe(): void {
     if (this.#state.kind !== 'open') return;
     this.#native.sendAckEliciting();
-    this.#host.flushSoon(this);
+    this.#host.flushSoon();
   }
 
   get hasStreamRoom(): boolean {
@@ -425,7 +423,7 @@ export class QuicConnection implements Connection {
     this.#released = true;
     this.#timer.stop();
     this.#paths.release();
-    this.#host.released(this);
+    this.#host.released();
   }
 
   /** Runs one input to its end; whatever it left to send goes out when the turn's input is read. */
@@ -435,7 +433,7 @@ export class QuicConnection implements Connection {
     } catch (thrown) {
       this.fail(toMeshError(thrown));
     }
-    this.#host.flushSoon(this);
+    this.#host.flushSoon();
   }
 
   /** How far TLS has come. The peer's certificate is checked whenever it could be another. */
@@ -454,19 +452,19 @@ export class QuicConnection implements Connection {
     this.#learnRtt();
     this.#settleOpened(true);
     this.#paths.established();
-    this.#host.established(this);
+    this.#host.established();
   }
 
   #acceptEarly(): void {
     if (!this.#native.isInEarlyData() || !this.#identifyPeer()) return;
     this.#moveTo({ kind: 'early' });
-    this.#host.early(this);
+    this.#host.early();
   }
 
   /** @returns whether the connection goes on */
   #identifyPeer(): boolean {
     try {
-      this.#identity = this.#host.verifyPeer(this, this.#native.peerCertChain() ?? []);
+      this.#identity = this.#host.verifyPeer(this.#native.peerCertChain() ?? []);
       return true;
     } catch (thrown) {
       this.fail(toMeshError(thrown, 'CertificateInvalid'));
@@ -476,7 +474,7 @@ export class QuicConnection implements Connection {
 
   #keepSession(): void {
     const session = this.#released ? undefined : this.#resumption.takeSession();
-    if (session !== undefined) this.#host.sessionGiven(this, session);
+    if (session !== undefined) this.#host.sessionGiven(session);
   }
 
   get #isReady(): boolean {
@@ -527,9 +525,6 @@ export class QuicConnection implements Connection {
   }
 
   #createStreams({ native, host, role, limits }: QuicConnectionOptions): QuicStreams {
-    const isReady = () => this.#isReady;
-    const isEarly = () => this.#state.kind === 'early';
-    const isOver = () => this.isOver;
     return new QuicStreams({
       native,
       role,
@@ -538,16 +533,10 @@ export class QuicConnection implements Connection {
       slab: host.readSlab,
       frameMemory: host.frameMemory,
       host: {
-        get isReady() {
-          return isReady();
-        },
-        get isEarly() {
-          return isEarly();
-        },
-        get isOver() {
-          return isOver();
-        },
-        flushSoon: () => host.flushSoon(this),
+        isReady: () => this.#isReady,
+        isEarly: () => this.#state.kind === 'early',
+        isOver: () => this.isOver,
+        flushSoon: () => host.flushSoon(),
         guard: (step) => this.#input(step),
         proofArrived: (nonce) => {
           this.#guards.proofArrived(nonce);
@@ -567,11 +556,11 @@ export class QuicConnection implements Connection {
       host: {
         socket: host.socket,
         counters: host.counters,
-        routes: host.routesOf(this),
+        routes: host,
         openSocket: (address) => host.openSocket(address),
         closeSocket: (socket) => host.closeSocket(socket),
         isOpen: () => this.#state.kind === 'open',
-        flushSoon: () => host.flushSoon(this),
+        flushSoon: () => host.flushSoon(),
         askForProof: (nonce) => this.#streams.askForProof(nonce),
         emit: (event) => {
           if (event.kind === 'migrated') this.#probe.restart();
@@ -589,7 +578,7 @@ export class QuicConnection implements Connection {
 
   /** The flush sends what the binding has to say of it, and ends us. */
   #nativeFailed(thrown: unknown): void {
-    this.#end(refusalReason(this.#native, thrown, (chain) => this.#host.verifyPeer(this, chain)));
+    this.#end(refusalReason(this.#native, thrown, (chain) => this.#host.verifyPeer(chain)));
   }
 
   #checkEnded(): void {
@@ -611,7 +600,7 @@ export class QuicConnection implements Connection {
     clearTimeout(this.#establishTimer);
     this.#settleOpened(false);
     this.#streams.end(streamError);
-    this.#host.ended(this, error);
+    this.#host.ended(error);
     this.#settleClosed(error);
   }
 
@@ -628,7 +617,7 @@ export class QuicConnection implements Connection {
     const limitBytes = guards.sentBytes + guards.flushBytes;
     for (;;) {
       if (guards.sentBytes >= limitBytes) {
-        this.#host.flushSoon(this);
+        this.#host.flushSoon();
         return;
       }
       const memory = this.#paths.sendable(slab.room());

@@ -5,10 +5,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { MeshError } from '../../errors.js';
-import type { PeerIdentity, Refusal, SocketAddress, StreamLimits } from '../connection.js';
+import type { PeerIdentity, SocketAddress, StreamLimits } from '../connection.js';
 import { FrameMemory } from '../frame-memory.js';
-import { type ConnectionHost, QuicConnection } from './connection.js';
-import type { IdRoutes } from './connection-ids.js';
+import { QuicConnection } from './connection.js';
 import type { ConnectionKeys } from './connection-keys.js';
 import type { EndpointCounters } from './counters.js';
 import { DialedConnections } from './dialed-connections.js';
@@ -19,6 +18,13 @@ import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
 import { Newcomers } from './newcomers.js';
 import type { PacerClocks } from './pacer-clocks.js';
 import { CONNECTION_ID_BYTES, type DropReason, routeDatagram } from './packet.js';
+import {
+  type Dial,
+  type EndpointAcceptor,
+  type EndpointDialOptions,
+  type Home,
+  Resident,
+} from './resident.js';
 import { SendFailures } from './send-failures.js';
 import { Slab } from './slab.js';
 import { mayBeReset, ResetTokens } from './stateless-reset.js';
@@ -45,22 +51,6 @@ export interface EndpointOptions {
   readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
 }
 
-export interface EndpointDialOptions {
-  readonly connectTimeoutMs: number;
-  /** The same of the acceptor, which must be the node that is dialed. */
-  readonly verifyPeer: (chain: readonly Uint8Array[]) => PeerIdentity;
-  /** An earlier connection's, to be resumed. */
-  readonly session?: Uint8Array | undefined;
-  /** The acceptor gave a session to keep. */
-  readonly onSession?: ((session: Uint8Array) => void) | undefined;
-}
-
-/** What a listener wants to hear; see ListenOptions. */
-export interface EndpointAcceptor {
-  readonly onConnection: (connection: QuicConnection) => void;
-  readonly onRefused?: ((refusal: Refusal) => void) | undefined;
-}
-
 /** Sends are written into slabs of this size; each holds several of the largest datagrams. */
 const SEND_SLAB_BYTES = 256 * 1024;
 const READ_SLAB_BYTES = 64 * 1024;
@@ -78,24 +68,21 @@ const DROP_COUNTERS = {
   unknownConnection: 'droppedUnknownConnection',
 } as const;
 
-export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
+export class QuicEndpoint implements Home, UdpSocketHandler {
   readonly sendSlab = new Slab(SEND_SLAB_BYTES, MAX_DATAGRAM_BYTES);
   readonly readSlab = new Slab(READ_SLAB_BYTES, MIN_READ_BYTES);
   readonly frameMemory = new FrameMemory();
   readonly counters: EndpointCounters;
   acceptor: EndpointAcceptor | undefined;
 
+  readonly routes = new Map<string, Resident>();
   readonly socket: UdpSocket;
   /** Those that connections moved to. */
   readonly #extraSockets = new Set<UdpSocket>();
   readonly #options: EndpointOptions;
-  /** Every connection under each of its connection IDs. */
-  readonly #routes = new Map<string, QuicConnection>();
-  /** A connection's IDs, and for a dial that is under way, whom to tell. */
-  readonly #connections = new Map<QuicConnection, Resident>();
+  readonly #residents = new Set<Resident>();
   #failures = new SendFailures();
-  #toFlush: QuicConnection[] = [];
-  readonly #flushing = new Set<QuicConnection>();
+  #toFlush: Resident[] = [];
   readonly #doorkeeper: Doorkeeper;
   readonly #resetTokens: ResetTokens;
   readonly #newcomers = new Newcomers();
@@ -151,18 +138,18 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     options: EndpointDialOptions,
   ): { connection: QuicConnection; ready: Promise<void> } {
     const connectionId = randomBytes(CONNECTION_ID_BYTES);
-    const connection = this.#admit(
-      this.#connectNative(connectionId, remote, options),
-      'dialer',
-      remote,
-      { ids: [connectionId.toString('latin1')], connectTimeoutMs: options.connectTimeoutMs },
-    );
+    const native = this.#connectNative(connectionId, remote, options);
+    let dial: Dial | undefined;
+    const ready = new Promise<void>((resolve, reject) => {
+      dial = { options, resolve, reject };
+    });
+    const connection = this.#admit(native, 'dialer', remote, {
+      ids: [connectionId.toString('latin1')],
+      connectTimeoutMs: options.connectTimeoutMs,
+      dial,
+    });
     this.counters.dialed += 1;
     this.#dialed.add(connection, remote);
-    const ready = new Promise<void>((resolve, reject) => {
-      const resident = this.#connections.get(connection) as Resident;
-      resident.dial = { resolve, reject, options };
-    });
     connection.flush();
     if (connection.beginEarly()) this.counters.earlyDialed += 1;
     return { connection, ready };
@@ -199,7 +186,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
   async retire(): Promise<void> {
     this.acceptor = undefined;
     this.#retiring = true;
-    if (this.#connections.size === 0) await this.close(new MeshError('NoError', 'listener closed'));
+    if (this.#residents.size === 0) await this.close(new MeshError('NoError', 'listener closed'));
   }
 
   /** Closes every connection with this code, then the socket. */
@@ -207,12 +194,13 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#careTimer);
-    for (const connection of this.#connections.keys()) connection.fail(error);
-    for (const connection of [...this.#connections.keys()]) connection.release();
+    const connections = this.#connections;
+    for (const connection of connections) connection.fail(error);
+    for (const connection of connections) connection.release();
     await this.socket.close();
   }
 
-  // ---- ConnectionHost -----------------------------------------------------------------------------------
+  // ---- Home ---------------------------------------------------------------------------------------------
 
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void {
     this.counters.datagramsSent += 1;
@@ -231,88 +219,31 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     if (this.#extraSockets.delete(socket)) void socket.close();
   }
 
-  routesOf(connection: QuicConnection): IdRoutes {
-    return {
-      add: (id) => {
-        this.#connections.get(connection)?.ids.add(id);
-        this.#routes.set(id, connection);
-      },
-      remove: (id) => {
-        this.#connections.get(connection)?.ids.delete(id);
-        this.#routes.delete(id);
-      },
-      resetTokenOf: (id) => this.#resetTokens.numberOf(id),
-    };
+  resetTokenOf(connectionId: Uint8Array): bigint {
+    return this.#resetTokens.numberOf(connectionId);
   }
 
-  flushSoon(connection: QuicConnection): void {
-    if (this.#flushing.has(connection)) return;
-    this.#flushing.add(connection);
-    this.#toFlush.push(connection);
+  flushSoon(resident: Resident): void {
+    this.#toFlush.push(resident);
     // After the poll phase: answers to all datagrams of this turn share packets and acknowledgements.
     if (this.#toFlush.length === 1) setImmediate(() => this.#flushAll());
   }
 
-  outpaced(connection: QuicConnection): void {
-    this.#options.pacerClocks.ranAhead(connection.remoteAddress.host);
+  verifyDialer(chain: readonly Uint8Array[]): PeerIdentity {
+    return this.#options.verifyDialer(chain);
   }
 
-  verifyPeer(connection: QuicConnection, chain: readonly Uint8Array[]): PeerIdentity {
-    const dial = this.#connections.get(connection)?.dial;
-    return dial === undefined ? this.#options.verifyDialer(chain) : dial.options.verifyPeer(chain);
+  outpaced(host: string): void {
+    this.#options.pacerClocks.ranAhead(host);
   }
 
-  early(connection: QuicConnection): void {
-    const resident = this.#connections.get(connection);
-    if (resident === undefined || this.acceptor === undefined) return;
-    // Half-open still: that the dialer is there now is known once TLS is done.
-    resident.handedOut = true;
-    this.counters.earlyAccepted += 1;
-    this.acceptor.onConnection(connection);
+  leave(source: string): void {
+    this.#doorkeeper.leave(source);
   }
 
-  sessionGiven(connection: QuicConnection, session: Uint8Array): void {
-    this.#connections.get(connection)?.dial?.options.onSession?.(session);
-  }
-
-  established(connection: QuicConnection): void {
-    const resident = this.#connections.get(connection);
-    if (resident === undefined) return;
-    resident.collectKeys?.();
-    if (connection.isResumed) this.counters.resumed += 1;
-    if (connection.role === 'dialer') {
-      resident.dial?.resolve();
-      return;
-    }
-    this.#settleHalfOpen(resident);
-    this.counters.accepted += 1;
-    if (!resident.handedOut) this.acceptor?.onConnection(connection);
-  }
-
-  ended(connection: QuicConnection, error: MeshError): void {
-    const resident = this.#connections.get(connection);
-    if (resident === undefined) return;
-    resident.collectKeys?.();
-    resident.dial?.reject(error);
-    // Until it is released it keeps its place: the binding's connection lives on, for a while where this side closed.
-    if (resident.halfOpenSource === undefined) return;
-    this.counters.refused += 1;
-    // Whoever has the connection has heard.
-    if (resident.handedOut) return;
-    this.acceptor?.onRefused?.({
-      error,
-      remoteAddress: connection.remoteAddress,
-      transport: 'quic',
-    });
-  }
-
-  released(connection: QuicConnection): void {
-    const resident = this.#connections.get(connection);
-    if (resident === undefined) return;
-    for (const id of resident.ids) this.#routes.delete(id);
-    this.#connections.delete(connection);
-    this.#settleHalfOpen(resident);
-    this.#dialed.delete(connection);
+  forget(resident: Resident): void {
+    this.#residents.delete(resident);
+    if (resident.connection !== undefined) this.#dialed.delete(resident.connection);
     if (this.#retiring) void this.retire();
   }
 
@@ -365,7 +296,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     connectionId: string,
     from: SocketAddress,
   ): QuicConnection | undefined {
-    const connection = this.#routes.get(connectionId);
+    const connection = this.routes.get(connectionId)?.connection;
     const refused = connection?.guard?.refuses(datagram, connection.isRemote(from));
     if (refused === undefined) return connection;
     this.counters[refused] += 1;
@@ -395,7 +326,7 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     if (!isFirst || failures.isEmpty) return;
     setImmediate(() => {
       this.#failures = new SendFailures();
-      for (const connection of this.#connections.keys()) connection.checkPath(failures);
+      for (const connection of this.#connections) connection.checkPath(failures);
     });
   }
 
@@ -443,10 +374,14 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
     remoteAddress: SocketAddress,
     newcomer: Newcomer,
   ): QuicConnection {
-    const { ids, halfOpenSource, guard, connectTimeoutMs } = newcomer;
+    const { halfOpenSource, guard, connectTimeoutMs } = newcomer;
+    const resident = new Resident(this, {
+      ...newcomer,
+      collectKeys: this.#options.keys?.watch(native),
+    });
     const connection = new QuicConnection({
       native,
-      host: this,
+      host: resident,
       role,
       remoteAddress,
       limits: this.#options.limits,
@@ -455,39 +390,31 @@ export class QuicEndpoint implements ConnectionHost, UdpSocketHandler {
       connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,
       guard,
     });
+    resident.connection = connection;
     if (halfOpenSource !== undefined) this.#doorkeeper.enter(halfOpenSource);
-    this.#connections.set(connection, {
-      ids: new Set(ids),
-      halfOpenSource,
-      handedOut: false,
-      collectKeys: this.#options.keys?.watch(native),
-      dial: undefined,
-    });
-    for (const id of ids) this.#routes.set(id, connection);
+    this.#residents.add(resident);
     return connection;
   }
 
-  #settleHalfOpen(resident: Resident): void {
-    if (resident.halfOpenSource === undefined) return;
-    this.#doorkeeper.leave(resident.halfOpenSource);
-    resident.halfOpenSource = undefined;
-  }
-
   #flushAll(): void {
-    const connections = this.#toFlush;
+    const residents = this.#toFlush;
     this.#toFlush = [];
-    this.#flushing.clear();
-    for (const connection of connections) connection.flush();
+    for (const resident of residents) resident.isFlushDue = false;
+    for (const { connection } of residents) connection?.flush();
   }
 
   #lookAfter(): void {
     const nowMs = performance.now();
-    for (const connection of this.#connections.keys()) {
+    for (const connection of this.#connections) {
       connection.lookAfter(nowMs, this.#options.keepAliveMs);
     }
   }
 
-  readonly #isKnown = (connectionId: string): boolean => this.#routes.has(connectionId);
+  get #connections(): QuicConnection[] {
+    return [...this.#residents].flatMap(({ connection }) => connection ?? []);
+  }
+
+  readonly #isKnown = (connectionId: string): boolean => this.routes.has(connectionId);
 }
 
 interface Newcomer {
@@ -495,21 +422,5 @@ interface Newcomer {
   readonly halfOpenSource?: string;
   readonly guard?: HalfOpenGuard;
   readonly connectTimeoutMs?: number;
-}
-
-interface Resident {
-  readonly ids: Set<string>;
-  /** Whose place it takes, of those for dialers whose handshake is under way. */
-  halfOpenSource: string | undefined;
-  /** Its early data made a connection of it before TLS is done. */
-  handedOut: boolean;
-  /** Where secrets are logged. */
-  readonly collectKeys: (() => void) | undefined;
-  dial: Dial | undefined;
-}
-
-interface Dial {
-  readonly options: EndpointDialOptions;
-  readonly resolve: () => void;
-  readonly reject: (error: MeshError) => void;
+  readonly dial?: Dial | undefined;
 }

@@ -40,10 +40,10 @@ import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
 /** What the streams ask of their connection. */
 export interface StreamsHost {
   /** Streams are read and written: the connection is open, or early data passes. */
-  readonly isReady: boolean;
+  isReady(): boolean;
   /** TLS is not done: of this side's streams only the early ones may begin. */
-  readonly isEarly: boolean;
-  readonly isOver: boolean;
+  isEarly(): boolean;
+  isOver(): boolean;
   /** Sends what QUIC has to send, once this turn's input is read. */
   flushSoon(): void;
   /** Runs a step outside of any input; what it throws closes the connection. */
@@ -181,7 +181,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   get isOver(): boolean {
-    return this.#host.isOver;
+    return this.#host.isOver();
   }
 
   get onStream(): ((stream: FrameStream) => FrameStreamHandler) | undefined {
@@ -190,7 +190,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   set onStream(accept: ((stream: FrameStream) => FrameStreamHandler) | undefined) {
     this.#onStream = accept;
-    if (this.#host.isReady) this.#host.guard(() => this.#readAll());
+    if (this.#host.isReady()) this.#host.guard(() => this.#readAll());
   }
 
   /** QUIC's own transport parameters already carry the limits of streams. */
@@ -237,7 +237,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Writes what waited for room, as far as there is room now. */
   pumpBlocked(): void {
-    if (!this.#host.isReady) return;
+    if (!this.#host.isReady()) return;
     if (this.#controlSender.isBlocked) this.#controlSender.pump(this.#writeControl);
     const { size } = this.#blocked;
     if (size === 0) return;
@@ -267,7 +267,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** What has room ahead of answers to what is about to be read. */
   #pumpFirst(): void {
-    if (!this.#host.isReady || this.#blocked.size === 0) return;
+    if (!this.#host.isReady() || this.#blocked.size === 0) return;
     this.#pumpDue();
     for (let rank = 0; rank < RANKS.normal; rank += 1) this.#pumpLine(rank);
   }
@@ -306,7 +306,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly isOrdered = false;
 
   get canSayGoAway(): boolean {
-    return this.#host.isReady && !this.#host.isEarly;
+    return this.#host.isReady() && !this.#host.isEarly();
   }
 
   get unplacedStreams(): number {
@@ -326,14 +326,14 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   sendGoAway(payload: Uint8Array): void {
-    if (this.#host.isReady) this.#controlSender.goAway(payload, this.#writeControl);
+    if (this.#host.isReady()) this.#controlSender.goAway(payload, this.#writeControl);
   }
 
   // ---- What streams ask for -----------------------------------------------------------------------------
 
   open(stream: QuicStream): void {
     this.#waiting.add(stream);
-    if (this.#host.isReady) this.#openWaiting();
+    if (this.#host.isReady()) this.#openWaiting();
   }
 
   reclass(stream: QuicStream, priority: Priority): void {
@@ -420,7 +420,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#counters.streamsReset += 1;
     this.#waiting.delete(stream);
     // The peer knows nothing of a stream that has no place on the wire.
-    if (stream.id < 0 || !this.#host.isReady) return;
+    if (stream.id < 0 || !this.#host.isReady()) return;
     this.#controlSender.notify(stream.messageId, code, reason, this.#writeControl);
   }
 
@@ -436,7 +436,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if (this.#partials.forget(stream)) this.#readSkipped();
     if (this.#lastRead === stream) this.#lastRead = undefined;
     if (stream.initiator === 'local') this.#localStreams -= 1;
-    if (mayReceive && this.#host.isReady) this.#drop(stream.id);
+    if (mayReceive && this.#host.isReady()) this.#drop(stream.id);
     this.#goAway?.advance();
   }
 
@@ -447,7 +447,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readSoon(stream: QuicStream): void {
     this.#paused.delete(stream);
     queueMicrotask(() => {
-      if (!this.#host.isReady || this.#streams.get(stream.id) !== stream) return;
+      if (!this.#host.isReady() || this.#streams.get(stream.id) !== stream) return;
       this.#host.guard(() => {
         stream.progress();
         this.#readStream(stream);
@@ -488,11 +488,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
    */
   #readAll(): void {
     const silent = this.#readLikely();
-    if (!this.#host.isReady || !this.#native.isReadable()) return;
+    if (!this.#host.isReady() || !this.#native.isReadable()) return;
     // The one whose answer takes long goes to the end of the line: it would stand in the way of all others.
     if (silent !== undefined && this.#awaited.delete(silent)) this.#awaited.add(silent);
     for (const id of this.#native.readable()) {
-      if (!this.#host.isReady) return;
+      if (!this.#host.isReady()) return;
       const stream = this.#streams.get(id) ?? this.#unknownStream(id);
       if (stream !== undefined) this.#readStream(stream);
     }
@@ -505,11 +505,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     while (this.#onStream !== undefined && this.#native.streamReadable(this.#seen.next)) {
       const stream = this.#unknownStream(this.#seen.next);
       if (stream !== undefined) this.#readStream(stream);
-      if (!this.#host.isReady) return undefined;
+      if (!this.#host.isReady()) return undefined;
     }
     for (const stream of this.#awaited) {
       if (stream.isPaused || !this.#readStream(stream)) return stream;
-      if (!this.#host.isReady) return undefined;
+      if (!this.#host.isReady()) return undefined;
     }
     return undefined;
   }
@@ -675,8 +675,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Gives waiting streams their place, as far as the peer's limit reaches. */
   #openWaiting(): void {
-    if (!this.#host.isReady || this.#waiting.size === 0) return;
-    const { isEarly } = this.#host;
+    if (!this.#host.isReady() || this.#waiting.size === 0) return;
+    const isEarly = this.#host.isEarly();
     for (const stream of this.#waiting) {
       if (isEarly && !stream.isEarly) continue;
       if (this.#streamsLeft <= 0) this.#streamsLeft = this.#native.peerStreamsLeftBidi();

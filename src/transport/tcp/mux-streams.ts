@@ -41,7 +41,7 @@ export interface MuxCounters extends ConnectionCounters {
 
 /** What the streams need of their connection. */
 export interface MuxLink {
-  readonly isOpen: boolean;
+  isOpen(): boolean;
   /** Sends a control frame; closes the connection when that cannot be. */
   sendControl(control: number, messageId: number, payload: Uint8Array): void;
 }
@@ -229,7 +229,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   // ---- What streams ask for -----------------------------------------------------------------------------
 
   get isOpen(): boolean {
-    return this.#link.isOpen;
+    return this.#link.isOpen();
   }
 
   get #maxHeldBytes(): number {

@@ -177,12 +177,9 @@ export class MuxConnection implements Connection {
   }
 
   #createLink(): MuxLink {
-    const isOpen = () => this.#isOpen;
     return {
-      get isOpen() {
-        return isOpen();
-      },
-      sendControl: (control: number, messageId: number, payload: Uint8Array) => {
+      isOpen: () => this.#isOpen,
+      sendControl: (control, messageId, payload) => {
         if (!this.#isOpen) return;
         try {
           this.#writer.writeControl(control, messageId, payload);
