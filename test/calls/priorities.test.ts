@@ -108,7 +108,11 @@ for (const transport of TEST_TRANSPORTS) {
       t.true(after('fill', urgent) >= 24, order);
       t.true(after('bulk', urgent) >= 30, order);
     }
-    t.true(after('bulk', 'fill') >= 8, order);
+    // What the proxy had no room for is sent again, and comes late: it is the most that tell.
+    const most = served.findIndex(
+      (_, i) => served.slice(0, i).filter((each) => each === 'fill').length === 36,
+    );
+    t.true(served.slice(most).filter((each) => each === 'bulk').length >= 8, order);
   });
 
   test(`${transport}: bulk data gets on while calls above it take all there is`, async (t) => {
