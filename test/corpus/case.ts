@@ -47,6 +47,8 @@ export type Step =
       readonly fin?: boolean;
       /** Every byte for itself, and the node has time to read each. */
       readonly byteByByte?: boolean;
+      /** With that, the time between two bytes. Ends early when the node has ended the connection. */
+      readonly everyMs?: number;
     }
   /** A handshake request, with those fields instead of good ones. */
   | { readonly do: 'shake'; readonly changes: RequestChanges }

@@ -136,11 +136,12 @@ async function take(step: Step, scene: Scene): Promise<HostileClient | void> {
 
 async function sendByteByByte(
   client: HostileClient,
-  { to, bytes, fin = false }: Extract<Step, { do: 'send' }>,
+  { to, bytes, fin = false, everyMs }: Extract<Step, { do: 'send' }>,
 ): Promise<void> {
-  for (let i = 0; i < bytes.length; i += 1) {
+  for (let i = 0; i < bytes.length && !client.isOver; i += 1) {
     client.send(to, bytes.subarray(i, i + 1), fin && i === bytes.length - 1);
-    await new Promise((resolve) => setImmediate(resolve));
+    if (everyMs === undefined) await new Promise((resolve) => setImmediate(resolve));
+    else await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }
 

@@ -186,6 +186,18 @@ const odd: readonly Case[] = [
     outcome: { kind: 'served' },
   },
   {
+    name: 'a ping, one byte a second',
+    steps: [{ do: 'send', to: 3, bytes: PING, fin: true, byteByByte: true, everyMs: 1000 }],
+    outcome: { kind: 'served' },
+  },
+  {
+    name: 'one byte a second, before the handshake',
+    profile: 'hasty',
+    begin: 'secured',
+    steps: [{ do: 'send', to: 1, bytes: PING, byteByByte: true, everyMs: 1000 }],
+    outcome: { kind: 'closed', code: 'HandshakeTimeout' },
+  },
+  {
     name: 'a ping whose end comes in a frame of its own',
     steps: [
       { do: 'send', to: 3, bytes: frameOf(3, { type: 'ping' }, PLAIN) },
