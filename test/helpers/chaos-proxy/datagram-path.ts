@@ -1,8 +1,9 @@
-/** One client's datagrams in one direction: the hook, chance, the rate and the delay, in this order. */
+/** One client's datagrams in one direction: the hook, the size, chance, the rate and the delay, in this order. */
 import type { Random } from '../../../scripts/fuzz/random.js';
-import type { PathCounters } from './counters.js';
+import { type DatagramCounters, type SizeCounters, sizeClassOf } from './counters.js';
 import type { DelayLine } from './delay-line.js';
 import { corrupted, drawFate, type Fate, type Faults } from './faults.js';
+import { SizeLimit } from './size-limit.js';
 
 /** What a hook wants done with a datagram; nothing said, it takes its chances like all others. */
 export type DatagramVerdict =
@@ -13,7 +14,7 @@ export type DatagramVerdict =
 export interface DatagramPathOptions {
   readonly random: Random;
   readonly line: DelayLine;
-  readonly counters: PathCounters;
+  readonly counters: DatagramCounters;
   readonly maxQueuedBytes: number;
   readonly faults: () => Faults;
   readonly hook: (datagram: Buffer) => DatagramVerdict;
@@ -37,6 +38,7 @@ export class DatagramPath {
   /** When the rate lets the next one go. */
   #freeAtMs = 0;
   #held: Held[] = [];
+  readonly #sizeLimit = new SizeLimit();
 
   constructor(options: DatagramPathOptions) {
     this.#options = options;
@@ -47,11 +49,18 @@ export class DatagramPath {
     const fate = drawFate(random);
     const verdict = hook(received);
     const { blackHole, loss, corrupt, duplicate } = faults();
-    if (verdict === 'drop' || blackHole || fate.loss < loss) {
-      counters.dropped += 1;
+    if (verdict === 'drop') {
+      this.#drop(received);
       return;
     }
     let datagram = verdict?.replaceWith ?? received;
+    const fit = this.#sizeLimit.judge(datagram.length, faults(), performance.now());
+    if (fit === 'tooLarge') counters.tooLarge += 1;
+    if (fit === 'tooLarge' || blackHole || fate.loss < loss) {
+      this.#drop(datagram);
+      return;
+    }
+    if (fit === 'fragmented') counters.fragmented += 1;
     if (fate.corrupt < corrupt) {
       counters.corrupted += 1;
       datagram = corrupted(datagram, fate);
@@ -61,6 +70,15 @@ export class DatagramPath {
     if (fate.duplicate >= duplicate) return;
     counters.duplicated += 1;
     this.#send(datagram, fate, moreDelayMs);
+  }
+
+  #drop({ length }: Buffer): void {
+    this.#options.counters.dropped += 1;
+    this.#sizeOf(length).dropped += 1;
+  }
+
+  #sizeOf(bytes: number): SizeCounters {
+    return this.#options.counters.sizes[sizeClassOf(bytes)] as SizeCounters;
   }
 
   #send(datagram: Buffer, fate: Fate, moreDelayMs: number): void {
@@ -125,6 +143,8 @@ export class DatagramPath {
     const { counters, deliver } = this.#options;
     counters.forwarded += 1;
     counters.forwardedBytes += datagram.length;
+    counters.largestForwardedBytes = Math.max(counters.largestForwardedBytes, datagram.length);
+    this.#sizeOf(datagram.length).forwarded += 1;
     deliver(datagram);
   }
 }

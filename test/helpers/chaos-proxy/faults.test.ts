@@ -44,6 +44,7 @@ test('settings that cannot be are RangeErrors', (t) => {
     { jitterMs: Number.NaN },
     { bytesPerSecond: 0 },
     { udp: { toServer: { corrupt: 2 } } },
+    { maxDatagramBytes: 0 },
   ]) {
     t.throws(() => withSettings(FAULTLESS, faults), { instanceOf: RangeError });
   }

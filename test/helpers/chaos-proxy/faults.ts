@@ -27,7 +27,21 @@ export interface Faults {
   readonly blackHole: boolean;
   /** One after the other at this rate; infinite for no limit. */
   readonly bytesPerSecond: number;
+  /** UDP only: the largest payload that passes, as the smallest MTU on the way sets it; infinite for no limit. */
+  readonly maxDatagramBytes: number;
+  /** UDP only: what becomes of larger ones. */
+  readonly tooLarge: TooLarge;
 }
+
+/**
+ * `'lost'` is a path whose ICMP messages are lost as well: no datagram above the limit ever arrives.
+ *
+ * `'reported'` is a path that says "packet too big". No process on this machine gets to see that: datagram sockets of
+ * Node.js hear of no ICMP message, and the sender's system keeps the path's MTU and sends larger datagrams in fragments
+ * from then on. So those that leave until the report is back are lost, one round trip of {@link Faults.delayMs}, and
+ * the later ones arrive whole, until the limit changes.
+ */
+export type TooLarge = 'lost' | 'reported';
 
 /** Faults for everything; then more special ones, which win. Those not named stay as they are. */
 export interface ChaosSettings extends DirectedFaults {
@@ -53,10 +67,17 @@ const NO_FAULTS: Faults = {
   corrupt: 0,
   blackHole: false,
   bytesPerSecond: Number.POSITIVE_INFINITY,
+  maxDatagramBytes: Number.POSITIVE_INFINITY,
+  tooLarge: 'lost',
 };
 
 const NAMES = Object.keys(NO_FAULTS) as readonly (keyof Faults)[];
 const SHARES: ReadonlySet<keyof Faults> = new Set(['loss', 'reorder', 'duplicate', 'corrupt']);
+const COUNTS: ReadonlySet<keyof Faults> = new Set([
+  'bytesPerSecond',
+  'reorderBy',
+  'maxDatagramBytes',
+]);
 
 export const FAULTLESS: FaultTable = {
   udp: { toServer: NO_FAULTS, toClient: NO_FAULTS },
@@ -87,9 +108,9 @@ function overlay(under: Faults, over: Partial<Faults>): Faults {
 function checkFaults(faults: Faults): void {
   for (const name of NAMES) {
     const value = faults[name];
-    if (typeof value === 'boolean') continue;
+    if (typeof value !== 'number') continue;
     const most = SHARES.has(name) ? 1 : Number.POSITIVE_INFINITY;
-    const least = name === 'bytesPerSecond' || name === 'reorderBy' ? 1 : 0;
+    const least = COUNTS.has(name) ? 1 : 0;
     if (value >= least && value <= most) continue;
     throw new RangeError(`${name} must be from ${least} to ${most}, not ${value}`);
   }

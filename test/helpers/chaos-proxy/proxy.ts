@@ -1,10 +1,12 @@
 /**
  * A bad network between a client and a server on this machine, for UDP and TCP on one port number: delay, loss,
- * reordering, duplicates, flipped bits, black holes, a rate, new source ports, half-closed and reset connections.
+ * reordering, duplicates, flipped bits, black holes, a rate, a largest datagram, new source ports, half-closed and reset
+ * connections. Each fault may be set for one protocol, one direction, or both.
  *
  *     await using proxy = await ChaosProxy.start({ target, faults: { delayMs: 25, udp: { loss: 0.01 } } });
  *     await node.connect({ nodeId: 'n2', ...proxy.address });
  *     proxy.change({ udp: { blackHole: true } });
+ *     proxy.change({ toClient: { maxDatagramBytes: 1280 } });
  *
  * Chances are seeded (mulberry32): see {@link Fate} for their order. Delays are never shorter than asked, and on an
  * idle machine up to 1 ms longer. All queues are bounded, and nothing is left running after {@link close}.

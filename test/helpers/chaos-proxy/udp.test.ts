@@ -260,3 +260,69 @@ test('a hook sees every datagram, and may drop, replace or delay it', async (t) 
   await until(() => client.seen.length === 5);
   t.is(log.length, 9);
 });
+
+test('a largest datagram passes one direction and not the other, and changes at any time', async (t) => {
+  const { client, server, proxy } = await setUp(t, {
+    faults: { toServer: { maxDatagramBytes: 1280 }, toClient: { maxDatagramBytes: 1200 } },
+  });
+  const { toServer, toClient } = proxy.counters.udp;
+  for (const bytes of [64, 1200, 1201, 1280, 1281, 1452, 9000]) {
+    await client.send(proxy.address, 1, bytes);
+  }
+  await until(() => toServer.forwarded + toServer.dropped === 7);
+  await until(() => toClient.forwarded + toClient.dropped === 4);
+  await until(() => client.seen.length === 2);
+  t.deepEqual(lengths(server), [64, 1200, 1201, 1280]);
+  t.deepEqual(lengths(client), [64, 1200]);
+  t.like(toServer, { tooLarge: 3, dropped: 3, fragmented: 0, largestForwardedBytes: 1280 });
+  t.like(toClient, { tooLarge: 2, dropped: 2, largestForwardedBytes: 1200 });
+  proxy.change({ maxDatagramBytes: Number.POSITIVE_INFINITY });
+  await client.send(proxy.address, 1, 9000);
+  await until(() => client.seen.length === 3);
+  t.is(toClient.largestForwardedBytes, 9000);
+  proxy.change({ toServer: { maxDatagramBytes: 100 } });
+  await client.send(proxy.address, 1, 101);
+  await until(() => toServer.tooLarge === 4);
+});
+
+test('datagrams are counted by their size, those that passed and those that were dropped', async (t) => {
+  const { client, server, proxy } = await setUp(t, { faults: { toServer: { blackHole: true } } });
+  const { toServer } = proxy.counters.udp;
+  const sizes = [4, 100, 101, 1200, 1201, 1232, 1233, 1280, 1281, 1350, 1351, 1452, 1453, 9000];
+  for (const bytes of sizes) await client.send(proxy.address, 1, bytes);
+  await until(() => toServer.dropped === sizes.length);
+  proxy.change({ blackHole: false });
+  for (const bytes of sizes.slice(0, 4)) await client.send(proxy.address, 1, bytes);
+  await until(() => server.seen.length === 4);
+  t.deepEqual(
+    toServer.sizes.map(({ upToBytes, forwarded, dropped }) => [upToBytes, forwarded, dropped]),
+    [
+      [100, 2, 2],
+      [1200, 2, 2],
+      [1232, 0, 2],
+      [1280, 0, 2],
+      [1350, 0, 2],
+      [1452, 0, 2],
+      [Number.POSITIVE_INFINITY, 0, 2],
+    ],
+  );
+});
+
+test('where a path reports what is too large, later ones arrive in fragments until the limit changes', async (t) => {
+  const { client, server, proxy } = await setUp(t, {
+    faults: { toServer: { maxDatagramBytes: 1280, tooLarge: 'reported' } },
+  });
+  const { toServer } = proxy.counters.udp;
+  await client.send(proxy.address, 3, 1400);
+  await until(() => server.seen.length === 2);
+  t.like(toServer, { tooLarge: 1, dropped: 1, fragmented: 2, forwarded: 2 });
+  proxy.change({ toServer: { maxDatagramBytes: 1250 } });
+  await client.send(proxy.address, 2, 1400);
+  await until(() => server.seen.length === 3);
+  t.like(toServer, { tooLarge: 2, dropped: 2, fragmented: 3, forwarded: 3 });
+  t.deepEqual(lengths(server), [1400, 1400, 1400]);
+});
+
+function lengths({ seen }: Numbers): number[] {
+  return seen.map(({ bytes }) => bytes.length);
+}
