@@ -4,7 +4,10 @@ export interface EndpointCounters extends Record<string, number> {
   datagramsSent: number;
   bytesReceived: number;
   bytesSent: number;
+  /** Datagrams that could not be sent, and were dropped. */
   sendErrors: number;
+  /** Datagrams from source port 0, which nobody can answer. */
+  droppedUnanswerable: number;
   droppedMalformed: number;
   droppedUnknownVersion: number;
   droppedShortInitial: number;
@@ -60,6 +63,7 @@ export function newEndpointCounters(): EndpointCounters {
     bytesReceived: 0,
     bytesSent: 0,
     sendErrors: 0,
+    droppedUnanswerable: 0,
     droppedMalformed: 0,
     droppedUnknownVersion: 0,
     droppedShortInitial: 0,

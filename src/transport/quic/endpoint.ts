@@ -143,6 +143,8 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     const ready = new Promise<void>((resolve, reject) => {
       dial = { options, resolve, reject };
     });
+    // Where what follows throws, nobody gets to wait for it.
+    ready.catch(() => {});
     const connection = this.#admit(native, 'dialer', remote, {
       ids: [connectionId.toString('latin1')],
       connectTimeoutMs: options.connectTimeoutMs,
@@ -316,6 +318,12 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     }
     if (this.acceptor === undefined || socket !== this.socket) return;
     this.#doorkeeper.answerUnknownConnection(datagram, from);
+  }
+
+  onUnanswerable(bytes: number): void {
+    this.counters.datagramsReceived += 1;
+    this.counters.bytesReceived += bytes;
+    this.counters.droppedUnanswerable += 1;
   }
 
   onSocketError(socket: UdpSocket, code: string | undefined, to: SocketAddress | undefined): void {

@@ -7,9 +7,11 @@ import type { SocketAddress } from '../connection.js';
 export interface UdpSocketHandler {
   /** A datagram; its memory is the handler's. */
   onDatagram(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void;
+  /** A datagram without a source port, which nobody can answer (RFC 768), was dropped. */
+  onUnanswerable(bytes: number): void;
   /**
-   * A datagram could not be sent, or, without `to`, the socket itself failed.
-   * @param code the system's, such as ENETUNREACH
+   * A datagram could not be sent and was dropped, or, without `to`, the socket itself failed.
+   * @param code the system's, such as ENETUNREACH, or Node's, such as ERR_SOCKET_BAD_PORT
    */
   onSocketError(socket: UdpSocket, code: string | undefined, to: SocketAddress | undefined): void;
 }
@@ -29,22 +31,25 @@ export class UdpSocket {
   #closing: Promise<void> | undefined;
 
   /**
-   * Opens a socket.
+   * Opens a socket. It binds in the same turn of the event loop.
    * @param address a port of 0 lets the system pick
+   * @param isShared other sockets of this process may bind the same port at other addresses: see `listening-sockets.ts`
    * @throws MeshError ConnectFailed when the address cannot be bound
    */
-  static async bind(address: SocketAddress): Promise<UdpSocket> {
+  static async bind(address: SocketAddress, isShared = false): Promise<UdpSocket> {
     const socket = createSocket({
       type: isIPv6(address.host) ? 'udp6' : 'udp4',
+      reuseAddr: isShared,
       // Addresses are always numeric here: without this, every send would pass through a deferred DNS lookup.
       lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
     });
     await new Promise<void>((resolve, reject) => {
       socket.once('error', (cause) => {
-        const text = `cannot bind UDP ${address.host}:${address.port}`;
+        const text = `cannot bind UDP ${address.host}:${address.port}: ${cause.message}`;
         reject(new MeshError('ConnectFailed', text, { cause }));
       });
-      socket.bind(address.port, address.host, resolve);
+      // Exclusive: the workers of a node:cluster would share one handle, and each get datagrams of the others.
+      socket.bind({ port: address.port, address: address.host, exclusive: true }, resolve);
     });
     socket.removeAllListeners('error');
     return new UdpSocket(socket);
@@ -59,6 +64,10 @@ export class UdpSocket {
     this.receiveBufferBytes = socket.getRecvBufferSize();
     this.sendBufferBytes = socket.getSendBufferSize();
     socket.on('message', (datagram, remote) => {
+      if (remote.port === 0) {
+        this.handler?.onUnanswerable(datagram.length);
+        return;
+      }
       this.handler?.onDatagram(datagram, { host: remote.address, port: remote.port }, this);
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
@@ -66,9 +75,17 @@ export class UdpSocket {
     });
   }
 
+  /**
+   * The one place where datagrams leave. Never throws: what Node or the system refuses, at once or later, is dropped
+   * and told to the handler.
+   */
   send(datagram: Buffer, to: SocketAddress): void {
     if (this.#closing !== undefined) return;
-    this.#socket.send(datagram, 0, datagram.length, to.port, to.host, this.#sent);
+    try {
+      this.#socket.send(datagram, 0, datagram.length, to.port, to.host, this.#sent);
+    } catch (thrown) {
+      this.handler?.onSocketError(this, (thrown as NodeJS.ErrnoException).code, to);
+    }
   }
 
   close(): Promise<void> {

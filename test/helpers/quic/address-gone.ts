@@ -10,7 +10,6 @@ import { nodeCert } from '../certs.js';
 const BYTES = 3_000_000;
 
 for (const host of ['10.9.0.1', '10.9.0.2']) ip('addr', 'add', `${host}/32`, 'dev', 'lo');
-ip('link', 'set', 'lo', 'up');
 const n1 = await start('n1', '10.9.0.1');
 const n2 = await start('n2', '10.9.0.2');
 const [sent, received] = [createHash('sha256'), createHash('sha256')];

@@ -1,7 +1,5 @@
 /** Changes of path as the packets have it: which are followed, how many, and what strangers can do about it. */
-import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import type { Connection, SocketAddress } from '../../../src/transport/connection.js';
 import { MAX_PATHS } from '../../../src/transport/quic/paths.js';
@@ -9,23 +7,13 @@ import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../helpers/certs.js';
 import { ChaosProxy } from '../../helpers/chaos-proxy/proxy.js';
 import { echoAcceptor, request } from '../../helpers/frame-client.js';
+import { runInNamespace } from '../../helpers/network/namespace.js';
 import { until } from '../../helpers/until.js';
 
-const run = promisify(execFile);
-
 test('a dialer whose local address is gone moves by itself: transfer and call go on', async (t) => {
-  const namespace = ['--user', '--map-root-user', '--net'];
-  try {
-    await run('unshare', [...namespace, 'ip', 'link']);
-  } catch {
-    t.is(process.env.CI, undefined, 'CI must be able to run it: unshare and ip are needed');
-    t.log('skipped: there are no network namespaces here');
-    return;
-  }
-  const script = 'test/helpers/quic/address-gone.ts';
-  const node = [process.execPath, '--import=tsx', script];
-  const { stdout } = await run('unshare', [...namespace, ...node], { timeout: 50_000 });
-  t.deepEqual(JSON.parse(stdout), { result: 'x', isWhole: true, dialed: 1, migrations: 1 });
+  const told = await runInNamespace(t, 'test/helpers/quic/address-gone.ts');
+  if (told === undefined) return;
+  t.deepEqual(told, { result: 'x', isWhole: true, dialed: 1, migrations: 1 });
 });
 
 test('of many new addresses at once few are followed, and the connection finds its peer again', async (t) => {
