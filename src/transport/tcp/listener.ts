@@ -99,7 +99,8 @@ export class TcpListener implements Listener {
         reject(new MeshError('ConnectFailed', message, { cause }));
       };
       this.#server.once('error', onError);
-      this.#server.listen({ host, port }, () => {
+      // Exclusive: the workers of a node:cluster would share one handle, and each get peers of the others.
+      this.#server.listen({ host, port, exclusive: true }, () => {
         this.#server.off('error', onError);
         // From here on errors are those of single sockets that could not be accepted.
         this.#server.on('error', () => {});
