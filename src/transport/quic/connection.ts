@@ -24,6 +24,7 @@ import {
   type StreamOptions,
 } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
+import { ClosingPeriod } from './closing-period.js';
 import type { IdRoutes } from './connection-ids.js';
 import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
@@ -137,6 +138,8 @@ export class QuicConnection implements Connection {
   #state: ConnectionState = { kind: 'connecting' };
   #identity: PeerIdentity | undefined;
   #released = false;
+  /** From when the connection is over to when it is forgotten. */
+  #closing: ClosingPeriod | undefined;
   #tendedMs = performance.now();
   readonly #rttWatch = new RttWatch();
   #rttLookedAtMs = 0;
@@ -240,6 +243,10 @@ export class QuicConnection implements Connection {
   /** A datagram for this connection. The binding decrypts it in place. */
   receive(datagram: Buffer, from: SocketAddress, socket: UdpSocket, connectionId: string): void {
     if (this.#released) return;
+    if (this.#closing !== undefined) {
+      this.#answerInClosing(this.#closing);
+      return;
+    }
     const nowMs = performance.now();
     const path = this.#paths.admit(from, socket, connectionId, nowMs);
     if (path === undefined) return;
@@ -310,6 +317,10 @@ export class QuicConnection implements Connection {
   /** Sends what QUIC has to send, and sets the clock for what it waits for. */
   flush(): void {
     if (this.#released) return;
+    if (this.#closing !== undefined) {
+      this.#flushClosing(this.#closing);
+      return;
+    }
     if (this.#paths.isAttentive) this.#paths.tend();
     this.#flushDatagrams();
     if (this.isOpen) {
@@ -319,6 +330,10 @@ export class QuicConnection implements Connection {
     if (this.#released) return;
     this.#checkEnded();
     if (this.#released) return;
+    if (this.#closing !== undefined) {
+      this.#flushClosing(this.#closing);
+      return;
+    }
     const timeoutMs = this.#native.timeout();
     this.#timer.arm(
       this.isOpen
@@ -483,6 +498,10 @@ export class QuicConnection implements Connection {
   }
 
   #timedOut(): void {
+    if (this.#closing !== undefined) {
+      this.#timedOutInClosing(this.#closing);
+      return;
+    }
     this.#native.onTimeout();
     if (this.isOpen) this.#learnRtt();
     if (this.#probe.takeProbe(this.#lostPackets)) this.#probeTail();
@@ -597,11 +616,68 @@ export class QuicConnection implements Connection {
   /** Ends the connection for its users, once: every stream hears of it, then `closed`. */
   #end(error: MeshError, streamError: MeshError = endOfStreams(error)): void {
     if (!this.#moveTo({ kind: 'closed', error })) return;
+    this.#closing = new ClosingPeriod(performance.now());
     clearTimeout(this.#establishTimer);
     this.#settleOpened(false);
     this.#streams.end(streamError);
     this.#host.ended(error);
     this.#settleClosed(error);
+  }
+
+  // ---- Closing ------------------------------------------------------------------------------------------
+
+  #flushClosing(closing: ClosingPeriod): void {
+    const native = this.#native;
+    while (closing.mayWrite) {
+      const datagram = this.#writeClosing();
+      if (datagram === undefined) break;
+      closing.wrote(datagram, native.isDraining());
+    }
+    this.#checkEnded();
+    if (!this.#released) this.#timer.arm(closing.delayMs(native.timeout(), performance.now()));
+  }
+
+  #writeClosing(): Buffer | undefined {
+    const memory = this.#sendable(this.#host.sendSlab.room());
+    if (memory.length === 0) return undefined;
+    try {
+      const sent = this.#native.send(memory);
+      if (sent === null) return undefined;
+      const [bytes, { from, to }] = sent;
+      const datagram = this.#host.sendSlab.take(bytes);
+      this.#sendClosing(datagram, to, this.#paths.socketOf(from));
+      return datagram;
+    } catch {
+      // A connection that cannot even say that it is over is forgotten like any other.
+      return undefined;
+    }
+  }
+
+  #answerInClosing(closing: ClosingPeriod): void {
+    const packet = closing.arrived();
+    if (packet === undefined || this.#sendable(packet).length < packet.length) return;
+    const { from, socket } = this.#paths.current;
+    this.#sendClosing(packet, from, socket);
+  }
+
+  #sendClosing(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void {
+    this.guard?.sent(datagram.length);
+    this.#host.sendDatagram(datagram, this.#paths.sent(datagram.length, to), socket);
+  }
+
+  #timedOutInClosing(closing: ClosingPeriod): void {
+    if (closing.isOver(performance.now())) {
+      this.#release();
+      return;
+    }
+    this.#native.onTimeout();
+    this.flush();
+  }
+
+  /** As much of the memory as may be sent now to a peer that may be elsewhere, or has yet to prove itself. */
+  #sendable(memory: Buffer): Buffer {
+    const sendable = this.#paths.sendable(memory);
+    return this.guard?.sendable(sendable) ?? sendable;
   }
 
   #moveTo(next: ConnectionState): boolean {
@@ -620,8 +696,7 @@ export class QuicConnection implements Connection {
         this.#host.flushSoon();
         return;
       }
-      const memory = this.#paths.sendable(slab.room());
-      const room = this.guard?.sendable(memory) ?? memory;
+      const room = this.#sendable(slab.room());
       if (room.length === 0) return;
       let sent: ReturnType<NativeConnection['send']>;
       try {
