@@ -23,20 +23,48 @@ const ALERTS: Readonly<Record<number, readonly [MeshErrorCode, string]>> = {
   45: ['CertificateExpired', 'certificate has expired'],
   46: ['CertificateInvalid', 'certificate refused'],
   48: ['CertificateUntrusted', 'certificate does not lead to a trusted CA'],
+  80: ['InternalError', 'TLS failed at the other side'],
+  90: ['ConnectFailed', 'the other side has given up the handshake'],
   116: ['CertificateRequired', 'no certificate was sent'],
   120: ['ApplicationProtocolMismatch', 'no application protocol in common'],
 };
 
-const TRANSPORT_ERRORS: Readonly<Record<number, MeshErrorCode>> = {
-  0: 'NoError',
+/**
+ * Transport errors (RFC 9000, section 20.1) that find fault with one side: it broke a rule, and would again. Those that
+ * neither this table nor {@link ENDS} lists are ProtocolViolation, too.
+ */
+const FAULTS: Readonly<Record<number, MeshErrorCode>> = {
   1: 'InternalError',
-  2: 'ConnectFailed',
   3: 'FlowControlViolation',
   4: 'StreamLimitExceeded',
+  5: 'ProtocolViolation',
+  6: 'ProtocolViolation',
+  7: 'ProtocolViolation',
+  8: 'ProtocolViolation',
+  9: 'ProtocolViolation',
+  10: 'ProtocolViolation',
+  13: 'ProtocolViolation',
+  14: 'ProtocolViolation',
 };
 
-/** The error behind a close of either side. */
-export function errorOfClose(close: NativeClose, side: ErrorSide): MeshError {
+/** Those that say only that a connection ended, or did not come about: the next one may do better. */
+const ENDS: Readonly<Record<number, string>> = {
+  0: 'closed before the handshake was done',
+  2: 'connection refused',
+  // The peer that made the token was started anew meanwhile, or this side's address has changed.
+  11: 'token of an address is not valid',
+  // APPLICATION_ERROR stands for any code of the application, which is not told before the peer is authenticated
+  // (RFC 9000, section 10.2.3).
+  12: 'closed before the handshake was done',
+  15: 'keys are worn out',
+  16: 'no path works',
+};
+
+/**
+ * The error behind a close of either side.
+ * @param wasOpen whether the handshake of QUIC was done at this side: before, there is no connection to be lost
+ */
+export function errorOfClose(close: NativeClose, side: ErrorSide, wasOpen: boolean): MeshError {
   const { isApp, errorCode } = close;
   const reason = Buffer.from(close.reason).toString('utf8');
   if (isApp) {
@@ -48,8 +76,11 @@ export function errorOfClose(close: NativeClose, side: ErrorSide): MeshError {
     const [code, text] = ALERTS[alert] ?? (['TlsFailure', `TLS alert ${alert}`] as const);
     return new MeshError(code, text, { side });
   }
-  const code = TRANSPORT_ERRORS[errorCode] ?? 'ProtocolViolation';
-  return new MeshError(code, reason || `QUIC transport error 0x${errorCode.toString(16)}`, {
-    side,
-  });
+  const end = ENDS[errorCode];
+  if (end === undefined) {
+    const text = reason || `QUIC transport error 0x${errorCode.toString(16)}`;
+    return new MeshError(FAULTS[errorCode] ?? 'ProtocolViolation', text, { side });
+  }
+  if (errorCode === 0 && wasOpen) return new MeshError('NoError', reason || 'closed', { side });
+  return new MeshError(wasOpen ? 'ConnectionLost' : 'ConnectFailed', reason || end, { side });
 }

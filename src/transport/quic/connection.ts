@@ -597,7 +597,8 @@ export class QuicConnection implements Connection {
 
   /** The flush sends what the binding has to say of it, and ends us. */
   #nativeFailed(thrown: unknown): void {
-    this.#end(refusalReason(this.#native, thrown, (chain) => this.#host.verifyPeer(chain)));
+    const verify = (chain: readonly Uint8Array[]) => this.#host.verifyPeer(chain);
+    this.#end(refusalReason(this.#native, thrown, this.isOpen, verify));
   }
 
   #checkEnded(): void {

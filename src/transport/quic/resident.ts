@@ -194,8 +194,8 @@ export class Resident implements ConnectionHost {
     // Until it is released it keeps its place: the binding's connection lives on, for a while where this side closed.
     if (this.#halfOpenSource === undefined) return;
     counters.refused += 1;
-    // Whoever has the connection has heard.
-    if (this.#handedOut) return;
+    // Whoever has the connection has heard; a dialer that gave up was not turned away.
+    if (this.#handedOut || hasLeft(error)) return;
     acceptor?.onRefused?.({ error, remoteAddress, transport: 'quic' });
   }
 
@@ -212,4 +212,9 @@ export class Resident implements ConnectionHost {
     this.#home.leave(this.#halfOpenSource);
     this.#halfOpenSource = undefined;
   }
+}
+
+/** Whether a dialer closed early, as one does whose other transport was faster. */
+function hasLeft({ code, side }: MeshError): boolean {
+  return side === 'remote' && code === 'ConnectFailed';
 }

@@ -14,6 +14,8 @@ const HANDSHAKE_CODES: Readonly<Record<string, MeshErrorCode>> = {
   ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: 'CertificateExpired',
   ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'CertificateInvalid',
   ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: 'CertificateInvalid',
+  ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR: 'InternalError',
+  ERR_SSL_TLSV1_ALERT_USER_CANCELLED: 'ConnectFailed',
 };
 
 /** OpenSSL's verdicts on a chain, as `socket.authorizationError` names them. Others: CertificateInvalid. */

@@ -55,5 +55,6 @@ function endingIn(payload: Buffer) {
   if (type !== 0x1c && type !== 0x1d) return undefined;
   const bytes = 1 << (payload.readUInt8(1) >> 6);
   const errorCode = payload.readUIntBE(1, Math.min(bytes, 4)) & (2 ** (8 * bytes - 2) - 1);
-  return errorOfClose({ isApp: type === 0x1d, errorCode, reason: Buffer.alloc(0) }, 'remote').code;
+  return errorOfClose({ isApp: type === 0x1d, errorCode, reason: Buffer.alloc(0) }, 'remote', true)
+    .code;
 }

@@ -112,7 +112,7 @@ export class QuicClient extends HostileClient {
     this.#flush();
     if (this.ending === undefined && (this.#native.isDraining() || this.#native.isClosed())) {
       const close = this.#native.peerError();
-      this.ending = close === null ? 'lost' : errorOfClose(close, 'remote').code;
+      this.ending = close === null ? 'lost' : errorOfClose(close, 'remote', true).code;
     }
   }
 
