@@ -2,6 +2,7 @@
 import { type BatchOptions, MessageBatcher } from './calls/batcher.js';
 import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
+import { ONE_WAY_TYPES, REQUEST_TYPES, TRANSFER_TYPES, typeRefusal } from './calls/call-types.js';
 import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
 import { openResumable } from './calls/resumable-transfer.js';
 import { RetryBudget, type RetryBudgetLimits } from './calls/retry-budget.js';
@@ -115,9 +116,12 @@ export class Peer {
    * Asks and waits for the answer. Settles exactly once. When the connection is lost, a call that had not left, or is
    * `replaySafe`, goes by the next one, if there is time; see {@link CallOptions.retry}.
    * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled; Superseded;
-   *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node
+   *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node;
+   *   InvalidArgument for a message that cannot be sent, or whose type begins no such call
    */
   request<M extends RequestMessage>(message: M, options: CallOptions = {}): Promise<ReplyTo<M>> {
+    const refusal = typeRefusal(message, REQUEST_TYPES);
+    if (refusal !== undefined) return Promise.reject(refusal);
     return this.#call(message, options, (session, left, recover) =>
       session.request(message, left, recover),
     );
@@ -128,6 +132,8 @@ export class Peer {
    * Whether it arrived is not known.
    */
   send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
+    const refusal = typeRefusal(message, ONE_WAY_TYPES);
+    if (refusal !== undefined) return Promise.reject(refusal);
     return this.#call(message, options, (session, left, recover) =>
       session.send(message, left, recover),
     );
@@ -139,6 +145,8 @@ export class Peer {
    * @throws MeshError what would not be better later: CapabilityMissing, MessageTooLarge, InvalidArgument
    */
   trySend(message: OneWayMessage, options: TrySendOptions = {}): boolean {
+    const refusal = typeRefusal(message, ONE_WAY_TYPES);
+    if (refusal !== undefined) throw refusal;
     return this.#pool.select()?.trySend(message, options) ?? false;
   }
 
@@ -152,6 +160,10 @@ export class Peer {
    *   the bytes; InvalidArgument at once
    */
   stream(transfer: TransferOpening, options: StreamCallOptions = {}): AsyncIterable<Uint8Array> {
+    if (transfer?.type !== undefined || typeof transfer !== 'object') {
+      const refusal = typeRefusal(transfer, TRANSFER_TYPES);
+      if (refusal !== undefined) throw refusal;
+    }
     const open: DataTransfer = { offset: 0, ...transfer, type: 'dataTransfer' };
     checkTransfer(open, options);
     if (options.resume === true) {

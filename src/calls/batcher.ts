@@ -6,6 +6,7 @@ import { MeshError } from '../errors.js';
 import type { Message } from '../protocol/message.js';
 import { cancelledError } from '../transport/abortable.js';
 import { Batch, type Carry } from './batch.js';
+import { LOG_TYPES, typeRefusal } from './call-types.js';
 import { isMergeable, type LogMessage, messageBytes } from './merge-messages.js';
 import { DEFAULT_TIMEOUT_MS } from './outgoing-call.js';
 import type { CallOptions, ReplyTo } from './types.js';
@@ -66,6 +67,8 @@ export class MessageBatcher {
    */
   request<M extends LogMessage>(message: M, options: BatchCallOptions = {}): Promise<ReplyTo<M>> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, replaySafe = false } = options;
+    const unknown = typeRefusal(message, LOG_TYPES);
+    if (unknown !== undefined) return Promise.reject(unknown);
     const bytes = messageBytes(message);
     const refusal = this.#refusal(bytes, timeoutMs, signal);
     if (refusal !== undefined) return Promise.reject(refusal);

@@ -1,0 +1,32 @@
+/** Which messages begin a call, by how it is made: what types say, held at run time too. Pure. */
+import { MeshError } from '../errors.js';
+import { type OneWayMessage, REPLY_TYPES } from './types.js';
+
+/** Message types that a way of calling takes, as keys. */
+export type CallTypes = Readonly<Record<string, unknown>>;
+
+export const REQUEST_TYPES: CallTypes = { ...REPLY_TYPES };
+
+export const ONE_WAY_TYPES: CallTypes = {
+  replicationLog: true,
+  consensus: true,
+  request: true,
+} satisfies Record<OneWayMessage['type'], true>;
+
+export const LOG_TYPES: CallTypes = { replicationLog: true, consensus: true };
+
+export const TRANSFER_TYPES: CallTypes = { dataTransfer: true };
+
+/** Why no such call is made: the message is none, has no type of its own, or not one of those. */
+export function typeRefusal(message: unknown, types: CallTypes): MeshError | undefined {
+  if (typeof message !== 'object' || message === null) {
+    return new MeshError('InvalidArgument', 'a message is an object');
+  }
+  const { type } = message as { readonly type?: unknown };
+  if (typeof type === 'string' && Object.hasOwn(types, type) && Object.hasOwn(message, 'type')) {
+    return undefined;
+  }
+  const known = Object.keys(types).join(', ');
+  const text = typeof type === 'string' ? JSON.stringify(type.slice(0, 64)) : typeof type;
+  return new MeshError('InvalidArgument', `type must be one of ${known}, not ${text}`);
+}
