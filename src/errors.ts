@@ -5,6 +5,7 @@
  * code its number on the wire (SPEC.md, "Error codes"), so that both sides of a connection name the same
  * failure the same way, over QUIC and over TCP.
  */
+import { isError, textOf } from './realms.js';
 
 /** What the table says of one code. */
 interface CodeEntry {
@@ -145,7 +146,22 @@ export class MeshError extends Error {
 
 /** Any thrown value as a {@link MeshError}: itself, or wrapped as the given code with the value as `cause`. */
 export function toMeshError(thrown: unknown, code: MeshErrorCode = 'InternalError'): MeshError {
+  return asMeshError(thrown) ?? new MeshError(code, textOf(thrown), { cause: thrown });
+}
+
+/**
+ * A thrown value as the {@link MeshError} that it is, also where it is one of another copy of this package or of another
+ * realm: then as one of this copy's. `undefined` for anything else.
+ */
+export function asMeshError(thrown: unknown): MeshError | undefined {
   if (thrown instanceof MeshError) return thrown;
-  const text = thrown instanceof Error ? thrown.message : String(thrown);
-  return new MeshError(code, text, { cause: thrown });
+  if (!isError(thrown) || thrown.name !== 'MeshError') return undefined;
+  const { code, message, side, retryable, maybeExecuted } = thrown as MeshError;
+  if (typeof code !== 'string' || !Object.hasOwn(ERROR_CODES, code)) return undefined;
+  return new MeshError(code, String(message), {
+    side: side === 'remote' ? 'remote' : 'local',
+    retryable: retryable === true,
+    maybeExecuted: maybeExecuted === true,
+    cause: thrown,
+  });
 }

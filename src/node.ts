@@ -17,6 +17,7 @@ import { type Algorithm, loadCompression } from './protocol/compression.js';
 import { FrameCodec } from './protocol/frame-codec.js';
 import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
 import { ReplayGuard } from './protocol/replay-guard.js';
+import { isError, isPromised, ownSignal } from './realms.js';
 import { Renewal } from './renewal.js';
 import { isOffence, Reports } from './reports.js';
 import type { NodeEvent, StatusOptions } from './status.js';
@@ -332,7 +333,7 @@ export class MeshNode {
       throw new MeshError('ConnectionLimitExceeded', `node has ${maxConnections} connections`);
     }
     const stopping = this.#stopping.signal;
-    const either = signal === undefined ? stopping : AbortSignal.any([signal, stopping]);
+    const either = signal === undefined ? stopping : AbortSignal.any([ownSignal(signal), stopping]);
     this.#dials += 1;
     const { cert } = this.#certificates.inForce;
     try {
@@ -528,10 +529,9 @@ export class MeshNode {
     try {
       verdict = this.#config.authToken?.verify?.(token, nodeId);
     } catch (thrown) {
-      flaw = thrown instanceof Error ? thrown.name : typeof thrown;
+      flaw = isError(thrown) ? thrown.name : typeof thrown;
     }
-    if (verdict instanceof Promise) {
-      verdict.catch(() => {});
+    if (isPromised(verdict)) {
       flaw = 'it answered by a promise, which is no answer';
     }
     if (flaw !== undefined) this.#log.error({ peer: nodeId, flaw }, 'authToken.verify failed');

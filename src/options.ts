@@ -12,6 +12,7 @@ import { DEFAULT_HEALTH } from './pool/health.js';
 import { DEFAULT_POOL_LIMITS } from './pool/options.js';
 import { STRATEGIES, type Strategy } from './pool/select.js';
 import type { CompressionName } from './protocol/compression.js';
+import { isBytes } from './realms.js';
 import type { LoggingOption } from './telemetry/logging.js';
 import {
   DEFAULT_STREAM_LIMITS,
@@ -251,7 +252,7 @@ function callback(name: string) {
   );
 }
 
-const crl = z.union([z.string(), z.instanceof(Uint8Array)]);
+const crl = z.union([z.string(), z.custom<Uint8Array>(isBytes, 'must be text or bytes')]);
 const tlsMaterial = z.strictObject({
   ca: z.string(),
   cert: z.string(),

@@ -7,7 +7,7 @@ const SRC = resolve('src');
 
 /** A file may import from its own layer and from those before it. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['errors.ts'],
+  ['realms.ts', 'errors.ts'],
   ['protocol'],
   [
     'transport/connection.ts',

@@ -1,5 +1,6 @@
 /** Who may make which call: asks the user's function, whose doubt is a no. */
-import { isWireErrorCode, MeshError, toMeshError } from '../errors.js';
+import { asMeshError, isWireErrorCode, MeshError, toMeshError } from '../errors.js';
+import { isPromised } from '../realms.js';
 import type { TransportName } from '../transport/connection.js';
 import type { HandledMessages, HandlerKind } from './types.js';
 
@@ -42,9 +43,9 @@ export function authorizationRefusal(
     onFailure(toMeshError(thrown, 'HandlerFailed'));
   }
   if (verdict === true) return undefined;
-  if (verdict instanceof MeshError && isWireErrorCode(verdict.code)) return verdict;
-  if (verdict instanceof Promise) {
-    verdict.catch(() => {});
+  const refusal = asMeshError(verdict);
+  if (refusal !== undefined && isWireErrorCode(refusal.code)) return refusal;
+  if (isPromised(verdict)) {
     onFailure(new MeshError('HandlerFailed', 'it answered by a promise, which is no answer'));
   }
   return new MeshError('Unauthorized', `${peer.nodeId} may not make this call`);

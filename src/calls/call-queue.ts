@@ -6,6 +6,7 @@ import { MeshError, toMeshError } from '../errors.js';
 import type { Waiter } from '../pool/wait-queue.js';
 import type { MessageCodec } from '../protocol/codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
+import { ownSignal } from '../realms.js';
 import type { Attempt } from './call-again.js';
 import { closeBytes } from './chunk-source.js';
 import type { AttemptOptions } from './latest-calls.js';
@@ -68,7 +69,7 @@ export class CallQueue {
   stream(open: DataTransfer, options: StreamCallOptions): AsyncIterable<Uint8Array> {
     const { body, priority } = options;
     const waiting = new AbortController();
-    const signals = options.signal === undefined ? [] : [options.signal];
+    const signals = options.signal === undefined ? [] : [ownSignal(options.signal)];
     const { result } = this.call(
       open,
       {

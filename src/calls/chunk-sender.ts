@@ -2,6 +2,7 @@
 import { MeshError } from '../errors.js';
 import { crc32After } from '../protocol/checksum.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
+import { isBytes } from '../realms.js';
 import type { FrameStream } from '../transport/connection.js';
 import type { ByteBudget } from './byte-budget.js';
 import { openSource } from './chunk-source.js';
@@ -79,7 +80,7 @@ export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<
       const { done, value: piece } = await source.next();
       if (gate.failure !== undefined) throw gate.failure;
       if (done === true) break;
-      if (!(piece instanceof Uint8Array)) {
+      if (!isBytes(piece)) {
         throw new MeshError('InvalidArgument', 'a dataTransfer body yields Uint8Array pieces');
       }
       for (let start = 0; start < piece.length; start += CHUNK_BYTES) {

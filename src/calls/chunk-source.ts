@@ -1,5 +1,5 @@
 /** Bytes as a sender pulls them, from whatever holds them, and how to let go of that when nobody wants more. */
-import { ReadableStream } from 'node:stream/web';
+import type { ReadableStream } from 'node:stream/web';
 import type { Bytes } from './types.js';
 
 export interface ChunkSource {
@@ -9,7 +9,7 @@ export interface ChunkSource {
 }
 
 export function openSource(bytes: Bytes): ChunkSource {
-  if (bytes instanceof ReadableStream) return openWebStream(bytes);
+  if (isWebStream(bytes)) return openWebStream(bytes);
   const iterator =
     Symbol.asyncIterator in bytes ? bytes[Symbol.asyncIterator]() : bytes[Symbol.iterator]();
   return {
@@ -40,6 +40,11 @@ function openWebStream(stream: ReadableStream): ChunkSource {
     },
     close: once(() => reader.cancel()),
   };
+}
+
+/** Of this realm or another's: iterating it would not let go of it before its next piece has come. */
+function isWebStream(bytes: object): bytes is ReadableStream {
+  return 'getReader' in bytes && typeof bytes.getReader === 'function';
 }
 
 function isDestroyable(bytes: object): bytes is { destroy(): void } {

@@ -4,6 +4,7 @@ import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { DataTransfer, Message, Response } from '../protocol/message.js';
 import { priorityOf } from '../protocol/priority.js';
+import { isThenable } from '../realms.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import type { ByteBudget } from './byte-budget.js';
 import { closeBytes } from './chunk-source.js';
@@ -256,14 +257,16 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#context = context;
     this.#hasRun = true;
     let result: unknown;
+    let isLater: boolean;
     try {
       result = handler(message, context);
+      isLater = isThenable(result);
     } catch (thrown) {
       this.#handlerFailed(thrown);
       return;
     }
     // A handler that answers at once is answered for at once: no promise on the way.
-    if (result instanceof Promise) this.#handleLater(result);
+    if (isLater) this.#handleLater(Promise.resolve(result));
     else this.#handled(result);
   }
 

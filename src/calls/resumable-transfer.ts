@@ -2,6 +2,7 @@
 import { MeshError, toMeshError } from '../errors.js';
 import type { AcquireOptions } from '../pool/options.js';
 import type { DataTransfer } from '../protocol/message.js';
+import { ownSignal } from '../realms.js';
 import { ByteQueue } from './byte-queue.js';
 import { isLoss, pause } from './call-again.js';
 import { FlowSwitch } from './message-sink.js';
@@ -59,7 +60,9 @@ class ResumableTransfer {
     this.#endMs = performance.now() + timeoutMs;
     const abandoned = new AbortController();
     this.#signal =
-      signal === undefined ? abandoned.signal : AbortSignal.any([abandoned.signal, signal]);
+      signal === undefined
+        ? abandoned.signal
+        : AbortSignal.any([abandoned.signal, ownSignal(signal)]);
     const flow = new FlowSwitch();
     this.line = {
       incoming: new ByteQueue(flow, () => {

@@ -62,13 +62,13 @@ export interface HandlerResults {
 }
 
 /**
- * Serves one kind of call. It may answer at once or by a promise; what it throws reaches the caller as a
+ * Serves one kind of call. It may answer at once or by a promise, or whatever else `await` waits for; what it throws reaches the caller as a
  * MeshError: a MeshError keeps its code, anything else becomes HandlerFailed. A stack never travels.
  */
 export type Handler<K extends HandlerKind> = (
   request: HandledMessages[K],
   context: CallContext,
-) => HandlerResults[K] | Promise<HandlerResults[K]>;
+) => HandlerResults[K] | PromiseLike<HandlerResults[K]>;
 
 /** What a handler knows of its call. */
 export interface CallContext {

@@ -5,6 +5,7 @@ import {
   type WritableStreamDefaultController,
 } from 'node:stream/web';
 import { MeshError, toMeshError } from '../errors.js';
+import { isBytes } from '../realms.js';
 import { cancelledStream } from './adapter-errors.js';
 import { ByteHandoff } from './byte-handoff.js';
 
@@ -34,7 +35,7 @@ export function toWebDuplex(open: (body: AsyncIterable<Uint8Array>) => AsyncIter
       writing = controller;
     },
     async write(chunk) {
-      if (!(chunk instanceof Uint8Array)) {
+      if (!isBytes(chunk)) {
         const error = new MeshError('InvalidArgument', 'a transfer takes Uint8Array pieces');
         body.end(error);
         throw error;

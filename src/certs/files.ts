@@ -1,6 +1,7 @@
 /** Files that appear whole or not at all, with their mode from the start. */
 import { randomUUID } from 'node:crypto';
 import { chmod, link, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { isError } from '../realms.js';
 
 /** The text of a file; `undefined` when there is none. */
 export async function readFileIfExists(path: string): Promise<string | undefined> {
@@ -69,5 +70,5 @@ async function writeTemporary(path: string, content: string, mode: number): Prom
 }
 
 function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return isError(error) && 'code' in error && error.code === code;
 }

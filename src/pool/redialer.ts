@@ -3,6 +3,7 @@
  * missing. Dials that fail are followed by others after a while, for ever; those that the peer turned away, seldom.
  */
 import { type MeshError, toMeshError } from '../errors.js';
+import { ownSignal } from '../realms.js';
 import { Backoff, type BackoffLimits, type Delay } from './backoff.js';
 import type { PoolClock } from './clock.js';
 
@@ -148,7 +149,7 @@ export class Redialer<M> {
   #begin(signal: AbortSignal | undefined): DialUnderWay<M> {
     const { dial } = this;
     const giveUp = this.#giveUp.signal;
-    const either = signal === undefined ? giveUp : AbortSignal.any([giveUp, signal]);
+    const either = signal === undefined ? giveUp : AbortSignal.any([giveUp, ownSignal(signal)]);
     const connected =
       dial === undefined
         ? Promise.reject<M>(new TypeError('a pool without a dial'))

@@ -4,9 +4,11 @@
  */
 import { Encoder } from 'cbor-x';
 import { MeshError } from '../errors.js';
+import { isBytes, textOf } from '../realms.js';
 import { DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from './frame.js';
 import { MESSAGE_FIELDS, type Message, type MessageType } from './message.js';
+import { ownValue } from './own-values.js';
 import { NOT_PLAIN, PlainReader } from './plain-reader.js';
 import { PlainWriter } from './plain-writer.js';
 import { type FieldsOf, isPlainMap, readFields, widenFields } from './schema.js';
@@ -49,7 +51,7 @@ export class MessageCodec {
     const field = BYTES_FIELDS[message.type];
     const tail =
       field === undefined ? undefined : (message as unknown as Record<string, unknown>)[field];
-    if (field === undefined || !(tail instanceof Uint8Array) || tail.length < MIN_TAIL_BYTES) {
+    if (field === undefined || !isBytes(tail) || tail.length < MIN_TAIL_BYTES) {
       return { payload: this.encode(message), tail: undefined };
     }
     const plain = this.#cbor.writer.write(message as unknown as Record<string, unknown>, field);
@@ -99,12 +101,12 @@ export class MessageCodec {
       const plain = this.#cbor.writer.write(message as unknown as Record<string, unknown>);
       if (plain !== undefined) return plain;
       const payload = this.#cbor.full.encode(
-        widenFields(message as unknown as Record<string, unknown>, fields),
+        widenFields(ownValue(message) as Record<string, unknown>, fields),
       );
       scanCbor(payload, DEFAULT_CBOR_LIMITS);
       return payload;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = textOf(error);
       throw new MeshError('InvalidArgument', `${message.type} cannot be encoded: ${reason}`, {
         cause: error,
       });

@@ -6,6 +6,7 @@
  * event loop for it.
  */
 import { MeshError } from '../errors.js';
+import { isBytes } from '../realms.js';
 import { Compression } from './frame.js';
 import { checkZstdFrame } from './zstd-frame.js';
 
@@ -72,9 +73,9 @@ export function packPayload(
 ): PackedPayload | Promise<PackedPayload> {
   if (algorithm === undefined) return { payload, compression: Compression.none };
   const compressed = algorithm.compress(asBuffer(payload));
-  if (compressed instanceof Promise)
-    return compressed.then((data) => smaller(payload, data, algorithm));
-  return smaller(payload, compressed, algorithm);
+  if (isBytes(compressed)) return smaller(payload, compressed, algorithm);
+  // A library's promise is not always this realm's.
+  return Promise.resolve(compressed).then((data) => smaller(payload, data, algorithm));
 }
 
 /**
@@ -106,8 +107,8 @@ export function unpackPayload(
         });
   try {
     const raw = algorithm.decompress(bytes.subarray(LENGTH_BYTES), rawBytes, maxBytes);
-    if (!(raw instanceof Promise)) return checkLength(raw, rawBytes);
-    return raw.then(
+    if (isBytes(raw)) return checkLength(raw, rawBytes);
+    return Promise.resolve(raw).then(
       (result) => checkLength(result, rawBytes),
       (cause: unknown) => {
         throw failed(cause);

@@ -6,6 +6,7 @@
  * over 32 bits as floats, so those leave as BigInt, which encodes as an integer.
  */
 import { MeshError } from '../errors.js';
+import { isBytes } from '../realms.js';
 
 /** One kind of field. */
 export interface Field {
@@ -47,7 +48,7 @@ export function bytes(minBytes: number, maxBytes: number): Field {
   return kind(
     'bytes',
     `a byte string of ${minBytes} to ${maxBytes} bytes`,
-    (value) => value instanceof Uint8Array && value.length >= minBytes && value.length <= maxBytes,
+    (value) => isBytes(value) && value.length >= minBytes && value.length <= maxBytes,
   );
 }
 
@@ -152,12 +153,7 @@ export function widenFields<T>(
 
 /** Whether a decoded value is a map (and not a list, byte string or null). */
 export function isPlainMap(value: unknown): value is Record<string, unknown> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    !Array.isArray(value) &&
-    !(value instanceof Uint8Array)
-  );
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !isBytes(value);
 }
 
 function malformed(path: string, problem: string): MeshError {

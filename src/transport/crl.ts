@@ -5,6 +5,7 @@
  */
 import { createHash, verify, type X509Certificate } from 'node:crypto';
 import { MeshError } from '../errors.js';
+import { isBytes } from '../realms.js';
 import { DerReader, type DerValue, readTime, Tag } from './der-reader.js';
 
 /** PEM texts, each with one CRL or more, or CRLs in DER. */
@@ -40,7 +41,7 @@ export interface Crl {
 
 /** @throws MeshError InvalidOptions when one cannot be read, or is not to be used */
 export function parseCrls(option: CrlOption): Crl[] {
-  const parts = typeof option === 'string' || option instanceof Uint8Array ? [option] : option;
+  const parts = typeof option === 'string' || isBytes(option) ? [option] : option;
   const ders = parts.flatMap((part) => (typeof part === 'string' ? pemBlocks(part) : [part]));
   if (ders.length > MAX_CRLS) throw refusal(`holds more than ${MAX_CRLS} CRLs`);
   return ders.map(parseCrl);

@@ -1,6 +1,7 @@
 /** Where peers are: how names become the addresses that a dial tries. */
 import { isIP } from 'node:net';
-import { MeshError } from '../errors.js';
+import { asMeshError, MeshError } from '../errors.js';
+import { ownSignal } from '../realms.js';
 import { abortable, cancelledError } from './abortable.js';
 import type { DialTarget, SocketAddress } from './connection.js';
 
@@ -56,9 +57,8 @@ export async function locate(
   if (signal?.aborted === true) throw cancelledError(signal);
   if (found.size > 0) return [...found.values()].slice(0, MAX_ADDRESSES);
   const failed = answers.find((answer) => answer.status === 'rejected');
-  if (failed?.reason instanceof MeshError && failed.reason.code !== 'Cancelled') {
-    throw failed.reason;
-  }
+  const reason = asMeshError(failed?.reason);
+  if (reason !== undefined && reason.code !== 'Cancelled') throw reason;
   const names = asked.map(({ host }) => host).join(', ');
   throw new MeshError('ConnectFailed', `cannot resolve ${names}`, { cause: failed?.reason });
 }
@@ -71,7 +71,7 @@ async function locateOne(
 ): Promise<readonly SocketAddress[]> {
   if (isIP(host) === 0) {
     const timeout = AbortSignal.timeout(timeoutMs);
-    const either = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+    const either = signal === undefined ? timeout : AbortSignal.any([ownSignal(signal), timeout]);
     return abortable(discovery.resolve({ host, port }, either), either);
   }
   if (port === undefined) throw new MeshError('InvalidArgument', `${host} has no port`);

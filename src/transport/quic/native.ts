@@ -6,6 +6,7 @@
  */
 import type { Config, Connection, Host, PathEvent, Quiche } from '@matrixai/quic/native/index.js';
 import { MeshError } from '../../errors.js';
+import { textOf } from '../../realms.js';
 
 export type NativeConfig = Config;
 /** The binding's own types leave out one event, and that there may be none. */
@@ -43,7 +44,7 @@ export interface NativeFailure {
 
 /** Reads the message of an error that the binding threw. */
 export function readNativeFailure(thrown: unknown): NativeFailure {
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const message = textOf(thrown);
   const match = /^(\w+)(?:\((\d+)\))?$/.exec(message);
   if (match === null) return { name: message, value: undefined };
   return { name: match[1] as string, value: match[2] === undefined ? undefined : Number(match[2]) };

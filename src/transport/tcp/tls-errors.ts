@@ -1,5 +1,6 @@
 /** What node and OpenSSL call a failure -> what quicmesh calls it. */
 import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { isError } from '../../realms.js';
 
 /** Codes of errors that a socket emits before its TLS handshake is done. Other `ERR_SSL_*`: TlsFailure. */
 const HANDSHAKE_CODES: Readonly<Record<string, MeshErrorCode>> = {
@@ -48,12 +49,12 @@ export function handshakeError(cause: unknown): MeshError {
 
 /** Node's own verdict on a peer's certificate; `verdict` is `socket.authorizationError`. */
 export function verdictError(verdict: unknown): MeshError {
-  const name = verdict instanceof Error ? describe(verdict).code : String(verdict);
+  const name = isError(verdict) ? describe(verdict).code : String(verdict);
   return new MeshError(VERDICT_CODES[name] ?? 'CertificateInvalid', `certificate check: ${name}`);
 }
 
 function describe(cause: unknown): { code: string; message: string } {
-  if (!(cause instanceof Error)) return { code: '', message: String(cause) };
+  if (!isError(cause)) return { code: '', message: String(cause) };
   const { code } = cause as NodeJS.ErrnoException;
   // An AggregateError, one for each address tried, has no message of its own.
   const message = cause.message === '' ? `connection failed: ${code}` : cause.message;

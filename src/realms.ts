@@ -1,0 +1,84 @@
+/**
+ * What a value from outside is, wherever it was made: in another realm (a vm context, a test runner's sandbox) or by
+ * another copy of a package `instanceof` says false of it.
+ */
+import { types } from 'node:util';
+
+/** Whether a value is a byte string: a Uint8Array or a subclass such as Buffer. */
+export const isBytes: (value: unknown) => value is Uint8Array = types.isUint8Array;
+
+/** Whether a value is an error that some engine made, or inherits from this realm's. */
+export function isError(value: unknown): value is Error {
+  return types.isNativeError(value) || value instanceof Error;
+}
+
+/**
+ * Whether `await` would wait for the value.
+ * @throws whatever a getter of `then` throws
+ */
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  if (value === null || (typeof value !== 'object' && typeof value !== 'function')) return false;
+  return typeof (value as { readonly then?: unknown }).then === 'function';
+}
+
+/**
+ * Whether a value that should be an answer is a promise of one, or throws where that is looked for. What it promises is
+ * nobody's: its rejection is handled. Never throws.
+ */
+export function isPromised(value: unknown): boolean {
+  try {
+    if (!isThenable(value)) return false;
+    Promise.resolve(value).catch(() => {});
+    return true;
+  } catch {
+    return true;
+  }
+}
+
+/** What has fields of the engine's own, which nobody sees who copies the object's. */
+export type EngineKind =
+  | 'ArrayBuffer'
+  | 'DataView'
+  | 'Date'
+  | 'Map'
+  | 'Set'
+  | 'RegExp'
+  | 'Error'
+  | 'Promise';
+
+/** Which of those a value is; `undefined` for plain objects and instances of most classes. */
+export function kindOf(value: object): EngineKind | undefined {
+  if (types.isAnyArrayBuffer(value)) return 'ArrayBuffer';
+  if (types.isDataView(value)) return 'DataView';
+  if (types.isDate(value)) return 'Date';
+  if (types.isMap(value)) return 'Map';
+  if (types.isSet(value)) return 'Set';
+  if (types.isRegExp(value)) return 'RegExp';
+  if (types.isNativeError(value)) return 'Error';
+  return types.isPromise(value) ? 'Promise' : undefined;
+}
+
+/** A text for people of anything that was thrown. Never throws. */
+export function textOf(thrown: unknown): string {
+  try {
+    return isError(thrown) ? String(thrown.message) : String(thrown);
+  } catch {
+    return 'something that has no text was thrown';
+  }
+}
+
+/** Signals of another realm, and what stands for each: one listener, however often the signal is used. */
+const ownSignals = new WeakMap<AbortSignal, AbortSignal>();
+
+/** The same signal as one of this realm: `AbortSignal.any` and Node's own functions heed no other. */
+export function ownSignal(signal: AbortSignal): AbortSignal {
+  if (signal instanceof AbortSignal) return signal;
+  const foreign: AbortSignal = signal;
+  const known = ownSignals.get(foreign);
+  if (known !== undefined) return known;
+  const own = new AbortController();
+  if (foreign.aborted) own.abort(foreign.reason);
+  else foreign.addEventListener('abort', () => own.abort(foreign.reason), { once: true });
+  ownSignals.set(foreign, own.signal);
+  return own.signal;
+}
