@@ -34,6 +34,7 @@ import {
 import type { PeerTarget } from './transport/discovery.js';
 import { awaitHandshake } from './transport/handshaker.js';
 import { certifiedNodeIds, parsePem } from './transport/identity.js';
+import { dialableAddresses } from './transport/local-addresses.js';
 import { TransportManager } from './transport/manager.js';
 import { createTransports } from './transports.js';
 
@@ -125,9 +126,20 @@ export class MeshNode {
     });
   }
 
-  /** Where the node listens; `undefined` when it only dials. */
+  /**
+   * Where the node can be dialed; `undefined` when it only dials. Of one that listens on a wildcard, `0.0.0.0` or `::`,
+   * the first of `addresses`.
+   */
   get address(): SocketAddress | undefined {
-    return this.#listener?.address;
+    return this.addresses[0];
+  }
+
+  /**
+   * Every address at which the node can be dialed, as this machine's interfaces are now; those that other machines may
+   * reach come first. Empty when it only dials.
+   */
+  get addresses(): readonly SocketAddress[] {
+    return this.#listener === undefined ? [] : dialableAddresses(this.#listener.address);
   }
 
   /** Peers that this node has, or had, a connection with, or has dialed. */

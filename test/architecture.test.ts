@@ -21,6 +21,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/key-log.ts',
     'transport/frame-memory.ts',
     'transport/half-open.ts',
+    'transport/local-addresses.ts',
     'transport/go-away.ts',
     'transport/class-turns.ts',
     'transport/contention.ts',

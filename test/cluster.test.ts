@@ -9,7 +9,7 @@ const run = promisify(execFile);
 
 for (const transport of TEST_TRANSPORTS) {
   test(`workers over ${transport}: with port 0 a port each, of a fixed port one has it and the others an error`, async (t) => {
-    const hosts = ['127.0.0.1'];
+    const hosts = ['127.0.0.1', '0.0.0.0'];
     const fixed = await Promise.all(hosts.map(async (host) => `${host} ${await freePort()}`));
     const picked = hosts.map((host) => `${host} 0`);
     const results = await runCluster(transport, [...picked, ...fixed]);

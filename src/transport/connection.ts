@@ -354,6 +354,7 @@ export interface Refusal {
 }
 
 export interface Listener {
+  /** Where it is bound: of a listener on all addresses, `0.0.0.0` or `::`. */
   readonly address: SocketAddress;
   close(): Promise<void>;
 }

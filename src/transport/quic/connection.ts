@@ -30,8 +30,8 @@ import type { EndpointCounters } from './counters.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import { endOfStreams, endReason, refusalReason } from './end-reason.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
-import { isSame, type Path } from './migration.js';
 import type { NativeConnection } from './native.js';
+import { isSame, type Path } from './path.js';
 import { ConnectionPaths } from './paths.js';
 import { PeerGuards } from './peer-guards.js';
 import { Resumption } from './resumption.js';
@@ -44,6 +44,7 @@ import type { UdpSocket } from './udp-socket.js';
 
 /** What a connection asks of the endpoint it lives on. */
 export interface ConnectionHost extends IdRoutes {
+  /** Where the connection begins. */
   readonly socket: UdpSocket;
   readonly counters: EndpointCounters;
   /** Memory for outgoing datagrams, shared by all connections of the endpoint. */
@@ -57,6 +58,8 @@ export interface ConnectionHost extends IdRoutes {
   openSocket(address: SocketAddress): Promise<UdpSocket>;
   /** Closes such a socket; leaves the endpoint's own alone. */
   closeSocket(socket: UdpSocket): void;
+  /** Whether it is one of the endpoint's own, which are all of one port. */
+  isListening(socket: UdpSocket): boolean;
   /** Calls the connection's `flush()` once this turn's input is read. */
   flushSoon(): void;
   /** The estimate of the round trip is too long for what is sent: with the pacer's clock it would be again. */
@@ -191,6 +194,11 @@ export class QuicConnection implements Connection {
     return this.#paths.remoteAddress;
   }
 
+  /** Whether datagrams of the connection leave by this socket. */
+  sendsBy(socket: UdpSocket): boolean {
+    return this.#paths.current.socket === socket;
+  }
+
   get rttMs(): number | undefined {
     return this.#released ? undefined : this.#native.pathStats().find((path) => path.active)?.rtt;
   }
@@ -252,11 +260,11 @@ export class QuicConnection implements Connection {
     if (path === undefined) return;
     this.lastReceivedMs = nowMs;
     this.#streams.rates.nowMs = nowMs;
-    const isElsewhere = this.#paths.isElsewhere(from);
+    const isElsewhere = this.#paths.isElsewhere(from, socket);
     this.#datagramsReceived += 1;
     this.#input(() => {
       try {
-        if (isElsewhere) this.#receiveFromElsewhere(datagram, path, from, nowMs);
+        if (isElsewhere) this.#receiveFromElsewhere(datagram, path, from, socket, nowMs);
         else this.#native.recv(datagram, path);
       } catch (thrown) {
         this.#nativeFailed(thrown);
@@ -272,12 +280,18 @@ export class QuicConnection implements Connection {
     this.#guards.received(datagram.length, nowMs);
   }
 
-  /** Only a datagram that is the peer's, and that nobody sent before, tells where the peer is. */
-  #receiveFromElsewhere(datagram: Buffer, path: Path, from: SocketAddress, nowMs: number): void {
+  /** Only a datagram that is the peer's, and that nobody sent before, tells where the peer is, and where it finds us. */
+  #receiveFromElsewhere(
+    datagram: Buffer,
+    path: Path,
+    from: SocketAddress,
+    socket: UdpSocket,
+    nowMs: number,
+  ): void {
     const before = this.#native.stats().recv;
     this.#native.recv(datagram, path);
     if (this.#native.stats().recv === before) return;
-    this.#paths.follow(from, datagram.length, nowMs);
+    this.#paths.follow(from, socket, datagram.length, nowMs);
   }
 
   /**
@@ -578,6 +592,7 @@ export class QuicConnection implements Connection {
         routes: host,
         openSocket: (address) => host.openSocket(address),
         closeSocket: (socket) => host.closeSocket(socket),
+        isListening: (socket) => host.isListening(socket),
         isOpen: () => this.#state.kind === 'open',
         flushSoon: () => host.flushSoon(),
         askForProof: (nonce) => this.#streams.askForProof(nonce),
@@ -644,9 +659,9 @@ export class QuicConnection implements Connection {
     try {
       const sent = this.#native.send(memory);
       if (sent === null) return undefined;
-      const [bytes, { from, to }] = sent;
+      const [bytes, { from }] = sent;
       const datagram = this.#host.sendSlab.take(bytes);
-      this.#sendClosing(datagram, to, this.#paths.socketOf(from));
+      this.#sendClosing(datagram, this.#paths.socketOf(from));
       return datagram;
     } catch {
       // A connection that cannot even say that it is over is forgotten like any other.
@@ -657,13 +672,12 @@ export class QuicConnection implements Connection {
   #answerInClosing(closing: ClosingPeriod): void {
     const packet = closing.arrived();
     if (packet === undefined || this.#sendable(packet).length < packet.length) return;
-    const { from, socket } = this.#paths.current;
-    this.#sendClosing(packet, from, socket);
+    this.#sendClosing(packet, this.#paths.current.socket);
   }
 
-  #sendClosing(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void {
+  #sendClosing(datagram: Buffer, socket: UdpSocket): void {
     this.guard?.sent(datagram.length);
-    this.#host.sendDatagram(datagram, this.#paths.sent(datagram.length, to), socket);
+    this.#host.sendDatagram(datagram, this.#paths.sent(datagram.length), socket);
   }
 
   #timedOutInClosing(closing: ClosingPeriod): void {
@@ -707,12 +721,12 @@ export class QuicConnection implements Connection {
         return;
       }
       if (sent === null) return;
-      const [bytes, { from, to }] = sent;
+      const [bytes, { from }] = sent;
       this.guard?.sent(bytes);
       guards.sentBytes += bytes;
       this.#streams.sent(bytes);
       this.#datagramsSent += 1;
-      const remote = this.#paths.sent(bytes, to);
+      const remote = this.#paths.sent(bytes);
       this.#host.sendDatagram(slab.take(bytes), remote, this.#paths.socketOf(from));
     }
   }

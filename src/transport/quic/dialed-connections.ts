@@ -1,6 +1,7 @@
 /** Dialed connections by the address of their peer: whom a packet can be for that no connection ID leads anywhere. */
 import type { SocketAddress } from '../connection.js';
 import type { QuicConnection } from './connection.js';
+import { isLoopback } from './pacer-clocks.js';
 
 export class DialedConnections {
   readonly #byAddress = new Map<string, Set<QuicConnection>>();
@@ -29,6 +30,7 @@ export class DialedConnections {
   }
 }
 
+/** Who listens on all addresses may answer from another one of loopback than was dialed. */
 function keyOf({ host, port }: SocketAddress): string {
-  return `${host} ${port}`;
+  return `${isLoopback(host) ? 'loopback' : host} ${port}`;
 }

@@ -18,6 +18,7 @@ import {
 } from './packet.js';
 import { RetryTokens } from './retry-token.js';
 import { MAX_RESET_RANDOM_BYTES, type ResetTokens } from './stateless-reset.js';
+import type { UdpSocket } from './udp-socket.js';
 import { answerVersion } from './version-negotiation.js';
 
 /** Header and IDs of 7 + 20 + 16 bytes, a token of 45, a tag of 16. */
@@ -32,7 +33,7 @@ export interface DoorkeeperOptions {
   readonly counters: EndpointCounters;
   readonly resetTokens: ResetTokens;
   /** Takes the datagram's memory over. */
-  readonly send: (datagram: Buffer, to: SocketAddress) => void;
+  readonly send: (datagram: Buffer, to: SocketAddress, by: UdpSocket) => void;
 }
 
 /** A client that may come in. Its place is taken as soon as `enter` is told of it. */
@@ -62,9 +63,15 @@ export class Doorkeeper {
   /**
    * A client's first packet.
    * @param routeId its destination, as a key of routes
+   * @param at where it arrived, and an answer leaves
    * @returns `undefined` where it was dropped or answered
    */
-  admit(datagram: Buffer, routeId: string, from: SocketAddress): Admission | undefined {
+  admit(
+    datagram: Buffer,
+    routeId: string,
+    from: SocketAddress,
+    at: UdpSocket,
+  ): Admission | undefined {
     const { counters } = this.#options;
     const header = readInitialHeader(datagram);
     if (header === undefined) {
@@ -82,7 +89,7 @@ export class Doorkeeper {
     const source = sourceOf(from.host);
     const verdict = this.#door.judge(source, isValidated, nowMs);
     if (verdict === 'retry') {
-      this.#sendRetry(header, from);
+      this.#sendRetry(header, from, at);
       return undefined;
     }
     if (verdict !== 'accept') {
@@ -115,32 +122,32 @@ export class Doorkeeper {
   }
 
   /** A datagram of another version. */
-  answerUnknownVersion(datagram: Buffer, from: SocketAddress): void {
+  answerUnknownVersion(datagram: Buffer, from: SocketAddress, at: UdpSocket): void {
     const { counters, send } = this.#options;
     const answer = answerVersion(datagram, randomBytes(5));
     if (answer === undefined || !this.#versionAnswers.take(performance.now())) return;
     counters.versionNegotiationsSent += 1;
-    send(answer, from);
+    send(answer, from, at);
   }
 
   /** A datagram with a short header for a connection that does not exist. */
-  answerUnknownConnection(datagram: Buffer, from: SocketAddress): void {
+  answerUnknownConnection(datagram: Buffer, from: SocketAddress, at: UdpSocket): void {
     const { counters, resetTokens, send } = this.#options;
     if (!this.#resets.take(performance.now())) return;
     const answer = resetTokens.answer(datagram, randomBytes(MAX_RESET_RANDOM_BYTES));
     if (answer === undefined) return;
     counters.statelessResetsSent += 1;
-    send(answer, from);
+    send(answer, from, at);
   }
 
   /** RFC 9000, section 8.1.2. Shorter than what it answers, and nothing is kept of it. */
-  #sendRetry({ destinationId, sourceId }: InitialHeader, to: SocketAddress): void {
+  #sendRetry({ destinationId, sourceId }: InitialHeader, to: SocketAddress, by: UdpSocket): void {
     const { native, counters, send } = this.#options;
     const retryId = randomBytes(CONNECTION_ID_BYTES);
     const token = this.#tokens.issue(to, destinationId, retryId, performance.now());
     const room = Buffer.allocUnsafe(MAX_RETRY_BYTES);
     const length = native.retry(sourceId, destinationId, retryId, token, QUIC_VERSION_1, room);
     counters.retriesSent += 1;
-    send(room.subarray(0, length), to);
+    send(room.subarray(0, length), to, by);
   }
 }

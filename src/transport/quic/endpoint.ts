@@ -1,5 +1,5 @@
 /**
- * One UDP socket for every QUIC connection, dialed and accepted: routes datagrams by connection ID and turns
+ * One UDP port for every QUIC connection, dialed and accepted: routes datagrams by connection ID and turns
  * away what belongs to none. Nothing that arrives here may end the process: it is served, or dropped and
  * counted.
  */
@@ -14,10 +14,12 @@ import { DialedConnections } from './dialed-connections.js';
 import type { DoorLimits } from './door.js';
 import { Doorkeeper } from './doorkeeper.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
+import { ListeningSockets } from './listening-sockets.js';
 import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
 import { Newcomers } from './newcomers.js';
 import type { PacerClocks } from './pacer-clocks.js';
 import { CONNECTION_ID_BYTES, type DropReason, routeDatagram } from './packet.js';
+import { nativeAddress } from './path.js';
 import {
   type Dial,
   type EndpointAcceptor,
@@ -76,7 +78,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   acceptor: EndpointAcceptor | undefined;
 
   readonly routes = new Map<string, Resident>();
-  readonly socket: UdpSocket;
+  readonly #sockets: ListeningSockets;
   /** Those that connections moved to. */
   readonly #extraSockets = new Set<UdpSocket>();
   readonly #options: EndpointOptions;
@@ -92,7 +94,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   #retiring = false;
 
   /**
-   * Opens the socket.
+   * Listens.
    * @param address a port of 0 lets the system pick
    * @throws MeshError ConnectFailed when the address cannot be bound
    */
@@ -101,14 +103,18 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     options: EndpointOptions,
     counters: EndpointCounters,
   ): Promise<QuicEndpoint> {
-    return new QuicEndpoint(await UdpSocket.bind(address), options, counters);
+    return new QuicEndpoint(await ListeningSockets.listen(address), options, counters);
   }
 
-  private constructor(socket: UdpSocket, options: EndpointOptions, counters: EndpointCounters) {
-    this.socket = socket;
+  /**
+   * @param sockets opened in this turn of the event loop, and closed with the endpoint
+   */
+  constructor(sockets: ListeningSockets, options: EndpointOptions, counters: EndpointCounters) {
+    const socket = sockets.main;
+    this.#sockets = sockets;
     this.#options = options;
     this.counters = counters;
-    socket.handler = this;
+    sockets.begin(this, (its) => this.#connections.some((connection) => connection.sendsBy(its)));
     counters.receiveBufferBytes = socket.receiveBufferBytes;
     counters.sendBufferBytes = socket.sendBufferBytes;
     this.#resetTokens = new ResetTokens(options.resetKey, socket.address);
@@ -117,7 +123,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       resetTokens: this.#resetTokens,
       limits: options.door,
       counters,
-      send: (datagram, to) => this.sendDatagram(datagram, to, socket),
+      send: (datagram, to, by) => this.sendDatagram(datagram, to, by),
     });
     this.#careTimer = setInterval(
       () => this.#lookAfter(),
@@ -126,7 +132,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   }
 
   get localAddress(): SocketAddress {
-    return this.socket.address;
+    return this.#sockets.main.address;
   }
 
   /**
@@ -146,6 +152,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     // Where what follows throws, nobody gets to wait for it.
     ready.catch(() => {});
     const connection = this.#admit(native, 'dialer', remote, {
+      socket: this.#sockets.main,
       ids: [connectionId.toString('latin1')],
       connectTimeoutMs: options.connectTimeoutMs,
       dial,
@@ -168,8 +175,8 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       this.#options.native.Connection.connect(
         null,
         connectionId,
-        this.localAddress,
-        remote,
+        nativeAddress(this.localAddress),
+        nativeAddress(remote),
         config,
       );
     const fresh = connect();
@@ -199,7 +206,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     const connections = this.#connections;
     for (const connection of connections) connection.fail(error);
     for (const connection of connections) connection.release();
-    await this.socket.close();
+    await this.#sockets.close();
   }
 
   // ---- Home ---------------------------------------------------------------------------------------------
@@ -219,6 +226,10 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
 
   closeSocket(socket: UdpSocket): void {
     if (this.#extraSockets.delete(socket)) void socket.close();
+  }
+
+  isListening(socket: UdpSocket): boolean {
+    return this.#sockets.has(socket);
   }
 
   resetTokenOf(connectionId: Uint8Array): bigint {
@@ -288,7 +299,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     this.counters[DROP_COUNTERS[reason]] += 1;
     if (reason === 'unknownConnection') this.#receiveStray(datagram, from, socket);
     if (reason === 'unknownVersion' && this.acceptor !== undefined) {
-      this.#doorkeeper.answerUnknownVersion(datagram, from);
+      this.#doorkeeper.answerUnknownVersion(datagram, from, socket);
     }
   }
 
@@ -316,8 +327,8 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       this.counters.statelessResetsReceived += 1;
       return;
     }
-    if (this.acceptor === undefined || socket !== this.socket) return;
-    this.#doorkeeper.answerUnknownConnection(datagram, from);
+    if (this.acceptor === undefined || !this.#sockets.has(socket)) return;
+    this.#doorkeeper.answerUnknownConnection(datagram, from, socket);
   }
 
   onUnanswerable(bytes: number): void {
@@ -345,7 +356,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     from: SocketAddress,
     socket: UdpSocket,
   ): QuicConnection | undefined {
-    if (socket !== this.socket) {
+    if (!this.#sockets.has(socket)) {
       // Where a connection moved to, nobody listens.
       this.counters.droppedUnknownConnection += 1;
       return undefined;
@@ -354,7 +365,8 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       this.counters.droppedNotAccepting += 1;
       return undefined;
     }
-    const admission = this.#doorkeeper.admit(datagram, routeId, from);
+    this.#sockets.arrivedAt(socket);
+    const admission = this.#doorkeeper.admit(datagram, routeId, from, socket);
     if (admission === undefined) return undefined;
     const { connectionId, originalId, routes, source, guard } = admission;
     const config = this.#options.configFor(from);
@@ -364,13 +376,14 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       const native = this.#options.native.Connection.accept(
         connectionId,
         originalId,
-        this.localAddress,
-        from,
+        nativeAddress(socket.address),
+        nativeAddress(from),
         config,
       );
-      return this.#admit(native, 'acceptor', from, { ids: routes, halfOpenSource: source, guard });
+      const newcomer = { socket, ids: routes, halfOpenSource: source, guard };
+      return this.#admit(native, 'acceptor', from, newcomer);
     } catch {
-      // An address that the binding cannot read, such as one with an IPv6 zone.
+      // An address that the binding cannot read.
       this.counters.droppedMalformed += 1;
       return undefined;
     }
@@ -426,6 +439,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
 }
 
 interface Newcomer {
+  readonly socket: UdpSocket;
   readonly ids: readonly string[];
   readonly halfOpenSource?: string;
   readonly guard?: HalfOpenGuard;

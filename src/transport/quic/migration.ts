@@ -6,16 +6,8 @@
 import { MeshError, toMeshError } from '../../errors.js';
 import type { SocketAddress } from '../connection.js';
 import { readNativeFailure } from './native.js';
+import { isSame, type Path, pathBetween } from './path.js';
 import type { UdpSocket } from './udp-socket.js';
-
-/** A way between two addresses, in the binding's words for a datagram that came over it. */
-export interface Path {
-  /** The peer's address. */
-  readonly from: SocketAddress;
-  /** Ours: that of `socket`. */
-  readonly to: SocketAddress;
-  readonly socket: UdpSocket;
-}
 
 const PROBE_INTERVAL_MS = 300;
 
@@ -105,7 +97,7 @@ export class Migration {
         this.#host.closeSocket(socket);
         return;
       }
-      const path = { from: this.#remote, to: socket.address, socket };
+      const path = pathBetween(socket, this.#remote);
       this.#state = { kind: 'waitingForId', path };
       this.advance();
     } catch (thrown) {
@@ -144,8 +136,4 @@ export class Migration {
       this.#state.kind === 'probing' ? 'answer over the new path' : 'spare connection ID';
     this.fail(new MeshError('MigrationFailed', `no ${missing} within ${timeoutMs} ms`));
   }
-}
-
-export function isSame(a: SocketAddress, b: SocketAddress): boolean {
-  return a.port === b.port && a.host === b.host;
 }

@@ -7,6 +7,9 @@
  * between them. Steady traffic costs comparisons only: the binding is asked about paths and connection IDs for a while
  * after something out of the ordinary was seen, and with every keep-alive.
  *
+ * The sockets of a listener are one to a connection, whichever of them its datagrams arrive at: see `listening-sockets.ts`.
+ * An acceptor answers from where it was found last. As a dialer, this side lets the system pick.
+ *
  * quiche 0.18.0 never lets go of a path as long as there are spare connection IDs, for it gives them to idle paths. So
  * `MAX_PATHS` is all that a dialer's connection has in its life; before that, the connection is renewed.
  */
@@ -18,8 +21,10 @@ import type { MigrateOptions, PathEvent, Role, SocketAddress } from '../connecti
 import { ConnectionIds, type IdRoutes } from './connection-ids.js';
 import { PROOF_NONCE_BYTES } from './control-stream.js';
 import type { EndpointCounters } from './counters.js';
-import { isSame, Migration, type Path } from './migration.js';
+import { Migration } from './migration.js';
 import type { NativeConnection } from './native.js';
+import { isLoopback } from './pacer-clocks.js';
+import { isSame, type Path, pathBetween } from './path.js';
 import { PeerAddress } from './peer-address.js';
 import type { SendFailures } from './send-failures.js';
 import type { UdpSocket } from './udp-socket.js';
@@ -44,6 +49,7 @@ export interface PathsHost {
   readonly routes: IdRoutes;
   openSocket(address: SocketAddress): Promise<UdpSocket>;
   closeSocket(socket: UdpSocket): void;
+  isListening(socket: UdpSocket): boolean;
   isOpen(): boolean;
   flushSoon(): void;
   /** Asks the peer to send this back: `proofArrived`. */
@@ -73,6 +79,9 @@ export class ConnectionPaths {
   readonly #peer: PeerAddress | undefined;
   readonly #closings = new Map<UdpSocket, NodeJS.Timeout>();
   #current: Path;
+  /** Where datagrams arrive as a rule, and, of a dialer, where they come from. */
+  #arrivalSocket: UdpSocket;
+  #heardFrom: SocketAddress;
   #currentSequence = 0;
   /** Whether more than one socket may be named by the binding. */
   #hasMoved = false;
@@ -87,7 +96,9 @@ export class ConnectionPaths {
     this.#host = host;
     this.#mayMove = migration;
     this.#ids = new ConnectionIds(native, host.routes);
-    this.#current = { from: remoteAddress, to: host.socket.address, socket: host.socket };
+    this.#current = pathBetween(host.socket, remoteAddress);
+    this.#arrivalSocket = host.socket;
+    this.#heardFrom = remoteAddress;
     this.#known = [this.#current];
     if (role === 'acceptor') this.#peer = new PeerAddress(remoteAddress);
   }
@@ -98,12 +109,12 @@ export class ConnectionPaths {
   }
 
   get localAddress(): SocketAddress {
-    return this.#current.to;
+    return this.#current.socket.address;
   }
 
   /** Where the peer has been proved to be. */
   get remoteAddress(): SocketAddress {
-    return this.#peer?.proven ?? this.#current.from;
+    return this.#peer?.proven ?? this.#current.remote;
   }
 
   /** Whether the connection has changed its path so often that it had better be replaced. */
@@ -116,24 +127,32 @@ export class ConnectionPaths {
    * @returns `undefined` when it is to be dropped
    */
   admit(from: SocketAddress, socket: UdpSocket, id: string, nowMs: number): Path | undefined {
-    const current = this.#current;
-    const remote = this.#peer?.current ?? current.from;
+    const remote = this.#peer?.current ?? this.#heardFrom;
     const isUsual =
       from.port === remote.port &&
       from.host === remote.host &&
-      socket === current.socket &&
+      socket === this.#arrivalSocket &&
       id === this.#ids.last;
-    return isUsual ? current : this.#admitUnusual(from, socket, id, nowMs);
+    return isUsual ? this.#current : this.#admitUnusual(from, socket, id, nowMs);
   }
 
-  /** Whether datagrams from this address are to be followed once they prove to be the peer's. */
-  isElsewhere(from: SocketAddress): boolean {
-    return this.#peer !== undefined && !isSame(from, this.#peer.current);
+  /** Whether datagrams from this address, or at this socket, are to be followed once they prove to be the peer's. */
+  isElsewhere(from: SocketAddress, socket: UdpSocket): boolean {
+    if (this.#peer === undefined) return false;
+    return socket !== this.#current.socket || !isSame(from, this.#peer.current);
   }
 
-  /** The peer sent a datagram from elsewhere, which the binding had not seen before: this side answers there. */
-  follow(from: SocketAddress, bytes: number, nowMs: number): void {
-    const nonce = this.#peer?.follow(from, bytes, nowMs, makeNonce);
+  /**
+   * The peer sent a datagram from elsewhere, or to another address of ours, which the binding had not seen before: this
+   * side answers there, and from there.
+   */
+  follow(from: SocketAddress, socket: UdpSocket, bytes: number, nowMs: number): void {
+    if (socket !== this.#current.socket) {
+      this.#current = { ...this.#current, socket };
+      this.#arrivalSocket = socket;
+    }
+    if (this.#peer === undefined || isSame(from, this.#peer.current)) return;
+    const nonce = this.#peer.follow(from, bytes, nowMs, makeNonce);
     if (nonce !== undefined) this.#host.askForProof(nonce);
   }
 
@@ -148,9 +167,9 @@ export class ConnectionPaths {
     return credit >= memory.length ? memory : memory.subarray(0, Math.max(0, credit));
   }
 
-  /** Something was sent. @returns where it goes, given where the binding wants it */
-  sent(bytes: number, to: SocketAddress): SocketAddress {
-    if (this.#peer === undefined) return to;
+  /** Something was sent. @returns where it goes */
+  sent(bytes: number): SocketAddress {
+    if (this.#peer === undefined) return this.#current.remote;
     this.#peer.sent(bytes);
     return this.#peer.current;
   }
@@ -166,9 +185,9 @@ export class ConnectionPaths {
 
   /** The socket from which the binding wants a datagram sent. */
   socketOf(local: SocketAddress): UdpSocket {
-    const { socket } = this.#current;
-    if (!this.#hasMoved || isSame(socket.address, local)) return socket;
-    return this.#known.find(({ to }) => isSame(to, local))?.socket ?? socket;
+    const { socket, to } = this.#current;
+    if (!this.#hasMoved || isSame(to, local)) return socket;
+    return this.#known.find((path) => isSame(path.to, local))?.socket ?? socket;
   }
 
   /** The handshake is done: the peer may have spare connection IDs from now on. */
@@ -193,8 +212,9 @@ export class ConnectionPaths {
     const refusal = this.#refusal();
     if (refusal !== undefined) throw new MeshError('MigrationFailed', refusal);
     const old = this.#current;
-    const address = { host: host ?? old.to.host, port };
-    if (isIPv6(address.host) !== isIPv6(old.to.host)) {
+    const { host: oldHost } = old.socket.address;
+    const address = { host: host ?? oldHost, port };
+    if (isIPv6(address.host) !== isIPv6(oldHost)) {
       throw new MeshError('InvalidArgument', `${address.host} is of another address family`);
     }
     const migration = this.#begin(address);
@@ -210,7 +230,7 @@ export class ConnectionPaths {
   /** Gets away from the present path if it is among those that failed. */
   check(failures: SendFailures): void {
     const path = this.#current;
-    const failure = failures.of(path.socket, path.from);
+    const failure = failures.of(path.socket, path.remote);
     const host = isIPv6(path.to.host) ? '::' : '0.0.0.0';
     // There the system picks the source address of each datagram already: another socket would fare no better.
     if (failure === undefined || (failure === 'route' && path.to.host === host)) return;
@@ -249,18 +269,43 @@ export class ConnectionPaths {
       }
       if (this.#host.isOpen()) this.#attend(nowMs);
     }
+    const path =
+      this.#peer === undefined
+        ? this.#admitToDialer(from, socket, nowMs)
+        : this.#admitToAcceptor(this.#peer, from, socket, nowMs);
+    if (path === undefined) this.#host.counters.pathChangesRefused += 1;
+    return path;
+  }
+
+  #admitToDialer(from: SocketAddress, socket: UdpSocket, nowMs: number): Path | undefined {
     const current = this.#current;
-    const peer = this.#peer;
-    if (socket === current.socket && isSame(from, peer?.current ?? current.from)) return current;
-    this.#attend(nowMs);
-    if (peer === undefined) {
-      const known = this.#known.find((path) => path.socket === socket && isSame(path.from, from));
-      if (known !== undefined) return known;
-    } else if (this.#mayMove && this.#host.isOpen() && peer.mayFollowTo(from, nowMs)) {
+    if (this.#isAt(socket, current) && isFrom(from, current.remote)) {
+      this.#arrivalSocket = socket;
+      this.#heardFrom = from;
       return current;
     }
-    this.#host.counters.pathChangesRefused += 1;
-    return undefined;
+    this.#attend(nowMs);
+    return this.#known.find((path) => this.#isAt(socket, path) && isFrom(from, path.remote));
+  }
+
+  #admitToAcceptor(
+    peer: PeerAddress,
+    from: SocketAddress,
+    socket: UdpSocket,
+    nowMs: number,
+  ): Path | undefined {
+    const current = this.#current;
+    if (!this.#isAt(socket, current)) return undefined;
+    if (isSame(from, peer.current)) return current;
+    this.#attend(nowMs);
+    const mayFollow = this.#mayMove && this.#host.isOpen() && peer.mayFollowTo(from, nowMs);
+    return mayFollow ? current : undefined;
+  }
+
+  /** Whether a datagram that arrived at this socket may have come over the path. */
+  #isAt(socket: UdpSocket, path: Path): boolean {
+    if (socket === path.socket) return true;
+    return this.#host.isListening(socket) && this.#host.isListening(path.socket);
   }
 
   /** Goes back to the proved address of the peer when the new one was not proved in time. */
@@ -268,7 +313,7 @@ export class ConnectionPaths {
     const remote = this.#peer?.expire(nowMs);
     if (remote === undefined) return;
     this.#host.counters.pathsFailed += 1;
-    this.#failed(this.#current.to, remote);
+    this.#failed(this.#current.socket.address, remote);
   }
 
   #attend(nowMs: number): void {
@@ -347,10 +392,10 @@ export class ConnectionPaths {
         take: (path) => this.#moveTo(path, sequence),
         failed: (error) => {
           this.#migration = undefined;
-          host.emit({ kind: 'pathFailed', local: address, remote: this.#current.from, error });
+          host.emit({ kind: 'pathFailed', local: address, remote: this.#current.remote, error });
         },
       },
-      this.#current.from,
+      this.#current.remote,
       MIGRATION_TIMEOUT_MS,
     );
     this.#migration = migration;
@@ -362,6 +407,7 @@ export class ConnectionPaths {
     const old = this.#current;
     this.#native.migrate(path.to, path.from);
     this.#current = path;
+    this.#arrivalSocket = path.socket;
     this.#migration = undefined;
     this.#retireOld(sequence);
     this.#closeLater(old.socket);
@@ -371,7 +417,8 @@ export class ConnectionPaths {
     this.#native.sendAckEliciting();
     this.#host.flushSoon();
     this.#host.counters.migrations += 1;
-    this.#host.emit({ kind: 'migrated', side: 'local', from: old.to, to: path.to });
+    const [from, to] = [old.socket.address, path.socket.address];
+    this.#host.emit({ kind: 'migrated', side: 'local', from, to });
   }
 
   /** Retires the peer's connection ID on the path left behind, which the peer then replaces by a fresh one. */
@@ -391,6 +438,15 @@ export class ConnectionPaths {
     };
     this.#closings.set(socket, setTimeout(close, OLD_SOCKET_MS));
   }
+}
+
+/**
+ * Whether a datagram from there may be the peer's that was dialed at `remote`. Who listens on all addresses is dialed at
+ * any of 127.0.0.0/8, and answers from 127.0.0.1: all of them are this machine.
+ */
+function isFrom(from: SocketAddress, remote: SocketAddress): boolean {
+  if (from.port !== remote.port) return false;
+  return from.host === remote.host || (isLoopback(from.host) && isLoopback(remote.host));
 }
 
 function makeNonce(): Buffer {

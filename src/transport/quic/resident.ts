@@ -15,7 +15,6 @@ import type { UdpSocket } from './udp-socket.js';
 
 /** The endpoint, as its residents know it. */
 export interface Home extends SharedMemory {
-  readonly socket: UdpSocket;
   readonly counters: EndpointCounters;
   readonly acceptor: EndpointAcceptor | undefined;
   /** Every connection under each of its IDs. */
@@ -23,6 +22,7 @@ export interface Home extends SharedMemory {
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
   openSocket(address: SocketAddress): Promise<UdpSocket>;
   closeSocket(socket: UdpSocket): void;
+  isListening(socket: UdpSocket): boolean;
   resetTokenOf(connectionId: Uint8Array): bigint;
   /** Flushes the connection at the end of this turn. */
   flushSoon(resident: Resident): void;
@@ -65,6 +65,8 @@ export interface Dial {
 }
 
 export interface ResidentOptions {
+  /** Where its first datagram arrived, or leaves. */
+  readonly socket: UdpSocket;
   readonly ids: readonly string[];
   /** Whose place it takes, of those for dialers whose handshake is under way. */
   readonly halfOpenSource?: string | undefined;
@@ -78,6 +80,7 @@ export class Resident implements ConnectionHost {
   connection: QuicConnection | undefined;
   /** It is flushed at the end of this turn. */
   isFlushDue = false;
+  readonly socket: UdpSocket;
   readonly #home: Home;
   readonly #ids: Set<string>;
   readonly #collectKeys: (() => void) | undefined;
@@ -86,17 +89,14 @@ export class Resident implements ConnectionHost {
   /** Its early data made a connection of it before TLS is done. */
   #handedOut = false;
 
-  constructor(home: Home, { ids, halfOpenSource, dial, collectKeys }: ResidentOptions) {
+  constructor(home: Home, { socket, ids, halfOpenSource, dial, collectKeys }: ResidentOptions) {
     this.#home = home;
+    this.socket = socket;
     this.#ids = new Set(ids);
     this.#halfOpenSource = halfOpenSource;
     this.#dial = dial;
     this.#collectKeys = collectKeys;
     for (const id of ids) home.routes.set(id, this);
-  }
-
-  get socket(): UdpSocket {
-    return this.#home.socket;
   }
 
   get counters(): EndpointCounters {
@@ -125,6 +125,10 @@ export class Resident implements ConnectionHost {
 
   closeSocket(socket: UdpSocket): void {
     this.#home.closeSocket(socket);
+  }
+
+  isListening(socket: UdpSocket): boolean {
+    return this.#home.isListening(socket);
   }
 
   addRoute(id: string): void {

@@ -1,4 +1,4 @@
-/** QUIC as a {@link Transport}: dials and listens on one UDP socket for each address family. */
+/** QUIC as a {@link Transport}: dials and listens on one UDP port for each address family. */
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { MeshError } from '../../errors.js';
@@ -23,6 +23,7 @@ import { type EndpointCounters, newEndpointCounters } from './counters.js';
 import { Credentials } from './credentials.js';
 import { type DoorOptions, resolveDoorLimits } from './door.js';
 import { QuicEndpoint } from './endpoint.js';
+import { ListeningSockets } from './listening-sockets.js';
 import { loadNative, type NativeQuic } from './native.js';
 import { isLoopback, PacerClocks } from './pacer-clocks.js';
 import { MemorySessionStore, type SessionStore } from './sessions.js';
@@ -174,7 +175,8 @@ export class QuicTransport implements Transport {
     if (this.#listening !== undefined) {
       throw new MeshError('InvalidArgument', 'this transport listens already');
     }
-    const endpoint = await this.#bind({ host: options.host, port: options.port });
+    const { host, port } = options;
+    const endpoint = await this.#open(() => ListeningSockets.listen({ host, port }));
     endpoint.acceptor = { onConnection: options.onConnection, onRefused: options.onRefused };
     this.#listening = endpoint;
     return {
@@ -214,19 +216,19 @@ export class QuicTransport implements Transport {
     }
     let endpoint = this.#dialing.get(family);
     if (endpoint === undefined) {
-      endpoint = this.#bind({ host: family === 6 ? '::' : '0.0.0.0', port: 0 });
+      endpoint = this.#open(() => ListeningSockets.toDial(family === 6 ? '::' : '0.0.0.0'));
       this.#dialing.set(family, endpoint);
       endpoint.catch(() => this.#dialing.delete(family));
     }
     return endpoint;
   }
 
-  async #bind(address: SocketAddress): Promise<QuicEndpoint> {
+  async #open(openSockets: () => Promise<ListeningSockets>): Promise<QuicEndpoint> {
     const native = await this.#loadedNative();
     // Certificates that cannot be read are to be found now, not when the first datagram arrives.
     this.#credentialsInForce(native);
-    return QuicEndpoint.bind(
-      address,
+    return new QuicEndpoint(
+      await openSockets(),
       {
         native,
         limits: this.#limits,

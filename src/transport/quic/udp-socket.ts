@@ -28,6 +28,8 @@ export class UdpSocket {
   /** To be set in the turn in which the socket was opened. */
   handler: UdpSocketHandler | undefined;
   readonly #socket: Socket;
+  /** Such a socket may carry IPv4 too, in mapped addresses, which are told and taken as those of IPv4. */
+  readonly #isV6: boolean;
   #closing: Promise<void> | undefined;
 
   /**
@@ -59,6 +61,7 @@ export class UdpSocket {
     this.#socket = socket;
     const { address, port } = socket.address();
     this.address = { host: address, port };
+    this.#isV6 = isIPv6(address);
     grow((bytes) => socket.setRecvBufferSize(bytes));
     grow((bytes) => socket.setSendBufferSize(bytes));
     this.receiveBufferBytes = socket.getRecvBufferSize();
@@ -68,7 +71,8 @@ export class UdpSocket {
         this.handler?.onUnanswerable(datagram.length);
         return;
       }
-      this.handler?.onDatagram(datagram, { host: remote.address, port: remote.port }, this);
+      const host = this.#isV6 ? withoutMapping(remote.address) : remote.address;
+      this.handler?.onDatagram(datagram, { host, port: remote.port }, this);
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       this.handler?.onSocketError(this, error.code, undefined);
@@ -82,7 +86,8 @@ export class UdpSocket {
   send(datagram: Buffer, to: SocketAddress): void {
     if (this.#closing !== undefined) return;
     try {
-      this.#socket.send(datagram, 0, datagram.length, to.port, to.host, this.#sent);
+      const host = this.#isV6 && !to.host.includes(':') ? MAPPED_PREFIX + to.host : to.host;
+      this.#socket.send(datagram, 0, datagram.length, to.port, host, this.#sent);
     } catch (thrown) {
       this.handler?.onSocketError(this, (thrown as NodeJS.ErrnoException).code, to);
     }
@@ -96,9 +101,18 @@ export class UdpSocket {
   readonly #sent = (error: SendError | null): void => {
     if (error === null || error === undefined) return;
     const { address: host, port } = error;
-    const to = host === undefined || port === undefined ? undefined : { host, port };
+    const to =
+      host === undefined || port === undefined ? undefined : { host: withoutMapping(host), port };
     this.handler?.onSocketError(this, error.code, to);
   };
+}
+
+/** Of IPv4 addresses in an IPv6 socket (RFC 4291, section 2.5.5.2). */
+const MAPPED_PREFIX = '::ffff:';
+
+function withoutMapping(host: string): string {
+  const isMapped = host.startsWith(MAPPED_PREFIX) && host.includes('.');
+  return isMapped ? host.slice(MAPPED_PREFIX.length) : host;
 }
 
 /** Node says where a datagram was meant to go. */
