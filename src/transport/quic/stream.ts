@@ -45,6 +45,10 @@ export interface StreamIo {
   readSoon(stream: QuicStream): void;
   /** The stream is not read from now on, until `readSoon`. */
   paused(stream: QuicStream): void;
+  /** Takes the notices that are here: one may say why the stream ended. */
+  hearNotices(): void;
+  /** The peer gave up the stream and has not said why: `endUnexplained` is due unless it does. */
+  awaitNotice(stream: QuicStream): void;
   /** By the limits in force now: a stream asks for it with the first bytes that it receives. */
   newDecoder(): FrameDecoder;
   countFrame(direction: 'sent' | 'received', bytes: number): void;
@@ -148,6 +152,11 @@ export class QuicStream implements FrameStream {
     return this.#partial.length > 0 || this.#queue.length > 0;
   }
 
+  /** Whether this side has yet to hand its end to QUIC. */
+  get maySend(): boolean {
+    return this.isLive && !this.#sendingOver;
+  }
+
   /** Bytes that it keeps of a frame that is not whole yet. */
   get partialBytes(): number {
     return this.isLive ? (this.#decoder?.bufferedBytes ?? 0) : 0;
@@ -155,6 +164,11 @@ export class QuicStream implements FrameStream {
 
   get isPaused(): boolean {
     return this.#paused && this.isLive;
+  }
+
+  /** Whether it is left unread although more may come: even if it were reset. */
+  get isUnread(): boolean {
+    return this.isPaused && !this.#finReceived;
   }
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
@@ -313,6 +327,12 @@ export class QuicStream implements FrameStream {
 
   /** FIN without the end bit before it. */
   #receiveAbort(): void {
+    this.#io.hearNotices();
+    if (this.isLive) this.#io.awaitNotice(this);
+  }
+
+  /** The peer gave up the stream, and a notice that would say why did not come. */
+  endUnexplained(): void {
     const text = 'the peer gave up the stream';
     this.receiveReset(new MeshError('StreamReset', text, { side: 'remote' }));
   }

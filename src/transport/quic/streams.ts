@@ -35,7 +35,9 @@ import { type NativeConnection, readNativeFailure } from './native.js';
 import { PartialFrames } from './partial-frames.js';
 import { SeenStreams } from './seen-streams.js';
 import type { Slab } from './slab.js';
+import { StoppedStreams } from './stopped-streams.js';
 import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
+import { UnexplainedEnds } from './unexplained-ends.js';
 
 /** What the streams ask of their connection. */
 export interface StreamsHost {
@@ -103,6 +105,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly #lift = new BulkLift((stream, isLifted) => {
     this.#urge(stream, isLifted ? LIFTED_URGENCY : URGENCIES.bulk);
   });
+  /** Streams that the peer may stop without any other sign. */
+  readonly #stopped = new StoppedStreams({
+    ask: (stream) => this.#askIfStopped(stream),
+    guard: (step) => this.#host.guard(step),
+  });
+  readonly #unexplained = new UnexplainedEnds((step) => this.#host.guard(step));
   /** Streams that the peer reset, until QUIC has let go of them: see `#reap`. */
   readonly #unreaped = new Set<number>();
   /** Streams that the peer opened, so that what arrives late is not taken for a new one. */
@@ -232,6 +240,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#readAll();
     this.#openWaiting();
     this.pumpBlocked();
+    this.#stopped.received();
     this.#goAway?.advance();
   }
 
@@ -297,6 +306,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#streams.clear();
     this.#awaited.clear();
     this.#paused.clear();
+    this.#stopped.end();
+    this.#unexplained.end();
     this.#lastRead = undefined;
     this.#goAway?.end();
   }
@@ -433,6 +444,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       return;
     }
     this.#awaited.delete(stream);
+    this.#stopped.delete(stream);
+    this.#unexplained.delete(stream);
     if (this.#partials.forget(stream)) this.#readSkipped();
     if (this.#lastRead === stream) this.#lastRead = undefined;
     if (stream.initiator === 'local') this.#localStreams -= 1;
@@ -442,6 +455,18 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   paused(stream: QuicStream): void {
     this.#paused.add(stream);
+    if (stream.id >= 0) this.#stopped.add(stream);
+  }
+
+  hearNotices(): void {
+    const id = CONTROL_STREAM_ID[this.#peerRole];
+    this.#host.guard(() => {
+      if (this.#host.isReady() && this.#native.streamReadable(id)) this.#readControl(id);
+    });
+  }
+
+  awaitNotice(stream: QuicStream): void {
+    this.#unexplained.add(stream);
   }
 
   readSoon(stream: QuicStream): void {
@@ -493,8 +518,9 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if (silent !== undefined && this.#awaited.delete(silent)) this.#awaited.add(silent);
     for (const id of this.#native.readable()) {
       if (!this.#host.isReady()) return;
-      const stream = this.#streams.get(id) ?? this.#unknownStream(id);
+      const stream = this.#streams.get(id);
       if (stream !== undefined) this.#readStream(stream);
+      else this.#readUnknown(id);
     }
   }
 
@@ -503,8 +529,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     const last = this.#lastRead;
     if (last !== undefined) this.#readStream(last);
     while (this.#onStream !== undefined && this.#native.streamReadable(this.#seen.next)) {
-      const stream = this.#unknownStream(this.#seen.next);
-      if (stream !== undefined) this.#readStream(stream);
+      this.#readUnknown(this.#seen.next);
       if (!this.#host.isReady()) return undefined;
     }
     for (const stream of this.#awaited) {
@@ -512,6 +537,14 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       if (!this.#host.isReady()) return undefined;
     }
     return undefined;
+  }
+
+  #readUnknown(id: number): void {
+    const stream = this.#unknownStream(id);
+    if (stream === undefined) return;
+    this.#readStream(stream);
+    // Most are answered by now.
+    if (stream.maySend) this.#stopped.add(stream);
   }
 
   /** A stream that the peer just opened; the control stream; or the rest of one that is over, to be dropped. */
@@ -585,7 +618,6 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   #readControl(id: number): void {
-    const peerRole = this.#role === 'dialer' ? 'acceptor' : 'dialer';
     const slab = this.#slab;
     for (;;) {
       let read: [number, boolean] | null;
@@ -596,7 +628,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       }
       if (read === null) return;
       this.readBytes += read[0];
-      if (id !== CONTROL_STREAM_ID[peerRole] || read[1]) {
+      if (id !== CONTROL_STREAM_ID[this.#peerRole] || read[1]) {
         throw new MeshError(
           'ProtocolViolation',
           'the control stream is the only unidirectional one, and never ends',
@@ -629,8 +661,35 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#host.goAwayArrived();
   }
 
+  get #peerRole(): Role {
+    return this.#role === 'dialer' ? 'acceptor' : 'dialer';
+  }
+
   #isPeers(id: number): boolean {
     return (id & 1) === (this.#role === 'dialer' ? 1 : 0);
+  }
+
+  /** Whether the peer has stopped the stream; or has reset one whose reader is paused, which no read tells of. */
+  #askIfStopped(stream: QuicStream): void {
+    if (!this.#host.isReady()) return;
+    if (!stream.maySend && !stream.isUnread) {
+      this.#stopped.delete(stream);
+      return;
+    }
+    // The binding knows a stream of this side once it has taken a byte of it.
+    if (stream.initiator === 'local' && !stream.hasSent) return;
+    try {
+      if (stream.maySend) this.#native.streamCapacity(stream.id);
+    } catch (thrown) {
+      stream.sendingFailed();
+      this.#streamFailed(stream, thrown);
+      return;
+    }
+    // All bytes are read, and there is an end.
+    if (stream.isUnread && this.#native.streamFinished(stream.id)) {
+      const read = this.#streamRecv(stream);
+      if (read !== undefined) stream.receive(read.bytes, read.fin);
+    }
   }
 
   /** Reads and forgets what arrives on a stream that is over. */
@@ -660,9 +719,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #streamFailed(stream: QuicStream, thrown: unknown): void {
     const { name, value } = readNativeFailure(thrown);
     if (name === 'StreamReset' || name === 'StreamStopped') {
+      if (name === 'StreamReset') this.#unreaped.add(stream.id);
+      // The notice has the reason as well, and counts as the same reset.
+      this.hearNotices();
+      if (!stream.isLive) return;
       const code = codeOfWire(value ?? -1) ?? 'StreamReset';
       const error = new MeshError(code, `stream reset with ${code}`, { side: 'remote' });
-      if (name === 'StreamReset') this.#unreaped.add(stream.id);
       this.rates.reset();
       stream.receiveReset(error);
       return;
@@ -694,6 +756,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       const { normal } = URGENCIES;
       if (URGENCIES[stream.priority] !== normal) this.#setUrgency(stream);
       stream.pump();
+      if (stream.maySend) this.#stopped.add(stream);
       // The binding counts a stream once it knows it: until then it would give the same place away again.
       if (!stream.hasSent && URGENCIES[stream.priority] === normal) this.#urge(stream, normal);
     }

@@ -58,6 +58,14 @@ export function streamFrame(
   return Buffer.concat([type, streamId, offset, data.length].map(varint).concat(Buffer.from(data)));
 }
 
+export function resetStreamFrame(streamId: number, errorCode: number, finalSize: number): Buffer {
+  return Buffer.concat([0x04, streamId, errorCode, finalSize].map(varint));
+}
+
+export function stopSendingFrame(streamId: number, errorCode: number): Buffer {
+  return Buffer.concat([0x05, streamId, errorCode].map(varint));
+}
+
 export function maxDataFrame(bytes: number): Buffer {
   return Buffer.concat([0x10, bytes].map(varint));
 }

@@ -1,0 +1,57 @@
+/**
+ * Streams that the peer gave up, as their FIN tells, without the notice that says why: it is on the control stream, and
+ * may come later, where its datagram was overtaken or lost. So the end waits for it, for a while. SPEC.md, "QUIC".
+ */
+import type { QuicStream } from './stream.js';
+
+/** A notice that was lost is sent again within about two round trips. */
+const PATIENCE_MS = 250;
+
+export class UnexplainedEnds {
+  readonly #guard: (step: () => void) => void;
+  /** When the wait is over, by stream; in order. */
+  readonly #untilMs = new Map<QuicStream, number>();
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param guard runs a step outside of any input */
+  constructor(guard: (step: () => void) => void) {
+    this.#guard = guard;
+  }
+
+  /** There are no more than streams of the connection. */
+  add(stream: QuicStream): void {
+    if (this.#untilMs.has(stream)) return;
+    this.#untilMs.set(stream, performance.now() + PATIENCE_MS);
+    this.#arm();
+  }
+
+  /** The stream is over. */
+  delete(stream: QuicStream): void {
+    this.#untilMs.delete(stream);
+  }
+
+  /** The connection is over. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#untilMs.clear();
+  }
+
+  #arm(): void {
+    const [untilMs] = this.#untilMs.values();
+    if (untilMs === undefined || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => this.#expire(), Math.max(1, untilMs - performance.now()));
+  }
+
+  #expire(): void {
+    this.#timer = undefined;
+    const nowMs = performance.now();
+    this.#guard(() => {
+      for (const [stream, untilMs] of this.#untilMs) {
+        if (untilMs > nowMs) break;
+        this.#untilMs.delete(stream);
+        stream.endUnexplained();
+      }
+    });
+    this.#arm();
+  }
+}
