@@ -1,11 +1,13 @@
 /** One dial of a peer: a transport, the handshake, and the calls that ride along. */
 import type { CallSession } from './calls/session.js';
+import { isMismatch, type MeshError, toMeshError } from './errors.js';
 import type { MessageCodec } from './protocol/codec.js';
 import type { HandshakeConfig, Negotiated } from './protocol/handshake.js';
 import type {
   Connection,
   FrameStream,
   FrameStreamHandler,
+  SocketAddress,
   TransportName,
 } from './transport/connection.js';
 import type { PeerTarget } from './transport/discovery.js';
@@ -34,7 +36,8 @@ export interface DialingOptions {
 }
 
 /**
- * Dials, and sends the handshake together with the calls that wait for it.
+ * Dials, and sends the handshake together with the calls that wait for it. Where somebody else answers for a peer that is
+ * named, its other addresses are tried.
  * @returns the session, whose handshake is done
  * @throws MeshError as TransportManager.dial and dialHandshake
  */
@@ -43,6 +46,31 @@ export async function dialPeer(
   signal: AbortSignal,
   options: DialingOptions,
 ): Promise<CallSession> {
+  const except: SocketAddress[] = [];
+  let mismatch: MeshError | undefined;
+  for (;;) {
+    const attempt = await connectTo(target, signal, except, options).catch((thrown: unknown) => {
+      throw mismatch ?? thrown;
+    });
+    try {
+      await attempt.handshake;
+      return attempt.session;
+    } catch (thrown) {
+      const error = toMeshError(thrown);
+      if (!isMismatch(error)) throw error;
+      mismatch ??= error;
+      except.push(attempt.session.connection.remoteAddress);
+    }
+  }
+}
+
+/** Makes a connection, on which the handshake has begun. */
+async function connectTo(
+  target: PeerTarget,
+  signal: AbortSignal,
+  except: readonly SocketAddress[],
+  options: DialingOptions,
+): Promise<Attempt> {
   const { manager, connectTimeoutMs, betterThan, rttMs } = options;
   let attempt: Attempt | undefined;
   const onEarly = (connection: Connection): void => {
@@ -54,10 +82,9 @@ export async function dialPeer(
     onEarly,
     betterThan,
     rttMs,
+    except,
   });
-  attempt = resumed(attempt, connection, options) ?? begin(connection, target, signal, options);
-  await attempt.handshake;
-  return attempt.session;
+  return resumed(attempt, connection, options) ?? begin(connection, target, signal, options);
 }
 
 /** A connection on which the handshake is under way. */

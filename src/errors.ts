@@ -144,6 +144,19 @@ export class MeshError extends Error {
   }
 }
 
+/**
+ * Whether a dial has met another node than the one it looked for: its address is another's by now. It says nothing of the
+ * node that was looked for. This side's own name that does not match is another matter: that is the peer's refusal.
+ */
+export function isMismatch({ code, side }: MeshError): boolean {
+  return code === 'NodeIdMismatch' || (code === 'CertificateNameMismatch' && side === 'local');
+}
+
+/** Whether the other side has turned this one away for a reason that does not pass by itself. */
+export function isRefusal(error: MeshError): boolean {
+  return error.side === 'remote' && !error.retryable && !isMismatch(error);
+}
+
 /** Any thrown value as a {@link MeshError}: itself, or wrapped as the given code with the value as `cause`. */
 export function toMeshError(thrown: unknown, code: MeshErrorCode = 'InternalError'): MeshError {
   return asMeshError(thrown) ?? new MeshError(code, textOf(thrown), { cause: thrown });

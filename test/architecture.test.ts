@@ -36,6 +36,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/reach-memory.ts',
     'transport/race.ts',
     'transport/discovery.ts',
+    'transport/dial-turns.ts',
     'transport/dns-discovery.ts',
     'transport/manager.ts',
   ],

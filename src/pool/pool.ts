@@ -338,7 +338,7 @@ export class ConnectionPool<M extends PoolMember> {
     this.#options.onChange?.({ member: undefined, from: 'connecting', to });
     this.#options.onDialFailed?.(error, failure);
     // Whoever waits for a peer that was never reached, or that wants nothing of this side, hears it at once.
-    if (failure.isRefusal || !this.isHopeful) this.#waiters.failAll(error);
+    if (failure.isFinal || !this.isHopeful) this.#waiters.failAll(error);
     this.#fill();
   }
 }

@@ -1,8 +1,9 @@
 /**
  * Dials one peer: when somebody asks for it, and again and again as long as the peer is wanted and connections are
- * missing. Dials that fail are followed by others after a while, for ever; those that the peer turned away, seldom.
+ * missing. Dials that fail are followed by others after a while, for ever; those that the peer turned away, seldom. What
+ * this side found wrong with whoever answered says nothing of the peer, who may be elsewhere by now: the next dial looks.
  */
-import { type MeshError, toMeshError } from '../errors.js';
+import { isRefusal, type MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { ownSignal } from '../realms.js';
 import { Backoff, type BackoffLimits, type Delay } from './backoff.js';
 import type { PoolClock } from './clock.js';
@@ -32,7 +33,17 @@ export interface DialFailure {
   readonly isAwaited: boolean;
   /** Whether the peer has turned this side away for a reason that does not pass by itself. */
   readonly isRefusal: boolean;
+  /** Whether nothing comes of waiting for the next dial, soon or at all. */
+  readonly isFinal: boolean;
 }
+
+/** What is wrong with the dial itself, whoever answers. */
+const FLAWS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'InvalidArgument',
+  'InvalidOptions',
+  'NodeClosed',
+  'TransportUnavailable',
+]);
 
 interface DialUnderWay<M> {
   readonly connected: Promise<M>;
@@ -176,14 +187,15 @@ export class Redialer<M> {
   #failed(dial: DialUnderWay<M>, error: MeshError, isGivenUp: boolean): void {
     this.#underWay.delete(dial);
     const { isAwaited } = dial;
-    const isRefusal = !isGivenUp && !error.retryable;
+    const isRefused = !isGivenUp && isRefusal(error);
     if (!isGivenUp) {
-      const delay = isRefusal
+      const delay = isRefused
         ? this.#backoff.refused(this.#random())
         : this.#backoff.failed(this.#random());
-      this.#due = { sinceMs: this.#clock.nowMs(), delay, isRefusal };
+      this.#due = { sinceMs: this.#clock.nowMs(), delay, isRefusal: isRefused };
     }
     const retryInMs = this.isWanted ? this.#due?.delay.patientMs : undefined;
-    this.#host.dialFailed(error, { isAwaited, isRefusal, retryInMs });
+    const isFinal = isRefused || (!isGivenUp && FLAWS.has(error.code));
+    this.#host.dialFailed(error, { isAwaited, isRefusal: isRefused, isFinal, retryInMs });
   }
 }

@@ -29,25 +29,31 @@ export interface Discovery {
   resolve(address: PeerAddress, signal?: AbortSignal): Promise<readonly SocketAddress[]>;
 }
 
-/** What one dial tries at most. */
+/** What one dial tries at most; the next ones go on with the rest. */
 const MAX_ADDRESSES = 16;
 
+/** How {@link locate} looks. */
+export interface LocateOptions {
+  /** For discovery, which may be anybody's code: what it has not found by then counts as not found. */
+  readonly timeoutMs: number;
+  /** Counts the dials that did not reach the target. Where it has too many addresses for one, each tries others. Default 0. */
+  readonly turn?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
- * The numeric addresses of a target, in order and each once. Numeric ones need no discovery.
- * @param timeoutMs for discovery, which may be anybody's code: what it has not found by then counts as not found
+ * The numeric addresses of a target, in order and each once, 16 at most. Numeric ones need no discovery.
  * @throws MeshError ConnectFailed when there are none; InvalidArgument for an address without a port; Cancelled
  */
 export async function locate(
   target: PeerTarget,
   discovery: Discovery,
-  timeoutMs: number,
-  signal?: AbortSignal,
+  { timeoutMs, turn = 0, signal }: LocateOptions,
 ): Promise<readonly SocketAddress[]> {
-  const asked = 'addresses' in target ? target.addresses : [target];
+  const all = 'addresses' in target ? target.addresses : [target];
+  const asked = takeTurn(all, turn);
   const answers = await Promise.allSettled(
-    asked
-      .slice(0, MAX_ADDRESSES)
-      .map((address) => locateOne(address, discovery, timeoutMs, signal)),
+    asked.map((address) => locateOne(address, discovery, timeoutMs, signal)),
   );
   const found = new Map<string, SocketAddress>();
   for (const answer of answers) {
@@ -55,12 +61,25 @@ export async function locate(
     for (const { host, port } of answer.value) found.set(`${host} ${port}`, { host, port });
   }
   if (signal?.aborted === true) throw cancelledError(signal);
-  if (found.size > 0) return [...found.values()].slice(0, MAX_ADDRESSES);
+  if (found.size > 0) {
+    // The places that are asked change with every turn; when all had theirs, so do the addresses of each.
+    return takeTurn([...found.values()], Math.floor(turn / turnsOf(all)));
+  }
   const failed = answers.find((answer) => answer.status === 'rejected');
   const reason = asMeshError(failed?.reason);
   if (reason !== undefined && reason.code !== 'Cancelled') throw reason;
   const names = asked.map(({ host }) => host).join(', ');
   throw new MeshError('ConnectFailed', `cannot resolve ${names}`, { cause: failed?.reason });
+}
+
+/** One after the other the parts of a list that one dial can take. */
+function takeTurn<T>(all: readonly T[], turn: number): readonly T[] {
+  const start = (turn % turnsOf(all)) * MAX_ADDRESSES;
+  return all.slice(start, start + MAX_ADDRESSES);
+}
+
+function turnsOf(all: readonly unknown[]): number {
+  return Math.max(1, Math.ceil(all.length / MAX_ADDRESSES));
 }
 
 async function locateOne(

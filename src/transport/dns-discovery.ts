@@ -27,8 +27,8 @@ export interface ServiceRecord {
   readonly weight: number;
 }
 
-/** What is looked up of one service at most. */
-const MAX_SERVICE_HOSTS = 16;
+/** What is looked up of one service at most: so many that come first, and as many of the others by chance. */
+const FIRST_SERVICE_HOSTS = 8;
 
 export function dnsDiscovery(options: DnsDiscoveryOptions = {}): Discovery {
   const { servers, timeoutMs = 2000, tries = 2 } = options;
@@ -74,7 +74,7 @@ async function serviceAddresses(
 ): Promise<SocketAddress[]> {
   const records = orderServices(await resolver.resolveSrv(service), Math.random);
   const found = await Promise.allSettled(
-    records.slice(0, MAX_SERVICE_HOSTS).map(async ({ name, port }) => {
+    selectServices(records, Math.random).map(async ({ name, port }) => {
       return (await hosts(name)).map((host) => ({ host, port }));
     }),
   );
@@ -99,6 +99,25 @@ export function orderServices(
       random,
     ),
   );
+}
+
+/**
+ * As many as are looked up at once. Those of low priority come up in one of the next dials, also behind many that are down.
+ * @param ordered as {@link orderServices} does
+ * @param random numbers from 0 up to 1
+ */
+export function selectServices(
+  ordered: readonly ServiceRecord[],
+  random: () => number,
+): ServiceRecord[] {
+  const left = ordered.map((_, index) => index).slice(FIRST_SERVICE_HOSTS);
+  const drawn: number[] = [];
+  while (left.length > 0 && drawn.length < FIRST_SERVICE_HOSTS) {
+    drawn.push(...left.splice(Math.floor(random() * left.length), 1));
+  }
+  drawn.sort((a, b) => a - b);
+  const chosen = drawn.flatMap((index) => ordered[index] ?? []);
+  return [...ordered.slice(0, FIRST_SERVICE_HOSTS), ...chosen];
 }
 
 /** A weight of 0 is drawn hardly ever before others: it counts as a hundredth. */

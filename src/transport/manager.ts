@@ -13,6 +13,7 @@ import type {
   Transport,
   TransportName,
 } from './connection.js';
+import { DialTurns } from './dial-turns.js';
 import { type Discovery, locate, type PeerTarget } from './discovery.js';
 import { dnsDiscovery } from './dns-discovery.js';
 import { type RacingDial, raceDials } from './race.js';
@@ -32,12 +33,18 @@ export interface ManagedDialOptions extends DialOptions {
   readonly rttMs?: number | undefined;
   /** Dials only by transports that are preferred to this one. */
   readonly betterThan?: TransportName | undefined;
+  /** Addresses where somebody else was met: they are left out. */
+  readonly except?: readonly SocketAddress[] | undefined;
 }
 
 /** One transport to one address. */
 interface Way {
   readonly transport: Transport;
   readonly address: SocketAddress;
+}
+
+function isSame(a: SocketAddress, b: SocketAddress): boolean {
+  return a.host === b.host && a.port === b.port;
 }
 
 function pathOf({ transport: { name }, address: { host, port } }: Way): string {
@@ -71,6 +78,7 @@ export class TransportManager {
   readonly #fallbackDelayMs: number;
   readonly #memory: ReachMemory;
   readonly #discovery: Discovery;
+  readonly #turns = new DialTurns();
 
   constructor(options: TransportManagerOptions) {
     if (options.transports.length === 0) {
@@ -93,14 +101,33 @@ export class TransportManager {
   /**
    * Dials by the preferred transport, and by the next one beside it once that has taken `fallbackDelayMs`, or twice
    * the round trip that is known, or has failed; then likewise at the peer's other addresses. The first that connects
-   * is the answer. A transport that did not reach an address which another one reached goes last for a while.
+   * is the answer. A transport that did not reach an address which another one reached goes last for a while. Of a peer
+   * with more addresses than one dial tries, the next dial after a failure tries others.
    * @throws MeshError a refusal, or the last dial's failure to reach the peer; ConnectFailed when its name does not
-   *   resolve; Cancelled
+   *   resolve, or leads only to addresses that are left out; Cancelled
    */
   async dial(target: PeerTarget, options: ManagedDialOptions = {}): Promise<Connection> {
-    const { signal, rttMs = 0, betterThan, ...rest } = options;
-    const { connectTimeoutMs = DEFAULT_DISCOVERY_TIMEOUT_MS } = rest;
-    const addresses = await locate(target, this.#discovery, connectTimeoutMs, signal);
+    const { signal, betterThan, connectTimeoutMs = DEFAULT_DISCOVERY_TIMEOUT_MS } = options;
+    const turn = this.#turns.of(target);
+    try {
+      const where = { timeoutMs: connectTimeoutMs, turn, signal };
+      return await this.#dialAt(await locate(target, this.#discovery, where), target, options);
+    } catch (thrown) {
+      // One that only a better transport did not reach is there, by another.
+      if (betterThan === undefined && signal?.aborted !== true) this.#turns.failed(target);
+      throw thrown;
+    }
+  }
+
+  async #dialAt(
+    located: readonly SocketAddress[],
+    target: PeerTarget,
+    { signal, rttMs = 0, betterThan, except = [], ...rest }: ManagedDialOptions,
+  ): Promise<Connection> {
+    const addresses = located.filter((address) => !except.some((met) => isSame(met, address)));
+    if (addresses.length === 0) {
+      throw new MeshError('ConnectFailed', 'somebody else answers at every address of the peer');
+    }
     const ways = this.#waysTo(addresses, this.#preferredTo(betterThan));
     if (ways.length === 0) {
       throw new MeshError('InvalidArgument', `no transport is preferred to ${betterThan}`);

@@ -28,7 +28,8 @@ export interface RaceResult {
 /**
  * Runs the dials and leaves none under way: losers are given up, and what they still bring is closed.
  * @param dials in order of preference, at least one
- * @throws MeshError the first refusal; without one the last dial's failure, when all have failed; Cancelled
+ * @throws MeshError the first refusal, one of the other side before one of this; without one the last dial's failure, when
+ *   all have failed; Cancelled
  */
 export function raceDials(dials: readonly RacingDial[], options: RaceOptions): Promise<RaceResult> {
   return new Promise((resolve, reject) => {
@@ -106,9 +107,11 @@ class Race {
   }
 
   #mostTelling(last: MeshError): MeshError {
-    const refusal = this.#failures.find(
+    const refusals = this.#failures.filter(
       (error) => error !== undefined && this.#options.isRefusal(error),
     );
+    // Who this side finds to be somebody else says nothing of the peer.
+    const refusal = refusals.find((error) => error?.side === 'remote') ?? refusals[0];
     return refusal ?? this.#failures.at(-1) ?? last;
   }
 

@@ -207,6 +207,28 @@ test('a refusal fails whoever waits at once, and those who come later do not has
   t.is(dialer.underWay.length, 1);
 });
 
+test('whoever waits goes on to wait where somebody else answers, and is failed where the dial is wrong by itself', async (t) => {
+  const { clock, connect, fail, wait, succeed } = createPool();
+  (await connect()).end(lost());
+  await settled();
+  const waiter = wait();
+  for (let i = 0; i < 3; i += 1) {
+    await clock.advance(500);
+    await fail(new MeshError('CertificateNameMismatch', 'somebody else'));
+  }
+  t.deepEqual(waiter.outcomes, []);
+  await clock.advance(500);
+  const member = await succeed();
+  t.deepEqual(waiter.outcomes, [member]);
+  member.end(lost());
+  await settled();
+  const other = wait();
+  await clock.advance(500);
+  const wrong = new MeshError('InvalidArgument', 'no port');
+  await fail(wrong);
+  t.deepEqual(other.outcomes, [wrong]);
+});
+
 test('with retry a connect waits through failures, and ends with a refusal', async (t) => {
   const { clock, dialer, pool, fail, succeed } = createPool();
   const connecting = pool.connect({ retry: true });

@@ -133,6 +133,40 @@ test('a refusal is answered by half a minute of quiet at least, whoever waits', 
   t.true(redialer.isDue);
 });
 
+test('what this side finds wrong with whoever answers is a failure like others, and no refusal', async (t) => {
+  const { clock, dialer, redialer, fill, failures } = createRedialer(0.99);
+  redialer.isWanted = true;
+  fill();
+  const verdicts = [
+    new MeshError('CertificateNameMismatch', 'not it'),
+    new MeshError('CertificateUntrusted', 'not it'),
+    new MeshError('TlsFailure', 'not it'),
+    new MeshError('NodeIdMismatch', 'not it'),
+    new MeshError('NodeIdMismatch', 'it is this node', { side: 'remote' }),
+  ];
+  for (const verdict of verdicts) {
+    dialer.next.fail(verdict);
+    await settled();
+    fill(true);
+    t.true((clock.nextInMs as number) <= 500, verdict.code);
+    t.like(failures.at(-1), { isRefusal: false, isFinal: false });
+    await clock.advance(5000);
+  }
+  dialer.next.fail(new MeshError('CertificateNameMismatch', 'not you', { side: 'remote' }));
+  await settled();
+  t.like(failures.at(-1), { isRefusal: true, isFinal: true }, "the peer's own verdict is one");
+});
+
+test('a dial that is wrong by itself is final, and tried again like others: it may be told another', async (t) => {
+  const { clock, dialer, redialer, fill, failures } = createRedialer(0.99);
+  redialer.isWanted = true;
+  fill();
+  dialer.next.fail(new MeshError('InvalidArgument', 'no port'));
+  await settled();
+  t.like(failures, [{ isRefusal: false, isFinal: true }]);
+  t.true((clock.nextInMs as number) <= 100);
+});
+
 test('a dial that its own signal ends holds nothing back, and is no refusal', async (t) => {
   const { clock, redialer, failures } = createRedialer();
   const abort = new AbortController();

@@ -6,11 +6,15 @@ import {
   type PeerTarget,
   staticDiscovery,
 } from '../../src/transport/discovery.js';
-import { orderServices, type ServiceRecord } from '../../src/transport/dns-discovery.js';
-import { holds } from '../protocol/properties.js';
+import {
+  orderServices,
+  type ServiceRecord,
+  selectServices,
+} from '../../src/transport/dns-discovery.js';
+import { holds, holdsAsync } from '../protocol/properties.js';
 
 const locate = (target: PeerTarget, discovery: Discovery) =>
-  locateWithin(target, discovery, 10_000);
+  locateWithin(target, discovery, { timeoutMs: 10_000 });
 
 const nowhere: Discovery = {
   resolve: async () => {
@@ -63,16 +67,78 @@ test('a discovery that never answers holds nobody up for ever, and other address
   const alive = setInterval(() => {}, 1000);
   t.teardown(() => clearInterval(alive));
   const name = { host: 'db.example', port: 1 };
-  t.like(await t.throwsAsync(locateWithin(name, silent, 20)), { code: 'ConnectFailed' });
+  t.like(await t.throwsAsync(locateWithin(name, silent, { timeoutMs: 20 })), {
+    code: 'ConnectFailed',
+  });
   const numeric = { host: '127.0.0.1', port: 2 };
-  t.deepEqual(await locateWithin({ addresses: [name, numeric] }, silent, 20), [numeric]);
+  t.deepEqual(await locateWithin({ addresses: [name, numeric] }, silent, { timeoutMs: 20 }), [
+    numeric,
+  ]);
   const cancel = new AbortController();
-  const cancelled = locateWithin({ addresses: [name, numeric] }, silent, 60_000, cancel.signal);
+  const cancelled = locateWithin({ addresses: [name, numeric] }, silent, {
+    timeoutMs: 60_000,
+    signal: cancel.signal,
+  });
   cancel.abort();
   t.like(await t.throwsAsync(cancelled), { code: 'Cancelled' });
 });
 
-test('no more than sixteen addresses are tried', async (t) => {
+test('sixteen addresses at a time, turn by turn all of them, whatever a place and how many places there are', async (t) => {
+  const places = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 50 });
+  await holdsAsync(
+    t,
+    fc.asyncProperty(places, async (sizes) => {
+      const table = Object.fromEntries(
+        sizes.map((size, place) => [
+          `p${place}`,
+          Array.from({ length: size }, (_, i) => ({ host: `10.0.${place}.${i}`, port: 1 })),
+        ]),
+      );
+      const target = { addresses: Object.keys(table).map((host) => ({ host })) };
+      const left = new Set(
+        Object.values(table)
+          .flat()
+          .map(({ host }) => host),
+      );
+      const rounds = Math.ceil(sizes.length / 16);
+      // A dial asks sixteen places, and of all their addresses takes sixteen.
+      const turns = rounds * Math.ceil((16 * Math.max(...sizes)) / 16);
+      for (let turn = 0; turn < turns; turn += 1) {
+        const tried = await locateWithin(target, staticDiscovery(table), {
+          timeoutMs: 10_000,
+          turn,
+        });
+        if (tried.length === 0 || tried.length > 16) return false;
+        for (const { host } of tried) left.delete(host);
+      }
+      return left.size === 0;
+    }),
+  );
+});
+
+test('of a service with many hosts the first are always looked up, and sooner or later all', (t) => {
+  const records = Array.from({ length: 60 }, (_, i) => ({
+    name: `h${i}`,
+    port: 1,
+    priority: i,
+    weight: 1,
+  }));
+  const seen = new Set<ServiceRecord>();
+  for (let drawn = 0; drawn < 100; drawn += 1) {
+    const chosen = selectServices(records, () => drawn / 100);
+    t.deepEqual(chosen.slice(0, 8), records.slice(0, 8));
+    t.is(new Set(chosen).size, 16);
+    t.deepEqual(
+      chosen,
+      [...chosen].sort((a, b) => a.priority - b.priority),
+    );
+    for (const record of chosen) seen.add(record);
+  }
+  t.is(seen.size, 60);
+  t.deepEqual(selectServices(records.slice(0, 12), Math.random), records.slice(0, 12));
+});
+
+test('no more than sixteen addresses are tried at once', async (t) => {
   const many = Array.from({ length: 40 }, (_, i) => ({ host: '10.0.0.1', port: 1 + i }));
   t.is((await locate({ host: 'many', port: 0 }, staticDiscovery({ many }))).length, 16);
   t.is((await locate({ addresses: many }, nowhere)).length, 16);

@@ -125,3 +125,13 @@ test('where dials lead to several peers a refusal does not end the race, and tel
   third.fail(unreached('third'));
   t.like(await t.throwsAsync(result), { code: 'CertificateNameMismatch' });
 });
+
+test("among refusals the other side's tells more than this side's, which may have met somebody else", async (t) => {
+  const [first, second] = [new Dial(), new Dial()];
+  const result = race([first, second], { endsOnRefusal: false });
+  await first.begun;
+  first.fail(new MeshError('CertificateNameMismatch', 'not me'));
+  await second.begun;
+  second.fail(new MeshError('CertificateRevoked', 'not you', { side: 'remote' }));
+  t.like(await t.throwsAsync(result), { code: 'CertificateRevoked', side: 'remote' });
+});
