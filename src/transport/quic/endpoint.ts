@@ -15,7 +15,12 @@ import type { DoorLimits } from './door.js';
 import { Doorkeeper } from './doorkeeper.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import { ListeningSockets } from './listening-sockets.js';
-import type { NativeConfig, NativeConnection, NativeQuic } from './native.js';
+import {
+  type NativeConfig,
+  type NativeConnection,
+  type NativeQuic,
+  readNativeFailure,
+} from './native.js';
 import { Newcomers } from './newcomers.js';
 import type { PacerClocks } from './pacer-clocks.js';
 import { CONNECTION_ID_BYTES, type DropReason, routeDatagram } from './packet.js';
@@ -369,23 +374,41 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     const admission = this.#doorkeeper.admit(datagram, routeId, from, socket);
     if (admission === undefined) return undefined;
     const { connectionId, originalId, routes, source, guard } = admission;
-    const config = this.#options.configFor(from);
     try {
-      // The binding takes the token from the configuration, which all connections share, and at once.
-      config.setStatelessResetToken(this.#resetTokens.numberOf(connectionId));
-      const native = this.#options.native.Connection.accept(
-        connectionId,
-        originalId,
-        nativeAddress(socket.address),
-        nativeAddress(from),
-        config,
-      );
+      const native = this.#acceptNative(connectionId, originalId, socket, from);
       const newcomer = { socket, ids: routes, halfOpenSource: source, guard };
       return this.#admit(native, 'acceptor', from, newcomer);
     } catch {
       // An address that the binding cannot read.
       this.counters.droppedMalformed += 1;
       return undefined;
+    }
+  }
+
+  /**
+   * quiche 0.18.0 writes its transport parameters into 128 bytes, and refuses the connection where they do not fit: after
+   * a Retry, with the client's first connection ID among them, which is up to 20 bytes long. The one that can be done
+   * without is the token of stateless resets; such a peer finds out by silence that this node was started anew.
+   */
+  #acceptNative(
+    connectionId: Buffer,
+    originalId: Buffer | null,
+    socket: UdpSocket,
+    from: SocketAddress,
+  ): NativeConnection {
+    const config = this.#options.configFor(from);
+    const [local, remote] = [nativeAddress(socket.address), nativeAddress(from)];
+    const accept = (resetToken: bigint | null) => {
+      // The binding takes the token from the configuration, which all connections share, and at once.
+      config.setStatelessResetToken(resetToken);
+      const { Connection } = this.#options.native;
+      return Connection.accept(connectionId, originalId, local, remote, config);
+    };
+    try {
+      return accept(this.#resetTokens.numberOf(connectionId));
+    } catch (thrown) {
+      if (readNativeFailure(thrown).name !== 'BufferTooShort') throw thrown;
+      return accept(null);
     }
   }
 
