@@ -7,6 +7,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { MeshError } from '../errors.js';
+import { MAX_SMALL_BYTES } from './small-bytes.js';
 
 /** Limits of the scan. */
 export interface CborLimits {
@@ -18,12 +19,21 @@ export interface CborLimits {
 
 export const DEFAULT_CBOR_LIMITS: CborLimits = { maxDepth: 64, maxItems: 1_000_000 };
 
+/** What a scan found besides. */
+export interface ScannedCbor {
+  /** Byte strings that are to be copied: see {@link MAX_SMALL_BYTES}. */
+  readonly hasSmallBytes: boolean;
+}
+
 /**
  * Checks that `payload` is exactly one CBOR item of definite lengths, without tags, its maps keyed by text,
  * within the limits.
  * @throws MeshError MalformedMessage saying what was found and at which byte
  */
-export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_LIMITS): void {
+export function scanCbor(
+  payload: Uint8Array,
+  limits: CborLimits = DEFAULT_CBOR_LIMITS,
+): ScannedCbor {
   // Items still to come at each open level; the payload itself is one item. Plain arrays that grow with the
   // depth met: a typed array of the full depth costs more than the scan of a short payload.
   const remaining: number[] = [1];
@@ -32,6 +42,7 @@ export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_
   let depth = 0;
   let items = 0;
   let at = 0;
+  let hasSmallBytes = false;
   while (depth >= 0) {
     if (remaining[depth] === 0) {
       depth -= 1;
@@ -63,7 +74,8 @@ export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_
       case 3: {
         const end = at + argument;
         if (end > payload.length) throw malformed(start, 'string runs past the end');
-        if (major === 3 && !isText(payload, at, end)) throw malformed(start, 'text is not UTF-8');
+        if (major === 2) hasSmallBytes ||= argument <= MAX_SMALL_BYTES;
+        else if (!isText(payload, at, end)) throw malformed(start, 'text is not UTF-8');
         at = end;
         break;
       }
@@ -85,6 +97,7 @@ export function scanCbor(payload: Uint8Array, limits: CborLimits = DEFAULT_CBOR_
     }
   }
   if (at !== payload.length) throw malformed(at, `${payload.length - at} bytes after the item`);
+  return { hasSmallBytes };
 }
 
 /** Most texts are short and in ASCII: seeing that costs less than a call out of JavaScript. */

@@ -12,6 +12,7 @@ import { ownValue } from './own-values.js';
 import { NOT_PLAIN, PlainReader } from './plain-reader.js';
 import { PlainWriter } from './plain-writer.js';
 import { type FieldsOf, isPlainMap, readFields, widenFields } from './schema.js';
+import { ownSmallBytes, SmallBytes } from './small-bytes.js';
 
 /** Encodes and decodes payloads. Holds no message between calls; one serves any number of connections. */
 export class MessageCodec {
@@ -68,7 +69,7 @@ export class MessageCodec {
   /**
    * The message in a payload.
    *
-   * Unknown fields of a known message are ignored. Byte strings in the result share the payload's memory.
+   * Unknown fields of a known message are ignored. Byte strings of more than 1 KiB in the result share the payload's memory.
    * @throws MeshError MalformedMessage naming the byte or the field; UnknownMessageType
    */
   decode(payload: Uint8Array): Message {
@@ -114,14 +115,21 @@ export class MessageCodec {
   }
 
   #decodeValue(payload: Uint8Array): unknown {
-    scanCbor(payload, DEFAULT_CBOR_LIMITS);
+    const { hasSmallBytes } = scanCbor(payload, DEFAULT_CBOR_LIMITS);
+    let value: unknown;
     try {
-      return this.#cbor.full.decode(payload);
+      value = this.#cbor.full.decode(payload);
     } catch (error) {
       throw new MeshError('MalformedMessage', 'payload is not CBOR that can be decoded', {
         cause: error,
       });
     }
+    if (!hasSmallBytes || !Buffer.isBuffer(payload)) return value;
+    const { small } = this.#cbor;
+    small.begin(payload);
+    ownSmallBytes(value, small, payload);
+    small.end();
+    return value;
   }
 }
 
@@ -166,6 +174,7 @@ interface Cbor {
   readonly reader: PlainReader;
   readonly writer: PlainWriter;
   readonly full: Encoder;
+  readonly small: SmallBytes;
 }
 
 function createCbor(): Cbor {
@@ -175,7 +184,7 @@ function createCbor(): Cbor {
     tagUint8Array: false,
     variableMapSize: true,
   });
-  return { reader: new PlainReader(), writer: new PlainWriter(), full };
+  return { reader: new PlainReader(), writer: new PlainWriter(), full, small: new SmallBytes() };
 }
 
 function fieldsOf(type: MessageType): FieldsOf<object> {

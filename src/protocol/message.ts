@@ -2,8 +2,8 @@
  * The 12 messages of wire version 1, as one discriminated union, and the table that checks them on arrival.
  * SPEC.md, "Messages".
  *
- * Byte strings are owned by whoever decoded the message; after decoding they share memory with the frame
- * they came in, so copy what is to outlive the handling of a large frame.
+ * Byte strings are owned by whoever decoded the message. Those of more than 1 KiB share memory with what arrived with
+ * them, so copy what is to be kept for long; smaller ones keep 8 KiB at most.
  */
 import { PRIORITIES, type Priority } from './priority.js';
 import {

@@ -2,6 +2,7 @@
  * Reads the CBOR that nearly all messages are made of, in one pass that also finds whether it is within the rules of
  * SPEC.md, "Payload". Whatever it is not made for it leaves to the scan and the full decoder, with what is wrong.
  */
+import { SmallBytes } from './small-bytes.js';
 
 /** Far below the limits of the scan; beyond is not plain. */
 const MAX_DEPTH = 16;
@@ -17,19 +18,22 @@ export const NOT_PLAIN = Symbol('not plain');
 export class PlainReader {
   /** By a hash of their bytes; the last one stays. */
   readonly #texts: string[] = new Array<string>(KNOWN_TEXTS).fill('');
+  readonly #small = new SmallBytes();
   #bytes: Buffer = NO_BYTES;
   #at = 0;
   #itemsLeft = 0;
 
-  /** The one item in `payload`, byte strings sharing its memory; or {@link NOT_PLAIN}. */
+  /** The one item in `payload`, byte strings sharing its memory but for small ones; or {@link NOT_PLAIN}. */
   read(payload: Uint8Array): unknown {
     if (!Buffer.isBuffer(payload)) return NOT_PLAIN;
     this.#bytes = payload;
+    this.#small.begin(payload);
     this.#at = 0;
     this.#itemsLeft = MAX_ITEMS;
     const value = this.#item(0);
     const isWhole = this.#at === payload.length;
     this.#bytes = NO_BYTES;
+    this.#small.end();
     return isWhole ? value : NOT_PLAIN;
   }
 
@@ -86,7 +90,7 @@ export class PlainReader {
     const start = this.#at;
     if (start + length > this.#bytes.length) return NOT_PLAIN;
     this.#at = start + length;
-    return this.#bytes.subarray(start, start + length);
+    return this.#small.slice(start, start + length);
   }
 
   /** Text in ASCII. */
