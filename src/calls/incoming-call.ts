@@ -207,7 +207,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
         }
         if (isHeld) this.flow.release();
       },
-      cancel: (error) => this.#cancel(error),
+      cancel: (error) => this.#supersede(error),
     };
     this.#leave = () => {
       // Over, but its handler is not done yet.
@@ -335,6 +335,17 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #cancel(error: MeshError): void {
     if (!this.#over) this.#context?.cancel(error);
     this.#answerError(error);
+  }
+
+  /**
+   * Makes way for the transfer's next call, at once: an answer would wait behind bytes that the peer may never read, and
+   * so would the handler whose bytes they are.
+   */
+  #supersede(error: MeshError): void {
+    if (this.#over) return;
+    this.#context?.cancel(error);
+    this.#stream.reset(error.code, error.message);
+    this.#finish(error);
   }
 
   #answerError(error: MeshError): void {
