@@ -452,6 +452,48 @@ test('large messages of a class go one after the other, those of others beside t
   t.true(ids.indexOf(streams[3]?.messageId as number) < ids.lastIndexOf(2));
 });
 
+for (const window of [1, 16]) {
+  test(`bulk data beside other calls goes on with a peer that grants at half of ${window} MiB`, async (t) => {
+    const { connection, peer } = rawPair(t);
+    const windowBytes = window * MIB;
+    if (window > 1) peer.credit(0, 16 * windowBytes);
+    let last: FrameStream | undefined;
+    const call = () => {
+      if (last !== undefined && last.messageId > 0) peer.end(last.messageId);
+      last = openCollected(connection).stream;
+      last.send(ONE, { end: true });
+    };
+    call();
+    const busy = setInterval(call, 5);
+    t.teardown(() => clearInterval(busy));
+    const { stream, collector } = openCollected(connection, { priority: 'bulk' });
+    const total = 4 * windowBytes;
+    const sending = (async () => {
+      for (let sent = 0; sent < total; sent += PIECE) {
+        if (!stream.send(Buffer.alloc(PIECE))) await collector.drained();
+      }
+    })();
+    await until(() => peer.frames.some(({ messageId }) => messageId === stream.messageId));
+    const { messageId } = stream;
+    if (window > 1) peer.credit(messageId, windowBytes - MIB);
+    let granted = 0;
+    const arrived = () =>
+      peer.frames.reduce(
+        (sum, frame) => sum + (frame.messageId === messageId ? frame.payload.length : 0),
+        0,
+      );
+    while (granted < total) {
+      await until(() => arrived() - granted >= windowBytes / 2);
+      // The connection's as well.
+      peer.credit(0, windowBytes / 2);
+      peer.credit(messageId, windowBytes / 2);
+      granted += windowBytes / 2;
+    }
+    await sending;
+    t.is(arrived(), total);
+  });
+}
+
 test('a stream without credit waits alone, and goes on where it stopped', async (t) => {
   const { connection, peer } = rawPair(t);
   const { stream, collector } = openCollected(connection);

@@ -4,19 +4,23 @@
  */
 import type { Contention } from '../contention.js';
 import { DelayWindow } from '../delay-window.js';
-import { INITIAL_STREAM_WINDOW_BYTES } from './credit.js';
 
 export class BulkFlight {
   readonly #contention: Contention;
   #sentBytes = 0;
   #consumedBytes = 0;
-  /** What the peer grants at once: it says nothing of less. Half a window at most, until it has shown. */
-  #grantBytes = INITIAL_STREAM_WINDOW_BYTES / 2;
+  /**
+   * What the peer grants at once: it says nothing of less, so less must never be waited for. Half of its window at most,
+   * which is what it let this side send beyond what it consumed; then what it has shown, as long as that does not grow.
+   */
+  #grantBytes: number;
   /** Only while somebody could be kept waiting. */
   #window: DelayWindow | undefined;
 
-  constructor(contention: Contention) {
+  /** @param creditBytes what may be sent on the stream now */
+  constructor(contention: Contention, creditBytes: number) {
     this.#contention = contention;
+    this.#grantBytes = creditBytes / 2;
   }
 
   /** Whether the next frame may leave now. */
@@ -35,9 +39,13 @@ export class BulkFlight {
     this.#window?.sent(this.#sentBytes, nowMs);
   }
 
-  /** The peer grants more. What goes beyond all that was sent is a larger window, and tells nothing. */
-  granted(bytes: number, nowMs: number): void {
-    if (this.#consumedBytes + bytes <= this.#sentBytes) this.#grantBytes = bytes;
+  /**
+   * The peer grants more. What goes beyond all that was sent is a larger window, and tells nothing of what it grants at once.
+   * @param creditBytes what may be sent on the stream now, this grant included
+   */
+  granted(bytes: number, creditBytes: number, nowMs: number): void {
+    const isLarger = this.#consumedBytes + bytes > this.#sentBytes;
+    this.#grantBytes = isLarger ? creditBytes / 2 : bytes;
     this.#consumedBytes = Math.min(this.#sentBytes, this.#consumedBytes + bytes);
     this.#window?.arrived(this.#consumedBytes, nowMs);
   }

@@ -25,6 +25,10 @@ export class SendCredit {
     this.#availableBytes = initialBytes;
   }
 
+  get availableBytes(): number {
+    return this.#availableBytes;
+  }
+
   /** Whether the next frame has to wait, whatever its size. */
   get isExhausted(): boolean {
     return this.#availableBytes <= 0;

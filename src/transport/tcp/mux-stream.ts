@@ -179,7 +179,7 @@ export class MuxStream implements FrameStream, InboxOwner {
   /** Whether bulk data may go on, for the sake of others. */
   get mayFly(): boolean {
     if (this.priority !== 'bulk') return true;
-    this.#flight ??= new BulkFlight(this.#host.contention);
+    this.#flight ??= new BulkFlight(this.#host.contention, this.#outbox.credit.availableBytes);
     return this.#flight.hasRoom(performance.now());
   }
 
@@ -222,8 +222,9 @@ export class MuxStream implements FrameStream, InboxOwner {
 
   /** @throws MeshError FlowControlViolation */
   receiveCredit(bytes: number): void {
-    this.#outbox.credit.grant(bytes);
-    this.#flight?.granted(bytes, performance.now());
+    const { credit } = this.#outbox;
+    credit.grant(bytes);
+    this.#flight?.granted(bytes, credit.availableBytes, performance.now());
     this.#host.wake(this);
   }
 
