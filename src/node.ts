@@ -1,5 +1,4 @@
 /** createNode and MeshNode: where transports, handshake, calls and peers come together. */
-import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { ByteBudget } from './calls/byte-budget.js';
 import type { Handlers } from './calls/incoming-call.js';
@@ -17,12 +16,12 @@ import { type Algorithm, loadCompression } from './protocol/compression.js';
 import { FrameCodec } from './protocol/frame-codec.js';
 import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
 import { ReplayGuard } from './protocol/replay-guard.js';
-import { isError, isPromised, ownSignal } from './realms.js';
+import { isError, isPromised } from './realms.js';
 import { Renewal } from './renewal.js';
 import { isOffence, Reports } from './reports.js';
 import type { NodeEvent, StatusOptions } from './status.js';
 import { createLogger } from './telemetry/logging.js';
-import { abortable } from './transport/abortable.js';
+import { abortable, joinSignals } from './transport/abortable.js';
 import {
   type Connection,
   type Listener,
@@ -113,8 +112,6 @@ export class MeshNode {
       send: new ByteBudget(nodeBytes),
       receive: new ByteBudget(nodeBytes),
     };
-    // Every dial under way listens.
-    setMaxListeners(0, this.#stopping.signal);
     this.#renewal = this.#createRenewal(config);
     this.#manager = new TransportManager({
       transports: createTransports(config, () => certificates.inForce, this.#log),
@@ -344,12 +341,11 @@ export class MeshNode {
     if (this.#sessions.size + this.#dials >= maxConnections) {
       throw new MeshError('ConnectionLimitExceeded', `node has ${maxConnections} connections`);
     }
-    const stopping = this.#stopping.signal;
-    const either = signal === undefined ? stopping : AbortSignal.any([ownSignal(signal), stopping]);
+    const ends = joinSignals(signal, this.#stopping.signal);
     this.#dials += 1;
     const { cert } = this.#certificates.inForce;
     try {
-      return await dialPeer(target, either, {
+      return await dialPeer(target, ends.signal, {
         manager: this.#manager,
         config: () => this.#handshakeConfig(),
         codec: this.#codec,
@@ -368,6 +364,7 @@ export class MeshNode {
         },
       });
     } finally {
+      ends.release();
       this.#dials -= 1;
     }
   }
