@@ -32,9 +32,10 @@ import {
 } from './transport/connection.js';
 import type { PeerTarget } from './transport/discovery.js';
 import { awaitHandshake } from './transport/handshaker.js';
-import { certifiedNodeIds, parsePem } from './transport/identity.js';
+import { certifiedNodeIds } from './transport/identity.js';
 import { dialableAddresses } from './transport/local-addresses.js';
 import { TransportManager } from './transport/manager.js';
+import { parsePem } from './transport/pem.js';
 import { createTransports } from './transports.js';
 
 /**
@@ -44,7 +45,9 @@ import { createTransports } from './transports.js';
  */
 export async function createNode(options: NodeOptions): Promise<MeshNode> {
   const config = resolveOptions(options);
-  const node = new MeshNode(config, await Certificates.load(config.tls));
+  const { tls, nodeId, transports } = config;
+  const usesQuic = transports.includes('quic');
+  const node = new MeshNode(config, await Certificates.load({ tls, nodeId, usesQuic }));
   try {
     await node.start();
   } catch (thrown) {
@@ -230,7 +233,7 @@ export class MeshNode {
     const isAnother = await this.#certificates.reload();
     const [leaf] = parsePem(this.#certificates.inForce.cert);
     if (leaf !== undefined) this.#reports.tlsReloaded(leaf);
-    this.#reports.outdatedCrls(this.#certificates.outdatedCrls);
+    this.#reports.certificates(this.#certificates);
     for (const unacceptable of await this.#certificates.review()) void this.#expel(unacceptable);
     if (isAnother) void this.#renewal.renewAll((session) => this.#goesByTls(session.connection));
   }
@@ -254,7 +257,7 @@ export class MeshNode {
     if (!names.some((name) => sameNodeId(name, this.nodeId))) {
       this.#log.warn({ names }, 'the certificate does not name this node: peers will refuse it');
     }
-    this.#reports.outdatedCrls(this.#certificates.outdatedCrls);
+    this.#reports.certificates(this.#certificates);
     await this.#loadCompressions();
     const { listen } = this.#config;
     if (listen === undefined) return;

@@ -6,7 +6,7 @@
  * that is reset or stopped while QUIC holds unsent bytes of it is never released and keeps the peer's stream credit
  * for good, so this side does neither: it gives up a stream by a notice on the control stream, and ends it.
  */
-import { codeOfWire, MeshError, type MeshErrorCode } from '../../errors.js';
+import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../../errors.js';
 import { Compression, FrameDecoder } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
 import { RANKS, SLICE_BYTES } from '../class-turns.js';
@@ -68,6 +68,8 @@ export interface QuicStreamsOptions {
   readonly frameMemory: FrameMemory;
 }
 
+/** The direction that the binding's `streamShutdown` ends. */
+const WRITING = 1;
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
 const FEW_BLOCKED = 8;
 const nowMs = (): number => performance.now();
@@ -295,6 +297,17 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#handLimitBytes = Math.min(limitBytes, this.#handedBytes + SLICE_BYTES);
     stream.pump();
     this.#handLimitBytes = limitBytes;
+  }
+
+  /** A dialer's early data went to somebody else: nothing of it that waits, or was lost, is sent again to that peer. */
+  takeBackEarly(): void {
+    for (let id = 0; id < this.#nextStreamId; id += 4) {
+      try {
+        this.#native.streamShutdown(id, WRITING, wireCodeOf('Cancelled'));
+      } catch {
+        // Nothing waits on it.
+      }
+    }
   }
 
   /** The connection is over: every stream hears of it. */
