@@ -6,7 +6,7 @@
  * that is reset or stopped while QUIC holds unsent bytes of it is never released and keeps the peer's stream credit
  * for good, so this side does neither: it gives up a stream by a notice on the control stream, and ends it.
  */
-import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../../errors.js';
+import { codeOfWire, MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, FrameDecoder } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
 import { RANKS, SLICE_BYTES } from '../class-turns.js';
@@ -68,8 +68,6 @@ export interface QuicStreamsOptions {
   readonly frameMemory: FrameMemory;
 }
 
-/** The direction that the binding's `streamShutdown` ends. */
-const WRITING = 1;
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
 const FEW_BLOCKED = 8;
 const nowMs = (): number => performance.now();
@@ -128,9 +126,6 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #nextStreamId: number;
   /** Streams that the peer still allows, as last asked. */
   #streamsLeft = 0;
-  /** Streams of this side that the peer wants open at once, by the handshake; QUIC's own limit may be above that. */
-  #maxOwnStreams = Number.POSITIVE_INFINITY;
-  #isOpenDue = false;
   readonly #partials: PartialFrames;
   readonly #controlSender = new ControlSender();
   readonly #controlReceiver = new ControlReceiver();
@@ -188,8 +183,9 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Whether another stream could begin at once. */
   get hasRoom(): boolean {
-    if (this.#waiting.size > 0 || this.#localStreams >= this.#maxOwnStreams) return false;
-    return this.#streamsLeft > 0 || this.#native.peerStreamsLeftBidi() > 0;
+    return (
+      this.#waiting.size === 0 && (this.#streamsLeft > 0 || this.#native.peerStreamsLeftBidi() > 0)
+    );
   }
 
   get isOver(): boolean {
@@ -205,13 +201,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if (this.#host.isReady()) this.#host.guard(() => this.#readAll());
   }
 
-  /** What the peer may open, QUIC's own transport parameters say. */
+  /** QUIC's own transport parameters already carry the limits of streams. */
   applyLimits(limits: AgreedLimits): void {
-    this.#maxOwnStreams = limits.maxOutgoingStreams;
     this.maxMessageBytes = limits.maxMessageBytes;
     this.checksum = limits.checksum;
     this.#compressions = limits.compressions;
-    this.#openSoon();
   }
 
   /** How the connection comes to rest. */
@@ -301,17 +295,6 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#handLimitBytes = Math.min(limitBytes, this.#handedBytes + SLICE_BYTES);
     stream.pump();
     this.#handLimitBytes = limitBytes;
-  }
-
-  /** A dialer's early data went to somebody else: nothing of it that waits, or was lost, is sent again to that peer. */
-  takeBackEarly(): void {
-    for (let id = 0; id < this.#nextStreamId; id += 4) {
-      try {
-        this.#native.streamShutdown(id, WRITING, wireCodeOf('Cancelled'));
-      } catch {
-        // Nothing waits on it.
-      }
-    }
   }
 
   /** The connection is over: every stream hears of it. */
@@ -465,10 +448,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#unexplained.delete(stream);
     if (this.#partials.forget(stream)) this.#readSkipped();
     if (this.#lastRead === stream) this.#lastRead = undefined;
-    if (stream.initiator === 'local') {
-      this.#localStreams -= 1;
-      this.#openSoon();
-    }
+    if (stream.initiator === 'local') this.#localStreams -= 1;
     if (mayReceive && this.#host.isReady()) this.#drop(stream.id);
     this.#goAway?.advance();
   }
@@ -755,23 +735,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   // ---- Writing ------------------------------------------------------------------------------------------
 
-  /** There is more room for streams. */
-  #openSoon(): void {
-    if (this.#waiting.size === 0 || this.#isOpenDue) return;
-    this.#isOpenDue = true;
-    queueMicrotask(() => {
-      this.#isOpenDue = false;
-      if (this.#host.isReady()) this.#host.guard(() => this.#openWaiting());
-    });
-  }
-
-  /** Gives waiting streams their place, as far as the peer's limits reach. */
+  /** Gives waiting streams their place, as far as the peer's limit reaches. */
   #openWaiting(): void {
     if (!this.#host.isReady() || this.#waiting.size === 0) return;
     const isEarly = this.#host.isEarly();
     for (const stream of this.#waiting) {
       if (isEarly && !stream.isEarly) continue;
-      if (this.#localStreams >= this.#maxOwnStreams) return;
       if (this.#streamsLeft <= 0) this.#streamsLeft = this.#native.peerStreamsLeftBidi();
       if (this.#streamsLeft <= 0) return;
       this.#waiting.delete(stream);

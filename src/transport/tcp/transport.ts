@@ -1,4 +1,5 @@
 /** TCP with TLS 1.3, both sides with certificates: the fallback of QUIC, and its equal above. SPEC.md, "TCP". */
+import { setMaxListeners } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import { MeshError, toMeshError } from '../../errors.js';
 import type {
@@ -66,6 +67,8 @@ export class TcpTransport implements Transport {
 
   constructor(options: TcpTransportOptions) {
     this.#options = options;
+    // Every dial under way listens.
+    setMaxListeners(0, this.#shutdown.signal);
   }
 
   async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
