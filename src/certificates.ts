@@ -3,7 +3,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type MeshError, toMeshError } from './errors.js';
 import { resolveTlsMaterial, type TlsOption } from './options.js';
 import type { Connection, TlsMaterial } from './transport/connection.js';
-import { checkTlsMaterial, TrustStore } from './transport/identity.js';
+import { TrustStore } from './transport/identity.js';
+import {
+  checkAnchors,
+  checkQuicKey,
+  checkTlsMaterial,
+  type Doubt,
+  doubtsAbout,
+} from './transport/tls-material.js';
 
 /** A connection whose peer would not be let in now. */
 export interface Unacceptable {
@@ -15,19 +22,27 @@ export interface Unacceptable {
 /** Connections held against new material before others have their turn: each costs a few signatures. */
 const REVIEWED_AT_ONCE = 64;
 
+/** What certificates have to serve. */
+export interface CertificatesOptions {
+  readonly tls: TlsOption;
+  readonly nodeId: string;
+  /** Whether QUIC goes by them. */
+  readonly usesQuic: boolean;
+}
+
 export class Certificates {
-  readonly #option: TlsOption;
+  readonly #options: CertificatesOptions;
   readonly #connections = new Set<Connection>();
   #inForce: TlsMaterial;
   #reloading: Promise<unknown> = Promise.resolve();
 
-  /** @throws MeshError InvalidOptions when they cannot be read, or do not belong together */
-  static async load(option: TlsOption): Promise<Certificates> {
-    return new Certificates(option, await readTls(option));
+  /** @throws MeshError InvalidOptions when they cannot be read or used, or do not belong together */
+  static async load(options: CertificatesOptions): Promise<Certificates> {
+    return new Certificates(options, await readTls(options));
   }
 
-  private constructor(option: TlsOption, inForce: TlsMaterial) {
-    this.#option = option;
+  private constructor(options: CertificatesOptions, inForce: TlsMaterial) {
+    this.#options = options;
     this.#inForce = inForce;
   }
 
@@ -40,6 +55,11 @@ export class Certificates {
     return TrustStore.of(this.#inForce).outdatedCrls(Date.now());
   }
 
+  /** What may keep this node from its peers as long as it lasts. */
+  get doubts(): readonly Doubt[] {
+    return doubtsAbout(this.#inForce, this.#options.nodeId, Date.now());
+  }
+
   /**
    * Reads them again, one time after the other: what was read last is in force.
    * @returns whether this node shows another certificate now
@@ -48,7 +68,7 @@ export class Certificates {
   reload(): Promise<boolean> {
     const reloaded = this.#reloading.then(async () => {
       const before = this.#inForce;
-      this.#inForce = await readTls(this.#option);
+      this.#inForce = await readTls(this.#options);
       return this.#inForce.cert !== before.cert;
     });
     this.#reloading = reloaded.catch(() => {});
@@ -90,8 +110,10 @@ function objectionTo(connection: Connection, trust: TrustStore): MeshError | und
 }
 
 /** Checked as far as it can be without a peer. */
-async function readTls(option: TlsOption): Promise<TlsMaterial> {
+async function readTls({ tls: option, usesQuic }: CertificatesOptions): Promise<TlsMaterial> {
   const tls = resolveTlsMaterial(typeof option === 'function' ? await option() : option);
   checkTlsMaterial(tls);
+  if (usesQuic) checkQuicKey(tls);
+  checkAnchors(tls, Date.now());
   return tls;
 }

@@ -1,5 +1,4 @@
 /** createNode and MeshNode: where transports, handshake, calls and peers come together. */
-import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { ByteBudget } from './calls/byte-budget.js';
 import type { Handlers } from './calls/incoming-call.js';
@@ -17,12 +16,12 @@ import { type Algorithm, loadCompression } from './protocol/compression.js';
 import { FrameCodec } from './protocol/frame-codec.js';
 import { type HandshakeConfig, type Negotiated, sameNodeId } from './protocol/handshake.js';
 import { ReplayGuard } from './protocol/replay-guard.js';
-import { isError, isPromised, ownSignal } from './realms.js';
+import { isError, isPromised } from './realms.js';
 import { Renewal } from './renewal.js';
 import { isOffence, Reports } from './reports.js';
 import type { NodeEvent, StatusOptions } from './status.js';
 import { createLogger } from './telemetry/logging.js';
-import { abortable } from './transport/abortable.js';
+import { abortable, joinSignals } from './transport/abortable.js';
 import {
   type Connection,
   type Listener,
@@ -33,9 +32,10 @@ import {
 } from './transport/connection.js';
 import type { PeerTarget } from './transport/discovery.js';
 import { awaitHandshake } from './transport/handshaker.js';
-import { certifiedNodeIds, parsePem } from './transport/identity.js';
+import { certifiedNodeIds } from './transport/identity.js';
 import { dialableAddresses } from './transport/local-addresses.js';
 import { TransportManager } from './transport/manager.js';
+import { parsePem } from './transport/pem.js';
 import { createTransports } from './transports.js';
 
 /**
@@ -45,7 +45,9 @@ import { createTransports } from './transports.js';
  */
 export async function createNode(options: NodeOptions): Promise<MeshNode> {
   const config = resolveOptions(options);
-  const node = new MeshNode(config, await Certificates.load(config.tls));
+  const { tls, nodeId, transports } = config;
+  const usesQuic = transports.includes('quic');
+  const node = new MeshNode(config, await Certificates.load({ tls, nodeId, usesQuic }));
   try {
     await node.start();
   } catch (thrown) {
@@ -113,8 +115,6 @@ export class MeshNode {
       send: new ByteBudget(nodeBytes),
       receive: new ByteBudget(nodeBytes),
     };
-    // Every dial under way listens.
-    setMaxListeners(0, this.#stopping.signal);
     this.#renewal = this.#createRenewal(config);
     this.#manager = new TransportManager({
       transports: createTransports(config, () => certificates.inForce, this.#log),
@@ -233,7 +233,7 @@ export class MeshNode {
     const isAnother = await this.#certificates.reload();
     const [leaf] = parsePem(this.#certificates.inForce.cert);
     if (leaf !== undefined) this.#reports.tlsReloaded(leaf);
-    this.#reports.outdatedCrls(this.#certificates.outdatedCrls);
+    this.#reports.certificates(this.#certificates);
     for (const unacceptable of await this.#certificates.review()) void this.#expel(unacceptable);
     if (isAnother) void this.#renewal.renewAll((session) => this.#goesByTls(session.connection));
   }
@@ -257,7 +257,7 @@ export class MeshNode {
     if (!names.some((name) => sameNodeId(name, this.nodeId))) {
       this.#log.warn({ names }, 'the certificate does not name this node: peers will refuse it');
     }
-    this.#reports.outdatedCrls(this.#certificates.outdatedCrls);
+    this.#reports.certificates(this.#certificates);
     await this.#loadCompressions();
     const { listen } = this.#config;
     if (listen === undefined) return;
@@ -344,12 +344,11 @@ export class MeshNode {
     if (this.#sessions.size + this.#dials >= maxConnections) {
       throw new MeshError('ConnectionLimitExceeded', `node has ${maxConnections} connections`);
     }
-    const stopping = this.#stopping.signal;
-    const either = signal === undefined ? stopping : AbortSignal.any([ownSignal(signal), stopping]);
+    const ends = joinSignals(signal, this.#stopping.signal);
     this.#dials += 1;
     const { cert } = this.#certificates.inForce;
     try {
-      return await dialPeer(target, either, {
+      return await dialPeer(target, ends.signal, {
         manager: this.#manager,
         config: () => this.#handshakeConfig(),
         codec: this.#codec,
@@ -368,6 +367,7 @@ export class MeshNode {
         },
       });
     } finally {
+      ends.release();
       this.#dials -= 1;
     }
   }

@@ -66,19 +66,3 @@ export function textOf(thrown: unknown): string {
     return 'something that has no text was thrown';
   }
 }
-
-/** Signals of another realm, and what stands for each: one listener, however often the signal is used. */
-const ownSignals = new WeakMap<AbortSignal, AbortSignal>();
-
-/** The same signal as one of this realm: `AbortSignal.any` and Node's own functions heed no other. */
-export function ownSignal(signal: AbortSignal): AbortSignal {
-  if (signal instanceof AbortSignal) return signal;
-  const foreign: AbortSignal = signal;
-  const known = ownSignals.get(foreign);
-  if (known !== undefined) return known;
-  const own = new AbortController();
-  if (foreign.aborted) own.abort(foreign.reason);
-  else foreign.addEventListener('abort', () => own.abort(foreign.reason), { once: true });
-  ownSignals.set(foreign, own.signal);
-  return own.signal;
-}

@@ -8,6 +8,7 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { CallSession } from './calls/session.js';
+import type { Certificates } from './certificates.js';
 import type { MeshError, MeshErrorCode } from './errors.js';
 import type { MemberState, MemberStateKind } from './pool/member.js';
 import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
@@ -79,8 +80,14 @@ export class Reports {
     this.#status.emit({ kind: 'tlsReloaded', fingerprint256, validToMs });
   }
 
-  outdatedCrls(crls: readonly { readonly issuer: string; readonly nextUpdateMs: number }[]): void {
-    for (const crl of crls) this.#log.warn(crl, 'a CRL is out of date: it holds all the same');
+  /** What is odd about those that are in force now. */
+  certificates({ outdatedCrls, doubts }: Pick<Certificates, 'outdatedCrls' | 'doubts'>): void {
+    for (const crl of outdatedCrls) {
+      this.#log.warn(crl, 'a CRL is out of date: it holds all the same');
+    }
+    for (const { text, error } of doubts) {
+      this.#log.warn({ code: error?.code, reason: error?.message }, text);
+    }
   }
 
   renewed({ transport, peer: { nodeId } }: CallSession): void {

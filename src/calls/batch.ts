@@ -1,7 +1,7 @@
 /** Calls whose messages go as one, and share what becomes of it. */
 import { MeshError, toMeshError } from '../errors.js';
 import { MAX_ITEMS, type Message } from '../protocol/message.js';
-import { cancelledError } from '../transport/abortable.js';
+import { cancelledError, offAbort, onAbort } from '../transport/abortable.js';
 import { continues, entriesOf, type LogMessage, mergeMessages } from './merge-messages.js';
 import type { CallOptions } from './types.js';
 
@@ -109,7 +109,7 @@ class Caller {
   constructor(call: BatchedCall, batch: Batch) {
     this.call = call;
     this.#batch = batch;
-    call.signal?.addEventListener('abort', this.#cancelled, { once: true });
+    if (call.signal !== undefined) onAbort(call.signal, this.#cancelled);
     if (call.deadlineMs === Number.POSITIVE_INFINITY) return;
     this.#timer = setTimeout(this.#timedOut, call.deadlineMs - performance.now());
   }
@@ -132,8 +132,8 @@ class Caller {
     this.call.reject(error);
   }
 
-  readonly #cancelled = ({ target }: Event): void => {
-    this.#batch.giveUp(this, cancelledError(target as AbortSignal));
+  readonly #cancelled = (signal: AbortSignal): void => {
+    this.#batch.giveUp(this, cancelledError(signal));
   };
 
   readonly #timedOut = (): void => {
@@ -143,6 +143,7 @@ class Caller {
   #settle(): void {
     this.#isSettled = true;
     clearTimeout(this.#timer);
-    this.call.signal?.removeEventListener('abort', this.#cancelled);
+    const { signal } = this.call;
+    if (signal !== undefined) offAbort(signal, this.#cancelled);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { delayCeilingMs } from '../pool/backoff.js';
-import { cancelledError } from '../transport/abortable.js';
+import { cancelledError, offAbort, onAbort } from '../transport/abortable.js';
 import type { AttemptOptions } from './latest-calls.js';
 import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
 import type { RetryBudget } from './retry-budget.js';
@@ -132,12 +132,12 @@ export function pause(
   return new Promise((resolve, reject) => {
     const done = () => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', done);
+      if (signal !== undefined) offAbort(signal, done);
       if (signal?.aborted) reject(withExecution(cancelledError(signal), maybeExecuted));
       else resolve();
     };
     const timer = setTimeout(done, ms);
-    signal?.addEventListener('abort', done, { once: true });
     if (signal?.aborted) done();
+    else if (signal !== undefined) onAbort(signal, done);
   });
 }

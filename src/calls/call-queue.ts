@@ -6,7 +6,7 @@ import { MeshError, toMeshError } from '../errors.js';
 import type { Waiter } from '../pool/wait-queue.js';
 import type { MessageCodec } from '../protocol/codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
-import { ownSignal } from '../realms.js';
+import { joinSignals } from '../transport/abortable.js';
 import type { Attempt } from './call-again.js';
 import { closeBytes } from './chunk-source.js';
 import type { AttemptOptions } from './latest-calls.js';
@@ -69,17 +69,17 @@ export class CallQueue {
   stream(open: DataTransfer, options: StreamCallOptions): AsyncIterable<Uint8Array> {
     const { body, priority } = options;
     const waiting = new AbortController();
-    const signals = options.signal === undefined ? [] : [ownSignal(options.signal)];
+    const { signal, release } = joinSignals(waiting.signal, options.signal);
     const { result } = this.call(
       open,
       {
         timeoutMs: options.timeoutMs ?? Number.POSITIVE_INFINITY,
-        signal: AbortSignal.any([waiting.signal, ...signals]),
+        signal,
         priority,
       },
-      async (session, left) => session.stream(open, { ...left, body }),
+      async (session, left) => session.stream(open, { ...left, signal: options.signal, body }),
     );
-    result.catch(() => {
+    result.finally(release).catch(() => {
       // It has not left, so nobody has read of it.
       if (typeof body !== 'function') void closeBytes(body);
     });

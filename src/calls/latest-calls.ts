@@ -3,6 +3,7 @@
  * has not left this node, in whichever line that waits.
  */
 import { MeshError } from '../errors.js';
+import { offAbort, onAbort } from '../transport/abortable.js';
 import type { FrameStream } from '../transport/connection.js';
 import type { CallOptions } from './types.js';
 
@@ -77,8 +78,8 @@ export class CallPlace {
     return yielded;
   }
 
-  readonly giveUp = ({ target }: Event): void => {
-    this.#end.abort((target as AbortSignal).reason);
+  readonly giveUp = ({ reason }: AbortSignal): void => {
+    this.#end.abort(reason);
   };
 }
 
@@ -105,14 +106,14 @@ export class LatestCalls {
     if (signal?.aborted === true) return start(options);
     const place = new CallPlace(this.#makeRoom(key));
     this.#places.set(key, place);
-    signal?.addEventListener('abort', place.giveUp, { once: true });
+    if (signal !== undefined) onAbort(signal, place.giveUp);
     try {
       const result = start({ ...options, signal: place.signal, place });
       place.release();
       return await result;
     } finally {
       place.release();
-      signal?.removeEventListener('abort', place.giveUp);
+      if (signal !== undefined) offAbort(signal, place.giveUp);
       if (this.#places.get(key) === place) this.#places.delete(key);
     }
   }

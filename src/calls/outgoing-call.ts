@@ -6,7 +6,7 @@ import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { ErrorMessage, Message, MessageType } from '../protocol/message.js';
 import { type Priority, priorityOf } from '../protocol/priority.js';
-import { cancelledError } from '../transport/abortable.js';
+import { cancelledError, offAbort, onAbort } from '../transport/abortable.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import type { BudgetWaiter, ByteBudget } from './byte-budget.js';
 import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
@@ -300,7 +300,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
       const { code, message, cause } = cancelledError(signal);
       this.#giveUp(code, message, cause);
     };
-    signal.addEventListener('abort', this.#onAbort, { once: true });
+    onAbort(signal, this.#onAbort);
   }
 
   #timedOut(): void {
@@ -331,7 +331,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #settle(succeeded: boolean): void {
     this.#settled = true;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
-    if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort);
+    if (this.#onAbort !== undefined) offAbort(this.#signal as AbortSignal, this.#onAbort);
     if (this.#waiting !== undefined) this.#host.sendBudget.leave(this);
     this.#host.callSettled(succeeded);
     if (this.#bytes > 0) this.#host.sendBudget.give(this.#bytes);

@@ -5,7 +5,7 @@ import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
 import { priorityOf } from '../protocol/priority.js';
-import { cancelledError } from '../transport/abortable.js';
+import { cancelledError, offAbort, onAbort } from '../transport/abortable.js';
 import type { FrameStream } from '../transport/connection.js';
 import type { ByteBudget } from './byte-budget.js';
 import { ByteQueue } from './byte-queue.js';
@@ -119,7 +119,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
       this.#stream = stream;
       this.#flow = new Flow(stream);
       this.#line.flow.turnTo(this.#flow);
-      signal?.addEventListener('abort', this.#aborted, { once: true });
+      if (signal !== undefined) onAbort(signal, this.#aborted);
       if (timeoutMs <= MAX_TIMER_MS) this.#timer = setTimeout(this.#timedOut, timeoutMs);
       const taken = stream.send(payload, { tail, end: body === undefined });
       if (body !== undefined && resume !== true) void this.#upload(() => body as Bytes, taken);
@@ -240,8 +240,8 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     }
   }
 
-  readonly #aborted = (): void => {
-    this.#giveUp(cancelledError(this.#options.signal as AbortSignal));
+  readonly #aborted = (signal: AbortSignal): void => {
+    this.#giveUp(cancelledError(signal));
   };
 
   readonly #timedOut = (): void => {
@@ -271,7 +271,8 @@ class OutgoingTransfer implements CallHandler, MessageSink {
   #settle(failure: MeshError | undefined): void {
     this.#settled = true;
     clearTimeout(this.#timer);
-    this.#options.signal?.removeEventListener('abort', this.#aborted);
+    const { signal } = this.#options;
+    if (signal !== undefined) offAbort(signal, this.#aborted);
     this.#onOver(failure);
   }
 }

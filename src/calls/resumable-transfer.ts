@@ -2,7 +2,7 @@
 import { MeshError, toMeshError } from '../errors.js';
 import type { AcquireOptions } from '../pool/options.js';
 import type { DataTransfer } from '../protocol/message.js';
-import { ownSignal } from '../realms.js';
+import { type JoinedSignal, joinSignals } from '../transport/abortable.js';
 import { ByteQueue } from './byte-queue.js';
 import { isLoss, pause } from './call-again.js';
 import { FlowSwitch } from './message-sink.js';
@@ -46,7 +46,8 @@ class ResumableTransfer {
   readonly #source: TransferSource;
   readonly #open: DataTransfer;
   readonly #options: StreamCallOptions;
-  readonly #signal: AbortSignal;
+  /** The caller's, and the reader's. */
+  readonly #ends: JoinedSignal;
   readonly #endMs: number;
   #maybeExecuted = false;
   /** Attempts in a row that brought nothing. */
@@ -59,10 +60,7 @@ class ResumableTransfer {
     this.#options = options;
     this.#endMs = performance.now() + timeoutMs;
     const abandoned = new AbortController();
-    this.#signal =
-      signal === undefined
-        ? abandoned.signal
-        : AbortSignal.any([abandoned.signal, ownSignal(signal)]);
+    this.#ends = joinSignals(abandoned.signal, signal);
     const flow = new FlowSwitch();
     this.line = {
       incoming: new ByteQueue(flow, () => {
@@ -83,6 +81,8 @@ class ResumableTransfer {
       incoming.end();
     } catch (thrown) {
       incoming.fail(withExecution(toMeshError(thrown), this.#maybeExecuted));
+    } finally {
+      this.#ends.release();
     }
   }
 
@@ -94,8 +94,8 @@ class ResumableTransfer {
     let session: TransferSession | undefined;
     const before = this.#progress;
     try {
-      session = await this.#source.acquire({ timeoutMs: this.#leftMs, signal: this.#signal });
-      const options = { ...this.#options, timeoutMs: this.#leftMs, signal: this.#signal };
+      session = await this.#source.acquire({ timeoutMs: this.#leftMs, signal: this.#ends.signal });
+      const options = { ...this.#options, timeoutMs: this.#leftMs, signal: this.#ends.signal };
       await session.carry(this.#open, options, this.line);
       return true;
     } catch (thrown) {
@@ -116,7 +116,7 @@ class ResumableTransfer {
     // Transfers that were interrupted together do not come back together.
     const pauseMs = longestMs * (0.5 + Math.random() / 2);
     if (this.#fruitless >= attempts || pauseMs >= this.#leftMs) throw error;
-    await pause(pauseMs, this.#signal, this.#maybeExecuted);
+    await pause(pauseMs, this.#ends.signal, this.#maybeExecuted);
     // Streams hear of a loss before the pool does: asked only now, the answer is right.
     const { isOpen, isHopeful, canDial } = this.#source;
     if (canDial && !isOpen && !isHopeful) throw error;

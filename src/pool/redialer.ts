@@ -4,7 +4,7 @@
  * this side found wrong with whoever answered says nothing of the peer, who may be elsewhere by now: the next dial looks.
  */
 import { isRefusal, type MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
-import { ownSignal } from '../realms.js';
+import { joinSignals } from '../transport/abortable.js';
 import { Backoff, type BackoffLimits, type Delay } from './backoff.js';
 import type { PoolClock } from './clock.js';
 
@@ -159,8 +159,7 @@ export class Redialer<M> {
 
   #begin(signal: AbortSignal | undefined): DialUnderWay<M> {
     const { dial } = this;
-    const giveUp = this.#giveUp.signal;
-    const either = signal === undefined ? giveUp : AbortSignal.any([giveUp, ownSignal(signal)]);
+    const { signal: either, release } = joinSignals(this.#giveUp.signal, signal);
     const connected =
       dial === undefined
         ? Promise.reject<M>(new TypeError('a pool without a dial'))
@@ -169,8 +168,14 @@ export class Redialer<M> {
     this.#underWay.add(underWay);
     this.#host.dialBegan();
     connected.then(
-      (member) => this.#connected(underWay, member),
-      (thrown: unknown) => this.#failed(underWay, toMeshError(thrown), either.aborted),
+      (member) => {
+        release();
+        this.#connected(underWay, member);
+      },
+      (thrown: unknown) => {
+        release();
+        this.#failed(underWay, toMeshError(thrown), either.aborted);
+      },
     );
     return underWay;
   }

@@ -1,6 +1,6 @@
 /** Those who wait for a connection: in order, bounded in number and weight, each with a deadline of its own. */
 import { MeshError } from '../errors.js';
-import { cancelledError } from '../transport/abortable.js';
+import { cancelledError, offAbort, onAbort } from '../transport/abortable.js';
 import { type PoolClock, SYSTEM_CLOCK } from './clock.js';
 
 /** Who waits for a connection. Its methods do not throw. */
@@ -79,15 +79,15 @@ export class WaitQueue<M> {
   /** @returns what ends the watch over time and signal */
   #watch(waiter: Waiter<M>): () => void {
     const { signal, deadlineMs } = waiter;
-    const onAbort = (): void => {
-      if (this.#remove(waiter)) waiter.fail(cancelledError(signal as AbortSignal));
+    const giveUp = (fired: AbortSignal): void => {
+      if (this.#remove(waiter)) waiter.fail(cancelledError(fired));
     };
-    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal !== undefined) onAbort(signal, giveUp);
     const leftMs = deadlineMs - this.#clock.nowMs();
     const stopTimer = this.#clock.after(leftMs, () => this.#late(waiter));
     return () => {
       stopTimer();
-      signal?.removeEventListener('abort', onAbort);
+      if (signal !== undefined) offAbort(signal, giveUp);
     };
   }
 

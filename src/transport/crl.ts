@@ -3,10 +3,11 @@
  * they revoke. Those that say less or more, by an extension that has to be understood, are refused: delta CRLs, indirect
  * ones, and those of a part of the certificates.
  */
-import { createHash, verify, type X509Certificate } from 'node:crypto';
+import { constants, createHash, verify, type X509Certificate } from 'node:crypto';
 import { MeshError } from '../errors.js';
 import { isBytes } from '../realms.js';
 import { DerReader, type DerValue, readTime, Tag } from './der-reader.js';
+import { pssDigest } from './key-strength.js';
 
 /** PEM texts, each with one CRL or more, or CRLs in DER. */
 export type CrlOption = string | Uint8Array | readonly (string | Uint8Array)[];
@@ -17,7 +18,10 @@ const MAX_CRLS = 256;
 /** Clocks differ. */
 const CLOCK_SKEW_MS = 5 * 60 * 1000;
 
-/** Signature algorithms by their object identifiers, and the digest that each signs; `null` where it brings its own. */
+/**
+ * Signature algorithms by their object identifiers, and the digest that each signs; `null` where it brings its own.
+ * RSASSA-PSS names its digest besides.
+ */
 const DIGESTS: ReadonlyMap<string, string | null> = new Map([
   ['2a8648ce3d040302', 'sha256'], // ecdsa-with-SHA256
   ['2a8648ce3d040303', 'sha384'],
@@ -101,13 +105,13 @@ function readCrl(der: Uint8Array): Crl {
   if (extensions !== undefined) refuseCritical(new DerReader(extensions.content).sequence());
   if (!fields.isDone) throw new MeshError('InvalidOptions', 'fields that CRLs do not have');
 
-  const digest = digestOf(algorithm);
+  const scheme = schemeOf(algorithm);
   return {
     thisUpdateMs,
     nextUpdateMs: nextUpdate && readTime(nextUpdate),
     serials,
     isSignedBy: (ca) =>
-      subjectOf(ca).equals(issuer) && isSignature(digest, signed.raw, ca, Buffer.from(signature)),
+      subjectOf(ca).equals(issuer) && isSignature(scheme, signed.raw, ca, Buffer.from(signature)),
   };
 }
 
@@ -138,21 +142,30 @@ function refuseCritical(extensions: DerReader): void {
   }
 }
 
-function digestOf(algorithm: DerValue): string | null {
+/** How a CRL was signed. */
+interface Scheme {
+  readonly digest: string | null;
+  readonly isPss: boolean;
+}
+
+function schemeOf(algorithm: DerValue): Scheme {
   const id = new DerReader(algorithm.content).take(Tag.oid).content.toString('hex');
   const digest = DIGESTS.get(id);
-  if (digest !== undefined) return digest;
+  if (digest !== undefined) return { digest, isPss: false };
+  const ofPss = pssDigest(algorithm);
+  if (ofPss !== undefined) return { digest: ofPss, isPss: true };
   throw new MeshError('InvalidOptions', 'its signature algorithm is not supported');
 }
 
 function isSignature(
-  digest: string | null,
+  { digest, isPss }: Scheme,
   signed: Buffer,
   { publicKey }: X509Certificate,
   signature: Buffer,
 ): boolean {
+  const padding = isPss ? { padding: constants.RSA_PKCS1_PSS_PADDING } : {};
   try {
-    return verify(digest, signed, publicKey, signature);
+    return verify(digest, signed, { key: publicKey, ...padding }, signature);
   } catch {
     // A key of another kind.
     return false;

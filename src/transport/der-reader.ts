@@ -1,14 +1,16 @@
-/** Reads DER (ITU-T X.690), one value after the other, without copies: as much of it as CRLs need. Pure. */
+/** Reads DER (ITU-T X.690), one value after the other, without copies: as much of it as certificates and CRLs need. Pure. */
 import { MeshError } from '../errors.js';
 
 export const Tag = {
   boolean: 0x01,
   integer: 0x02,
   bitString: 0x03,
+  octetString: 0x04,
   oid: 0x06,
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
+  set: 0x31,
 } as const;
 
 export interface DerValue {

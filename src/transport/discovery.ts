@@ -1,8 +1,7 @@
 /** Where peers are: how names become the addresses that a dial tries. */
 import { isIP } from 'node:net';
 import { asMeshError, MeshError } from '../errors.js';
-import { ownSignal } from '../realms.js';
-import { abortable, cancelledError } from './abortable.js';
+import { abortable, cancelledError, joinSignals } from './abortable.js';
 import type { DialTarget, SocketAddress } from './connection.js';
 
 /** Where a peer is said to be: a numeric address, a DNS name, or whatever else a {@link Discovery} understands. */
@@ -89,9 +88,12 @@ async function locateOne(
   signal: AbortSignal | undefined,
 ): Promise<readonly SocketAddress[]> {
   if (isIP(host) === 0) {
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const either = signal === undefined ? timeout : AbortSignal.any([ownSignal(signal), timeout]);
-    return abortable(discovery.resolve({ host, port }, either), either);
+    const ends = joinSignals(AbortSignal.timeout(timeoutMs), signal);
+    try {
+      return await abortable(discovery.resolve({ host, port }, ends.signal), ends.signal);
+    } finally {
+      ends.release();
+    }
   }
   if (port === undefined) throw new MeshError('InvalidArgument', `${host} has no port`);
   return [{ host, port }];

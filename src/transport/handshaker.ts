@@ -18,7 +18,7 @@ import {
 } from '../protocol/handshake.js';
 import type { HandshakeRequest, HandshakeResponse } from '../protocol/message.js';
 import type { ReplayGuard } from '../protocol/replay-guard.js';
-import { cancelledError } from './abortable.js';
+import { cancelledError, offAbort, onAbort } from './abortable.js';
 import type { AgreedLimits, Connection, FrameStream, FrameStreamHandler } from './connection.js';
 
 /** The message id of the dialer's first stream, which carries the handshake. */
@@ -168,7 +168,7 @@ function settle(
       if (settled) return;
       settled = true;
       clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
+      if (signal !== undefined) offAbort(signal, cancelled);
       try {
         resolve(outcome());
       } catch (thrown) {
@@ -182,7 +182,7 @@ function settle(
       finish(() => {
         throw error;
       });
-    const onAbort = () => fail(cancelledError(signal as AbortSignal));
+    const cancelled = (fired: AbortSignal) => fail(cancelledError(fired));
     const startTimer = (): void => {
       if (settled) return;
       timer = setTimeout(() => {
@@ -193,11 +193,11 @@ function settle(
     if (connection.state.kind !== 'early') startTimer();
     else void connection.opened.then((opened) => opened && startTimer());
     void connection.closed.then((error) => fail(asFailure(error)));
-    signal?.addEventListener('abort', onAbort, { once: true });
     if (signal?.aborted === true) {
-      onAbort();
+      cancelled(signal);
       return;
     }
+    if (signal !== undefined) onAbort(signal, cancelled);
     try {
       start(finish);
     } catch (thrown) {

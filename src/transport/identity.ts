@@ -1,27 +1,30 @@
 /**
  * Whether a peer is who it says: its certificate chain, dates, usage and names. SPEC.md, "Identity".
  *
- * TLS libraries check much of this too, but not after a resumption, and they do not name failures alike. This
- * check runs after every handshake, on both sides and both transports, and its codes are what both sides see.
+ * This check alone decides. TLS libraries are told to let every chain pass: they would refuse some that this takes, and
+ * take some that this refuses, each in its own way, and none looks again at a resumption. What they prove is that the
+ * peer has the key of its certificate. This runs after every handshake, on both sides and both transports, and its codes
+ * are what both sides see.
  */
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { MeshError } from '../errors.js';
+import { X509Certificate } from 'node:crypto';
+import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { sameNodeId } from '../protocol/handshake.js';
-import type { PeerIdentity, TlsMaterial } from './connection.js';
+import { type CertificateFields, NameTag } from './certificate-fields.js';
+import { type ChainLink, MAX_INTERMEDIATES, pathsOf, readLink } from './chain-paths.js';
+import { checkPath } from './chain-rules.js';
+import type { PeerIdentity, Role, TlsMaterial } from './connection.js';
 import { type Crl, issuerKeyOf, newestOf, parseCrls } from './crl.js';
-import { chainKey, type Validity, type VerifiedChain, VerifiedChains } from './verified-chains.js';
+import { parsePem } from './pem.js';
+import { chainKey, type Validity, VerifiedChains } from './verified-chains.js';
 
-/** Intermediates between a leaf and its root at most. */
-const MAX_CHAIN_LENGTH = 8;
+/** Certificates that a peer may send, each counted once: a way to a root, and others that lead nowhere. */
+const MAX_CERTIFICATES = 16;
 /** Of the certificates behind the leaf, for as long as the connection lives. */
 const MAX_KEPT_BYTES = 32 * 1024;
 
-const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
-const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
-
 /** The roots that peers' certificates must lead to. */
 export class TrustStore {
-  readonly #roots: readonly X509Certificate[];
+  readonly #anchors: readonly ChainLink[];
   /** Fingerprints and serial numbers, as {@link plainHex} has them. */
   readonly #revoked: ReadonlySet<string>;
   /** By the CA that signed them. */
@@ -47,10 +50,9 @@ export class TrustStore {
     intermediates: readonly X509Certificate[] = [],
   ) {
     this.#revoked = new Set(revoked.map(parseRevoked));
-    this.#roots = parsePem(pem);
-    if (this.#roots.length === 0)
-      throw new MeshError('InvalidOptions', 'tls.ca holds no certificate');
-    this.#crls = assignCrls(crls, [...this.#roots, ...intermediates]);
+    this.#anchors = readAnchors(pem);
+    const cas = this.#anchors.map(({ certificate }) => certificate);
+    this.#crls = assignCrls(crls, [...cas, ...intermediates]);
   }
 
   /** CAs whose CRL should have been replaced by now. */
@@ -63,79 +65,65 @@ export class TrustStore {
   }
 
   /**
-   * Checks a peer's chain, leaf first, as TLS delivered it (DER).
+   * Checks a peer's chain, leaf first, as TLS delivered it (DER). Behind the leaf any order will do, and more than is
+   * needed: it is taken if any way leads from it to a root.
    * @param peerRole what the peer is in this connection: an acceptor must be a TLS server, a dialer a client
    * @throws MeshError CertificateRequired, CertificateInvalid, CertificateUntrusted, CertificateExpired,
    *   CertificateNotYetValid, CertificateRevoked, CertificateUsage
    */
-  verify(
-    chain: readonly Uint8Array[],
-    peerRole: 'dialer' | 'acceptor',
-    nowMs: number,
-  ): PeerIdentity {
-    const [leaf, ...intermediates] = chain.slice(0, MAX_CHAIN_LENGTH);
-    if (leaf === undefined) {
+  verify(chain: readonly Uint8Array[], peerRole: Role, nowMs: number): PeerIdentity {
+    const key = chainKey(chain);
+    const known = this.#verified.get(key);
+    if (known?.validities[peerRole]?.every((validity) => isWithin(validity, nowMs)) === true) {
+      return known.identity;
+    }
+    const [first, ...others] = distinct(chain).map(parseDer);
+    if (first === undefined) {
       throw new MeshError('CertificateRequired', 'peer sent no certificate');
     }
-    const key = chainKey(chain);
-    let verified = this.#verified.get(key);
-    if (verified === undefined) {
-      verified = this.#verifyChain(parseDer(leaf), intermediates.map(parseDer), nowMs, chain);
-      this.#verified.put(key, verified);
-    } else {
-      for (const validity of verified.validities) checkDates(validity, nowMs);
-    }
-    checkUsage(verified.usages, peerRole);
-    return verified.identity;
-  }
-
-  /** @param chain as it came */
-  #verifyChain(
-    leaf: X509Certificate,
-    intermediates: readonly X509Certificate[],
-    nowMs: number,
-    chain: readonly Uint8Array[],
-  ): VerifiedChain {
-    const path = this.#verifyPath(leaf, intermediates, nowMs);
-    return {
-      identity: {
-        nodeIds: certifiedNodeIds(leaf),
-        fingerprint256: leaf.fingerprint256,
-        validToMs: Date.parse(leaf.validTo),
-        chain: keptChain(chain),
-      },
-      validities: path.map(validityOf),
-      usages: leaf.keyUsage ?? [],
-    };
-  }
-
-  /** @returns the certificates from the leaf to its root */
-  #verifyPath(
-    leaf: X509Certificate,
-    intermediates: readonly X509Certificate[],
-    nowMs: number,
-  ): readonly X509Certificate[] {
+    const leaf = readLink(first);
+    const intermediates = readable(others);
     checkDates(validityOf(leaf), nowMs);
-    let subject = leaf;
-    const unused = [...intermediates];
-    const path = [leaf];
-    for (let steps = 0; steps < MAX_CHAIN_LENGTH; steps += 1) {
-      const root = this.#roots.find((candidate) => isIssuedBy(subject, candidate));
-      if (root !== undefined) {
-        checkDates(validityOf(root), nowMs);
-        path.push(root);
-        for (const [at, issuer] of path.slice(1).entries()) {
-          this.#checkRevoked(path[at] as X509Certificate, issuer);
-        }
-        return path;
-      }
-      const next = unused.findIndex((candidate) => candidate.ca && isIssuedBy(subject, candidate));
-      if (next < 0) break;
-      subject = unused.splice(next, 1)[0] as X509Certificate;
-      checkDates(validityOf(subject), nowMs);
-      path.push(subject);
+    const path = this.#findPath(leaf, intermediates, peerRole, nowMs);
+    const identity = known?.identity ?? identityOf(leaf, intermediates);
+    const validities = { ...known?.validities, [peerRole]: path.map(validityOf) };
+    this.#verified.put(key, { identity, validities });
+    return identity;
+  }
+
+  /** @returns the first way to a root that nothing is to be said against */
+  #findPath(
+    leaf: ChainLink,
+    intermediates: readonly ChainLink[],
+    peerRole: Role,
+    nowMs: number,
+  ): readonly ChainLink[] {
+    const text = 'certificate does not lead to a trusted CA';
+    let objection = new MeshError('CertificateUntrusted', text);
+    for (const path of pathsOf(leaf, intermediates, this.#anchors)) {
+      const found = this.#objectionTo(path, peerRole, nowMs);
+      if (found === undefined) return path;
+      if (weightOf(found) >= weightOf(objection)) objection = found;
     }
-    throw new MeshError('CertificateUntrusted', 'certificate does not lead to a trusted CA');
+    throw objection;
+  }
+
+  #objectionTo(path: readonly ChainLink[], peerRole: Role, nowMs: number): MeshError | undefined {
+    try {
+      for (const link of path) checkDates(validityOf(link), nowMs);
+      checkPath(
+        path.map(({ fields }) => fields),
+        peerRole,
+      );
+      for (const [at, { certificate }] of path.slice(1).entries()) {
+        this.#checkRevoked((path[at] as ChainLink).certificate, certificate);
+      }
+      return undefined;
+    } catch (thrown) {
+      const error = toMeshError(thrown);
+      if (error.code.startsWith('Certificate')) return error;
+      return new MeshError('CertificateInvalid', 'a certificate cannot be read', { cause: thrown });
+    }
   }
 
   #checkRevoked({ fingerprint256, serialNumber }: X509Certificate, issuer: X509Certificate): void {
@@ -150,6 +138,53 @@ export class TrustStore {
     if (this.#crls.size === 0) return false;
     return this.#crls.get(issuerKeyOf(issuer))?.crl.serials.has(serial) ?? false;
   }
+}
+
+/** Of several ways that fail, the one that holds the longest says why. */
+const WEIGHTS: readonly MeshErrorCode[] = [
+  'CertificateUntrusted',
+  'CertificateNotYetValid',
+  'CertificateExpired',
+  'CertificateInvalid',
+  'CertificateUsage',
+  'CertificateRevoked',
+];
+
+function weightOf({ code }: MeshError): number {
+  return WEIGHTS.indexOf(code);
+}
+
+/** What a PEM text has peers' certificates lead to. @throws MeshError InvalidOptions */
+export function readAnchors(pem: string): readonly ChainLink[] {
+  const certificates = parsePem(pem);
+  if (certificates.length === 0) {
+    throw new MeshError('InvalidOptions', 'tls.ca holds no certificate');
+  }
+  try {
+    return certificates.map(readLink);
+  } catch (cause) {
+    throw new MeshError('InvalidOptions', 'a certificate in tls.ca cannot be read', { cause });
+  }
+}
+
+/** Without those that came before. */
+function distinct(chain: readonly Uint8Array[]): readonly Uint8Array[] {
+  const kept: Uint8Array[] = [];
+  for (const certificate of chain) {
+    if (kept.length === MAX_CERTIFICATES) break;
+    if (!kept.some((other) => Buffer.compare(other, certificate) === 0)) kept.push(certificate);
+  }
+  return kept;
+}
+
+function identityOf(leaf: ChainLink, intermediates: readonly ChainLink[]): PeerIdentity {
+  const { certificate, fields } = leaf;
+  return {
+    nodeIds: nodeIdsOf(fields),
+    fingerprint256: certificate.fingerprint256,
+    validToMs: fields.toMs,
+    chain: keptChain([leaf, ...intermediates].map((link) => link.certificate.raw)),
+  };
 }
 
 /** A CRL whose signature was checked. */
@@ -189,7 +224,7 @@ function assignCrls(
 function keptChain([leaf, ...rest]: readonly Uint8Array[]): readonly Uint8Array[] {
   const kept = leaf === undefined ? [] : [Uint8Array.from(leaf)];
   let bytes = 0;
-  for (const certificate of rest.slice(0, MAX_CHAIN_LENGTH - 1)) {
+  for (const certificate of rest.slice(0, MAX_INTERMEDIATES)) {
     bytes += certificate.length;
     if (bytes > MAX_KEPT_BYTES) break;
     kept.push(Uint8Array.from(certificate));
@@ -223,66 +258,32 @@ export function checkNodeId(identity: PeerIdentity, nodeId: string): void {
   throw new MeshError('CertificateNameMismatch', `certificate does not name node ${nodeId}`);
 }
 
-/**
- * Checks what can be known of one's own certificates without a peer: that they can be read, and that the key belongs to
- * the first of `cert`.
- * @throws MeshError InvalidOptions
- */
-export function checkTlsMaterial(material: TlsMaterial): void {
-  const { cert, key } = material;
-  TrustStore.of(material);
-  const [leaf] = parsePem(cert);
-  if (leaf === undefined) throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
-  if (!leaf.checkPrivateKey(parseKey(key))) {
-    throw new MeshError('InvalidOptions', 'tls.key does not belong to tls.cert');
-  }
-}
-
-function parseKey(pem: string): KeyObject {
-  try {
-    return createPrivateKey(pem);
-  } catch {
-    // The cause might quote the key.
-    throw new MeshError('InvalidOptions', 'tls.key cannot be read');
-  }
-}
-
-/** Certificates of a PEM text, in order. */
-export function parsePem(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => {
-    try {
-      return new X509Certificate(block);
-    } catch (cause) {
-      throw new MeshError('InvalidOptions', 'a certificate in PEM cannot be read', { cause });
-    }
-  });
-}
-
 function parseDer(der: Uint8Array): X509Certificate {
   try {
     return new X509Certificate(der);
   } catch (cause) {
-    throw new MeshError('CertificateInvalid', 'peer sent a certificate that cannot be read', {
-      cause,
-    });
+    const text = 'peer sent a certificate that cannot be read';
+    throw new MeshError('CertificateInvalid', text, { cause });
   }
 }
 
-function isIssuedBy(subject: X509Certificate, issuer: X509Certificate): boolean {
-  try {
-    return subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
-  } catch {
-    return false;
-  }
+/** One that says what nobody understands leads nowhere, and takes no other along. */
+function readable(certificates: readonly X509Certificate[]): readonly ChainLink[] {
+  return certificates.flatMap((certificate) => {
+    try {
+      return [readLink(certificate)];
+    } catch {
+      return [];
+    }
+  });
 }
 
-function validityOf(certificate: X509Certificate): Validity {
-  return {
-    who: certificate.subject?.replaceAll('\n', ', ') ?? 'certificate',
-    fromMs: Date.parse(certificate.validFrom),
-    toMs: Date.parse(certificate.validTo),
-  };
+function validityOf({ certificate, fields: { fromMs, toMs } }: ChainLink): Validity {
+  return { who: certificate.subject?.replaceAll('\n', ', ') ?? 'certificate', fromMs, toMs };
+}
+
+function isWithin({ fromMs, toMs }: Validity, nowMs: number): boolean {
+  return nowMs >= fromMs && nowMs <= toMs;
 }
 
 function checkDates({ who, fromMs, toMs }: Validity, nowMs: number): void {
@@ -296,26 +297,18 @@ function checkDates({ who, fromMs, toMs }: Validity, nowMs: number): void {
   }
 }
 
-/** Without the extension any usage is allowed (RFC 5280, section 4.2.1.12). */
-function checkUsage(usages: readonly string[], peerRole: 'dialer' | 'acceptor'): void {
-  const needed = peerRole === 'acceptor' ? SERVER_AUTH : CLIENT_AUTH;
-  if (usages.length === 0 || usages.includes(needed)) return;
-  throw new MeshError(
-    'CertificateUsage',
-    `certificate is not meant for a TLS ${peerRole === 'acceptor' ? 'server' : 'client'}`,
-  );
+const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
+const MAX_NAME_LENGTH = 253;
+
+/** The node ids that a certificate proves: the DNS names among its subject alternative names, wildcards left out. */
+export function certifiedNodeIds(leaf: X509Certificate | undefined): readonly string[] {
+  return leaf === undefined ? [] : nodeIdsOf(readLink(leaf).fields);
 }
 
-/**
- * The node ids that a certificate proves: the DNS names among its subject alternative names. Node quotes a name
- * that holds a separator, which no node id does: such a certificate proves no name at all, so that nothing can be
- * smuggled in between the quotes.
- */
-export function certifiedNodeIds(leaf: X509Certificate | undefined): string[] {
-  const names = leaf?.subjectAltName ?? '';
-  if (names.includes('"')) return [];
+/** What cannot be a node id proves nothing, and takes no other name along. */
+function nodeIdsOf({ names }: CertificateFields): readonly string[] {
   return names
-    .split(', ')
-    .filter((name) => name.startsWith('DNS:'))
-    .map((name) => name.slice('DNS:'.length));
+    .filter(({ tag, content }) => tag === NameTag.dns && content.length <= MAX_NAME_LENGTH)
+    .map(({ content }) => content.toString('latin1'))
+    .filter((name) => name.split('.').every((label) => LABEL.test(label)));
 }

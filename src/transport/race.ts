@@ -1,6 +1,6 @@
 /** Dials that overlap: the next one begins when the one before fails, or takes long; the first that connects wins. */
 import { MeshError, toMeshError } from '../errors.js';
-import { cancelledError } from './abortable.js';
+import { cancelledError, offAbort, onAbort } from './abortable.js';
 import type { Connection } from './connection.js';
 
 /** One of the dials: gives up when the signal fires. */
@@ -67,7 +67,7 @@ class Race {
       this.#cancelled();
       return;
     }
-    signal?.addEventListener('abort', this.#cancelled, { once: true });
+    if (signal !== undefined) onAbort(signal, this.#cancelled);
     this.#beginNext();
   }
 
@@ -127,7 +127,8 @@ class Race {
   #end(): void {
     this.#over = true;
     clearTimeout(this.#timer);
-    this.#options.signal?.removeEventListener('abort', this.#cancelled);
+    const { signal } = this.#options;
+    if (signal !== undefined) offAbort(signal, this.#cancelled);
     this.#losers.abort(new MeshError('Cancelled', 'the dial is decided'));
   }
 }

@@ -3,14 +3,12 @@
  * rest of a handshake, and peers come back with the one they have. Holds for one set of CAs and revocations.
  */
 import { createHash } from 'node:crypto';
-import type { PeerIdentity } from './connection.js';
+import type { PeerIdentity, Role } from './connection.js';
 
 export interface VerifiedChain {
   readonly identity: PeerIdentity;
-  /** Of each certificate from the leaf to its root. */
-  readonly validities: readonly Validity[];
-  /** The leaf's extended key usages; none: any. */
-  readonly usages: readonly string[];
+  /** In which role it was good, and until when: of each certificate from the leaf to its root. */
+  readonly validities: { readonly [R in Role]?: readonly Validity[] };
 }
 
 /** From when until when a certificate is good. */

@@ -461,6 +461,42 @@ export function connectionSuite(
   );
 
   behaviour(
+    "a handshake's limit on streams holds where the transport's own is higher, given up ones included",
+    async (t, { dialer, acceptor }) => {
+      const agreed = {
+        maxMessageBytes: 1024 * 1024,
+        maxIncomingStreams: 100,
+        checksum: true,
+        compressions: [Compression.none],
+      };
+      dialer.applyLimits({ ...agreed, maxOutgoingStreams: 1 });
+      const arrivals = collectStreams(acceptor);
+      const calls = Array.from({ length: 12 }, (_, i) => {
+        const call = openCollected(dialer);
+        call.stream.send(Buffer.of(i));
+        return call;
+      });
+      const hasLeft = () => calls.filter(({ stream }) => stream.hasSent).length;
+      for (let i = 0; i < 6; i += 1) {
+        const { stream, collector } = await arrivals.next();
+        t.is(collector.bytes[0], i);
+        t.is(hasLeft(), i + 1);
+        if (i % 2 === 0) calls[i]?.stream.reset('Cancelled');
+        else {
+          calls[i]?.stream.end();
+          stream.send(Buffer.of(i), { end: true });
+        }
+      }
+      await until(() => hasLeft() === 7);
+      dialer.applyLimits({ ...agreed, maxOutgoingStreams: 3 });
+      await until(() => hasLeft() === 9);
+      for (let i = 6; i < 9; i += 1) await arrivals.next();
+      t.is(hasLeft(), 9);
+      t.false(dialer.hasStreamRoom);
+    },
+  );
+
+  behaviour(
     'more waiting streams than allowed are refused at once',
     async (t, { dialer, acceptor }) => {
       const arrivals = collectStreams(acceptor);

@@ -15,12 +15,7 @@ export type Outcome =
   /** The call on that message id is answered with an error, and the connection is kept. */
   | { readonly kind: 'refused'; readonly code: MeshErrorCode; readonly on?: number }
   /** The node closes the connection with that code. */
-  | {
-      readonly kind: 'closed';
-      readonly code: MeshErrorCode;
-      /** What the peer is told over QUIC, where TLS has one alert for several reasons. */
-      readonly toldOverQuic?: MeshErrorCode;
-    }
+  | { readonly kind: 'closed'; readonly code: MeshErrorCode }
   /** Odd, but within the rules: the call on that message id is answered as any other. */
   | { readonly kind: 'served'; readonly on?: number }
   /** A datagram that RFC 9000 has a stateless answer for. */

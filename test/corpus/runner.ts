@@ -46,7 +46,7 @@ export async function runCase(
     for (const step of hostile.steps) {
       client = (await take(step, { subject, transport, client, dial })) ?? client;
     }
-    await check(hostile.outcome, client, transport, subject, seen);
+    await check(hostile.outcome, client, subject, seen);
     await subject.serves();
   } finally {
     for (const client of clients) client.hangUp();
@@ -148,17 +148,15 @@ async function sendByteByByte(
 async function check(
   outcome: Outcome,
   client: HostileClient,
-  transport: TestTransport,
   subject: Subject,
   seen: number,
 ): Promise<void> {
   switch (outcome.kind) {
     case 'closed': {
-      const told = (transport === 'quic' ? outcome.toldOverQuic : undefined) ?? outcome.code;
       await until(() => client.isOver).catch(() => {
         throw new Error(`the connection is open still, and ${said(client)}`);
       });
-      expectSame(client.ending, told, 'the peer is told');
+      expectSame(client.ending, outcome.code, 'the peer is told');
       const ends = () =>
         subject.events.slice(seen).flatMap((event) => ('error' in event ? [event.error] : []));
       await until(() =>

@@ -7,7 +7,7 @@ import {
 
 function chainOf(nodeId: string): VerifiedChain {
   const identity = { nodeIds: [nodeId], fingerprint256: nodeId, validToMs: 1, chain: [] };
-  return { identity, validities: [], usages: [] };
+  return { identity, validities: {} };
 }
 
 test('so many chains are kept, those that were asked for last', (t) => {

@@ -5,6 +5,7 @@
  * 0x100 (RFC 9001, section 4.8); the rest are transport errors (RFC 9000, section 20.1).
  */
 import { codeOfWire, type ErrorSide, MeshError, type MeshErrorCode } from '../../errors.js';
+import { TLS_ALERTS } from '../tls-alerts.js';
 
 /** A close as the binding reports it. */
 export interface NativeClose {
@@ -14,20 +15,6 @@ export interface NativeClose {
 }
 
 const CRYPTO_ERROR = 0x100;
-
-/** TLS alerts (RFC 8446, section 6) that have a code of their own here. */
-const ALERTS: Readonly<Record<number, readonly [MeshErrorCode, string]>> = {
-  42: ['CertificateInvalid', 'certificate refused'],
-  43: ['CertificateUsage', 'certificate is not meant for this use'],
-  44: ['CertificateRevoked', 'certificate was revoked'],
-  45: ['CertificateExpired', 'certificate has expired'],
-  46: ['CertificateInvalid', 'certificate refused'],
-  48: ['CertificateUntrusted', 'certificate does not lead to a trusted CA'],
-  80: ['InternalError', 'TLS failed at the other side'],
-  90: ['ConnectFailed', 'the other side has given up the handshake'],
-  116: ['CertificateRequired', 'no certificate was sent'],
-  120: ['ApplicationProtocolMismatch', 'no application protocol in common'],
-};
 
 /**
  * Transport errors (RFC 9000, section 20.1) that find fault with one side: it broke a rule, and would again. Those that
@@ -72,9 +59,10 @@ export function errorOfClose(close: NativeClose, side: ErrorSide, wasOpen: boole
     return new MeshError(code, reason || `connection closed with ${code}`, { side });
   }
   if (errorCode >= CRYPTO_ERROR && errorCode < 2 * CRYPTO_ERROR) {
-    const alert = errorCode - CRYPTO_ERROR;
-    const [code, text] = ALERTS[alert] ?? (['TlsFailure', `TLS alert ${alert}`] as const);
-    return new MeshError(code, text, { side });
+    const number = errorCode - CRYPTO_ERROR;
+    const alert = TLS_ALERTS.get(number);
+    if (alert === undefined) return new MeshError('TlsFailure', `TLS alert ${number}`, { side });
+    return new MeshError(alert.code, alert.text, { side });
   }
   const end = ENDS[errorCode];
   if (end === undefined) {

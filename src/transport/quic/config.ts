@@ -1,6 +1,7 @@
 /** The binding's configuration: every limit is set here, because many default to zero. */
 import { MeshError } from '../../errors.js';
 import { ALPN_PROTOCOL, type StreamLimits, type TlsMaterial } from '../connection.js';
+import { tlsInputOf } from '../tls-material.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 import { MAX_PATHS } from './paths.js';
 
@@ -98,15 +99,19 @@ export function createNativeConfig(
   return config;
 }
 
-/** BoringSSL demands and checks the peer's certificate on both sides; our own check follows it. */
+/**
+ * BoringSSL demands the peer's certificate, and has the peer prove that it has the key. It is given no CAs, and lets every
+ * chain pass: the check that follows every handshake is the same on both transports.
+ */
 function withCertificates(native: NativeQuic, tls: TlsMaterial): NativeConfig {
+  const { cert, key } = tlsInputOf(tls);
   try {
     return native.Config.withBoringSslCtx(
       true,
-      false,
-      Buffer.from(tls.ca),
-      [Buffer.from(tls.key)],
-      [Buffer.from(tls.cert)],
+      true,
+      null,
+      [Buffer.from(key)],
+      [Buffer.from(cert)],
       SIGNATURE_ALGORITHMS,
     );
   } catch (cause) {

@@ -496,6 +496,8 @@ export class QuicConnection implements Connection {
       this.#identity = this.#host.verifyPeer(this.#native.peerCertChain() ?? []);
       return true;
     } catch (thrown) {
+      // What it is told goes with the end of the TLS handshake, and would take along what waits.
+      if (this.role === 'dialer' && this.#state.kind === 'early') this.#streams.takeBackEarly();
       this.fail(toMeshError(thrown, 'CertificateInvalid'));
       return false;
     }

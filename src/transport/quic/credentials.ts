@@ -1,7 +1,8 @@
 /** What is made of one set of certificates: roots to trust, native configurations, and keys of session tickets. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { TlsMaterial } from '../connection.js';
-import { checkTlsMaterial, TrustStore } from '../identity.js';
+import { TrustStore } from '../identity.js';
+import { checkQuicKey, checkTlsMaterial } from '../tls-material.js';
 import { createNativeConfig, PATH_DATAGRAM_BYTES, type QuicTuning } from './config.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
@@ -48,6 +49,7 @@ export class Credentials {
     previous: Credentials | undefined,
   ) {
     checkTlsMaterial(tls);
+    checkQuicKey(tls);
     this.tls = tls;
     this.trust = TrustStore.of(tls);
     this.#native = native;

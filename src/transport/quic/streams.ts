@@ -6,7 +6,7 @@
  * that is reset or stopped while QUIC holds unsent bytes of it is never released and keeps the peer's stream credit
  * for good, so this side does neither: it gives up a stream by a notice on the control stream, and ends it.
  */
-import { codeOfWire, MeshError, type MeshErrorCode } from '../../errors.js';
+import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../../errors.js';
 import { Compression, FrameDecoder } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
 import { RANKS, SLICE_BYTES } from '../class-turns.js';
@@ -68,6 +68,8 @@ export interface QuicStreamsOptions {
   readonly frameMemory: FrameMemory;
 }
 
+/** The direction that the binding's `streamShutdown` ends. */
+const WRITING = 1;
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
 const FEW_BLOCKED = 8;
 const nowMs = (): number => performance.now();
@@ -126,6 +128,9 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #nextStreamId: number;
   /** Streams that the peer still allows, as last asked. */
   #streamsLeft = 0;
+  /** Streams of this side that the peer wants open at once, by the handshake; QUIC's own limit may be above that. */
+  #maxOwnStreams = Number.POSITIVE_INFINITY;
+  #isOpenDue = false;
   readonly #partials: PartialFrames;
   readonly #controlSender = new ControlSender();
   readonly #controlReceiver = new ControlReceiver();
@@ -183,9 +188,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Whether another stream could begin at once. */
   get hasRoom(): boolean {
-    return (
-      this.#waiting.size === 0 && (this.#streamsLeft > 0 || this.#native.peerStreamsLeftBidi() > 0)
-    );
+    if (this.#waiting.size > 0 || this.#localStreams >= this.#maxOwnStreams) return false;
+    return this.#streamsLeft > 0 || this.#native.peerStreamsLeftBidi() > 0;
   }
 
   get isOver(): boolean {
@@ -201,11 +205,13 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if (this.#host.isReady()) this.#host.guard(() => this.#readAll());
   }
 
-  /** QUIC's own transport parameters already carry the limits of streams. */
+  /** What the peer may open, QUIC's own transport parameters say. */
   applyLimits(limits: AgreedLimits): void {
+    this.#maxOwnStreams = limits.maxOutgoingStreams;
     this.maxMessageBytes = limits.maxMessageBytes;
     this.checksum = limits.checksum;
     this.#compressions = limits.compressions;
+    this.#openSoon();
   }
 
   /** How the connection comes to rest. */
@@ -295,6 +301,17 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#handLimitBytes = Math.min(limitBytes, this.#handedBytes + SLICE_BYTES);
     stream.pump();
     this.#handLimitBytes = limitBytes;
+  }
+
+  /** A dialer's early data went to somebody else: nothing of it that waits, or was lost, is sent again to that peer. */
+  takeBackEarly(): void {
+    for (let id = 0; id < this.#nextStreamId; id += 4) {
+      try {
+        this.#native.streamShutdown(id, WRITING, wireCodeOf('Cancelled'));
+      } catch {
+        // Nothing waits on it.
+      }
+    }
   }
 
   /** The connection is over: every stream hears of it. */
@@ -448,7 +465,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#unexplained.delete(stream);
     if (this.#partials.forget(stream)) this.#readSkipped();
     if (this.#lastRead === stream) this.#lastRead = undefined;
-    if (stream.initiator === 'local') this.#localStreams -= 1;
+    if (stream.initiator === 'local') {
+      this.#localStreams -= 1;
+      this.#openSoon();
+    }
     if (mayReceive && this.#host.isReady()) this.#drop(stream.id);
     this.#goAway?.advance();
   }
@@ -735,12 +755,23 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   // ---- Writing ------------------------------------------------------------------------------------------
 
-  /** Gives waiting streams their place, as far as the peer's limit reaches. */
+  /** There is more room for streams. */
+  #openSoon(): void {
+    if (this.#waiting.size === 0 || this.#isOpenDue) return;
+    this.#isOpenDue = true;
+    queueMicrotask(() => {
+      this.#isOpenDue = false;
+      if (this.#host.isReady()) this.#host.guard(() => this.#openWaiting());
+    });
+  }
+
+  /** Gives waiting streams their place, as far as the peer's limits reach. */
   #openWaiting(): void {
     if (!this.#host.isReady() || this.#waiting.size === 0) return;
     const isEarly = this.#host.isEarly();
     for (const stream of this.#waiting) {
       if (isEarly && !stream.isEarly) continue;
+      if (this.#localStreams >= this.#maxOwnStreams) return;
       if (this.#streamsLeft <= 0) this.#streamsLeft = this.#native.peerStreamsLeftBidi();
       if (this.#streamsLeft <= 0) return;
       this.#waiting.delete(stream);

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { MeshError, toMeshError } from '../../errors.js';
-import { cancelledError } from '../abortable.js';
+import { cancelledError, offAbort, onAbort } from '../abortable.js';
 import { ALPN_PROTOCOL, type DialTarget } from '../connection.js';
 import type { KeyLog } from '../key-log.js';
 import { refusePeer } from './peer-check.js';
@@ -40,19 +40,19 @@ export function dialTls<T>(options: DialTlsOptions<T>) {
     if (keyLog !== undefined) socket.on('keylog', (line) => keyLog.append(line));
     const settle = () => {
       clearTimeout(timer);
-      for (const signal of signals) signal.removeEventListener('abort', onAbort);
+      for (const signal of signals) offAbort(signal, cancelled);
     };
     const giveUp = (error: MeshError) => {
       settle();
       socket.destroy();
       reject(error);
     };
-    const onAbort = (event: Event) => giveUp(cancelledError(event.target as AbortSignal));
+    const cancelled = (signal: AbortSignal) => giveUp(cancelledError(signal));
     const where = `${target.host}:${target.port}`;
     const timer = setTimeout(() => {
       giveUp(new MeshError('ConnectTimeout', `${where} did not answer within ${timeoutMs} ms`));
     }, timeoutMs);
-    for (const signal of signals) signal.addEventListener('abort', onAbort);
+    for (const signal of signals) onAbort(signal, cancelled);
     const onError = (cause: unknown) => giveUp(handshakeError(cause));
     const onClose = () => giveUp(new MeshError('ConnectFailed', `${where} hung up`));
     socket.on('error', onError);

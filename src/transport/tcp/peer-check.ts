@@ -8,21 +8,18 @@ import { encodeFrame, FrameFlag } from '../../protocol/frame.js';
 import { ALPN_PROTOCOL, type PeerIdentity, type Role } from '../connection.js';
 import type { TrustStore } from '../identity.js';
 import { lingerClose } from './linger.js';
-import { verdictError } from './tls-errors.js';
 
 /**
  * Checks a peer after its TLS handshake. Node is told to let every certificate pass (`rejectUnauthorized:
- * false`): it would drop the socket without giving the peer a reason. So its verdict is asked for here, and
- * our own comes first, because its codes are the same on both transports.
+ * false`): it would drop the socket without giving the peer a reason. Its own verdict is not asked for: ours is the same
+ * on both transports.
  * @throws MeshError ApplicationProtocolMismatch, a Certificate* code
  */
 export function identifyPeer(socket: TLSSocket, trust: TrustStore, peerRole: Role): PeerIdentity {
   if (socket.alpnProtocol !== ALPN_PROTOCOL) {
     throw new MeshError('ApplicationProtocolMismatch', `peer does not speak ${ALPN_PROTOCOL}`);
   }
-  const identity = trust.verify(chainOf(socket), peerRole, Date.now());
-  if (!socket.authorized) throw verdictError(socket.authorizationError);
-  return identity;
+  return trust.verify(chainOf(socket), peerRole, Date.now());
 }
 
 /** Turns a peer away with a close frame, so that it learns the code, and ends the socket. */
@@ -33,16 +30,15 @@ export function refusePeer(duplex: Duplex, error: MeshError): void {
   lingerClose(duplex);
 }
 
-/** More than any chain that is accepted: the certificates come from the peer, and may form a circle. */
-const MAX_LINKS = 16;
+/** More than a peer may send to be let in: the rest is not looked at. */
+const MAX_LINKS = 32;
 
-/** The peer's chain in DER, leaf first. */
+/** The peer's chain in DER, leaf first, as it came. Node takes it off the socket: this can be asked for once. */
 function chainOf(socket: TLSSocket): Buffer[] {
   const chain: Buffer[] = [];
   let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
   while (certificate !== undefined && chain.length < MAX_LINKS) {
     const { raw, issuerCertificate }: X509Certificate = certificate;
-    if (chain.some((seen) => seen.equals(raw))) break;
     chain.push(raw);
     certificate = issuerCertificate;
   }

@@ -4,6 +4,7 @@ import { createSecureContext, type SecureContext, type SecureContextOptions } fr
 import { MeshError } from '../../errors.js';
 import type { TlsMaterial } from '../connection.js';
 import { TrustStore } from '../identity.js';
+import { tlsInputOf } from '../tls-material.js';
 
 /** What dials and listeners work with. */
 export interface TlsSetup {
@@ -17,11 +18,8 @@ export interface TlsSetup {
 
 /** @throws MeshError InvalidOptions when the material cannot be read or does not belong together */
 export function createTlsSetup(material: TlsMaterial): TlsSetup {
-  const { ca, cert, key } = material;
   const options: SecureContextOptions = {
-    ca,
-    cert,
-    key,
+    ...tlsInputOf(material),
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
     // No stateless tickets. Without a session store none of the others resumes either: every connection

@@ -1,5 +1,4 @@
 /** TCP with TLS 1.3, both sides with certificates: the fallback of QUIC, and its equal above. SPEC.md, "TCP". */
-import { setMaxListeners } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import { MeshError, toMeshError } from '../../errors.js';
 import type {
@@ -67,8 +66,6 @@ export class TcpTransport implements Transport {
 
   constructor(options: TcpTransportOptions) {
     this.#options = options;
-    // Every dial under way listens.
-    setMaxListeners(0, this.#shutdown.signal);
   }
 
   async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
