@@ -30,7 +30,7 @@ import {
   type SocketAddress,
   type TransportName,
 } from './transport/connection.js';
-import type { PeerTarget } from './transport/discovery.js';
+import { checkTarget, type PeerTarget } from './transport/discovery.js';
 import { awaitHandshake } from './transport/handshaker.js';
 import { certifiedNodeIds } from './transport/identity.js';
 import { dialableAddresses } from './transport/local-addresses.js';
@@ -186,6 +186,7 @@ export class MeshNode {
    */
   async connect(target: PeerTarget, options: ConnectOptions = {}): Promise<Peer> {
     this.#checkOpen();
+    checkTarget(target);
     const { nodeId } = target;
     const { signal, retry } = options;
     if (nodeId === undefined) return abortable(this.#connectUnnamed(target, signal), signal);
@@ -210,6 +211,7 @@ export class MeshNode {
       );
     }
     this.#checkOpen();
+    checkTarget(target);
     const link = this.#linkTo(nodeId);
     link.reachBy({ ...target, nodeId });
     link.pool.begin(signal);

@@ -1,4 +1,5 @@
 /** What users pass to `createNode`, checked once and resolved into one frozen config. Unknown keys are errors. */
+import { isIP } from 'node:net';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { Authorize } from './calls/authorize.js';
@@ -275,7 +276,8 @@ const schema = z.strictObject({
   }),
   listen: z
     .strictObject({
-      host: z.union([z.ipv4(), z.ipv6()]),
+      // With a zone too, for an address of one link.
+      host: z.string().refine((host) => isIP(host) !== 0, 'must be an IP address'),
       port: z.number().int().min(0).max(65_535),
     })
     .optional(),

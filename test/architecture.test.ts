@@ -30,6 +30,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'transport/frame-memory.ts',
     'transport/half-open.ts',
     'transport/local-addresses.ts',
+    'transport/dial-address.ts',
     'transport/go-away.ts',
     'transport/class-turns.ts',
     'transport/contention.ts',

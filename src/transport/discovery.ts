@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { asMeshError, MeshError } from '../errors.js';
 import { abortable, cancelledError, joinSignals } from './abortable.js';
 import type { DialTarget, SocketAddress } from './connection.js';
+import { addressFlaw, canonicalAddress } from './dial-address.js';
 
 /** Where a peer is said to be: a numeric address, a DNS name, or whatever else a {@link Discovery} understands. */
 export interface PeerAddress {
@@ -41,23 +42,49 @@ export interface LocateOptions {
 }
 
 /**
- * The numeric addresses of a target, in order and each once, 16 at most. Numeric ones need no discovery.
- * @throws MeshError ConnectFailed when there are none; InvalidArgument for an address without a port; Cancelled
+ * Checks what a user wants dialed, before anything is.
+ * @throws MeshError InvalidArgument for an address that cannot be dialed
+ */
+export function checkTarget(target: PeerTarget): void {
+  const addresses: unknown = 'addresses' in target ? target.addresses : [target];
+  if (!Array.isArray(addresses)) {
+    throw new MeshError('InvalidArgument', 'addresses must be a list');
+  }
+  for (const address of addresses) {
+    const flaw = addressFlaw(address ?? {}, true);
+    if (flaw !== undefined) throw new MeshError('InvalidArgument', flaw);
+  }
+}
+
+/**
+ * The numeric addresses of a target, in order and each once, 16 at most, in their canonical form. Numeric ones need no
+ * discovery; what it finds and nobody can be dialed at, such as a port of 0, is left out.
+ * @throws MeshError ConnectFailed when there are none; InvalidArgument as checkTarget; Cancelled
  */
 export async function locate(
   target: PeerTarget,
   discovery: Discovery,
   { timeoutMs, turn = 0, signal }: LocateOptions,
 ): Promise<readonly SocketAddress[]> {
+  checkTarget(target);
   const all = 'addresses' in target ? target.addresses : [target];
   const asked = takeTurn(all, turn);
   const answers = await Promise.allSettled(
     asked.map((address) => locateOne(address, discovery, timeoutMs, signal)),
   );
   const found = new Map<string, SocketAddress>();
+  const flaws: string[] = [];
   for (const answer of answers) {
     if (answer.status === 'rejected') continue;
-    for (const { host, port } of answer.value) found.set(`${host} ${port}`, { host, port });
+    for (const address of answer.value) {
+      const flaw = addressFlaw(address);
+      if (flaw !== undefined) {
+        flaws.push(flaw);
+        continue;
+      }
+      const { host, port } = canonicalAddress(address);
+      found.set(`${host} ${port}`, { host, port });
+    }
   }
   if (signal?.aborted === true) throw cancelledError(signal);
   if (found.size > 0) {
@@ -68,6 +95,10 @@ export async function locate(
   const reason = asMeshError(failed?.reason);
   if (reason !== undefined && reason.code !== 'Cancelled') throw reason;
   const names = asked.map(({ host }) => host).join(', ');
+  const [flaw] = flaws;
+  if (flaw !== undefined) {
+    throw new MeshError('ConnectFailed', `${names} leads to no address to dial: ${flaw}`);
+  }
   throw new MeshError('ConnectFailed', `cannot resolve ${names}`, { cause: failed?.reason });
 }
 

@@ -18,6 +18,7 @@ import { isIPv6 } from 'node:net';
 import { MeshError, toMeshError } from '../../errors.js';
 import { abortable } from '../abortable.js';
 import type { MigrateOptions, PathEvent, Role, SocketAddress } from '../connection.js';
+import { canonicalAddress, checkLocalAddress } from '../dial-address.js';
 import { ConnectionIds, type IdRoutes } from './connection-ids.js';
 import { PROOF_NONCE_BYTES } from './control-stream.js';
 import type { EndpointCounters } from './counters.js';
@@ -209,11 +210,12 @@ export class ConnectionPaths {
 
   /** See Connection.migrate. */
   async migrate({ host, port = 0, signal }: MigrateOptions): Promise<void> {
+    const { host: oldHost } = this.#current.socket.address;
+    const given = { host: host ?? oldHost, port };
+    checkLocalAddress(given);
     const refusal = this.#refusal();
     if (refusal !== undefined) throw new MeshError('MigrationFailed', refusal);
-    const old = this.#current;
-    const { host: oldHost } = old.socket.address;
-    const address = { host: host ?? oldHost, port };
+    const address = canonicalAddress(given);
     if (isIPv6(address.host) !== isIPv6(oldHost)) {
       throw new MeshError('InvalidArgument', `${address.host} is of another address family`);
     }

@@ -15,8 +15,10 @@ import {
   type TlsMaterial,
   type Transport,
 } from '../connection.js';
+import { canonicalAddress, checkDialAddress, checkLocalAddress } from '../dial-address.js';
 import { checkNodeId } from '../identity.js';
 import type { KeyLog } from '../key-log.js';
+import { isWildcard } from '../local-addresses.js';
 import { type CongestionControl, LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
 import { ConnectionKeys } from './connection-keys.js';
 import { type EndpointCounters, newEndpointCounters } from './counters.js';
@@ -26,6 +28,7 @@ import { QuicEndpoint } from './endpoint.js';
 import { ListeningSockets } from './listening-sockets.js';
 import { loadNative, type NativeQuic } from './native.js';
 import { isLoopback, PacerClocks } from './pacer-clocks.js';
+import { reaches } from './route.js';
 import { MemorySessionStore, type SessionStore } from './sessions.js';
 
 export interface QuicTransportOptions {
@@ -108,6 +111,7 @@ export class QuicTransport implements Transport {
     const { signal } = options;
     const timeoutMs =
       options.connectTimeoutMs ?? this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs;
+    checkDialAddress(target);
     const remote = await abortable(resolveTarget(target), signal);
     const endpoint = await abortable(this.#endpointFor(remote), signal);
     const native = await this.#loadedNative();
@@ -175,7 +179,8 @@ export class QuicTransport implements Transport {
     if (this.#listening !== undefined) {
       throw new MeshError('InvalidArgument', 'this transport listens already');
     }
-    const { host, port } = options;
+    checkLocalAddress(options);
+    const { host, port } = canonicalAddress(options);
     const endpoint = await this.#open(() => ListeningSockets.listen({ host, port }));
     endpoint.acceptor = { onConnection: options.onConnection, onRefused: options.onRefused };
     this.#listening = endpoint;
@@ -207,12 +212,17 @@ export class QuicTransport implements Transport {
     this.#keys?.close();
   }
 
-  #endpointFor(remote: SocketAddress): Promise<QuicEndpoint> {
+  /** The listening one, unless the peer cannot be reached from there. @throws MeshError ConnectFailed, NodeClosed */
+  async #endpointFor(remote: SocketAddress): Promise<QuicEndpoint> {
     this.#checkOpen();
     const family = isIPv6(remote.host) ? 6 : 4;
     const listening = this.#listening;
     if (listening !== undefined && isIPv6(listening.localAddress.host) === (family === 6)) {
-      return Promise.resolve(listening);
+      const { host } = listening.localAddress;
+      const mayDial = isWildcard(host) || (await reaches(host, remote));
+      // Meanwhile it may have closed.
+      this.#checkOpen();
+      if (mayDial && this.#listening === listening) return listening;
     }
     let endpoint = this.#dialing.get(family);
     if (endpoint === undefined) {
@@ -295,11 +305,12 @@ export class QuicTransport implements Transport {
 
 /** A numeric address for a target. @throws MeshError ConnectFailed when its name does not resolve */
 async function resolveTarget(target: DialTarget): Promise<SocketAddress> {
-  if (isIP(target.host) !== 0) return { host: target.host, port: target.port };
+  const { host, port } = target;
+  if (isIP(host) !== 0) return canonicalAddress({ host, port });
   try {
-    const { address } = await lookup(target.host);
-    return { host: address, port: target.port };
+    const { address } = await lookup(host);
+    return canonicalAddress({ host: address, port });
   } catch (cause) {
-    throw new MeshError('ConnectFailed', `cannot resolve ${target.host}`, { cause });
+    throw new MeshError('ConnectFailed', `cannot resolve ${host}`, { cause });
   }
 }

@@ -13,6 +13,7 @@ import type {
   TlsMaterial,
   Transport,
 } from '../connection.js';
+import { checkDialAddress, checkLocalAddress } from '../dial-address.js';
 import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../half-open.js';
 import { checkNodeId } from '../identity.js';
 import type { KeyLog } from '../key-log.js';
@@ -70,6 +71,7 @@ export class TcpTransport implements Transport {
 
   async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
     this.#assertOpen();
+    checkDialAddress(target);
     const { signal, connectTimeoutMs = this.#options.connectTimeoutMs } = options;
     const shutdown = this.#shutdown.signal;
     try {
@@ -98,6 +100,7 @@ export class TcpTransport implements Transport {
 
   async listen(options: ListenOptions): Promise<Listener> {
     this.#assertOpen();
+    checkLocalAddress(options);
     if (this.#listener !== undefined) {
       throw new MeshError('InvalidArgument', 'a transport has at most one listener');
     }
