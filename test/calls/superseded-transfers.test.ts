@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import type { DataTransfer, MeshNode, Peer } from '../../src/index.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
+import { until } from '../helpers/until.js';
 
 const MIB = 1024 * 1024;
 const PIECE = Buffer.alloc(64 * 1024, 7);
@@ -50,9 +51,13 @@ for (const transport of TEST_TRANSPORTS) {
         const n2 = await startNode(t, 'n2', { transports: [transport] });
         const started: number[] = [];
         let ended = 0;
-        n2.handle('dataTransfer', (request, { body }) => {
+        let pulled = 0;
+        n2.handle('dataTransfer', async function* (request, { body }) {
           started.push(request.offset);
-          return handle(request, () => (ended += 1), body);
+          for await (const piece of handle(request, () => (ended += 1), body)) {
+            pulled += 1;
+            yield piece;
+          }
         });
         const first = await connect(t, transport, n2);
         // Reads nothing but the beginning, or nothing at all, and asks for nothing to be ended.
@@ -60,7 +65,8 @@ for (const transport of TEST_TRANSPORTS) {
         const reader = older[Symbol.asyncIterator]();
         if (where === 'reading') void reader.next().catch(() => {});
         else await reader.next();
-        while (started.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+        await until(() => started.length === 1);
+        await standstill(() => pulled);
         const second = isSame ? first : await connect(t, transport, n2);
         const offset = PIECE.length;
         const newer = second.stream({ transferId: 't', offset }, { resume: true });
@@ -90,6 +96,14 @@ async function connect(
 ): Promise<Peer> {
   const n1 = await startNode(t, 'n1', { transports: [transport], listen: undefined });
   return n1.connect(targetOf(to));
+}
+
+/** Waits until a count has stood still for a while: then what is sent waits for its reader. */
+async function standstill(count: () => number): Promise<void> {
+  for (let before = -1; before !== count(); ) {
+    before = count();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
 }
 
 /** Bytes that do not come, and a process that does not wait for them. */
