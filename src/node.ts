@@ -1,4 +1,5 @@
 /** createNode and MeshNode: where transports, handshake, calls and peers come together. */
+import { AsyncResource } from 'node:async_hooks';
 import type { Logger } from 'pino';
 import { ByteBudget } from './calls/byte-budget.js';
 import type { Handlers } from './calls/incoming-call.js';
@@ -79,6 +80,8 @@ export interface NodeCounters {
 
 export class MeshNode {
   readonly nodeId: string;
+  /** The async context of the node's creation. */
+  readonly #home = new AsyncResource('quicmesh.Node');
   readonly #config: NodeConfig;
   readonly #log: Logger;
   readonly #reports: Reports;
@@ -339,8 +342,16 @@ export class MeshNode {
     return this.#dial(target, { signal, offer, rttMs });
   }
 
-  /** @throws MeshError as `connect`, and ConnectionLimitExceeded */
-  async #dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
+  /**
+   * In the node's own async context, and not in that of whoever wants the peer: what a connection's sockets and timers call
+   * runs in the one that they were made in, and that are handlers, for as long as the connection lives.
+   * @throws MeshError as `connect`, and ConnectionLimitExceeded
+   */
+  #dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
+    return this.#home.runInAsyncScope(() => this.#dialFromHome(target, options));
+  }
+
+  async #dialFromHome(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
     const { signal, offer = () => {}, rttMs, betterThan, isPinned } = options;
     const { connectTimeoutMs, handshakeTimeoutMs, maxConnections } = this.#config;
     if (this.#sessions.size + this.#dials >= maxConnections) {

@@ -1,9 +1,11 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
+import { AsyncResource } from 'node:async_hooks';
 import { type BatchOptions, MessageBatcher } from './calls/batcher.js';
 import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
 import { ONE_WAY_TYPES, REQUEST_TYPES, TRANSFER_TYPES, typeRefusal } from './calls/call-types.js';
 import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
+import type { TransferOptions } from './calls/outgoing-transfer.js';
 import { openResumable } from './calls/resumable-transfer.js';
 import { RetryBudget, type RetryBudgetLimits } from './calls/retry-budget.js';
 import type { RetryPolicy } from './calls/retry-policy.js';
@@ -166,14 +168,15 @@ export class Peer {
     }
     const open: DataTransfer = { offset: 0, ...transfer, type: 'dataTransfer' };
     checkTransfer(open, options);
-    if (options.resume === true) {
+    const own = withContext(options);
+    if (own.resume === true) {
       if (!this.#retry.hasWay()) this.#checkHopeful();
-      return openResumable(this.#pool, open, options);
+      return openResumable(this.#pool, open, own);
     }
     const session = this.#pool.select();
-    if (session !== undefined) return session.stream(open, options);
+    if (session !== undefined) return session.stream(open, own);
     this.#checkHopeful();
-    return this.#queue.stream(open, options);
+    return this.#queue.stream(open, own);
   }
 
   /**
@@ -252,6 +255,12 @@ export class Peer {
     const { hopelessness } = this.#pool;
     if (hopelessness !== undefined) throw hopelessness;
   }
+}
+
+/** With a body the transfer needs to know where it is to be pulled. */
+function withContext(options: StreamCallOptions): TransferOptions {
+  if (options.body === undefined) return options;
+  return { ...options, context: new AsyncResource('quicmesh.Transfer') };
 }
 
 /** @throws MeshError InvalidArgument */

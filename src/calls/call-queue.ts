@@ -11,8 +11,8 @@ import type { Attempt } from './call-again.js';
 import { closeBytes } from './chunk-source.js';
 import type { AttemptOptions } from './latest-calls.js';
 import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
+import type { TransferOptions } from './outgoing-transfer.js';
 import type { CallSession } from './session.js';
-import type { StreamCallOptions } from './types.js';
 
 /** Makes the call over a session that takes it. */
 export type StartCall<T> = (
@@ -66,8 +66,8 @@ export class CallQueue {
   }
 
   /** See Peer.stream. */
-  stream(open: DataTransfer, options: StreamCallOptions): AsyncIterable<Uint8Array> {
-    const { body, priority } = options;
+  stream(open: DataTransfer, options: TransferOptions): AsyncIterable<Uint8Array> {
+    const { body, priority, context } = options;
     const waiting = new AbortController();
     const { signal, release } = joinSignals(waiting.signal, options.signal);
     const { result } = this.call(
@@ -77,7 +77,8 @@ export class CallQueue {
         signal,
         priority,
       },
-      async (session, left) => session.stream(open, { ...left, signal: options.signal, body }),
+      async (session, left) =>
+        session.stream(open, { ...left, signal: options.signal, body, context }),
     );
     result.finally(release).catch(() => {
       // It has not left, so nobody has read of it.

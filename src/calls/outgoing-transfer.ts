@@ -1,4 +1,5 @@
 /** A dataTransfer that this side opened, on one connection: bytes out from `body`, bytes in for a reader. */
+import type { AsyncResource } from 'node:async_hooks';
 import { MeshError, toMeshError } from '../errors.js';
 import { MAX_TIMER_MS } from '../pool/clock.js';
 import type { Frame } from '../protocol/frame.js';
@@ -23,6 +24,12 @@ import {
 import { isCrc32, TransferChecksum } from './transfer-checksum.js';
 import type { Bytes, StreamCallOptions } from './types.js';
 
+/** How a transfer is made. */
+export interface TransferOptions extends StreamCallOptions {
+  /** The async context of the caller, where `body` is to be pulled. Default: wherever the transfer begins. */
+  readonly context?: AsyncResource | undefined;
+}
+
 /** What a transfer has come to, whatever number of connections it takes. */
 export interface TransferLine {
   readonly incoming: ByteQueue;
@@ -46,7 +53,7 @@ export interface TransferCarrier {
 export function openTransfer(
   carrier: TransferCarrier,
   open: DataTransfer,
-  options: StreamCallOptions,
+  options: TransferOptions,
   onOver: (failure: MeshError | undefined) => void,
 ): AsyncIterable<Uint8Array> {
   const flow = new FlowSwitch();
@@ -71,7 +78,7 @@ export function openTransfer(
 export function carryTransfer(
   carrier: TransferCarrier,
   open: DataTransfer,
-  options: StreamCallOptions,
+  options: TransferOptions,
   line: TransferLine,
   onOver: (failure: MeshError | undefined) => void,
 ): void {
@@ -81,11 +88,13 @@ export function carryTransfer(
 class OutgoingTransfer implements CallHandler, MessageSink {
   readonly #carrier: TransferCarrier;
   readonly #open: DataTransfer;
-  readonly #options: StreamCallOptions;
+  readonly #options: TransferOptions;
   readonly #line: TransferLine;
   readonly #onOver: (failure: MeshError | undefined) => void;
   readonly #receiver: ChunkReceiver;
   readonly #gate = new DrainGate();
+  /** That of the caller, whose code a body may be. */
+  readonly #context: AsyncResource | undefined;
   #stream: FrameStream | undefined;
   #flow: Flow | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -96,7 +105,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
   constructor(
     carrier: TransferCarrier,
     open: DataTransfer,
-    options: StreamCallOptions,
+    options: TransferOptions,
     line: TransferLine,
     onOver: (failure: MeshError | undefined) => void,
   ) {
@@ -106,6 +115,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     this.#line = line;
     this.#onOver = onOver;
     this.#receiver = new ChunkReceiver(line.received);
+    this.#context = options.context;
   }
 
   start(): void {
@@ -122,7 +132,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
       if (signal !== undefined) onAbort(signal, this.#aborted);
       if (timeoutMs <= MAX_TIMER_MS) this.#timer = setTimeout(this.#timedOut, timeoutMs);
       const taken = stream.send(payload, { tail, end: body === undefined });
-      if (body !== undefined && resume !== true) void this.#upload(() => body as Bytes, taken);
+      if (body !== undefined && resume !== true) this.#beginUpload(() => body as Bytes, taken);
     } catch (thrown) {
       if (typeof body !== 'function') void closeBytes(body);
       this.#fail(toMeshError(thrown));
@@ -214,7 +224,14 @@ class OutgoingTransfer implements CallHandler, MessageSink {
     }
     sent.restart(resumeAt, prior);
     this.#line.resumedAt = Math.max(resumeAt, this.#line.resumedAt);
-    void this.#upload(() => body(resumeAt), true);
+    this.#beginUpload(() => body(resumeAt), true);
+  }
+
+  /** A body is pulled in its caller's async context, whoever made room for the transfer, or asked for the bytes. */
+  #beginUpload(source: () => Bytes, hasRoom: boolean): void {
+    const begin = (): void => void this.#upload(source, hasRoom);
+    if (this.#context === undefined) begin();
+    else this.#context.runInAsyncScope(begin);
   }
 
   async #upload(source: () => Bytes, hasRoom: boolean): Promise<void> {

@@ -7,16 +7,15 @@ import { ByteQueue } from './byte-queue.js';
 import { isLoss, pause } from './call-again.js';
 import { FlowSwitch } from './message-sink.js';
 import { withExecution } from './outgoing-call.js';
-import type { TransferLine } from './outgoing-transfer.js';
+import type { TransferLine, TransferOptions } from './outgoing-transfer.js';
 import { DEFAULT_RETRY } from './retry-policy.js';
 import { TransferChecksum } from './transfer-checksum.js';
-import type { StreamCallOptions } from './types.js';
 
 /** A connection, as far as a transfer is concerned. */
 export interface TransferSession {
   readonly isOpen: boolean;
   /** See {@link carryTransfer}; rejects with the failure. */
-  carry(open: DataTransfer, options: StreamCallOptions, line: TransferLine): Promise<void>;
+  carry(open: DataTransfer, options: TransferOptions, line: TransferLine): Promise<void>;
 }
 
 /** Where a transfer gets its connections. */
@@ -34,7 +33,7 @@ export interface TransferSource {
 export function openResumable(
   source: TransferSource,
   open: DataTransfer,
-  options: StreamCallOptions,
+  options: TransferOptions,
 ): AsyncIterable<Uint8Array> {
   const transfer = new ResumableTransfer(source, open, options);
   void transfer.run();
@@ -45,7 +44,7 @@ class ResumableTransfer {
   readonly line: TransferLine;
   readonly #source: TransferSource;
   readonly #open: DataTransfer;
-  readonly #options: StreamCallOptions;
+  readonly #options: TransferOptions;
   /** The caller's, and the reader's. */
   readonly #ends: JoinedSignal;
   readonly #endMs: number;
@@ -53,7 +52,7 @@ class ResumableTransfer {
   /** Attempts in a row that brought nothing. */
   #fruitless = 0;
 
-  constructor(source: TransferSource, open: DataTransfer, options: StreamCallOptions) {
+  constructor(source: TransferSource, open: DataTransfer, options: TransferOptions) {
     const { signal, timeoutMs = Number.POSITIVE_INFINITY } = options;
     this.#source = source;
     this.#open = open;

@@ -31,7 +31,12 @@ import {
   sendOnce,
   trySendOnce,
 } from './outgoing-call.js';
-import { carryTransfer, openTransfer, type TransferLine } from './outgoing-transfer.js';
+import {
+  carryTransfer,
+  openTransfer,
+  type TransferLine,
+  type TransferOptions,
+} from './outgoing-transfer.js';
 import type { ResumedTransfers } from './resumed-transfers.js';
 import {
   type CallCounters,
@@ -43,7 +48,6 @@ import {
   REPLY_TYPES,
   type ReplyTo,
   type RequestMessage,
-  type StreamCallOptions,
   type TrySendOptions,
 } from './types.js';
 import { UnagreedStreams } from './unagreed-streams.js';
@@ -294,7 +298,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** See Peer.stream. */
-  stream(open: DataTransfer, options: StreamCallOptions): AsyncIterable<Uint8Array> {
+  stream(open: DataTransfer, options: TransferOptions): AsyncIterable<Uint8Array> {
     const refusal = this.#refusal(open, options);
     if (refusal !== undefined) throw refusal;
     this.#begin();
@@ -308,7 +312,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
    * Makes one attempt at a transfer that may go on by another session.
    * @throws MeshError what it failed with
    */
-  carry(open: DataTransfer, options: StreamCallOptions, line: TransferLine): Promise<void> {
+  carry(open: DataTransfer, options: TransferOptions, line: TransferLine): Promise<void> {
     const refusal = this.#refusal(open, options);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
@@ -459,7 +463,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   #refusal(
     message: RequestMessage | DataTransfer,
-    { priority }: StreamCallOptions,
+    { priority }: TransferOptions,
   ): MeshError | undefined {
     if (this.#draining) return new MeshError('NodeClosed', 'node is closing');
     return classRefusal(message, priority) ?? this.capabilityRefusal(message.type);

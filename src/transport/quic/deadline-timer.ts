@@ -1,9 +1,13 @@
+import { AsyncResource } from 'node:async_hooks';
+
 /**
  * A timer for a deadline that moves with every datagram: it is not cancelled while it fires early enough, and is
  * set again when it has fired too early. Arming it is then a comparison, most of the time.
  */
 export class DeadlineTimer {
   readonly #onDeadline: () => void;
+  /** The async context that it is made in. */
+  readonly #home = new AsyncResource('quicmesh.DeadlineTimer');
   #timer: NodeJS.Timeout | undefined;
   #firesAtMs = 0;
   #deadlineMs = Number.POSITIVE_INFINITY;
@@ -40,7 +44,8 @@ export class DeadlineTimer {
     this.#timer = undefined;
     if (this.#deadlineMs === Number.POSITIVE_INFINITY) return;
     if (performance.now() < this.#deadlineMs) {
-      this.#set();
+      // Not in the context of whoever armed it: a quiet connection would hand that on from timer to timer.
+      this.#home.runInAsyncScope(this.#set, this);
       return;
     }
     this.#deadlineMs = Number.POSITIVE_INFINITY;

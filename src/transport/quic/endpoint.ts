@@ -3,6 +3,7 @@
  * away what belongs to none. Nothing that arrives here may end the process: it is served, or dropped and
  * counted.
  */
+import { AsyncResource } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 import { MeshError } from '../../errors.js';
 import type { PeerIdentity, SocketAddress, StreamLimits } from '../connection.js';
@@ -84,6 +85,8 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
 
   readonly routes = new Map<string, Resident>();
   readonly #sockets: ListeningSockets;
+  /** The async context that connections live in, whoever moves them to another socket. */
+  readonly #home = new AsyncResource('quicmesh.QuicEndpoint');
   /** Those that connections moved to. */
   readonly #extraSockets = new Set<UdpSocket>();
   readonly #options: EndpointOptions;
@@ -223,7 +226,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   }
 
   async openSocket(address: SocketAddress): Promise<UdpSocket> {
-    const socket = await UdpSocket.bind(address);
+    const socket = await this.#home.runInAsyncScope(() => UdpSocket.bind(address));
     socket.handler = this;
     this.#extraSockets.add(socket);
     return socket;

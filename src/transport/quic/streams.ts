@@ -6,6 +6,7 @@
  * that is reset or stopped while QUIC holds unsent bytes of it is never released and keeps the peer's stream credit
  * for good, so this side does neither: it gives up a stream by a notice on the control stream, and ends it.
  */
+import { AsyncResource } from 'node:async_hooks';
 import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../../errors.js';
 import { Compression, FrameDecoder } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
@@ -85,6 +86,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly rates: StreamRateGuard;
 
   readonly #native: NativeConnection;
+  /** The async context that the connection lives in. */
+  readonly #home = new AsyncResource('quicmesh.QuicStreams');
   readonly #host: StreamsHost;
   readonly #role: Role;
   readonly #limits: StreamLimits;
@@ -491,13 +494,15 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   readSoon(stream: QuicStream): void {
     this.#paused.delete(stream);
-    queueMicrotask(() => {
+    const read = (): void => {
       if (!this.#host.isReady() || this.#streams.get(stream.id) !== stream) return;
       this.#host.guard(() => {
         stream.progress();
         this.#readStream(stream);
       });
-    });
+    };
+    // It may be another's reader that makes room for this stream: what it brings is not to run in that one's context.
+    this.#home.runInAsyncScope(queueMicrotask, undefined, read);
   }
 
   newDecoder(): FrameDecoder {

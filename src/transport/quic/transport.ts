@@ -1,4 +1,5 @@
 /** QUIC as a {@link Transport}: dials and listens on one UDP port for each address family. */
+import { AsyncResource } from 'node:async_hooks';
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { MeshError } from '../../errors.js';
@@ -83,6 +84,8 @@ export class QuicTransport implements Transport {
   readonly name = 'quic';
   readonly #counters = newEndpointCounters();
   readonly #options: QuicTransportOptions;
+  /** The async context that connections live in, whoever dials. */
+  readonly #home = new AsyncResource('quicmesh.QuicTransport');
   readonly #limits: StreamLimits;
   readonly #sessions: SessionStore;
   readonly #keys: ConnectionKeys | undefined;
@@ -107,7 +110,11 @@ export class QuicTransport implements Transport {
     return this.#counters;
   }
 
-  async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
+  dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
+    return this.#home.runInAsyncScope(() => this.#dial(target, options));
+  }
+
+  async #dial(target: DialTarget, options: DialOptions): Promise<Connection> {
     const { signal } = options;
     const timeoutMs =
       options.connectTimeoutMs ?? this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs;

@@ -1,4 +1,5 @@
 /** TCP with TLS 1.3, both sides with certificates: the fallback of QUIC, and its equal above. SPEC.md, "TCP". */
+import { AsyncResource } from 'node:async_hooks';
 import type { TLSSocket } from 'node:tls';
 import { MeshError, toMeshError } from '../../errors.js';
 import type {
@@ -58,6 +59,8 @@ export class TcpTransport implements Transport {
     lateFrames: 0,
   };
   readonly #options: TcpTransportOptions;
+  /** The async context that connections live in, whoever dials. */
+  readonly #home = new AsyncResource('quicmesh.TcpTransport');
   /** A TLS socket has encrypted what it has written. */
   readonly #writeMemory = new WriteMemory(true);
   readonly #connections = new Set<MuxConnection>();
@@ -69,7 +72,11 @@ export class TcpTransport implements Transport {
     this.#options = options;
   }
 
-  async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
+  dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
+    return this.#home.runInAsyncScope(() => this.#dial(target, options));
+  }
+
+  async #dial(target: DialTarget, options: DialOptions): Promise<Connection> {
     this.#assertOpen();
     checkDialAddress(target);
     const { signal, connectTimeoutMs = this.#options.connectTimeoutMs } = options;
