@@ -17,9 +17,8 @@ export const TOKEN = 'token of the cluster';
 export const REFUSALS: readonly {
   readonly title: string;
   readonly options?: () => Promise<Partial<ScenarioOptions>> | Partial<ScenarioOptions>;
-  /** The refusal's code; of certificates the alert's, of which BoringSSL has one for several reasons. */
+  /** Of the refusal, or of the close. */
   readonly code: string;
-  readonly where?: 'alert';
 }[] = [
   { title: 'of another cluster', options: () => ({ cluster: 'Test' }), code: 'ClusterMismatch' },
   {
@@ -66,38 +65,32 @@ export const REFUSALS: readonly {
   {
     title: 'of another CA',
     options: async () => ({ tls: await withGoodCa(otherCaCert('n1')) }),
-    code: '48',
-    where: 'alert',
+    code: 'CertificateUntrusted',
   },
   {
     title: 'whose certificate has expired',
     options: async () => ({ tls: await withGoodCa(expiredCert('n1')) }),
-    code: '45',
-    where: 'alert',
+    code: 'CertificateExpired',
   },
   {
     title: 'whose certificate is not valid yet',
     options: async () => ({ tls: await withGoodCa(notYetValidCert('n1')) }),
-    code: '45',
-    where: 'alert',
+    code: 'CertificateNotYetValid',
   },
   {
     title: 'whose certificate is for mail',
     options: async () => ({ tls: await withGoodCa(wrongUsageCert('n1')) }),
-    code: '43',
-    where: 'alert',
+    code: 'CertificateUsage',
   },
   {
     title: 'without a certificate',
     options: async () => ({ tls: { ca: (await devCerts()).ca } }),
-    code: '116',
-    where: 'alert',
+    code: 'CertificateRequired',
   },
   {
     title: 'of another protocol',
     options: () => ({ kind: 'alpn' }),
-    code: '120',
-    where: 'alert',
+    code: 'ApplicationProtocolMismatch',
   },
 ];
 

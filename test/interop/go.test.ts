@@ -57,7 +57,7 @@ interop('200 calls at once', async (t, { run, seen }) => {
   t.is(seen.methods.length, 200);
 });
 
-for (const maxStreams of [1024]) {
+for (const maxStreams of [1, 7, 1024]) {
   interop(
     `60 calls of the node, of which the client takes ${maxStreams} at once`,
     async (t, { node, run }) => {
@@ -262,14 +262,12 @@ for (const kind of ['answering', 'silent']) {
   );
 }
 
-for (const { title, options, code, where } of REFUSALS) {
+for (const { title, options, code } of REFUSALS) {
   interop(
     `refused: a client ${title}`,
     async (t, { run, seen }) => {
       const scenario = await run('refused', await options?.());
-      const failed = (await scenario.said('failed')) as { where: string };
-      t.like(failed, { code, remote: true });
-      t.is(failed.where === 'alert', where === 'alert');
+      t.like(await scenario.said('failed'), { code, remote: true });
       await scenario.succeeded();
       t.deepEqual(seen.methods, []);
     },

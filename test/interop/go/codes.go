@@ -35,6 +35,13 @@ var names = func() map[uint32]string {
 	return byNumber
 }()
 
+// alerts are those of SPEC.md, "Alerts"; every other one is TlsFailure.
+var alerts = map[uint64]string{
+	42: "CertificateInvalid", 43: "CertificateUsage", 44: "CertificateRevoked", 45: "CertificateExpired",
+	46: "CertificateInvalid", 48: "CertificateUntrusted", 80: "InternalError", 90: "ConnectFailed",
+	116: "CertificateRequired", 120: "ApplicationProtocolMismatch",
+}
+
 // nameOf reads a code as SPEC.md, "Control frames", says of unknown ones.
 func nameOf(number uint64, unknown string) string {
 	if number <= 0xff {
@@ -86,8 +93,13 @@ func ofConnection(err error) error {
 		code := nameOf(uint64(application.ErrorCode), "ConnectionClosed")
 		return &failure{where: inClose, code: code, text: application.ErrorMessage, remote: application.Remote}
 	case errors.As(err, &transport) && transport.ErrorCode >= 0x100 && transport.ErrorCode < 0x200:
-		text := fmt.Sprintf("alert %d: %s", transport.ErrorCode-0x100, transport.ErrorMessage)
-		return &failure{where: inAlert, code: fmt.Sprint(uint64(transport.ErrorCode - 0x100)), text: text, remote: transport.Remote}
+		alert := uint64(transport.ErrorCode - 0x100)
+		code, ok := alerts[alert]
+		if !ok {
+			code = "TlsFailure"
+		}
+		text := fmt.Sprintf("alert %d: %s", alert, transport.ErrorMessage)
+		return &failure{where: inAlert, code: code, text: text, remote: transport.Remote}
 	case errors.As(err, new(*quic.StatelessResetError)), errors.As(err, new(*quic.IdleTimeoutError)):
 		return &failure{where: inClose, code: "ConnectionLost", text: err.Error()}
 	}
