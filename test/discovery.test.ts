@@ -137,6 +137,29 @@ withDns(
   },
 );
 
+withDns('an SRV record with port 0 is left out, and said where there is no other', async (t) => {
+  const dns = await startDns(t);
+  const n2 = await answering(t, 'n2');
+  const { port } = targetOf(n2);
+  await dns.serve({
+    hosts: { 'n2.test': '127.0.0.1' },
+    services: [
+      '_some._udp.db.test,n2.test,0,1',
+      `_some._udp.db.test,n2.test,${port},2`,
+      '_none._udp.db.test,n2.test,0,1',
+    ],
+  });
+  const n1 = await startNode(t, 'n1', { discovery: dnsDiscovery({ servers: [dns.server] }) });
+  const found = { nodeId: 'n2', addresses: [{ host: '_some._udp.db.test' }] };
+  const peer = await n1.connect(found);
+  t.is((await peer.request({ type: 'queryRequest', query: 'who' })).result, 'n2');
+  const none = { nodeId: 'n3', addresses: [{ host: '_none._udp.db.test' }] };
+  await t.throwsAsync(n1.connect(none), {
+    code: 'ConnectFailed',
+    message: /port of 127\.0\.0\.1 must be a whole number from 1/,
+  });
+});
+
 withDns('a service is found by SRV records, which name the ports and the order', async (t) => {
   const dns = await startDns(t);
   const n2 = await answering(t, 'n2');

@@ -1,7 +1,10 @@
 /** A node that listens on all addresses answers from the one that was dialed, on both transports. */
-import test from 'ava';
+import { createSocket } from 'node:dgram';
+import test, { type ExecutionContext } from 'ava';
+import type { SocketAddress } from '../src/index.js';
 import { runInNamespace } from './helpers/network/namespace.js';
 import { startNode, TEST_TRANSPORTS } from './helpers/nodes.js';
+import { until } from './helpers/until.js';
 
 const WILDCARDS = ['0.0.0.0', '::'] as const;
 
@@ -75,6 +78,21 @@ test('a port that one address has is taken for a wildcard listener', async (t) =
 });
 
 for (const host of WILDCARDS) {
+  test(`Retry and version negotiation of a listener on ${host} come from the address that was dialed`, async (t) => {
+    const transports = ['quic'] as const;
+    const listen = { host, port: 0 };
+    const n2 = await startNode(t, 'n2', { listen, transports, door: { retry: 'always' } });
+    n2.handle('request', ({ method }) => ({ body: method }));
+    const n1 = await startNode(t, 'n1', { transports, listen: undefined });
+    for (const to of n2.addresses) {
+      const peer = await n1.connect({ nodeId: 'n2', ...to });
+      t.is((await peer.request({ type: 'request', method: to.host })).body, to.host);
+      await peer.close();
+      t.is(await versionsOffered(t, to), to.host);
+    }
+    t.is(n2.counters.transports.quic?.retriesSent, n2.addresses.length);
+  });
+
   test(`addresses that come and go under a listener on ${host} lose no connection`, async (t) => {
     const told = await runInNamespace(t, 'test/helpers/network/addresses-change.ts', {
       args: [host],
@@ -89,4 +107,28 @@ for (const host of WILDCARDS) {
       addressesAtTheEnd: ['first', 'new'],
     });
   });
+}
+
+test('a machine with more addresses than a listener has sockets for is reached at each', async (t) => {
+  const told = await runInNamespace(t, 'test/helpers/network/many-addresses.ts', {
+    commands: ['ss'],
+  });
+  if (told === undefined) return;
+  // The wildcard's own is one more.
+  t.deepEqual(told, { addresses: 301, sockets: 257, reached: 301 });
+});
+
+/** Whom the answer to a datagram of another version comes from. */
+async function versionsOffered(t: ExecutionContext, to: SocketAddress): Promise<string> {
+  const socket = createSocket(to.host.includes(':') ? 'udp6' : 'udp4');
+  t.teardown(() => socket.close());
+  let from = '';
+  socket.on('message', (_datagram, { address }) => {
+    from = address;
+  });
+  const [version, ids] = [Buffer.from('1a2a3a4a', 'hex'), Buffer.from([8, ...Buffer.alloc(8, 1)])];
+  const unknown = Buffer.concat([Buffer.of(0xc0), version, ids, ids, Buffer.alloc(1200)]);
+  socket.send(unknown, to.port, to.host);
+  await until(() => from !== '');
+  return from;
 }

@@ -3,10 +3,9 @@
  * tells where a datagram came from.
  */
 import { isIP, isIPv6, SocketAddress as NodeAddress } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { MeshError } from '../errors.js';
 import type { SocketAddress } from './connection.js';
-import { isWildcard } from './local-addresses.js';
+import { interfaces, isWildcard } from './local-addresses.js';
 
 const MAX_PORT = 65_535;
 
@@ -95,7 +94,7 @@ function onlyLink(): string | undefined {
 
 /** Interfaces with a link-local address. */
 function links(): { readonly name: string; readonly index: number }[] {
-  return Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) => {
+  return Object.entries(interfaces()).flatMap(([name, addresses = []]) => {
     const local = addresses.find((entry) => entry.family === 'IPv6' && entry.scopeid !== 0);
     return local?.family === 'IPv6' ? [{ name, index: local.scopeid }] : [];
   });

@@ -14,9 +14,9 @@ export interface LocalAddress {
   readonly isInternal: boolean;
 }
 
-/** Every address of every interface, in the order of the system. */
+/** Every address of every interface, in the order of the system. None where the system does not tell, as in some sandboxes. */
 export function localAddresses(): LocalAddress[] {
-  return Object.entries(networkInterfaces()).flatMap(([interfaceName, addresses = []]) =>
+  return Object.entries(interfaces()).flatMap(([interfaceName, addresses = []]) =>
     addresses.map((entry): LocalAddress => {
       const { address, cidr, internal: isInternal } = entry;
       const hasZone = entry.family === 'IPv6' && entry.scopeid !== 0;
@@ -30,6 +30,15 @@ export function localAddresses(): LocalAddress[] {
       };
     }),
   );
+}
+
+/** As of `node:os`, which throws where the system does not tell. */
+export function interfaces(): ReturnType<typeof networkInterfaces> {
+  try {
+    return networkInterfaces();
+  } catch {
+    return {};
+  }
 }
 
 /** Whether a socket bound to this host receives what is sent to any address of the machine. */
