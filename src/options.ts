@@ -193,7 +193,10 @@ export interface NodeOptions {
   readonly limits?: NodeLimitOptions | undefined;
   /** Who may knock at once without having proved who it is. */
   readonly door?: NodeDoorOptions | undefined;
-  /** Largest QUIC datagram: `'auto'` is large on loopback and 1350 elsewhere. */
+  /**
+   * Largest QUIC datagram, in bytes of UDP payload, 1,200 to 65,527. `'auto'`, the default, asks the path: from 1,200 up to
+   * what the interface takes. A number is taken without asking, and left only where the path swallows such datagrams.
+   */
   readonly maxDatagramBytes?: number | 'auto' | undefined;
   /**
    * Whether QUIC connections resume those before them, and calls that are `replaySafe` may leave, and are run, as 0-RTT

@@ -35,6 +35,11 @@ export interface PeerConnection {
   readonly role: Role;
   readonly state: MemberStateKind;
   readonly remoteAddress: SocketAddress;
+  /**
+   * The largest datagram that the path has been found to carry from here, in bytes of UDP payload. `undefined` over TCP.
+   * It grows once there is something large to send.
+   */
+  readonly datagramBytes: number | undefined;
   /** What the peer showed when the connection was made; it may have another by now. */
   readonly certificate: { readonly fingerprint256: string; readonly validToMs: number };
   readonly calls: Readonly<CallCounters>;
@@ -95,6 +100,7 @@ export class Peer {
       role: session.connection.role,
       state: this.#pool.stateOf(session),
       remoteAddress: session.connection.remoteAddress,
+      datagramBytes: session.connection.datagramBytes,
       certificate: certificateOf(session),
       calls: { ...session.counters },
       bytes: {

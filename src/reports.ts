@@ -108,7 +108,14 @@ export class Reports {
     this.#status.emit({ nodeId, transport, ...event });
     const { kind, ...details } = event;
     if (kind === 'migrated') this.#log.info({ peer: nodeId, ...details }, 'peer migrated');
+    else if (kind === 'datagramSizeChanged') this.#datagramSizeChanged(nodeId, event);
     else this.#log.warn({ peer: nodeId, ...details }, 'path failed');
+  }
+
+  #datagramSizeChanged(nodeId: string, { from, to }: { from: number; to: number }): void {
+    const details = { peer: nodeId, from, to };
+    if (to > from) this.#log.debug(details, 'path carries larger datagrams');
+    else this.#log.info(details, 'path swallows large datagrams');
   }
 
   suspected({ transport, peer: { nodeId } }: CallSession, isSuspect: boolean): void {

@@ -76,7 +76,10 @@ export type NodeEvent =
     };
 
 export interface StatusOptions {
-  /** Whether to tell of every step in the life of every connection as well: `connectionChanged`. Default false. */
+  /**
+   * Whether to tell of every step in the life of every connection as well: `connectionChanged`, `datagramSizeChanged`.
+   * Default false.
+   */
   readonly connections?: boolean | undefined;
 }
 
@@ -89,7 +92,7 @@ export class StatusFeed {
   #closed = false;
 
   emit(event: NodeEvent): void {
-    const isDetail = event.kind === 'connectionChanged';
+    const isDetail = event.kind === 'connectionChanged' || event.kind === 'datagramSizeChanged';
     for (const follower of this.#followers) {
       if (!isDetail || follower.wantsConnections) follower.push(event);
     }

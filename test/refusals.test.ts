@@ -271,6 +271,7 @@ async function dialWithoutCertificate(
       door: resolveDoorLimits({}),
       resetKey: 'none',
       migration: true,
+      datagramLimits: () => ({ maxBytes: 1350, isFixed: true }),
       configFor: () => config,
       pacerClocks: new PacerClocks(),
       verifyDialer: (chain) => trust.verify(chain, 'dialer', Date.now()),

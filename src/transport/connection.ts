@@ -211,6 +211,8 @@ export interface Connection {
   readonly counters: Readonly<ConnectionCounters>;
   /** Round-trip time as the transport measures it, in milliseconds; `undefined` where it does not. */
   readonly rttMs: number | undefined;
+  /** The largest datagram that the path has been found to carry, in bytes of UDP payload. Absent where there are none. */
+  readonly datagramBytes?: number;
   /** Streams of this side that are open or waiting. */
   readonly openStreams: number;
   /**
@@ -299,6 +301,12 @@ export type PathEvent =
       readonly local: SocketAddress;
       readonly remote: SocketAddress;
       readonly error: MeshError;
+    }
+  | {
+      /** The path was found to carry larger datagrams, or not to carry those that it did. Bytes of UDP payload. */
+      readonly kind: 'datagramSizeChanged';
+      readonly from: number;
+      readonly to: number;
     };
 
 /** How to reach a peer. */

@@ -52,11 +52,12 @@ export interface CallsSuite {
   ): void;
 }
 
-/** Registers the suite's tests under a transport's name. */
+/** Registers the suite's tests under a transport's name, or one that says more. */
 export function callsSuite(
   test: TestFn,
   transport: TransportName,
   createPairOfNodes: (options: PairOfNodesOptions) => Promise<PairOfNodes>,
+  name: string = transport,
 ): void {
   let pair: PairOfNodes | undefined;
   let common: Stage | undefined;
@@ -71,12 +72,12 @@ export function callsSuite(
   const suite: CallsSuite = {
     transport,
     shared(title, run) {
-      test(`${transport}: ${title}`, (t) => run(t, common as Stage));
+      test(`${name}: ${title}`, (t) => run(t, common as Stage));
     },
     own(title, options, run) {
       // Who takes silence for a cut wire soon must not be kept waiting by other tests.
       const register = options.isCuttable === true ? test.serial : test;
-      register(`${transport}: ${title}`, async (t) => {
+      register(`${name}: ${title}`, async (t) => {
         await turns.take();
         t.teardown(() => turns.done());
         const pair = await createPairOfNodes(options);

@@ -8,18 +8,27 @@ import {
 import type { Transport } from '../../src/transport/connection.js';
 import type { PairOfNodes, PairOfNodesOptions } from '../compliance/calls-suite.js';
 import { nodeCert } from './certs.js';
+import type { ChaosSettings } from './chaos-proxy/faults.js';
 import { ChaosProxy } from './chaos-proxy/proxy.js';
 import { MemoryHub, MemoryTransport } from './memory-transport.js';
 import type { TestTransport } from './nodes.js';
 
-/** Over real sockets; through a proxy that can cut the wire where a test asks for that. */
+/**
+ * Over real sockets; through a proxy that can cut the wire where a test asks for that, or has faults.
+ * @param faults of the network between the two; by default there is nothing between them
+ */
 export async function socketPair(
   transport: TestTransport,
   options: PairOfNodesOptions,
+  faults?: ChaosSettings,
 ): Promise<PairOfNodes> {
   const { n1, n2 } = await createNodes([transport], [transport], options);
-  if (options.isCuttable !== true) return pairOf(n1, n2);
-  const proxy = await ChaosProxy.start({ target: addressOf(n2), keepOldPorts: false });
+  if (options.isCuttable !== true && faults === undefined) return pairOf(n1, n2);
+  const proxy = await ChaosProxy.start({
+    target: addressOf(n2),
+    keepOldPorts: false,
+    faults: faults ?? {},
+  });
   return pairOf(n1, n2, {
     address: proxy.address,
     cut: () => {

@@ -5,16 +5,14 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { DEFAULT_STREAM_LIMITS, type SocketAddress } from '../../../src/transport/connection.js';
-import {
-  LOOPBACK_DATAGRAM_BYTES,
-  PATH_DATAGRAM_BYTES,
-} from '../../../src/transport/quic/config.js';
+import { LOOPBACK_DATAGRAM_BYTES } from '../../../src/transport/quic/config.js';
 import {
   loadNative,
   type NativeConfig,
   type NativeConnection,
   type NativeQuic,
 } from '../../../src/transport/quic/native.js';
+import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/path-mtu.js';
 import type { ContenderOptions } from './contender.js';
 
 /** What is done with streams. Called synchronously. */
@@ -357,7 +355,7 @@ function createConfig(native: NativeQuic, options: ContenderOptions): NativeConf
   config.setMaxIdleTimeout(IDLE_TIMEOUT_MS);
   config.setMaxRecvUdpPayloadSize(MAX_DATAGRAM_BYTES - 8);
   config.setMaxSendUdpPayloadSize(
-    options.maxDatagramBytes ?? (isLoopback ? LOOPBACK_DATAGRAM_BYTES : PATH_DATAGRAM_BYTES),
+    options.maxDatagramBytes ?? (isLoopback ? LOOPBACK_DATAGRAM_BYTES : ETHERNET_DATAGRAM_BYTES),
   );
   config.setInitialMaxData(connectionWindowBytes);
   config.setMaxConnectionWindow(connectionWindowBytes);

@@ -4,7 +4,7 @@
  * these.
  */
 import type { SocketAddress } from '../../../src/index.js';
-import { PATH_DATAGRAM_BYTES } from '../../../src/transport/quic/config.js';
+import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/path-mtu.js';
 import { type ContenderName, contenderEntry } from '../contenders/registry.js';
 import { type Entrant, entrantsOf, Field, LOOPBACK } from '../field.js';
 import { findLink, type Link } from '../link.js';
@@ -74,7 +74,7 @@ export const connectSuite: Suite = {
 /** Datagrams are as long as a path carries: loopback is only what the link is made of. */
 function entrantsIn(options: SuiteOptions): Entrant[] {
   return entrantsOf(options, CONTENDERS).flatMap((entrant) => {
-    const sized = { ...entrant, maxDatagramBytes: PATH_DATAGRAM_BYTES };
+    const sized = { ...entrant, maxDatagramBytes: ETHERNET_DATAGRAM_BYTES };
     return entrant.name === 'quicmesh-quic' ? [{ ...sized, name: RESUMED }, sized] : [sized];
   });
 }

@@ -9,7 +9,7 @@ import { MAX_PATHS } from './paths.js';
 export interface QuicTuning {
   readonly limits: StreamLimits;
   readonly idleTimeoutMs: number;
-  /** Largest datagram sent, in bytes of UDP payload. */
+  /** Largest datagram that may be sent, in bytes of UDP payload: see `path-mtu.ts`. */
   readonly maxDatagramBytes: number;
   /** Encrypts this side's session tickets. With it sessions are resumed, and early data is sent and taken. */
   readonly ticketKey?: Uint8Array | undefined;
@@ -25,8 +25,6 @@ export interface QuicTuning {
 
 export type CongestionControl = 'cubic' | 'reno' | 'bbr';
 
-/** What every path carries (RFC 9000, section 14.1, less headers of Ethernet, IPv6 and UDP rounded down). */
-export const PATH_DATAGRAM_BYTES = 1350;
 /** Loopback carries 65,535; beyond this size bulk does not get faster. */
 export const LOOPBACK_DATAGRAM_BYTES = 16_000;
 /**
@@ -34,6 +32,16 @@ export const LOOPBACK_DATAGRAM_BYTES = 16_000;
  * 0.18.0 has 128 bytes for them all, and after a Retry each counts: see `QuicEndpoint`.
  */
 const ANY_RECEIVED_DATAGRAM = 0;
+/**
+ * The binding takes the largest datagram for the unit of its congestion window, and for what bounds a DATAGRAM frame, with
+ * more room for headers than they take. How large a datagram is, its memory decides.
+ */
+const SPARE_BYTES = 8;
+/** Probes of the peer that wait to be read: one is sent at a time. */
+const RECEIVED_PROBES = 1;
+const SENT_PROBES = 1;
+/** The largest UDP payload that there can be. */
+const MAX_DATAGRAM_BYTES = 65_527;
 /** RFC 9000, section 18.2. */
 const MIN_CONNECTION_IDS = 2;
 /**
@@ -72,7 +80,9 @@ export function createNativeConfig(
   config.grease(true);
   config.setMaxIdleTimeout(tuning.idleTimeoutMs);
   config.setMaxRecvUdpPayloadSize(ANY_RECEIVED_DATAGRAM);
-  config.setMaxSendUdpPayloadSize(tuning.maxDatagramBytes);
+  const unitBytes = Math.min(tuning.maxDatagramBytes + SPARE_BYTES, MAX_DATAGRAM_BYTES);
+  config.setMaxSendUdpPayloadSize(unitBytes);
+  config.enableDgram(true, RECEIVED_PROBES, SENT_PROBES);
   config.setInitialMaxData(UNLIMITED_BYTES);
   config.setMaxConnectionWindow(UNLIMITED_BYTES);
   config.setInitialMaxStreamDataBidiLocal(streamWindowBytes);

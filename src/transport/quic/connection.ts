@@ -27,11 +27,13 @@ import type { FrameMemory } from '../frame-memory.js';
 import { ClosingPeriod } from './closing-period.js';
 import type { IdRoutes } from './connection-ids.js';
 import type { EndpointCounters } from './counters.js';
+import { DatagramSize } from './datagram-size.js';
 import { DeadlineTimer } from './deadline-timer.js';
 import { endOfStreams, endReason, refusalReason } from './end-reason.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import type { NativeConnection } from './native.js';
 import { isSame, type Path } from './path.js';
+import { BASE_DATAGRAM_BYTES, type PathMtuLimits } from './path-mtu.js';
 import { ConnectionPaths } from './paths.js';
 import { PeerGuards } from './peer-guards.js';
 import { Resumption } from './resumption.js';
@@ -90,6 +92,8 @@ export interface QuicConnectionOptions {
   readonly connectTimeoutMs: number;
   /** This side's, as the binding's configuration has it. */
   readonly idleTimeoutMs: number;
+  /** Sizes that datagrams between two addresses may have. */
+  readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
   /** For a peer that has yet to prove who and where it is. */
   readonly guard?: HalfOpenGuard | undefined;
 }
@@ -134,6 +138,8 @@ export class QuicConnection implements Connection {
   readonly #establishTimer: NodeJS.Timeout;
   readonly #paths: ConnectionPaths;
   readonly #guards: PeerGuards;
+  readonly #size: DatagramSize;
+  readonly #datagramLimits: QuicConnectionOptions['datagramLimits'];
   readonly #probe = new TailProbe();
   readonly #idleTimeoutMs: number;
   #settleOpened: (opened: boolean) => void = () => {};
@@ -159,6 +165,8 @@ export class QuicConnection implements Connection {
     this.#paths = this.#createPaths(options);
     this.#streams = this.#createStreams(options);
     this.#guards = this.#createGuards(options);
+    this.#datagramLimits = options.datagramLimits;
+    this.#size = this.#createSize(options);
     this.opened = new Promise((resolve) => {
       this.#settleOpened = resolve;
     });
@@ -201,6 +209,10 @@ export class QuicConnection implements Connection {
 
   get rttMs(): number | undefined {
     return this.#released ? undefined : this.#native.pathStats().find((path) => path.active)?.rtt;
+  }
+
+  get datagramBytes(): number {
+    return this.#size.confirmedBytes;
   }
 
   get openStreams(): number {
@@ -271,6 +283,7 @@ export class QuicConnection implements Connection {
         return;
       }
       this.#guards.binding(this.lastReceivedMs);
+      this.#size.received(datagram.length, nowMs);
       if (this.#probe.heard(this.#lostPackets)) this.#learnRtt();
       if (!this.isOpen) this.#checkProgress();
       if (this.#isReady) this.#streams.progress();
@@ -292,6 +305,7 @@ export class QuicConnection implements Connection {
     this.#native.recv(datagram, path);
     if (this.#native.stats().recv === before) return;
     this.#paths.follow(from, socket, datagram.length, nowMs);
+    this.#restartSize();
   }
 
   /**
@@ -340,6 +354,7 @@ export class QuicConnection implements Connection {
     if (this.isOpen) {
       if (this.#streams.markSent()) this.#flushDatagrams();
       this.#guards.flushed();
+      this.#size.flushed();
     }
     if (this.#released) return;
     this.#checkEnded();
@@ -416,6 +431,7 @@ export class QuicConnection implements Connection {
     if (isDue) {
       this.#tendedMs = nowMs;
       this.#paths.tend(nowMs);
+      this.#size.tick(nowMs);
     }
     const isAwaiting = this.role === 'dialer' && this.openStreams > 0;
     const patienceMs = isAwaiting ? Math.min(AWAITING_MS, keepAliveMs) : keepAliveMs;
@@ -451,6 +467,7 @@ export class QuicConnection implements Connection {
   #release(): void {
     this.#released = true;
     this.#timer.stop();
+    this.#size.stop();
     this.#paths.release();
     this.#host.released();
   }
@@ -479,6 +496,7 @@ export class QuicConnection implements Connection {
     this.#moveTo({ kind: 'open' });
     this.#probe.begin(this.#shortestIdleMs());
     this.#learnRtt();
+    this.#size.established();
     this.#settleOpened(true);
     this.#paths.established();
     this.#host.established();
@@ -519,7 +537,10 @@ export class QuicConnection implements Connection {
       return;
     }
     this.#native.onTimeout();
-    if (this.isOpen) this.#learnRtt();
+    if (this.isOpen) {
+      this.#learnRtt();
+      this.#size.timedOut(performance.now());
+    }
     if (this.#probe.takeProbe(this.#lostPackets)) this.#probeTail();
     this.#input(() => this.#streams.pumpBlocked());
     this.flush();
@@ -574,6 +595,7 @@ export class QuicConnection implements Connection {
         flushSoon: () => host.flushSoon(),
         guard: (step) => this.#input(step),
         proofArrived: (nonce) => {
+          this.#size.proofArrived(nonce);
           this.#guards.proofArrived(nonce);
           this.#paths.proofArrived(nonce);
         },
@@ -599,10 +621,39 @@ export class QuicConnection implements Connection {
         flushSoon: () => host.flushSoon(),
         askForProof: (nonce) => this.#streams.askForProof(nonce),
         emit: (event) => {
-          if (event.kind === 'migrated') this.#probe.restart();
+          if (event.kind === 'migrated') this.#pathChanged();
           this.onPathEvent?.(event);
         },
       },
+    });
+  }
+
+  /** What was learned of the path so far is void. */
+  #pathChanged(): void {
+    this.#probe.restart();
+    this.#restartSize();
+  }
+
+  #restartSize(): void {
+    this.#size.restart(this.#datagramLimits(this.remoteAddress, this.localAddress));
+  }
+
+  #createSize({ native, host }: QuicConnectionOptions): DatagramSize {
+    const limits = this.#datagramLimits(this.remoteAddress, this.localAddress);
+    return new DatagramSize(native, limits, {
+      counters: host.counters,
+      sendNext: (maxBytes) => this.#sendNext(maxBytes),
+      datagramsSent: () => this.#datagramsSent,
+      lostPackets: this.#lostPackets,
+      patienceMs: () => this.#probe.patienceMs,
+      flush: () => this.flush(),
+      askForProof: (nonce) => this.#streams.askForProof(nonce),
+      answerProof: (nonce) => this.#streams.answerProof(nonce),
+      credit: (bytes) => {
+        this.#streams.readBytes += bytes;
+      },
+      emit: (event) => this.onPathEvent?.(event),
+      fail: (error) => this.fail(error),
     });
   }
 
@@ -635,6 +686,7 @@ export class QuicConnection implements Connection {
   #end(error: MeshError, streamError: MeshError = endOfStreams(error)): void {
     if (!this.#moveTo({ kind: 'closed', error })) return;
     this.#closing = new ClosingPeriod(performance.now());
+    this.#size.stop();
     clearTimeout(this.#establishTimer);
     this.#settleOpened(false);
     this.#streams.end(streamError);
@@ -656,7 +708,7 @@ export class QuicConnection implements Connection {
   }
 
   #writeClosing(): Buffer | undefined {
-    const memory = this.#sendable(this.#host.sendSlab.room());
+    const memory = this.#sendable(this.#host.sendSlab.room(BASE_DATAGRAM_BYTES));
     if (memory.length === 0) return undefined;
     try {
       const sent = this.#native.send(memory);
@@ -705,31 +757,40 @@ export class QuicConnection implements Connection {
   }
 
   #flushDatagrams(): void {
-    const slab = this.#host.sendSlab;
     const guards = this.#guards;
+    const size = this.#size;
     const limitBytes = guards.sentBytes + guards.flushBytes;
     for (;;) {
       if (guards.sentBytes >= limitBytes) {
         this.#host.flushSoon();
         return;
       }
-      const room = this.#sendable(slab.room());
-      if (room.length === 0) return;
-      let sent: ReturnType<NativeConnection['send']>;
-      try {
-        sent = this.#native.send(room);
-      } catch (thrown) {
-        this.#nativeFailed(thrown);
-        return;
-      }
-      if (sent === null) return;
-      const [bytes, { from }] = sent;
-      this.guard?.sent(bytes);
-      guards.sentBytes += bytes;
-      this.#streams.sent(bytes);
-      this.#datagramsSent += 1;
-      const remote = this.#paths.sent(bytes);
-      this.#host.sendDatagram(slab.take(bytes), remote, this.#paths.socketOf(from));
+      const bytes = this.#sendNext(size.bytes);
+      if (bytes === 0) return;
+      if (this.isOpen) size.sent(bytes);
     }
+  }
+
+  /** Sends the next datagram that the binding has, of up to so many bytes. @returns its size; 0 for none */
+  #sendNext(maxBytes: number): number {
+    const slab = this.#host.sendSlab;
+    const room = this.#sendable(slab.room(maxBytes));
+    if (room.length === 0) return 0;
+    let sent: ReturnType<NativeConnection['send']>;
+    try {
+      sent = this.#native.send(room);
+    } catch (thrown) {
+      this.#nativeFailed(thrown);
+      return 0;
+    }
+    if (sent === null) return 0;
+    const [bytes, { from }] = sent;
+    this.guard?.sent(bytes);
+    this.#guards.sentBytes += bytes;
+    this.#streams.sent(bytes);
+    this.#datagramsSent += 1;
+    const remote = this.#paths.sent(bytes);
+    this.#host.sendDatagram(slab.take(bytes), remote, this.#paths.socketOf(from));
+    return bytes;
   }
 }

@@ -51,6 +51,12 @@ export interface EndpointCounters extends Record<string, number> {
   peerMigrations: number;
   /** Datagrams from an address that a connection does not follow its peer to. */
   pathChangesRefused: number;
+  /** Asked whether the path carries larger datagrams, or still does: see `path-mtu.ts`. */
+  pathProbes: number;
+  /** Connections that went back to small datagrams because the path swallowed larger ones. */
+  blackHoles: number;
+  /** Connections ended because not even small datagrams passed. */
+  pathsUnusable: number;
   /** Not counts: what the system granted the socket opened last. Linux doubles the number for its bookkeeping. */
   receiveBufferBytes: number;
   sendBufferBytes: number;
@@ -92,6 +98,9 @@ export function newEndpointCounters(): EndpointCounters {
     migrations: 0,
     peerMigrations: 0,
     pathChangesRefused: 0,
+    pathProbes: 0,
+    blackHoles: 0,
+    pathsUnusable: 0,
     receiveBufferBytes: 0,
     sendBufferBytes: 0,
   };

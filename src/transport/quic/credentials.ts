@@ -3,8 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { TlsMaterial } from '../connection.js';
 import { TrustStore } from '../identity.js';
 import { checkQuicKey, checkTlsMaterial } from '../tls-material.js';
-import { createNativeConfig, PATH_DATAGRAM_BYTES, type QuicTuning } from './config.js';
+import { createNativeConfig, type QuicTuning } from './config.js';
 import type { NativeConfig, NativeQuic } from './native.js';
+import { ETHERNET_DATAGRAM_BYTES } from './path-mtu.js';
 
 export interface CredentialsTuning
   extends Omit<QuicTuning, 'maxDatagramBytes' | 'paces' | 'ticketKey'> {
@@ -61,7 +62,7 @@ export class Credentials {
       .digest('hex');
     const isSame = previous !== undefined && previous.#fingerprint === this.#fingerprint;
     this.#ticketKey = isSame ? previous.#ticketKey : new TicketKey();
-    this.configFor(PATH_DATAGRAM_BYTES, true);
+    this.configFor(ETHERNET_DATAGRAM_BYTES, true);
   }
 
   /** Under which sessions with a node are kept: another CA or certificate must not resume them. */

@@ -26,6 +26,7 @@ import { Newcomers } from './newcomers.js';
 import type { PacerClocks } from './pacer-clocks.js';
 import { CONNECTION_ID_BYTES, type DropReason, routeDatagram } from './packet.js';
 import { nativeAddress } from './path.js';
+import type { PathMtuLimits } from './path-mtu.js';
 import {
   type Dial,
   type EndpointAcceptor,
@@ -51,7 +52,9 @@ export interface EndpointOptions {
   /** Private key, in PEM, that the tokens of stateless resets come from. */
   readonly resetKey: string;
   /** The binding's configuration for a connection with this peer, with the certificates in force now. */
-  readonly configFor: (remote: SocketAddress) => NativeConfig;
+  readonly configFor: (remote: SocketAddress, local: SocketAddress) => NativeConfig;
+  /** Sizes that datagrams between two addresses may have. */
+  readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
   /** Hears of hosts with which the pacer's clock ran ahead. */
   readonly pacerClocks: PacerClocks;
   readonly keys?: ConnectionKeys | undefined;
@@ -178,7 +181,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     remote: SocketAddress,
     { session, verifyPeer }: EndpointDialOptions,
   ): NativeConnection {
-    const config = this.#options.configFor(remote);
+    const config = this.#options.configFor(remote, this.localAddress);
     const connect = () =>
       this.#options.native.Connection.connect(
         null,
@@ -399,7 +402,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     socket: UdpSocket,
     from: SocketAddress,
   ): NativeConnection {
-    const config = this.#options.configFor(from);
+    const config = this.#options.configFor(from, socket.address);
     const [local, remote] = [nativeAddress(socket.address), nativeAddress(from)];
     const accept = (resetToken: bigint | null) => {
       // The binding takes the token from the configuration, which all connections share, and at once.
@@ -434,6 +437,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       limits: this.#options.limits,
       idleTimeoutMs: this.#options.idleTimeoutMs,
       migration: this.#options.migration,
+      datagramLimits: this.#options.datagramLimits,
       connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,
       guard,
     });

@@ -12,12 +12,16 @@ export class Slab {
     this.#buffer = Buffer.allocUnsafeSlow(slabBytes);
   }
 
-  /** Free memory to write into. Not taken until `take`. */
-  room(): Buffer {
+  /**
+   * Free memory to write into. Not taken until `take`.
+   * @param maxBytes as much of it as is wanted, within what `room()` offers at least; by default all there is
+   */
+  room(maxBytes?: number): Buffer {
     if (this.#slabBytes - this.#offset < this.#minBytes) {
       this.#buffer = Buffer.allocUnsafeSlow(this.#slabBytes);
       this.#offset = 0;
     }
+    if (maxBytes !== undefined) return this.#buffer.subarray(this.#offset, this.#offset + maxBytes);
     return this.#offset === 0 ? this.#buffer : this.#buffer.subarray(this.#offset);
   }
 

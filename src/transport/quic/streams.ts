@@ -518,6 +518,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#controlSender.prove('request', nonce, this.#writeControl);
   }
 
+  /** Sends a nonce back to the peer, which asked for it other than on its control stream. */
+  answerProof(nonce: Uint8Array): void {
+    this.#controlSender.prove('answer', nonce, this.#writeControl);
+  }
+
   countFrame(direction: 'sent' | 'received', bytes: number): void {
     const counters = this.#counters;
     if (direction === 'sent') {

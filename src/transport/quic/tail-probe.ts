@@ -49,6 +49,11 @@ export class TailProbe {
     this.#rttMs = Math.min(this.#rttMs, rttMs);
   }
 
+  /** Until an acknowledgement of what is sent now is late. */
+  get patienceMs(): number {
+    return Math.min(2 * this.#rttMs + SLACK_MS, MAX_WAIT_MS);
+  }
+
   /** Another path: what was learned of the last one is void. */
   restart(): void {
     this.#rttMs = Number.POSITIVE_INFINITY;
@@ -79,7 +84,7 @@ export class TailProbe {
     this.#isDue = false;
     if (timeoutMs === null) return null;
     if (timeoutMs > this.#idleTimeoutMs - silentMs - IDLE_MARGIN_MS) return timeoutMs;
-    const waitMs = Math.min(2 * this.#rttMs + SLACK_MS, MAX_WAIT_MS) * 2 ** this.#doublings;
+    const waitMs = this.patienceMs * 2 ** this.#doublings;
     if (timeoutMs <= waitMs) return timeoutMs;
     this.#isDue = true;
     return waitMs;

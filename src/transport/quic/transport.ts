@@ -20,15 +20,17 @@ import { canonicalAddress, checkDialAddress, checkLocalAddress } from '../dial-a
 import { checkNodeId } from '../identity.js';
 import type { KeyLog } from '../key-log.js';
 import { isWildcard } from '../local-addresses.js';
-import { type CongestionControl, LOOPBACK_DATAGRAM_BYTES, PATH_DATAGRAM_BYTES } from './config.js';
+import { type CongestionControl, LOOPBACK_DATAGRAM_BYTES } from './config.js';
 import { ConnectionKeys } from './connection-keys.js';
 import { type EndpointCounters, newEndpointCounters } from './counters.js';
 import { Credentials } from './credentials.js';
 import { type DoorOptions, resolveDoorLimits } from './door.js';
 import { QuicEndpoint } from './endpoint.js';
+import { interfacePayloadBytes } from './interface-mtu.js';
 import { ListeningSockets } from './listening-sockets.js';
 import { loadNative, type NativeQuic } from './native.js';
 import { isLoopback, PacerClocks } from './pacer-clocks.js';
+import { BASE_DATAGRAM_BYTES, ETHERNET_DATAGRAM_BYTES, type PathMtuLimits } from './path-mtu.js';
 import { reaches } from './route.js';
 import { MemorySessionStore, type SessionStore } from './sessions.js';
 
@@ -42,7 +44,10 @@ export interface QuicTransportOptions {
   readonly idleTimeoutMs?: number | undefined;
   /** After so long a silence the peer is asked for a sign of life. Default 10,000. */
   readonly keepAliveMs?: number | undefined;
-  /** `'auto'`: large on loopback, 1350 elsewhere. */
+  /**
+   * The largest datagram, in bytes of UDP payload, taken without asking the path for it. `'auto'`, the default: as large as
+   * the path is found to carry, from 1,200 bytes up to what the interface takes.
+   */
   readonly maxDatagramBytes?: number | 'auto' | undefined;
   /** Handshakes of dialers under way at once, and when a dialer has to prove its address. */
   readonly door?: DoorOptions | undefined;
@@ -255,11 +260,12 @@ export class QuicTransport implements Transport {
         door: resolveDoorLimits(this.#options.door ?? {}),
         resetKey: this.#options.tls().key,
         migration: this.#options.migration ?? DEFAULTS.migration,
-        configFor: (remote) =>
+        configFor: (remote, local) =>
           this.#credentialsInForce(native).configFor(
-            this.#datagramBytesTo(remote),
+            this.#datagramLimits(remote, local).maxBytes,
             this.#pacerClocks.isKeptFor(remote.host),
           ),
+        datagramLimits: (remote, local) => this.#datagramLimits(remote, local),
         pacerClocks: this.#pacerClocks,
         keys: this.#keys,
         verifyDialer: (chain) =>
@@ -269,10 +275,13 @@ export class QuicTransport implements Transport {
     );
   }
 
-  #datagramBytesTo(remote: SocketAddress): number {
+  #datagramLimits(remote: SocketAddress, local: SocketAddress): PathMtuLimits {
     const { maxDatagramBytes = 'auto' } = this.#options;
-    if (maxDatagramBytes !== 'auto') return maxDatagramBytes;
-    return isLoopback(remote.host) ? LOOPBACK_DATAGRAM_BYTES : PATH_DATAGRAM_BYTES;
+    if (maxDatagramBytes !== 'auto') return { maxBytes: maxDatagramBytes, isFixed: true };
+    if (isLoopback(remote.host)) return { maxBytes: LOOPBACK_DATAGRAM_BYTES, isFixed: false };
+    const wholeBytes = interfacePayloadBytes(local.host) ?? ETHERNET_DATAGRAM_BYTES;
+    const maxBytes = Math.min(Math.max(wholeBytes, BASE_DATAGRAM_BYTES), LOOPBACK_DATAGRAM_BYTES);
+    return { maxBytes, isFixed: false };
   }
 
   #credentialsInForce(native: NativeQuic): Credentials {

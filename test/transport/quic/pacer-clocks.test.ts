@@ -87,6 +87,7 @@ async function bindPaced(t: ExecutionContext, nodeId: TestNodeId) {
       door: resolveDoorLimits({}),
       resetKey: tls.key,
       migration: true,
+      datagramLimits: () => ({ maxBytes: 1350, isFixed: true }),
       configFor: () => config,
       pacerClocks: clocks,
       verifyDialer: (chain) => trust.verify(chain, 'dialer', Date.now()),

@@ -1,0 +1,242 @@
+/**
+ * Carries out what `path-mtu.ts` decides for one connection: sends its probes, takes the answers, and answers those of the
+ * peer. SPEC.md, "QUIC", "Datagram sizes".
+ *
+ * A probe is a DATAGRAM frame (RFC 9221), which QUIC does not send again, in a packet of the size that is asked about. It
+ * begins with a nonce, which the peer sends back on its control stream. How large a datagram may be, the binding is told by
+ * the memory that it gets to write into.
+ */
+import { randomBytes } from 'node:crypto';
+import { MeshError } from '../../errors.js';
+import type { PathEvent } from '../connection.js';
+import { RateLimit } from '../rate-limit.js';
+import { PROOF_NONCE_BYTES } from './control-stream.js';
+import type { EndpointCounters } from './counters.js';
+import { DeadlineTimer } from './deadline-timer.js';
+import type { NativeConnection } from './native.js';
+import {
+  BASE_DATAGRAM_BYTES,
+  PathMtu,
+  type PathMtuEvent,
+  type PathMtuLimits,
+  SHORT_BYTES,
+  type SizeProbe,
+} from './path-mtu.js';
+
+/** Smaller datagrams are no probes. */
+const MIN_PROBE_BYTES = BASE_DATAGRAM_BYTES - SHORT_BYTES;
+/** First byte, tag, and the frame's type and length. The connection ID and the packet number come besides. */
+const PACKET_BYTES = 20;
+/** What may stand before the probe: acknowledgements that fell due meanwhile. */
+const MAX_DATAGRAMS = 3;
+/** Waited for an answer at least: both processes may have other things to do, and nothing waits for it. */
+const MIN_PATIENCE_MS = 100;
+/** Probes of the peer that are answered: so many at once, and a second in the long run. */
+const ANSWERS_AT_ONCE = 64;
+const ANSWERS_PER_SECOND = 16;
+
+/** What this asks of its connection. */
+export interface DatagramSizeHost {
+  readonly counters: EndpointCounters;
+  /** Sends the next datagram that the binding has, of up to so many bytes. @returns its size; 0 for none */
+  sendNext(maxBytes: number): number;
+  /** Datagrams sent so far: the numbers of packets are not above that. */
+  datagramsSent(): number;
+  /** As the binding counts them. */
+  lostPackets(): number;
+  /** How long an acknowledgement may take. */
+  patienceMs(): number;
+  flush(): void;
+  /** On the control stream. */
+  askForProof(nonce: Uint8Array): void;
+  answerProof(nonce: Uint8Array): void;
+  /** So many bytes of the peer's brought something, although no stream got them. */
+  credit(bytes: number): void;
+  emit(event: PathEvent): void;
+  fail(error: MeshError): void;
+}
+
+export class DatagramSize {
+  readonly #native: NativeConnection;
+  readonly #host: DatagramSizeHost;
+  readonly #mtu: PathMtu;
+  readonly #timer: DeadlineTimer;
+  readonly #answers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
+  /** Probes by their nonce, and witnesses, which have no number. */
+  readonly #asked = new Map<string, number | undefined>();
+  #isOpen = false;
+  /** The last flight of the handshake has left: what is full now is the calls'. */
+  #isSettled = false;
+  /** Whether the peer takes DATAGRAM frames. */
+  #canProbe = false;
+
+  constructor(native: NativeConnection, limits: PathMtuLimits, host: DatagramSizeHost) {
+    this.#native = native;
+    this.#host = host;
+    this.#mtu = new PathMtu(limits, (event) => this.#changed(event));
+    this.#timer = new DeadlineTimer(() => host.flush());
+  }
+
+  /** The largest datagram that may be sent now. Until the handshake is done, that is what every path carries. */
+  get bytes(): number {
+    return this.#isOpen ? this.#mtu.bytes : BASE_DATAGRAM_BYTES;
+  }
+
+  /** The same, as long as nothing casts doubt on it: for people. */
+  get confirmedBytes(): number {
+    return this.#isOpen ? this.#mtu.confirmedBytes : BASE_DATAGRAM_BYTES;
+  }
+
+  established(): void {
+    this.#isOpen = true;
+    this.#canProbe = this.#native.dgramMaxWritableLen() !== null;
+  }
+
+  /** A datagram has left, which is no probe. */
+  sent(bytes: number): void {
+    if (!this.#isSettled || !this.#mtu.sent(bytes)) return;
+    this.#mtu.look(this.#lostPackets, performance.now());
+    this.#arm();
+  }
+
+  /** The last packets are not acknowledged for a probe timeout. */
+  timedOut(nowMs: number): void {
+    if (!this.#canProbe) return;
+    this.#mtu.timedOut(nowMs);
+    this.#arm();
+  }
+
+  /** Once in a while. */
+  tick(nowMs: number): void {
+    if (!this.#canProbe) return;
+    this.#mtu.tick(nowMs);
+    this.#arm();
+  }
+
+  /** The connection takes another path. */
+  restart(limits: PathMtuLimits): void {
+    this.#asked.clear();
+    this.#mtu.restart(limits);
+    this.#timer.stop();
+  }
+
+  stop(): void {
+    this.#isOpen = false;
+    this.#canProbe = false;
+    this.#isSettled = false;
+    this.#timer.stop();
+  }
+
+  /** All else was sent. Sends the probe that is due, if any. */
+  flushed(): void {
+    this.#isSettled = this.#canProbe;
+    if (this.#mtu.dueAtMs === Number.POSITIVE_INFINITY) return;
+    const nowMs = performance.now();
+    if (this.#mtu.dueAtMs <= nowMs) this.#probe(nowMs);
+    this.#arm();
+  }
+
+  /** A datagram of so many bytes was received: answers the probe that it may be. */
+  received(bytes: number, nowMs: number): void {
+    this.#mtu.heard();
+    if (bytes < MIN_PROBE_BYTES || !this.#isOpen) return;
+    while (this.#native.dgramRecvQueueLen() > 0) {
+      const probe = this.#native.dgramRecvVec();
+      if (probe === null || probe.length < PROOF_NONCE_BYTES) continue;
+      if (!this.#answers.allows(nowMs)) continue;
+      this.#answers.take(nowMs);
+      this.#host.credit(probe.length);
+      this.#host.answerProof(probe.subarray(0, PROOF_NONCE_BYTES));
+    }
+  }
+
+  /** The peer sent a nonce back. */
+  proofArrived(nonce: Uint8Array): void {
+    if (this.#asked.size === 0) return;
+    const key = keyOf(nonce);
+    const probe = this.#asked.get(key);
+    if (!this.#asked.delete(key)) return;
+    if (probe === undefined) this.#mtu.witnessed();
+    else this.#mtu.answered(probe, performance.now());
+  }
+
+  #probe(nowMs: number): void {
+    const probe = this.#mtu.nextProbe(nowMs);
+    if (probe === undefined || !this.#canProbe) return;
+    const nonce = randomBytes(PROOF_NONCE_BYTES);
+    const bytes = this.#send(probe, nonce);
+    const patienceMs = Math.max(MIN_PATIENCE_MS, this.#host.patienceMs());
+    if (bytes === 0) {
+      this.#mtu.probeDelayed(nowMs, patienceMs);
+      return;
+    }
+    this.#host.counters.pathProbes += 1;
+    this.#remember(nonce, this.#mtu.probeSent(bytes, nowMs, patienceMs));
+    if (!probe.needsWitness) return;
+    const witness = randomBytes(PROOF_NONCE_BYTES);
+    this.#remember(witness, undefined);
+    this.#host.askForProof(witness);
+  }
+
+  /** @returns the size of the datagram that carried the probe; 0 where it did not leave */
+  #send({ bytes }: SizeProbe, nonce: Buffer): number {
+    const native = this.#native;
+    const numberBytes = packetNumberBytes(this.#host.datagramsSent());
+    const payload = Buffer.alloc(
+      bytes - PACKET_BYTES - native.destinationId().length - numberBytes,
+    );
+    nonce.copy(payload);
+    try {
+      native.dgramSendVec(payload);
+      for (let datagram = 0; datagram < MAX_DATAGRAMS; datagram += 1) {
+        const sent = this.#host.sendNext(bytes);
+        if (sent === 0) break;
+        if (sent >= bytes - SHORT_BYTES) return sent;
+      }
+      native.dgramPurgeOutgoing(() => true);
+    } catch {
+      // More than the peer takes, or the binding's own limit.
+    }
+    return 0;
+  }
+
+  #remember(nonce: Buffer, probe: number | undefined): void {
+    this.#asked.set(keyOf(nonce), probe);
+    if (this.#asked.size <= MAX_ASKED) return;
+    const [oldest] = this.#asked.keys();
+    this.#asked.delete(oldest as string);
+  }
+
+  #arm(): void {
+    const { dueAtMs } = this.#mtu;
+    if (dueAtMs === Number.POSITIVE_INFINITY) this.#timer.arm(null);
+    else this.#timer.arm(Math.max(0, dueAtMs - performance.now()));
+  }
+
+  #changed(event: PathMtuEvent): void {
+    if (event.kind === 'unusable') {
+      this.#host.counters.pathsUnusable += 1;
+      const text = `the path carries no datagrams of ${BASE_DATAGRAM_BYTES} bytes any more`;
+      this.#host.fail(new MeshError('ConnectionLost', text));
+      return;
+    }
+    if (event.kind === 'blackHole') this.#host.counters.blackHoles += 1;
+    const { from, to } = event;
+    this.#host.emit({ kind: 'datagramSizeChanged', from, to });
+  }
+
+  readonly #lostPackets = (): number => this.#host.lostPackets();
+}
+
+/** Nonces whose answers may still come. */
+const MAX_ASKED = 32;
+
+function keyOf(nonce: Uint8Array): string {
+  return Buffer.from(nonce.buffer, nonce.byteOffset, nonce.byteLength).toString('latin1');
+}
+
+/** As quiche 0.18.0 writes them. */
+function packetNumberBytes(packets: number): number {
+  if (packets < 0xff) return 1;
+  return packets < 0xffff ? 2 : 4;
+}

@@ -1,0 +1,58 @@
+/**
+ * The largest datagram that an interface of this machine takes whole. The system would cut a larger one into fragments,
+ * which many networks drop, and Node offers no way to forbid that.
+ */
+import { readFileSync } from 'node:fs';
+import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
+
+/** IPv6 and UDP. */
+const HEADER_BYTES = 48;
+/** Interfaces come and go, and to ask for them is not cheap. */
+const FRESH_MS = 10_000;
+
+/** Sizes by the address of an interface, and the least of those that lead anywhere. */
+interface Sizes {
+  readonly byAddress: ReadonlyMap<string, number>;
+  readonly least: number | undefined;
+}
+
+let known: { readonly sizes: Sizes; readonly untilMs: number } | undefined;
+
+/**
+ * The largest UDP payload, in bytes, for datagrams from this address; for an unspecified one (`0.0.0.0`, `::`), the least of
+ * all interfaces but loopback. `undefined` where the system does not tell, as on anything but Linux.
+ */
+export function interfacePayloadBytes(localHost: string): number | undefined {
+  const nowMs = performance.now();
+  if (known === undefined || nowMs >= known.untilMs) {
+    known = { sizes: readSizes(), untilMs: nowMs + FRESH_MS };
+  }
+  const { byAddress, least } = known.sizes;
+  const [address = localHost] = localHost.split('%');
+  return byAddress.get(address) ?? least;
+}
+
+function readSizes(): Sizes {
+  const byAddress = new Map<string, number>();
+  let least: number | undefined;
+  for (const [name, addresses = []] of Object.entries(networkInterfaces())) {
+    const bytes = readPayloadBytes(name);
+    if (bytes === undefined) continue;
+    for (const { address } of addresses) byAddress.set(address, bytes);
+    if (!addresses.every(isInternal)) least = Math.min(least ?? bytes, bytes);
+  }
+  return { byAddress, least };
+}
+
+function readPayloadBytes(name: string): number | undefined {
+  try {
+    const mtu = Number(readFileSync(`/sys/class/net/${name}/mtu`, 'utf8'));
+    return Number.isInteger(mtu) && mtu > HEADER_BYTES ? mtu - HEADER_BYTES : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isInternal({ internal }: NetworkInterfaceInfo): boolean {
+  return internal;
+}
