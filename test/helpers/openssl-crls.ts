@@ -17,6 +17,8 @@ export interface OpensslCrlRequest {
   /** Lines of a section of CRL extensions. Default: a CRL of version 1, without any. */
   readonly extensions?: string;
   readonly digest?: 'sha1' | 'sha256' | 'sha384' | 'sha512';
+  /** Sign by RSA with PSS. */
+  readonly pss?: boolean;
 }
 
 export interface OpensslCrl {
@@ -36,7 +38,7 @@ export async function opensslCrl(request: OpensslCrlRequest): Promise<OpensslCrl
 
 async function makeCrl(
   directory: string,
-  { ca, caKey, revoked = [], lastUpdate, nextUpdate, extensions, digest }: OpensslCrlRequest,
+  { ca, caKey, revoked = [], lastUpdate, nextUpdate, extensions, digest, pss }: OpensslCrlRequest,
 ): Promise<OpensslCrl> {
   const run = (args: readonly string[]) => promisify(execFile)('openssl', args, { cwd: directory });
   await writeFile(join(directory, 'ca.pem'), ca);
@@ -50,6 +52,7 @@ async function makeCrl(
     ...['-crl_lastupdate', asTime(lastUpdate ?? hoursFromNow(-1))],
     ...['-crl_nextupdate', asTime(nextUpdate ?? hoursFromNow(2))],
     ...(extensions === undefined ? [] : ['-crlexts', 'extensions']),
+    ...(pss === true ? ['-sigopt', 'rsa_padding_mode:pss'] : []),
   ]);
   await run(['crl', '-in', 'crl.pem', '-outform', 'DER', '-out', 'crl.der']);
   const pem = await readFile(join(directory, 'crl.pem'), 'utf8');

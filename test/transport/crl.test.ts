@@ -51,6 +51,23 @@ test('CRLs of version 2, of RSA and ECDSA keys and of every digest of the SHA-2 
   }
 });
 
+test('CRLs signed by RSA with PSS are read', async (t) => {
+  const { ca, caKey, nodes } = await opensslCerts({ kind: 'rsa', nodeIds: ['n1', 'n2'] });
+  for (const digest of ['sha256', 'sha384', 'sha512'] as const) {
+    const { pem: crl } = await opensslCrl({
+      ca,
+      caKey,
+      digest,
+      pss: true,
+      revoked: [nodes.n1.cert],
+    });
+    t.is(verdict({ ca, ...nodes.n2, crl }, nodes.n1), 'CertificateRevoked', digest);
+    t.is(verdict({ ca, ...nodes.n2, crl }, nodes.n2), 'taken', digest);
+  }
+  const { pem: crl } = await opensslCrl({ ca, caKey, digest: 'sha1', pss: true });
+  t.is(thrownBy(() => TrustStore.of({ ca, ...nodes.n2, crl })).code, 'InvalidOptions');
+});
+
 test('an intermediate CA has a CRL of its own, and may be on that of its root', async (t) => {
   const { ca, caKey, issuer, nodes } = await opensslCerts({ kind: 'chain', nodeIds: ['n1', 'n2'] });
   const ofIntermediate = await opensslCrl({ ...issuer, revoked: [nodes.n1.cert] });

@@ -4,9 +4,11 @@ import { generateDevCerts } from '../../src/certs/index.js';
 import { issueLeafCert } from '../../src/certs/x509.js';
 import { checkNodeId, TrustStore } from '../../src/transport/identity.js';
 import { parsePem } from '../../src/transport/pem.js';
+import { CA, CA_WITH_IDS, LEAF } from '../helpers/certificate-cases.js';
 import { devCerts, nodeCert, otherCaCert, wrongUsageCert } from '../helpers/certs.js';
 import { thrownBy } from '../helpers/frame-client.js';
 import { opensslCerts } from '../helpers/openssl-certs.js';
+import { OpensslPki } from '../helpers/openssl-pki.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -195,4 +197,63 @@ test('what is no hex revokes nothing, and is an error', async (t) => {
   for (const text of ['', 'n1', '0x12', 'ab-cd']) {
     t.is(thrownBy(() => new TrustStore(ca, [text])).code, 'InvalidOptions', text);
   }
+});
+
+test('a signature of SHA-1, and one of PSS that does not say its digest, prove nothing', async (t) => {
+  const pki = await OpensslPki.create();
+  t.teardown(() => pki.close());
+  const root = await pki.certificate({ name: 'root', kind: 'rsa', extensions: CA_WITH_IDS });
+  for (const pss of [false, true]) {
+    for (const digest of ['sha1', 'sha256'] as const) {
+      const name = `leaf-${digest}-${pss}`;
+      const request = { name, key: 'leaf', issuer: 'root', extensions: LEAF };
+      const leaf = await pki.certificate({ ...request, digest, pss });
+      const verify = () => new TrustStore(root).verify(der(leaf), 'dialer', Date.now());
+      const { isOk } = await pki.verify(['root'], [name], 'sslclient');
+      t.is(isOk, digest === 'sha256');
+      if (isOk) t.notThrows(verify, name);
+      else t.is(thrownBy(verify).code, 'CertificateInvalid', name);
+    }
+  }
+});
+
+test('a chain that forks at every step is given up soon, or led to its root', async (t) => {
+  const pki = await OpensslPki.create();
+  t.teardown(() => pki.close());
+  const subject = '/CN=maze';
+  await pki.certificate({ name: 'root', extensions: CA_WITH_IDS });
+  const other = await pki.certificate({ name: 'other', extensions: CA_WITH_IDS });
+  await pki.certificate({ name: 'maze', subject, issuer: 'other', extensions: CA });
+  // All of one name and one key: each has signed every other, and itself.
+  const names = Array.from({ length: 13 }, (_, at) => `maze-${at}`);
+  for (const name of names) {
+    await pki.certificate({ name, key: 'maze', subject, issuer: 'maze', extensions: CA });
+  }
+  await pki.certificate({ name: 'way-out', key: 'maze', subject, issuer: 'root', extensions: CA });
+  const leaf = await pki.certificate({ name: 'leaf', issuer: 'maze', extensions: LEAF });
+  const maze = await pki.bundle(names);
+  const trust = new TrustStore(await pki.bundle(['root']));
+  const chain = [...der(leaf), ...der(maze), ...der(other)];
+  const error = thrownBy(() => trust.verify(chain, 'dialer', Date.now()));
+  t.is(error.code, 'CertificateUntrusted');
+  const withWay = [...der(leaf), ...der(await pki.bundle(['way-out'])), ...der(maze)];
+  t.deepEqual(trust.verify(withWay, 'dialer', Date.now()).nodeIds, ['peer']);
+});
+
+test('what is not a certificate as RFC 5280 has it leads nowhere, and takes no other along', async (t) => {
+  const { ca, nodes } = await opensslCerts({ kind: 'chain', nodeIds: ['n1'] });
+  const pki = await OpensslPki.create();
+  t.teardown(() => pki.close());
+  // A path length is a number of certificates.
+  const odd = await pki.certificate({
+    name: 'odd',
+    extensions: '2.5.29.19 = DER:30:06:01:01:ff:02:01:ff',
+  });
+  const chain = [...der(nodes.n1.cert), ...der(odd)];
+  t.notThrows(() => new TrustStore(ca).verify(chain, 'dialer', Date.now()));
+  t.is(
+    thrownBy(() => new TrustStore(ca).verify(der(odd), 'dialer', Date.now())).code,
+    'CertificateInvalid',
+  );
+  t.is(thrownBy(() => new TrustStore(odd)).code, 'InvalidOptions');
 });
