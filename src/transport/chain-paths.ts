@@ -14,7 +14,7 @@ export interface ChainLink {
 }
 
 /** Certificates on a way, leaf and root not counted, at most. */
-export const MAX_INTERMEDIATES = 7;
+const MAX_INTERMEDIATES = 7;
 /** What one chain may cost: signatures that are checked, and certificates that are held against one another. */
 const MAX_SIGNATURES = 64;
 const MAX_STEPS = 4096;

@@ -31,8 +31,8 @@ export interface PeerIdentity {
   readonly fingerprint256: string;
   readonly validToMs: number;
   /**
-   * The certificates that the peer showed, in DER, leaf first, so that they can be held against other material later.
-   * 8 at most, and no more than 32 KiB behind the leaf.
+   * The certificates that the peer showed, in DER, leaf first and then those that led to its root, so that they can be
+   * held against other material later. 16 or so at most, and no more than 32 KiB behind the leaf.
    */
   readonly chain: readonly Uint8Array[];
 }

@@ -10,7 +10,7 @@ import { X509Certificate } from 'node:crypto';
 import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { sameNodeId } from '../protocol/handshake.js';
 import { type CertificateFields, NameTag } from './certificate-fields.js';
-import { type ChainLink, MAX_INTERMEDIATES, pathsOf, readLink } from './chain-paths.js';
+import { type ChainLink, pathsOf, readLink } from './chain-paths.js';
 import { checkPath } from './chain-rules.js';
 import type { PeerIdentity, Role, TlsMaterial } from './connection.js';
 import { type Crl, issuerKeyOf, newestOf, parseCrls } from './crl.js';
@@ -85,7 +85,7 @@ export class TrustStore {
     const intermediates = readable(others);
     checkDates(validityOf(leaf), nowMs);
     const path = this.#findPath(leaf, intermediates, peerRole, nowMs);
-    const identity = known?.identity ?? identityOf(leaf, intermediates);
+    const identity = known?.identity ?? identityOf(path, intermediates);
     const validities = { ...known?.validities, [peerRole]: path.map(validityOf) };
     this.#verified.put(key, { identity, validities });
     return identity;
@@ -177,13 +177,16 @@ function distinct(chain: readonly Uint8Array[]): readonly Uint8Array[] {
   return kept;
 }
 
-function identityOf(leaf: ChainLink, intermediates: readonly ChainLink[]): PeerIdentity {
-  const { certificate, fields } = leaf;
+/** @param intermediates as they came: those on the path are kept first, the others may lead to roots to come */
+function identityOf(path: readonly ChainLink[], intermediates: readonly ChainLink[]): PeerIdentity {
+  const { certificate, fields } = path[0] as ChainLink;
+  const others = intermediates.filter((link) => !path.includes(link));
+  const links = [...path.slice(0, Math.max(1, path.length - 1)), ...others];
   return {
     nodeIds: nodeIdsOf(fields),
     fingerprint256: certificate.fingerprint256,
     validToMs: fields.toMs,
-    chain: keptChain([leaf, ...intermediates].map((link) => link.certificate.raw)),
+    chain: keptChain(links.map((link) => link.certificate.raw)),
   };
 }
 
@@ -224,7 +227,7 @@ function assignCrls(
 function keptChain([leaf, ...rest]: readonly Uint8Array[]): readonly Uint8Array[] {
   const kept = leaf === undefined ? [] : [Uint8Array.from(leaf)];
   let bytes = 0;
-  for (const certificate of rest.slice(0, MAX_INTERMEDIATES)) {
+  for (const certificate of rest) {
     bytes += certificate.length;
     if (bytes > MAX_KEPT_BYTES) break;
     kept.push(Uint8Array.from(certificate));

@@ -257,3 +257,19 @@ test('what is not a certificate as RFC 5280 has it leads nowhere, and takes no o
   );
   t.is(thrownBy(() => new TrustStore(odd)).code, 'InvalidOptions');
 });
+
+test('what is kept of a chain leads to its root again, whatever came with it', async (t) => {
+  const { ca, nodes } = await opensslCerts({ kind: 'chain', nodeIds: ['n1'] });
+  const [leaf, intermediate] = der(nodes.n1.cert) as [Buffer, Buffer];
+  const others = await Promise.all(
+    Array.from({ length: 13 }, async () => der((await otherCaCert('n2')).ca)),
+  );
+  const chain = [leaf, ...others.flat(), intermediate];
+  const { chain: kept } = new TrustStore(ca).verify(chain, 'dialer', Date.now());
+  t.deepEqual(new TrustStore(ca).verify(kept, 'dialer', Date.now()).nodeIds, ['n1']);
+  const tooMany = [leaf, ...others.flat(), ...der((await otherCaCert('n3')).ca), intermediate];
+  t.notThrows(() => new TrustStore(ca).verify(tooMany, 'dialer', Date.now()));
+  tooMany.splice(1, 0, ...der((await otherCaCert('n4')).ca));
+  const error = thrownBy(() => new TrustStore(ca).verify(tooMany, 'dialer', Date.now()));
+  t.is(error.code, 'CertificateUntrusted');
+});

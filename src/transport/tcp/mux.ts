@@ -35,6 +35,7 @@ import { VIOLATIONS } from '../violations.js';
 import { FrameWriter } from './frame-writer.js';
 import { lingerClose } from './linger.js';
 import { type MuxCounters, type MuxLink, MuxStreams } from './mux-streams.js';
+import { certificateAlert } from './tls-errors.js';
 import { WriteMemory } from './write-memory.js';
 
 /** What a {@link MuxConnection} is besides its bytes. */
@@ -264,7 +265,7 @@ export class MuxConnection implements Connection {
   /** The bytes have ended, and no frame has said why. */
   #lose(message: string, cause?: unknown): void {
     if (!this.#isOpen) return;
-    const error = new MeshError('ConnectionLost', message, { cause });
+    const error = certificateAlert(cause) ?? new MeshError('ConnectionLost', message, { cause });
     this.#moveTo({ kind: 'closing', error });
     this.#duplex.destroy();
     this.#streams.end(error);

@@ -29,6 +29,16 @@ export function handshakeError(cause: unknown): MeshError {
   return new MeshError(meshCode, message, { side, cause });
 }
 
+/**
+ * What the peer had against this side's certificate, where an alert ends a connection that was open here: in TLS 1.3 a dialer
+ * is done before the acceptor has looked at its certificate.
+ */
+export function certificateAlert(cause: unknown): MeshError | undefined {
+  const alert = ALERTS.get(describe(cause).code);
+  if (alert?.code.startsWith('Certificate') !== true) return undefined;
+  return new MeshError(alert.code, alert.text, { side: 'remote', cause });
+}
+
 function describe(cause: unknown): { code: string; message: string } {
   if (!isError(cause)) return { code: '', message: String(cause) };
   const { code } = cause as NodeJS.ErrnoException;
