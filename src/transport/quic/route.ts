@@ -15,6 +15,8 @@ export async function reaches(bound: string, peer: SocketAddress): Promise<boole
   if (bound === peer.host || (isLoopback(bound) && isLoopback(peer.host))) return true;
   const source = await sourceTowards(peer);
   if (source === bound) return true;
+  // One of this machine is reached from any other of it, as long as both are of loopback or neither is.
+  if (source === peer.host && isLoopback(bound) === isLoopback(source)) return true;
   const its = localAddresses();
   const via = its.find(({ host }) => host === source);
   const link = its.find(({ host }) => host === bound)?.interfaceName;

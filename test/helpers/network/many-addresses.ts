@@ -23,7 +23,8 @@ const shown = execFileSync('ss', ['-Huln', 'sport', '=', `:${addresses[0]?.port}
 const sockets = shown.toString().trim().split('\n').length;
 const n1 = await createNode({ ...common, nodeId: 'n1', tls: await nodeCert('n1') });
 let reached = 0;
-for (const address of addresses) {
+// Some that have a socket, and some that have none.
+for (const address of addresses.filter((_address, index) => index % 30 === 0)) {
   const peer = await n1.connect({ nodeId: 'n2', ...address });
   reached += 1;
   await peer.close();
