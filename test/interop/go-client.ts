@@ -117,6 +117,8 @@ export interface ScenarioOptions {
   readonly cluster?: string;
   readonly kind?: string;
   readonly token?: string;
+  /** What the node may send ahead of the client, in all; far more by default. */
+  readonly window?: number;
   readonly bytes?: number;
   readonly count?: number;
 }

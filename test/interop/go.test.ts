@@ -104,6 +104,20 @@ interop('transfers of 5 MB up, down and echoed, beside calls', async (t, { run }
   await t.notThrowsAsync(scenario.succeeded());
 });
 
+interop(
+  'a client that changes its connection ID again and again gets fresh ones',
+  async (t, { run }) => {
+    // It takes another after some 10,000 packets.
+    const scenario = await run('upload', { bytes: 60_000_000 });
+    await scenario.said('ready');
+    const { ids } = (await scenario.said('transferred')) as { ids: Record<string, number> };
+    t.log(ids);
+    t.true(ids.used! >= 3);
+    t.true(ids.issued! >= ids.used! + 2, 'as many as it used but the first, and three to spare');
+    await scenario.succeeded();
+  },
+);
+
 interop('a transfer with a wrong checksum, or a gap, fails alone', async (t, { run }) => {
   await t.notThrowsAsync((await run('damaged')).succeeded());
 });
@@ -141,9 +155,9 @@ interop(
   },
 );
 
-for (const bytes of [1024, 20_000]) {
-  interop(`a client whose windows are ${bytes} bytes`, async (t, { node, run }) => {
-    const scenario = await run('tiny-windows', { bytes });
+for (const window of [1024, 20_000]) {
+  interop(`a client whose windows are ${window} bytes`, async (t, { node, run }) => {
+    const scenario = await run('tiny-windows', { window });
     await scenario.said('ready');
     const body = randomBytes(100_000);
     const calls = Array.from({ length: 5 }, () =>
@@ -173,7 +187,9 @@ interop(
   'a Retry to first connection IDs of 8 to 20 bytes',
   async (t, { node, run }) => {
     for (let bytes = 8; bytes <= 20; bytes += 1) {
-      await t.notThrowsAsync((await run('retry', { bytes })).succeeded(), `${bytes} bytes`);
+      const scenario = await run('retry', { bytes });
+      t.like(await scenario.said('connected'), { firstIdBytes: bytes, retries: 1 });
+      await scenario.succeeded();
     }
     t.is(node.counters.transports.quic?.retriesSent, 13);
   },

@@ -46,6 +46,11 @@ type dialOptions struct {
 func (e *environment) quicConfig(options dialOptions) *quic.Config {
 	config := options.quic
 	config.Versions = []quic.VersionNumber{quic.Version1}
+	config.Tracer = e.trace
+	if e.window > 0 {
+		config.InitialStreamReceiveWindow, config.MaxStreamReceiveWindow = e.window, e.window
+		config.InitialConnectionReceiveWindow, config.MaxConnectionReceiveWindow = e.window, e.window
+	}
 	// "Credit": a stream starts with 1 MiB, and the connection as a whole is no limit.
 	if config.InitialStreamReceiveWindow == 0 {
 		config.InitialStreamReceiveWindow = 1 << 20

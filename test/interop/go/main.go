@@ -31,6 +31,10 @@ type environment struct {
 	// chain is the node's, as it was checked last.
 	chain []*x509.Certificate
 
+	// window bounds, if not 0, what the node may send ahead of this side, in all.
+	window uint64
+	trace  *trace
+
 	// What the scenario is about; each says which of these it knows.
 	kind, token  string
 	bytes, count uint64
@@ -103,7 +107,7 @@ func (e *environment) sayFailure(err error) {
 }
 
 func main() {
-	e := &environment{input: bufio.NewScanner(os.Stdin), sessions: newSessionCache(), start: time.Now()}
+	e := &environment{input: bufio.NewScanner(os.Stdin), sessions: newSessionCache(), trace: &trace{}, start: time.Now()}
 	flag.StringVar(&e.target, "target", "", "host and port of the node")
 	flag.StringVar(&e.nodeID, "node-id", "", "the node's id")
 	flag.StringVar(&e.ownID, "own-id", "", "this side's node id")
@@ -113,6 +117,7 @@ func main() {
 	key := flag.String("key", "", "PEM file")
 	flag.StringVar(&e.kind, "kind", "", "what kind of it the scenario is to try")
 	flag.StringVar(&e.token, "token", "", "authToken of the handshake")
+	flag.Uint64Var(&e.window, "window", 0, "bytes of the connection's window, and of each stream's")
 	flag.Uint64Var(&e.bytes, "bytes", 0, "")
 	flag.Uint64Var(&e.count, "count", 0, "")
 	flag.Parse()

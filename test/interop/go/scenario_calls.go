@@ -263,14 +263,9 @@ func compressed(e *environment) {
 	e.finish(c)
 }
 
-// tinyWindows: this side lets the node have -bytes under way on a stream, and twice that in all.
+// tinyWindows: this side lets the node send no more than -window ahead of it.
 func tinyWindows(e *environment) {
-	options := dialOptions{onCall: serveEcho}
-	options.quic.InitialStreamReceiveWindow = e.bytes
-	options.quic.MaxStreamReceiveWindow = e.bytes
-	options.quic.InitialConnectionReceiveWindow = 2 * e.bytes
-	options.quic.MaxConnectionReceiveWindow = 2 * e.bytes
-	c := e.connect(options)
+	c := e.connect(dialOptions{onCall: serveEcho})
 	e.say("ready", nil)
 	check(together(22, func(i int) error {
 		switch i {
@@ -291,6 +286,7 @@ func retry(e *environment) {
 	rand.Reader = &chosenLength{chance: rand.Reader, byte: byte(e.bytes - 8)}
 	c := e.connect(dialOptions{})
 	check(c.echo("here"))
+	e.say("connected", e.trace.counts())
 	e.finish(c)
 }
 

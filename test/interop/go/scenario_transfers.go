@@ -48,6 +48,7 @@ func (e *environment) besideCalls(run func(c *connection) error) {
 	check(callError)
 	e.say("transferred", map[string]interface{}{
 		"calls": calls, "slowestMs": slowest.Milliseconds(), "tookMs": took.Milliseconds(), "proofs": c.control.proofs(),
+		"ids": e.trace.counts(),
 	})
 	e.finish(c)
 }

@@ -10,9 +10,8 @@ import (
 	"github.com/lucas-clemente/quic-go"
 )
 
-// noticePatience is how long a FIN without end bit waits for the notice that says why: the two travel on different
-// streams, of which QUIC keeps no order.
-const noticePatience = 2 * time.Second
+// noticePatience is how long a FIN without end bit waits for the notice that says why: SPEC.md, "QUIC".
+const noticePatience = time.Second
 
 // past is a deadline that ends what blocks.
 var past = time.Unix(1, 0)
