@@ -328,10 +328,13 @@ export class QuicConnection implements Connection {
   /**
    * A datagram from the peer's address that no connection ID leads here. The binding tells whether it ends with the
    * token that makes it a stateless reset; it is no sign of life otherwise. Leaves the datagram as it is.
+   *
+   * The peer gives the token with the end of the handshake. Before, quiche 0.18.0 goes by the one of the session that it
+   * resumes (against RFC 9000, section 7.4.1), which ends the connection before.
    * @returns whether it was one, and the connection is over
    */
   receiveReset(datagram: Buffer): boolean {
-    if (this.#released || this.isOver) return false;
+    if (this.#released || !this.isOpen) return false;
     try {
       this.#native.recv(Buffer.from(datagram), this.#paths.current);
     } catch {

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import test, { type ExecutionContext } from 'ava';
-import type { SocketAddress } from '../../../src/transport/connection.js';
+import type { Connection, SocketAddress } from '../../../src/transport/connection.js';
 import { mayBeReset, ResetTokens } from '../../../src/transport/quic/stateless-reset.js';
 import { QuicTransport, type QuicTransportOptions } from '../../../src/transport/quic/transport.js';
 import { certNamed, nodeCert, type TestNodeId } from '../../helpers/certs.js';
@@ -116,6 +116,41 @@ test('a token ends its own connection and no other, and none is to be guessed', 
   t.is(transport.counters.statelessResetsReceived, 1);
 });
 
+test('a token ends no connection that resumes its own, and whose handshake is under way', async (t) => {
+  const listening = await transportOf(t, 'n2');
+  const { address } = await listening.listen({
+    host: '127.0.0.1',
+    port: 0,
+    onConnection: echoAcceptor,
+  });
+  const relay = await relayTo(t, address);
+  const { transport, dial } = await dialerOf(t, relay.address, 'n2');
+  const first = await dial();
+  while (relay.lastShortId() === undefined) await request(first, Buffer.of(1));
+  const tokens = new ResetTokens((await nodeCert('n2')).key, address);
+  const reset = withToken(tokens.tokenOf(relay.lastShortId() as Buffer));
+  await first.close();
+
+  relay.isHeld = true;
+  const { droppedUnknownConnection: before } = transport.counters;
+  let early: Connection | undefined;
+  const dialed = transport.dial(
+    { ...relay.address, nodeId: 'n2' },
+    {
+      onEarly: (connection) => {
+        early = connection;
+      },
+    },
+  );
+  await until(() => early !== undefined);
+  relay.inject(reset);
+  await until(() => transport.counters.droppedUnknownConnection > before);
+  t.is(early?.state.kind, 'early');
+  t.is(transport.counters.statelessResetsReceived, 0);
+  relay.isHeld = false;
+  t.deepEqual(await request(await dialed, Buffer.of(2)), Buffer.of(2));
+});
+
 test('strays are answered by who listens, at a bounded rate, and by no one else', async (t) => {
   const transport = await transportOf(t, 'n2');
   const { address } = await transport.listen({ host: '127.0.0.1', port: 0, onConnection() {} });
@@ -163,14 +198,18 @@ async function relayTo(t: ExecutionContext, target: SocketAddress) {
     const isFromTarget = port === target.port;
     if (!isFromTarget) dialerPort = port;
     if (!isFromTarget && mayBeReset(datagram)) shortId = datagram.subarray(1, 17);
+    if (isFromTarget && relay.isHeld) return;
     socket.send(datagram, isFromTarget ? dialerPort : target.port, '127.0.0.1');
   });
-  return {
+  const relay = {
+    /** Nothing of the target's passes. */
+    isHeld: false,
     address: { host: '127.0.0.1', port: socket.address().port },
     /** The acceptor's connection ID in the dialer's last packet. */
     lastShortId: () => shortId,
     inject: (datagram: Buffer) => socket.send(datagram, dialerPort, '127.0.0.1'),
   };
+  return relay;
 }
 
 function shortPacket(connectionId: Buffer, length: number): Buffer {
