@@ -62,6 +62,12 @@ export class Link {
     this.pool.dial = ({ signal, offer }) => dial(target, { signal, offer, rttMs: this.#rttMs });
   }
 
+  /** For good: what waits to be sent is sent now, where it can be, and fails where it cannot. */
+  close(error: MeshError): void {
+    this.peer.flushBatches();
+    this.pool.close(error);
+  }
+
   #createPool({ config, yields }: LinkOptions): ConnectionPool<CallSession> {
     const { pool: limits, health, reconnect: backoff, keepAliveMs, maxMessageBytes } = config;
     const { maxQueuedStreams, connectionWindowBytes } = DEFAULT_STREAM_LIMITS;

@@ -293,7 +293,7 @@ export class MeshNode {
     const error = new MeshError('NodeClosed', 'node is closing');
     this.#stopping.abort(error);
     this.#renewal.close();
-    for (const { pool } of this.#links.values()) pool.close(error);
+    for (const link of this.#links.values()) link.close(error);
     const sessions = [...this.#sessions];
     await Promise.all(sessions.map((session) => session.drain(this.#config.drainTimeoutMs)));
     await Promise.all(

@@ -1,10 +1,12 @@
 /** Another node, as long as this node lives: calls go over whichever connection to it is open. */
 import { AsyncResource } from 'node:async_hooks';
+import type { Carry } from './calls/batch.js';
 import { type BatchOptions, MessageBatcher } from './calls/batcher.js';
 import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
 import { ONE_WAY_TYPES, REQUEST_TYPES, TRANSFER_TYPES, typeRefusal } from './calls/call-types.js';
 import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
+import { OpenBatches } from './calls/open-batches.js';
 import type { TransferOptions } from './calls/outgoing-transfer.js';
 import { openResumable } from './calls/resumable-transfer.js';
 import { RetryBudget, type RetryBudgetLimits } from './calls/retry-budget.js';
@@ -60,6 +62,7 @@ export class Peer {
   readonly #queue: CallQueue;
   readonly #retry: RetryHost;
   readonly #latest = new LatestCalls();
+  readonly #batches: OpenBatches;
 
   /**
    * Peers are made by MeshNode.
@@ -74,12 +77,14 @@ export class Peer {
     this.nodeId = nodeId;
     this.#pool = pool;
     this.#queue = new CallQueue(codec, (call) => pool.wait(call));
+    this.#batches = new OpenBatches(() => pool.end);
     this.#retry = {
       policy: retry,
       budget: new RetryBudget(retry),
       counters: { attempts: 0, denied: 0 },
       random: Math.random,
       hasWay: () => pool.isOpen || pool.isHopeful,
+      released: () => pool.released,
     };
   }
 
@@ -190,7 +195,8 @@ export class Peer {
    * @throws MeshError InvalidArgument for an option that is wrong
    */
   batch(options: BatchOptions = {}): MessageBatcher {
-    return new MessageBatcher((message, left) => this.request(message, left), options);
+    const carry: Carry = (message, left) => this.request(message, left);
+    return new MessageBatcher(carry, this.#batches, options);
   }
 
   /** Round-trip time of a ping, in milliseconds. */
@@ -220,9 +226,16 @@ export class Peer {
   /** Closes every connection to this peer, without waiting for calls. Neither side dials again by itself. */
   async close(): Promise<void> {
     this.#pool.release(new MeshError('ConnectionClosed', 'peer was closed by this side'));
-    await Promise.all(
-      this.#pool.members.map(({ connection }) => connection.close('NoError', 'peer closed')),
+    const closed = this.#pool.members.map(({ connection }) =>
+      connection.close('NoError', 'peer closed'),
     );
+    this.#batches.flush();
+    await Promise.all(closed);
+  }
+
+  /** @internal Sends what waits in batches: the node is about to close. */
+  flushBatches(): void {
+    this.#batches.flush();
   }
 
   #call<T>(

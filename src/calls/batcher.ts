@@ -8,6 +8,7 @@ import { cancelledError } from '../transport/abortable.js';
 import { Batch, type Carry } from './batch.js';
 import { LOG_TYPES, typeRefusal } from './call-types.js';
 import { isMergeable, type LogMessage, messageBytes } from './merge-messages.js';
+import type { OpenBatches } from './open-batches.js';
 import { DEFAULT_TIMEOUT_MS } from './outgoing-call.js';
 import type { CallOptions, ReplyTo } from './types.js';
 import { assertWhole } from './whole-number.js';
@@ -34,6 +35,7 @@ const MAX_MESSAGES = 65_536;
 
 export class MessageBatcher {
   readonly #carry: Carry;
+  readonly #openBatches: OpenBatches;
   readonly #limits: Readonly<Record<keyof BatchOptions, number>>;
   #batch: Batch | undefined;
   #stopDelay: () => void = () => {};
@@ -46,7 +48,7 @@ export class MessageBatcher {
    * Batchers are made by Peer.
    * @throws MeshError InvalidArgument
    */
-  constructor(carry: Carry, options: BatchOptions = {}) {
+  constructor(carry: Carry, openBatches: OpenBatches, options: BatchOptions = {}) {
     const { maxBytes = 64 * 1024, maxDelayMs = 2, maxMessages = 256 } = options;
     const { maxPendingMessages = MAX_MESSAGES, maxPendingBytes = 32 * MIB } = options;
     assertWhole('maxBytes', maxBytes, 1, 256 * MIB);
@@ -55,6 +57,7 @@ export class MessageBatcher {
     assertWhole('maxPendingMessages', maxPendingMessages, 1, 16 * MAX_MESSAGES);
     assertWhole('maxPendingBytes', maxPendingBytes, 1, 4096 * MIB);
     this.#carry = carry;
+    this.#openBatches = openBatches;
     this.#limits = { maxBytes, maxDelayMs, maxMessages, maxPendingMessages, maxPendingBytes };
   }
 
@@ -63,7 +66,7 @@ export class MessageBatcher {
    * is that to all of them, and is shared. Its time begins now. Whoever gives up leaves the others alone. The message must
    * not be changed before the call has settled.
    * @throws MeshError as Peer.request, for all of one batch alike; Overloaded, with side `local`, when too much is
-   *   unanswered; InvalidArgument after `close`
+   *   unanswered; InvalidArgument after `close`, NodeClosed after that of the node
    */
   request<M extends LogMessage>(message: M, options: BatchCallOptions = {}): Promise<ReplyTo<M>> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, replaySafe = false } = options;
@@ -89,6 +92,7 @@ export class MessageBatcher {
     const batch = this.#batch;
     if (batch === undefined) return;
     this.#batch = undefined;
+    this.#openBatches.delete(this);
     this.#stopDelay();
     void this.#send(batch);
   }
@@ -110,6 +114,8 @@ export class MessageBatcher {
     signal: AbortSignal | undefined,
   ): MeshError | undefined {
     if (this.#isClosed) return new MeshError('InvalidArgument', 'request after close');
+    const { end } = this.#openBatches;
+    if (end !== undefined) return end;
     if (signal?.aborted === true) return cancelledError(signal);
     if (!(timeoutMs > 0)) {
       return new MeshError('DeadlineExceeded', `no time left: ${timeoutMs} ms`);
@@ -124,6 +130,7 @@ export class MessageBatcher {
   #begin(): Batch {
     const batch = new Batch();
     this.#batch = batch;
+    this.#openBatches.add(this);
     const { maxDelayMs } = this.#limits;
     const due = (): void => this.flush();
     if (maxDelayMs === 0) {

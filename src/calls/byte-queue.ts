@@ -62,6 +62,16 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     return this.#takenBytes;
   }
 
+  /** Whether unread bytes hold up those behind them. */
+  get isHeldUp(): boolean {
+    return this.#paused;
+  }
+
+  /** Whether anybody has begun to read. */
+  get hasReader(): boolean {
+    return this.#hasReader;
+  }
+
   push(chunk: Uint8Array): void {
     if (this.#phase.kind !== 'live' || chunk.length === 0) return;
     const waiter = this.#waiter;

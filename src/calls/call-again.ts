@@ -4,7 +4,7 @@
  */
 import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { delayCeilingMs } from '../pool/backoff.js';
-import { cancelledError, offAbort, onAbort } from '../transport/abortable.js';
+import { cancelledError, joinSignals, offAbort, onAbort } from '../transport/abortable.js';
 import type { AttemptOptions } from './latest-calls.js';
 import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
 import type { RetryBudget } from './retry-budget.js';
@@ -48,6 +48,8 @@ export interface RetryHost {
   readonly random: () => number;
   /** Whether another attempt would have a connection, or a dial, to go by. */
   hasWay(): boolean;
+  /** Fires when the peer is not wanted any more: no pause goes on. */
+  released(): AbortSignal;
 }
 
 /** @throws MeshError what the last attempt failed with; InvalidArgument for a policy that is none */
@@ -102,7 +104,7 @@ async function repeat<T>(
     // What never reached the peer adds nothing to its load: that is no further attempt but the first, still to come.
     const isFree = wasLost && !failure.maybeExecuted;
     if (!isFree && !host.budget.hasToken) throw denied(failure, maybeExecuted, host);
-    await pause(pauseMs, options.signal, maybeExecuted);
+    await pause(pauseMs, { signal: options.signal, released: host.released(), maybeExecuted });
     // Streams hear of a loss before the connection is done with it: asked only now, the answer is right.
     if (!host.hasWay()) throw withExecution(failure, maybeExecuted);
     if (!isFree && !host.budget.take()) throw denied(failure, maybeExecuted, host);
@@ -123,21 +125,32 @@ function denied(failure: MeshError, maybeExecuted: boolean, { counters }: RetryH
   return new MeshError(code, text, { side, retryable, maybeExecuted, cause: failure });
 }
 
+/** What ends a pause before its time. */
+export interface PauseOptions {
+  /** The caller's: it gives up. */
+  readonly signal: AbortSignal | undefined;
+  /** Nothing comes of waiting on. */
+  readonly released: AbortSignal;
+  /** Whether the call may have run. */
+  readonly maybeExecuted: boolean;
+}
+
 /** @throws MeshError Cancelled */
 export function pause(
   ms: number,
-  signal: AbortSignal | undefined,
-  maybeExecuted: boolean,
+  { signal, released, maybeExecuted }: PauseOptions,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
+    const { signal: ended, release } = joinSignals(signal, released);
     const done = () => {
       clearTimeout(timer);
-      if (signal !== undefined) offAbort(signal, done);
+      release();
+      offAbort(ended, done);
       if (signal?.aborted) reject(withExecution(cancelledError(signal), maybeExecuted));
       else resolve();
     };
     const timer = setTimeout(done, ms);
-    if (signal?.aborted) done();
-    else if (signal !== undefined) onAbort(signal, done);
+    if (ended.aborted) done();
+    else onAbort(ended, done);
   });
 }

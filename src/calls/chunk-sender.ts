@@ -23,6 +23,11 @@ export class DrainGate {
   #failure: MeshError | undefined;
   #reject: ((error: MeshError) => void) | undefined;
 
+  /** Whether somebody waits for room. */
+  get isAwaited(): boolean {
+    return this.#open !== undefined;
+  }
+
   /** Fulfils when the stream has room again; rejects when it is over. */
   wait(): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);

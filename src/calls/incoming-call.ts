@@ -12,6 +12,7 @@ import { type ContextHost, HandlerContext } from './handler-context.js';
 import type { HandlerSlots } from './handler-slots.js';
 import { IncomingTransfer, type TransferHost } from './incoming-transfer.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
+import type { OpenTransfer, OpenTransfers } from './open-transfers.js';
 import type { ResumedTransfers, TransferTurn } from './resumed-transfers.js';
 import {
   type Bytes,
@@ -33,6 +34,7 @@ export interface CallHost extends ContextHost, TransferHost {
   /** Of the peer, over all of its connections. */
   readonly slots: HandlerSlots;
   readonly transfers: ResumedTransfers;
+  readonly openTransfers: OpenTransfers;
   /** Calls back once TLS is done; never, if the connection ends before. */
   whenOpen(proceed: () => void): void;
   /** Why the two nodes do not exchange such messages, if they do not. */
@@ -321,6 +323,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   async #answerBytes(bytes: Bytes | undefined, transfer: IncomingTransfer): Promise<void> {
+    const { openTransfers } = this.#host;
+    const open = this.#openTransfer(transfer);
+    openTransfers.add(open);
     try {
       if (this.#over) await closeBytes(bytes);
       else await transfer.answer(bytes);
@@ -328,7 +333,21 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     } catch (thrown) {
       if (!this.#over) this.#handlerFailed(thrown);
     }
+    openTransfers.delete(open);
     this.#handlerDone();
+  }
+
+  #openTransfer(transfer: IncomingTransfer): OpenTransfer {
+    return {
+      get isHeldUp() {
+        return transfer.isHeldUp;
+      },
+      isUnread: false,
+      get progress() {
+        return transfer.sentBytes;
+      },
+      giveUp: () => this.#supersede(UNTAKEN),
+    };
   }
 
   /** Ends the call with an error, of which its handler hears as well. */
@@ -413,6 +432,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#host.finished();
   }
 }
+
+/** The node closes, and the peer does not read. */
+const UNTAKEN = new MeshError('GoingAway', 'nobody takes the bytes of the transfer');
 
 /** What still wants to send on a call that is over. It goes no further. */
 const ANSWERED = new MeshError('Cancelled', 'the call was answered');

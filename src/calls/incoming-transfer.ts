@@ -135,6 +135,16 @@ export class IncomingTransfer {
     });
   }
 
+  /** Whether the handler's bytes wait for the peer to take some. */
+  get isHeldUp(): boolean {
+    return this.#gate.isAwaited;
+  }
+
+  /** Bytes of the handler's that the stream has taken. */
+  get sentBytes(): number {
+    return this.#sent.offset;
+  }
+
   /** The stream has room again. */
   drained(): void {
     this.#gate.drained();

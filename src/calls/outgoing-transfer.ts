@@ -14,6 +14,7 @@ import { ChunkReceiver } from './chunk-receiver.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
 import { closeBytes } from './chunk-source.js';
 import { Flow, FlowSwitch, type MessageSink, receiveFrame } from './message-sink.js';
+import type { OpenTransfer, OpenTransfers } from './open-transfers.js';
 import {
   type CallHandler,
   errorOfMessage,
@@ -43,6 +44,7 @@ export interface TransferLine {
 
 /** What carries a transfer. */
 export interface TransferCarrier {
+  readonly openTransfers: OpenTransfers;
   readonly opener: StreamOpener;
   readonly codec: FrameCodec;
   /** Of bytes that wait to be sent. */
@@ -85,7 +87,7 @@ export function carryTransfer(
   new OutgoingTransfer(carrier, open, options, line, onOver).start();
 }
 
-class OutgoingTransfer implements CallHandler, MessageSink {
+class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   readonly #carrier: TransferCarrier;
   readonly #open: DataTransfer;
   readonly #options: TransferOptions;
@@ -127,6 +129,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
       const { payload, tail } = codec.encodePlain(this.#firstMessage(timeoutMs));
       const stream = opener.openStream(this, priorityOf(this.#open));
       this.#stream = stream;
+      this.#carrier.openTransfers.add(this);
       this.#flow = new Flow(stream);
       this.#line.flow.turnTo(this.#flow);
       if (signal !== undefined) onAbort(signal, this.#aborted);
@@ -142,6 +145,24 @@ class OutgoingTransfer implements CallHandler, MessageSink {
   /** The reader wants no more. */
   abandon(): void {
     this.#giveUp(new MeshError('Cancelled', 'the reader stopped before the end'));
+  }
+
+  get isHeldUp(): boolean {
+    return this.#line.incoming.isHeldUp || this.#gate.isAwaited;
+  }
+
+  get isUnread(): boolean {
+    const { isHeldUp, hasReader } = this.#line.incoming;
+    return isHeldUp && !hasReader;
+  }
+
+  get progress(): number {
+    const { incoming, sent } = this.#line;
+    return incoming.takenBytes + sent.offset;
+  }
+
+  giveUp(): void {
+    this.#giveUp(new MeshError('ConnectionClosed', 'nobody takes the bytes of the transfer'));
   }
 
   get flow(): Flow {
@@ -287,6 +308,7 @@ class OutgoingTransfer implements CallHandler, MessageSink {
 
   #settle(failure: MeshError | undefined): void {
     this.#settled = true;
+    this.#carrier.openTransfers.delete(this);
     clearTimeout(this.#timer);
     const { signal } = this.#options;
     if (signal !== undefined) offAbort(signal, this.#aborted);

@@ -25,6 +25,8 @@ export interface TransferSource {
   readonly isHopeful: boolean;
   /** Whether it could: where it cannot, the peer may come back all the same. */
   readonly canDial: boolean;
+  /** Fires when the peer is not wanted any more. */
+  readonly released: AbortSignal;
   /** @throws MeshError DeadlineExceeded, Cancelled, Overloaded, or why there is none */
   acquire(options: AcquireOptions): Promise<TransferSession>;
 }
@@ -115,7 +117,11 @@ class ResumableTransfer {
     // Transfers that were interrupted together do not come back together.
     const pauseMs = longestMs * (0.5 + Math.random() / 2);
     if (this.#fruitless >= attempts || pauseMs >= this.#leftMs) throw error;
-    await pause(pauseMs, this.#ends.signal, this.#maybeExecuted);
+    await pause(pauseMs, {
+      signal: this.#ends.signal,
+      released: this.#source.released,
+      maybeExecuted: this.#maybeExecuted,
+    });
     // Streams hear of a loss before the pool does: asked only now, the answer is right.
     const { isOpen, isHopeful, canDial } = this.#source;
     if (canDial && !isOpen && !isHopeful) throw error;

@@ -23,6 +23,7 @@ import { classRefusal, withClass } from './call-class.js';
 import type { HandlerSlots } from './handler-slots.js';
 import { type CallHost, type Handlers, IncomingCall } from './incoming-call.js';
 import type { AttemptOptions } from './latest-calls.js';
+import { OpenTransfers } from './open-transfers.js';
 import {
   type CallerHost,
   callOnce,
@@ -101,6 +102,8 @@ const PING_OPTIONS = { timeoutMs: 60_000 };
 const RETIRE_QUIET_MS = 5000;
 /** The same of one whose node closes. */
 const DRAIN_QUIET_MS = 1000;
+/** Of the time that a node has to close: a transfer that stands still for so long holds it up no more. */
+const STALLED_FRACTION = 0.2;
 /** So many times as long where it has: what was sent last may take its time to arrive. */
 const MAX_QUIET_WAITS = 12;
 
@@ -122,6 +125,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   };
   readonly sendBudget: ByteBudget;
   readonly receiveBudget: ByteBudget;
+  readonly openTransfers = new OpenTransfers();
   readonly #onHandlerFailure: HandlerFailureListener;
   readonly #authorize: Authorize | undefined;
   readonly #onAuthorizeFailure: AuthorizeFailureListener;
@@ -328,11 +332,15 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   /**
    * Makes no new calls, tells the peer to make none, and waits until those under way are done on both sides, or
-   * `timeoutMs` is over. The peer's calls that were on their way are served.
+   * `timeoutMs` is over. The peer's calls that were on their way are served. Transfers whose bytes nobody takes are not waited
+   * for: those that nobody has begun to read end at once, others when they have stood still for a while.
    */
   async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
+    const patienceMs = Math.max(DRAIN_QUIET_MS, timeoutMs * STALLED_FRACTION);
+    const stop = this.openTransfers.giveUpStalled(patienceMs);
     await Promise.race([this.#drained(DRAIN_QUIET_MS), delay(timeoutMs)]);
+    stop();
   }
 
   /**

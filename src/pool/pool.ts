@@ -39,6 +39,7 @@ export class ConnectionPool<M extends PoolMember> {
   #isPeerAway = false;
   #turn = 0;
   #end: MeshError | undefined;
+  #released = new AbortController();
 
   constructor(options: PoolOptions<M> = {}) {
     this.#options = options;
@@ -68,6 +69,16 @@ export class ConnectionPool<M extends PoolMember> {
   get hopelessness(): MeshError | undefined {
     if (this.isHopeful) return undefined;
     return this.#end ?? new MeshError('ConnectionLost', 'no open connection to the peer');
+  }
+
+  /** Why the pool is closed, once it is. */
+  get end(): MeshError | undefined {
+    return this.#end;
+  }
+
+  /** Fires when the peer is not wanted any more; for what waits now. */
+  get released(): AbortSignal {
+    return this.#released.signal;
   }
 
   get isOpen(): boolean {
@@ -199,6 +210,8 @@ export class ConnectionPool<M extends PoolMember> {
     this.#redialer.stop(error);
     this.#offered = undefined;
     this.#waiters.failAll(error);
+    this.#released.abort(error);
+    if (this.#end === undefined) this.#released = new AbortController();
   }
 
   /** The same, for good. */
