@@ -115,7 +115,9 @@ export class TrustStore {
         path.map(({ fields }) => fields),
         peerRole,
       );
-      for (const [at, { certificate }] of path.slice(1).entries()) {
+      // A root is trusted until it is taken out; a leaf that is its own root has issued itself.
+      const issuers = path.length === 1 ? path : path.slice(1);
+      for (const [at, { certificate }] of issuers.entries()) {
         this.#checkRevoked((path[at] as ChainLink).certificate, certificate);
       }
       return undefined;

@@ -192,6 +192,21 @@ test('a revoked certificate is refused, and so is what leads over a revoked inte
   }
 });
 
+test('a certificate that is pinned can be revoked, too', async (t) => {
+  const pki = await OpensslPki.create();
+  t.teardown(() => pki.close());
+  for (const extensions of [LEAF, `${CA}, digitalSignature\nsubjectAltName = DNS:peer`]) {
+    const pem = await pki.certificate({ name: `pin-${extensions.length}`, extensions });
+    const [leaf] = parsePem(pem) as [X509Certificate];
+    const verify = (revoked: readonly string[]) => () =>
+      new TrustStore(pem, revoked).verify(der(pem), 'dialer', Date.now());
+    t.notThrows(verify(['ab']));
+    for (const id of [leaf.fingerprint256, leaf.serialNumber]) {
+      t.is(thrownBy(verify([id])).code, 'CertificateRevoked');
+    }
+  }
+});
+
 test('what is no hex revokes nothing, and is an error', async (t) => {
   const { ca } = await nodeCert('n1');
   for (const text of ['', 'n1', '0x12', 'ab-cd']) {
