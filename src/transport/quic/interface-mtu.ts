@@ -8,7 +8,7 @@ import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 /** IPv6 and UDP. */
 const HEADER_BYTES = 48;
 /** Interfaces come and go, and to ask for them is not cheap. */
-const FRESH_MS = 10_000;
+const FRESH_MS = 1000;
 
 /** Sizes by the address of an interface, and the least of those that lead anywhere. */
 interface Sizes {
@@ -45,12 +45,16 @@ function readSizes(): Sizes {
 }
 
 function readPayloadBytes(name: string): number | undefined {
-  try {
-    const mtu = Number(readFileSync(`/sys/class/net/${name}/mtu`, 'utf8'));
-    return Number.isInteger(mtu) && mtu > HEADER_BYTES ? mtu - HEADER_BYTES : undefined;
-  } catch {
-    return undefined;
+  // The first is that of the process's own network namespace, and is missing without IPv6.
+  for (const path of [`/proc/sys/net/ipv6/conf/${name}/mtu`, `/sys/class/net/${name}/mtu`]) {
+    try {
+      const mtu = Number(readFileSync(path, 'utf8'));
+      if (Number.isInteger(mtu) && mtu > HEADER_BYTES) return mtu - HEADER_BYTES;
+    } catch {
+      // Another system, or an interface that has just gone.
+    }
   }
+  return undefined;
 }
 
 function isInternal({ internal }: NetworkInterfaceInfo): boolean {

@@ -318,7 +318,7 @@ export class PathMtu {
       if (phase.tries < CONFIRM_TRIES) return;
       this.#onEvent({ kind: 'blackHole', from: this.#confirmed, to: BASE_DATAGRAM_BYTES });
       this.#confirm(BASE_DATAGRAM_BYTES);
-      this.#searches = 0;
+      this.#searches = 1;
       this.#settle(nowMs);
       return;
     }

@@ -1,0 +1,3 @@
+import { callsOverPath } from './helpers/calls-over-path.js';
+
+callsOverPath(1452);
