@@ -5,7 +5,8 @@
  * (CVE-2025-7054); with one path, none does. So the binding always sees the address that the connection began with, and
  * what it would do for a new path is done here: a new address is sent no more than three times what came from it until
  * it is proved, by a nonce that went there and came back from there on the control stream; the old one stays in reserve
- * meanwhile. Only datagrams that the binding found to be the peer's, and new, are to be followed.
+ * meanwhile. An acknowledgement from the new address is no proof: packets are numbered one by one, and quiche leaves none out,
+ * so a peer that has moved in the name of another host could acknowledge what it never saw. Only datagrams that the binding found to be the peer's, and new, are to be followed.
  *
  * Pure: addresses, counts and times in, decisions out.
  */

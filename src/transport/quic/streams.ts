@@ -26,6 +26,7 @@ import { StreamRateGuard } from '../stream-rate.js';
 import { BlockedStreams, LIFTED_URGENCY, URGENCIES } from './blocked-streams.js';
 import { BulkFlight } from './bulk-flight.js';
 import { BulkLift } from './bulk-lift.js';
+import { ControlReserve } from './control-reserve.js';
 import {
   CONTROL_STREAM_ID,
   type ControlHandler,
@@ -121,6 +122,9 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** Streams that the peer opened, so that what arrives late is not taken for a new one. */
   readonly #seen: SeenStreams;
   #handedBytes = 0;
+  /** The same of the control stream. */
+  #controlBytes = 0;
+  #reserve: ControlReserve | undefined;
   #handLimitBytes = Number.POSITIVE_INFINITY;
   /** Whether there is more to hand over than that. */
   #isHeld = false;
@@ -390,8 +394,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
     const isBulk = stream.priority === 'bulk';
+    if (this.#controlSender.isBlocked) this.#controlSender.pump(this.#writeControl);
     let allowed = this.#handLimitBytes - this.#handedBytes;
     if (bytes.length > allowed) this.#isHeld = true;
+    allowed = Math.min(allowed, this.#unreserved(stream, bytes.length));
     if (isBulk) allowed = Math.min(allowed, this.#flight.roomBytes(performance.now()));
     else this.#flight.contention.note();
     const isCut = bytes.length > allowed;
@@ -412,6 +418,27 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if (isBulk) this.#flight.handed(took ?? 0);
     this.#host.flushSoon();
     return took ?? 0;
+  }
+
+  /** As many of these bytes as leave the control stream what it may need. */
+  #unreserved(stream: QuicStream, bytes: number): number {
+    // Transport parameters are those of the session before, until TLS is done.
+    if (this.#host.isEarly()) return bytes;
+    this.#reserve ??= new ControlReserve(this.#native.stats());
+    return this.#reserve.room(this.#handedBytes + this.#controlBytes, bytes, () => {
+      // A peer that allows no control stream has no use for what is left to it.
+      if (!this.#urgeControl()) return Number.POSITIVE_INFINITY;
+      return Math.max(this.#capacity(stream.id), this.#capacity(CONTROL_STREAM_ID[this.#role]));
+    });
+  }
+
+  /** What QUIC takes now on a stream; 0 of one that it does not know. */
+  #capacity(id: number): number {
+    try {
+      return this.#native.streamCapacity(id);
+    } catch {
+      return 0;
+    }
   }
 
   /** A datagram of so many bytes has left. */
@@ -809,17 +836,27 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if (this.#blocked.delete(stream)) stream.pump();
   }
 
+  /** Puts the control stream ahead of the end of the stream that a notice is about. @returns whether the peer allows it */
+  #urgeControl(): boolean {
+    if (this.#controlIsUrgent) return true;
+    try {
+      this.#native.streamPriority(CONTROL_STREAM_ID[this.#role], 0, false);
+      this.#controlIsUrgent = true;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   readonly #writeControl = (bytes: Uint8Array): number => {
     this.#host.flushSoon();
+    // Where the peer allows no control stream, or stopped it, notices are hints, so they are dropped.
+    if (!this.#urgeControl()) return bytes.length;
     try {
-      if (!this.#controlIsUrgent) {
-        // Ahead of the end of the stream that a notice is about.
-        this.#native.streamPriority(CONTROL_STREAM_ID[this.#role], 0, false);
-        this.#controlIsUrgent = true;
-      }
-      return this.#native.streamSend(CONTROL_STREAM_ID[this.#role], bytes, false) ?? 0;
+      const took = this.#native.streamSend(CONTROL_STREAM_ID[this.#role], bytes, false) ?? 0;
+      this.#controlBytes += took;
+      return took;
     } catch {
-      // The peer allows no control stream or stopped it: notices are hints, so they are dropped.
       return bytes.length;
     }
   };

@@ -46,6 +46,8 @@ export interface PlainClientOptions {
   /** In the handshake; default 100. */
   readonly maxStreams?: number;
   readonly configure?: (config: NativeConfig) => void;
+  /** Of its connection ID; default 16. */
+  readonly idBytes?: number;
   /** Silence after which it asks for a sign of life. Default 1 s; SPEC.md, "QUIC". */
   readonly askAfterMs?: number;
 }
@@ -85,7 +87,13 @@ export class PlainClient {
     const socket = createSocket('udp4');
     await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
     const local = { host: '127.0.0.1', port: socket.address().port };
-    const connection = native.Connection.connect(null, randomBytes(16), local, target, config);
+    const connection = native.Connection.connect(
+      null,
+      randomBytes(options.idBytes ?? 16),
+      local,
+      target,
+      config,
+    );
     const client = new PlainClient(connection, socket, local, target, options.askAfterMs ?? 1000);
     t.teardown(() => client.close());
     await until(() => connection.isEstablished());

@@ -1,0 +1,89 @@
+/** What of a connection's credit is left to its control stream. */
+import test from 'ava';
+import fc from 'fast-check';
+import { ControlReserve } from '../../../src/transport/quic/control-reserve.js';
+
+const MIB = 1024 * 1024;
+
+test('a peer whose credit has no end is never asked for it', (t) => {
+  const reserve = reserveOf(2 ** 50);
+  t.is(reserve.room(2 ** 40, MIB, never(t)), MIB);
+});
+
+test('what is known of the credit is handed out but for the reserve, and then asked for', (t) => {
+  const reserve = reserveOf(MIB);
+  t.is(reserve.bytes, 1024);
+  t.is(reserve.room(0, MIB - 1024, never(t)), MIB - 1024);
+  // The congestion window says less than is known already.
+  t.is(
+    reserve.room(MIB / 2, MIB, () => 100),
+    MIB / 2 - 1024,
+  );
+  t.is(
+    reserve.room(MIB - 1024, 10, () => 1024),
+    0,
+  );
+  t.is(
+    reserve.room(MIB - 1024, 10, () => 2048),
+    10,
+  );
+  t.is(
+    reserve.room(MIB - 1024, 5000, () => 2048),
+    1024,
+  );
+  // What was seen once is kept.
+  t.is(reserve.room(MIB - 1024, 10, never(t)), 10);
+});
+
+test('small windows have small reserves', (t) => {
+  t.is(new ControlReserve({ ...windows(MIB), peerInitialMaxStreamDataBidiLocal: 800 }).bytes, 50);
+  t.is(new ControlReserve({ ...windows(MIB), peerInitialMaxStreamDataBidiRemote: 0 }).bytes, 1024);
+  t.is(reserveOf(1000).bytes, 62);
+});
+
+test('whoever grants at three quarters of his window gets everything, and the reserve stays', (t) => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 100, max: 4 * MIB }),
+      fc.array(fc.integer({ min: 1, max: MIB }), { minLength: 1 }),
+      fc.array(fc.integer({ min: 0, max: MIB }), { minLength: 1 }),
+      (window, writes, congestion) => {
+        const reserve = reserveOf(window);
+        const total = 8 * window;
+        let [handed, credit, turn] = [0, window, 0];
+        while (handed < total) {
+          const piece = Math.max(writes[turn % writes.length] as number, Math.ceil(window / 100));
+          const wanted = Math.min(total - handed, piece);
+          // Now and then the congestion window is closed, but not for ever.
+          const open = (congestion[turn % congestion.length] as number) + (turn % 2) * window;
+          handed += reserve.room(handed, wanted, () => Math.min(open, credit - handed));
+          if (credit - handed < reserve.bytes) return false;
+          if (handed >= credit - window / 4) credit = handed + window;
+          turn += 1;
+          if (turn > 10_000) return false;
+        }
+        return true;
+      },
+    ),
+  );
+  t.pass();
+});
+
+function reserveOf(connectionBytes: number): ControlReserve {
+  return new ControlReserve(windows(connectionBytes));
+}
+
+function windows(peerInitialMaxData: number) {
+  return {
+    peerInitialMaxData,
+    peerInitialMaxStreamDataBidiLocal: MIB,
+    peerInitialMaxStreamDataBidiRemote: MIB,
+  };
+}
+
+function never(t: { fail(message: string): void }): () => number {
+  return () => {
+    t.fail('it was asked for');
+    return 0;
+  };
+}
