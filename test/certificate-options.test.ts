@@ -27,7 +27,7 @@ const FORMS: Record<string, (pem: string) => string> = {
 
 for (const transport of TEST_TRANSPORTS) {
   for (const [title, form] of Object.entries(FORMS)) {
-    test(`${transport}: PEM with ${title} is read`, async (t) => {
+    test.serial(`${transport}: PEM with ${title} is read`, async (t) => {
       const formed = ({ ca, cert, key }: TlsMaterial): TlsMaterial => ({
         ca: form(ca),
         cert: form(cert),
@@ -40,7 +40,7 @@ for (const transport of TEST_TRANSPORTS) {
     });
   }
 
-  test(`${transport}: the CA may be anywhere in a PEM text`, async (t) => {
+  test.serial(`${transport}: the CA may be anywhere in a PEM text`, async (t) => {
     const [{ ca: other }, own] = await Promise.all([otherCaCert('n9'), nodeCert('n2')]);
     for (const ca of [BOM + own.ca + other, other + BOM + own.ca]) {
       const n2 = await startNode(t, 'n2', { tls: { ...own, ca }, transports: [transport] });
@@ -104,46 +104,52 @@ const REFUSED: Record<string, [() => Promise<TlsMaterial>, RegExp]> = {
 };
 
 for (const [title, [material, why]] of Object.entries(REFUSED)) {
-  test(`${title}: InvalidOptions, at the start and at a reload, which changes nothing`, async (t) => {
-    const bad = await material();
-    const options = { nodeId: 'n1', cluster: 'test', logger: 'silent' } as const;
-    for (const transports of [['quic'], ['tcp']] as const) {
-      const error = await t.throwsAsync(createNode({ ...options, tls: bad, transports }));
-      t.is((error as MeshError).code, 'InvalidOptions');
-      t.regex((error as MeshError).message, why);
-    }
-    let tls: TlsMaterial = await nodeCert('n1');
-    const n1 = await startNode(t, 'n1', { tls: () => tls });
-    tls = bad;
-    t.like(await t.throwsAsync(n1.reloadTls()), { code: 'InvalidOptions' });
-    const n2 = await startNode(t, 'n2');
-    t.true((await (await n1.connect(targetOf(n2))).ping()) >= 0);
-  });
+  test.serial(
+    `${title}: InvalidOptions, at the start and at a reload, which changes nothing`,
+    async (t) => {
+      const bad = await material();
+      const options = { nodeId: 'n1', cluster: 'test', logger: 'silent' } as const;
+      for (const transports of [['quic'], ['tcp']] as const) {
+        const error = await t.throwsAsync(createNode({ ...options, tls: bad, transports }));
+        t.is((error as MeshError).code, 'InvalidOptions');
+        t.regex((error as MeshError).message, why);
+      }
+      let tls: TlsMaterial = await nodeCert('n1');
+      const n1 = await startNode(t, 'n1', { tls: () => tls });
+      tls = bad;
+      t.like(await t.throwsAsync(n1.reloadTls()), { code: 'InvalidOptions' });
+      const n2 = await startNode(t, 'n2');
+      t.true((await (await n1.connect(targetOf(n2))).ping()) >= 0);
+    },
+  );
 }
 
 for (const kind of ['rsa-pss', 'ed448'] as const) {
-  test(`a key of type ${kind} serves over TCP, both ways, and is InvalidOptions with QUIC`, async (t) => {
-    const own = await selfSigned({ kind, extensions: LEAF.replace('DNS:peer', 'DNS:n1') });
-    const { ca } = await devCerts();
-    const n1 = await startNode(t, 'n1', { tls: { ...own, ca }, transports: ['tcp'] });
-    for (const dialer of [n1, undefined]) {
-      const judge = await nodeCert('n2');
-      const tls = { ...judge, ca: judge.ca + own.cert };
-      const n2 = await startNode(t, 'n2', { tls, transports: ['tcp'] });
-      const peer =
-        dialer === undefined ? await n2.connect(targetOf(n1)) : await n1.connect(targetOf(n2));
-      t.true((await peer.ping()) >= 0);
-      await n2.close();
-    }
-    const create = createNode({ nodeId: 'n1', cluster: 'test', tls: own, logger: 'silent' });
-    const error = await t.throwsAsync(create);
-    t.like(error, { code: 'InvalidOptions' });
-    t.regex((error as MeshError).message, /QUIC/);
-    let tls: TlsMaterial = await nodeCert('n1');
-    const both = await startNode(t, 'n1', { tls: () => tls });
-    tls = own;
-    t.like(await t.throwsAsync(both.reloadTls()), { code: 'InvalidOptions' });
-  });
+  test.serial(
+    `a key of type ${kind} serves over TCP, both ways, and is InvalidOptions with QUIC`,
+    async (t) => {
+      const own = await selfSigned({ kind, extensions: LEAF.replace('DNS:peer', 'DNS:n1') });
+      const { ca } = await devCerts();
+      const n1 = await startNode(t, 'n1', { tls: { ...own, ca }, transports: ['tcp'] });
+      for (const dialer of [n1, undefined]) {
+        const judge = await nodeCert('n2');
+        const tls = { ...judge, ca: judge.ca + own.cert };
+        const n2 = await startNode(t, 'n2', { tls, transports: ['tcp'] });
+        const peer =
+          dialer === undefined ? await n2.connect(targetOf(n1)) : await n1.connect(targetOf(n2));
+        t.true((await peer.ping()) >= 0);
+        await n2.close();
+      }
+      const create = createNode({ nodeId: 'n1', cluster: 'test', tls: own, logger: 'silent' });
+      const error = await t.throwsAsync(create);
+      t.like(error, { code: 'InvalidOptions' });
+      t.regex((error as MeshError).message, /QUIC/);
+      let tls: TlsMaterial = await nodeCert('n1');
+      const both = await startNode(t, 'n1', { tls: () => tls });
+      tls = own;
+      t.like(await t.throwsAsync(both.reloadTls()), { code: 'InvalidOptions' });
+    },
+  );
 }
 
 /** What is legal for a while, or where it is meant so, and what the log says. */
@@ -183,23 +189,26 @@ const DOUBTS: Record<string, [() => Promise<TlsMaterial>, object | undefined]> =
 };
 
 for (const [title, [material, line]] of Object.entries(DOUBTS)) {
-  test(`${title}: the node starts, and ${line === undefined ? 'says nothing' : 'warns'}`, async (t) => {
-    const tls = await material();
-    const { node, lines } = await startLogged(t, { tls });
-    await node.reloadTls();
-    if (line === undefined) {
-      t.deepEqual(lines, []);
-      return;
-    }
-    for (const at of [lines.slice(0, lines.length / 2), lines.slice(lines.length / 2)]) {
-      t.true(
-        at.some((said) => {
-          return Object.entries(line).every(([key, value]) => said[key] === value);
-        }),
-        JSON.stringify(lines),
-      );
-    }
-  });
+  test.serial(
+    `${title}: the node starts, and ${line === undefined ? 'says nothing' : 'warns'}`,
+    async (t) => {
+      const tls = await material();
+      const { node, lines } = await startLogged(t, { tls });
+      await node.reloadTls();
+      if (line === undefined) {
+        t.deepEqual(lines, []);
+        return;
+      }
+      for (const at of [lines.slice(0, lines.length / 2), lines.slice(lines.length / 2)]) {
+        t.true(
+          at.some((said) => {
+            return Object.entries(line).every(([key, value]) => said[key] === value);
+          }),
+          JSON.stringify(lines),
+        );
+      }
+    },
+  );
 }
 
 async function startLogged(
