@@ -1,5 +1,6 @@
 /** One peer of a node: how it is reached, its connections, and what is told of both. */
 import { HandlerSlots } from './calls/handler-slots.js';
+import type { MessageCopies } from './calls/message-copies.js';
 import type { CallSession } from './calls/session.js';
 import type { MeshError } from './errors.js';
 import type { NodeConfig } from './options.js';
@@ -30,6 +31,7 @@ export interface LinkOptions {
   readonly yields: boolean;
   readonly config: NodeConfig;
   readonly codec: MessageCodec;
+  readonly copies: MessageCopies;
   readonly reports: Reports;
   readonly dial: (target: NamedTarget, options: LinkDialOptions) => Promise<CallSession>;
 }
@@ -48,12 +50,18 @@ export class Link {
   #rttMs: number | undefined;
 
   constructor(options: LinkOptions) {
-    const { nodeId, config, codec } = options;
+    const { nodeId, config, codec, copies } = options;
     this.nodeId = nodeId;
     this.#options = options;
     this.slots = new HandlerSlots(config.limits.callsPerPeer);
     this.pool = this.#createPool(options);
-    this.peer = new Peer(nodeId, this.pool, codec.withLimit(config.maxMessageBytes), config.retry);
+    this.peer = new Peer(
+      nodeId,
+      this.pool,
+      codec.withLimit(config.maxMessageBytes),
+      copies,
+      config.retry,
+    );
   }
 
   /** Where the peer is dialed from now on. */

@@ -3,6 +3,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Logger } from 'pino';
 import { ByteBudget } from './calls/byte-budget.js';
 import type { Handlers } from './calls/incoming-call.js';
+import { MessageCopies } from './calls/message-copies.js';
 import { ResumedTransfers } from './calls/resumed-transfers.js';
 import { CallSession, type SessionAgreement, type SessionBudgets } from './calls/session.js';
 import type { Handler, HandlerKind } from './calls/types.js';
@@ -117,6 +118,7 @@ export class MeshNode {
       connectionBytes,
       send: new ByteBudget(nodeBytes),
       receive: new ByteBudget(nodeBytes),
+      copies: new MessageCopies(nodeBytes),
     };
     this.#renewal = this.#createRenewal(config);
     this.#manager = new TransportManager({
@@ -202,7 +204,7 @@ export class MeshNode {
   /**
    * Connects to a peer without waiting for it: calls made on the peer meanwhile leave with the handshake, as early as
    * is safe. They fail with the dial, which is logged and reported as `dialFailed`. A `connect` to the same node waits
-   * for this dial; the signal ends it. The message of a call must not be changed before the call has settled.
+   * for this dial; the signal ends it.
    * @throws MeshError InvalidArgument without `nodeId`, NodeClosed
    */
   connectEarly(target: PeerTarget, { signal }: ConnectOptions = {}): Peer {
@@ -320,6 +322,7 @@ export class MeshNode {
         yields: this.nodeId.toLowerCase() > key,
         config: this.#config,
         codec: this.#codec,
+        copies: this.#budgets.copies,
         reports: this.#reports,
         dial: (target, options) => this.#dialLink(target, options),
       });

@@ -6,6 +6,7 @@ import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.
 import { CallQueue, type StartCall } from './calls/call-queue.js';
 import { ONE_WAY_TYPES, REQUEST_TYPES, TRANSFER_TYPES, typeRefusal } from './calls/call-types.js';
 import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
+import type { MessageCopies } from './calls/message-copies.js';
 import { OpenBatches } from './calls/open-batches.js';
 import type { TransferOptions } from './calls/outgoing-transfer.js';
 import { openResumable } from './calls/resumable-transfer.js';
@@ -28,7 +29,7 @@ import type { MemberStateKind } from './pool/member.js';
 import type { PoolStatistics } from './pool/options.js';
 import type { ConnectionPool } from './pool/pool.js';
 import type { MessageCodec } from './protocol/codec.js';
-import type { DataTransfer } from './protocol/message.js';
+import type { DataTransfer, Message } from './protocol/message.js';
 import type { MigrateOptions, Role, SocketAddress, TransportName } from './transport/connection.js';
 
 /** One connection of a peer, as `peer.connections` shows it. */
@@ -67,16 +68,18 @@ export class Peer {
   /**
    * Peers are made by MeshNode.
    * @param codec holds the messages of calls that wait to this side's own limit
+   * @param copies of those messages
    */
   constructor(
     nodeId: string,
     pool: ConnectionPool<CallSession>,
     codec: MessageCodec,
+    copies: MessageCopies,
     retry: RetryPolicy & RetryBudgetLimits,
   ) {
     this.nodeId = nodeId;
     this.#pool = pool;
-    this.#queue = new CallQueue(codec, (call) => pool.wait(call));
+    this.#queue = new CallQueue(codec, copies, (call) => pool.wait(call));
     this.#batches = new OpenBatches(() => pool.end);
     this.#retry = {
       policy: retry,
@@ -126,7 +129,8 @@ export class Peer {
   }
 
   /**
-   * Asks and waits for the answer. Settles exactly once. When the connection is lost, a call that had not left, or is
+   * Asks and waits for the answer. The message and its memory are the caller's again once this has returned; where a byte
+   * string of 4 KiB or more was changed, a call that failed is not made again. Settles exactly once. When the connection is lost, a call that had not left, or is
    * `replaySafe`, goes by the next one, if there is time; see {@link CallOptions.retry}.
    * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled; Superseded;
    *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node;
@@ -135,8 +139,8 @@ export class Peer {
   request<M extends RequestMessage>(message: M, options: CallOptions = {}): Promise<ReplyTo<M>> {
     const refusal = typeRefusal(message, REQUEST_TYPES);
     if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#call(message, options, (session, left, recover) =>
-      session.request(message, left, recover),
+    return this.#call(message, options, (session, its, left, recover) =>
+      session.request(its as M, left, recover),
     );
   }
 
@@ -147,8 +151,8 @@ export class Peer {
   send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
     const refusal = typeRefusal(message, ONE_WAY_TYPES);
     if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#call(message, options, (session, left, recover) =>
-      session.send(message, left, recover),
+    return this.#call(message, options, (session, its, left, recover) =>
+      session.send(its as OneWayMessage, left, recover),
     );
   }
 
@@ -182,7 +186,7 @@ export class Peer {
     const own = withContext(options);
     if (own.resume === true) {
       if (!this.#retry.hasWay()) this.#checkHopeful();
-      return openResumable(this.#pool, open, own);
+      return openResumable(this.#pool, this.#queue.capture(open), own);
     }
     const session = this.#pool.select();
     if (session !== undefined) return session.stream(open, own);
@@ -255,11 +259,13 @@ export class Peer {
     options: AttemptOptions,
     start: StartCall<T>,
   ): Promise<T> {
-    const attempt: MakeAttempt<T> = (left, recover) => {
+    const attempt: MakeAttempt<T> = (left, recover, kept: Message = message) => {
       const session = this.#pool.select();
-      if (session !== undefined) return { result: start(session, left, recover), carrier: session };
+      if (session !== undefined) {
+        return { result: start(session, kept, left, recover), carrier: session };
+      }
       this.#checkHopeful();
-      return this.#queue.call(message, left, start, recover);
+      return this.#queue.call(kept, left, start, recover);
     };
     const isReplaySafe = options.replaySafe === true || message.type === 'ping';
     try {

@@ -62,7 +62,8 @@ export class Batch {
     // Who waits longest waits for as long as the call does, which knows better whether it may have run.
     for (const caller of open) if (caller.call.deadlineMs === deadlineMs) caller.stopTimer();
     try {
-      const reply = await carry(mergeMessages(this.#calls.map(({ call }) => call.message)), {
+      const merged = mergeMessages(this.#calls.map(({ call }) => call.message));
+      const reply = await carry(merged, {
         timeoutMs: deadlineMs - performance.now(),
         signal: carrier.signal,
         replaySafe: this.#calls.every(({ call }) => call.replaySafe),

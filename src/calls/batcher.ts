@@ -2,12 +2,12 @@
  * Gathers messages that extend a log, and sends those that continue each other as one: fewer calls, at the price of a delay
  * that is the caller's choice.
  */
-import { MeshError } from '../errors.js';
+import { MeshError, toMeshError } from '../errors.js';
 import type { Message } from '../protocol/message.js';
 import { cancelledError } from '../transport/abortable.js';
 import { Batch, type Carry } from './batch.js';
 import { LOG_TYPES, typeRefusal } from './call-types.js';
-import { isMergeable, type LogMessage, messageBytes } from './merge-messages.js';
+import { isMergeable, type LogMessage, messageBytes, ownMessage } from './merge-messages.js';
 import type { OpenBatches } from './open-batches.js';
 import { DEFAULT_TIMEOUT_MS } from './outgoing-call.js';
 import type { CallOptions, ReplyTo } from './types.js';
@@ -63,8 +63,8 @@ export class MessageBatcher {
 
   /**
    * Sends the message with those that it continues, in order; one that continues none sends what is there first. The reply
-   * is that to all of them, and is shared. Its time begins now. Whoever gives up leaves the others alone. The message must
-   * not be changed before the call has settled.
+   * is that to all of them, and is shared. Its time begins now. Whoever gives up leaves the others alone. The message, and
+   * its memory, are the caller's again at once.
    * @throws MeshError as Peer.request, for all of one batch alike; Overloaded, with side `local`, when too much is
    *   unanswered; InvalidArgument after `close`, NodeClosed after that of the node
    */
@@ -72,18 +72,27 @@ export class MessageBatcher {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, signal, replaySafe = false } = options;
     const unknown = typeRefusal(message, LOG_TYPES);
     if (unknown !== undefined) return Promise.reject(unknown);
-    const bytes = messageBytes(message);
+    let bytes: number;
+    let isAlone: boolean;
+    try {
+      bytes = messageBytes(message);
+      isAlone = !isMergeable(message);
+    } catch (thrown) {
+      return Promise.reject(toMeshError(thrown, 'InvalidArgument'));
+    }
     const refusal = this.#refusal(bytes, timeoutMs, signal);
     if (refusal !== undefined) return Promise.reject(refusal);
     if (this.#batch?.takes(message, bytes, this.#limits.maxBytes) === false) this.flush();
     const batch = this.#batch ?? this.#begin();
     const deadlineMs = performance.now() + timeoutMs;
-    const reply = new Promise<Message>((resolve, reject) => {
-      batch.add({ message, bytes, deadlineMs, signal, replaySafe, resolve, reject });
-    });
     const { maxBytes, maxMessages } = this.#limits;
-    const isFull = batch.bytes >= maxBytes || batch.messages >= maxMessages;
-    if (isFull || !isMergeable(message)) this.flush();
+    const isFull = batch.bytes + bytes >= maxBytes || batch.messages + 1 >= maxMessages;
+    const leavesNow = isFull || isAlone;
+    const reply = new Promise<Message>((resolve, reject) => {
+      const own = leavesNow ? message : ownMessage(message);
+      batch.add({ message: own, bytes, deadlineMs, signal, replaySafe, resolve, reject });
+    });
+    if (leavesNow) this.flush();
     return reply as Promise<ReplyTo<M>>;
   }
 

@@ -4,9 +4,16 @@
  */
 import { MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
 import { delayCeilingMs } from '../pool/backoff.js';
+import type { KeptMessage } from '../protocol/kept-message.js';
+import type { Message } from '../protocol/message.js';
 import { cancelledError, joinSignals, offAbort, onAbort } from '../transport/abortable.js';
 import type { AttemptOptions } from './latest-calls.js';
-import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
+import {
+  DEFAULT_TIMEOUT_MS,
+  type FailedCall,
+  type Recover,
+  withExecution,
+} from './outgoing-call.js';
 import type { RetryBudget } from './retry-budget.js';
 import { type RetryPolicy, selectPolicy } from './retry-policy.js';
 import type { RetryCounters } from './types.js';
@@ -34,8 +41,15 @@ export interface Attempt<T> {
   readonly carrier: { readonly isOpen: boolean };
 }
 
-/** Makes a call in the time that its options leave it; `recover` gives the result where it fails. */
-export type MakeAttempt<T> = (options: AttemptOptions, recover?: Recover<T>) => Attempt<T>;
+/**
+ * Makes a call in the time that its options leave it; `recover` gives the result where it fails. `message` is what an attempt
+ * before has kept of the caller's, which may be another one by now.
+ */
+export type MakeAttempt<T> = (
+  options: AttemptOptions,
+  recover?: Recover<T>,
+  message?: Message,
+) => Attempt<T>;
 
 /** What the calls to one peer share. */
 export interface RetryHost {
@@ -65,10 +79,11 @@ export function callAgain<T>(
   if (policy === undefined) return attempt(options).result;
   const endMs = performance.now() + timeoutMs;
   // All that most calls have of this.
-  const recover = async (error: MeshError): Promise<T> => {
+  const recover = async (error: MeshError, call: FailedCall): Promise<T> => {
+    const kept = isPassing(error, policy) ? call.keepMessage() : undefined;
     // One that fails at once does so before there is an attempt.
     await undefined;
-    return repeat(first, error, { attempt, options, policy, isReplaySafe, host, endMs });
+    return repeat(first, error, { attempt, options, policy, isReplaySafe, host, endMs, kept });
   };
   const first = attempt(options, recover);
   return first.result;
@@ -81,13 +96,20 @@ interface Repetition<T> {
   readonly isReplaySafe: boolean;
   readonly host: RetryHost;
   readonly endMs: number;
+  /** The message, where any of it is known. */
+  readonly kept: KeptMessage | undefined;
+}
+
+/** Whether there may be use in another attempt, going by what the one before failed with. */
+function isPassing({ code, side }: MeshError, { codes }: RetryPolicy): boolean {
+  return isLoss(code) || (side === 'remote' && codes.includes(code));
 }
 
 /** @throws MeshError what the last attempt failed with */
 async function repeat<T>(
   failed: Attempt<T>,
   error: MeshError,
-  { attempt, options, policy, isReplaySafe, host, endMs }: Repetition<T>,
+  { attempt, options, policy, isReplaySafe, host, endMs, kept }: Repetition<T>,
 ): Promise<T> {
   let made = failed;
   let failure = error;
@@ -107,10 +129,13 @@ async function repeat<T>(
     await pause(pauseMs, { signal: options.signal, released: host.released(), maybeExecuted });
     // Streams hear of a loss before the connection is done with it: asked only now, the answer is right.
     if (!host.hasWay()) throw withExecution(failure, maybeExecuted);
+    // Large byte strings are the caller's memory: where they were changed, what was asked for is gone.
+    if (kept?.isIntact !== true) throw withExecution(failure, maybeExecuted);
     if (!isFree && !host.budget.take()) throw denied(failure, maybeExecuted, host);
     host.counters.attempts += 1;
     try {
-      made = attempt({ ...options, timeoutMs: endMs - performance.now() });
+      const timeoutMs = endMs - performance.now();
+      made = attempt({ ...options, timeoutMs }, undefined, kept.message);
       return await made.result;
     } catch (thrown) {
       failure = toMeshError(thrown);

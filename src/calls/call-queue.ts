@@ -5,18 +5,31 @@
 import { MeshError, toMeshError } from '../errors.js';
 import type { Waiter } from '../pool/wait-queue.js';
 import type { MessageCodec } from '../protocol/codec.js';
+import { type KeptMessage, messageIn } from '../protocol/kept-message.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
 import { joinSignals } from '../transport/abortable.js';
 import type { Attempt } from './call-again.js';
 import { closeBytes } from './chunk-source.js';
 import type { AttemptOptions } from './latest-calls.js';
-import { DEFAULT_TIMEOUT_MS, type Recover, withExecution } from './outgoing-call.js';
+import {
+  CHANGED_TEXT,
+  compact,
+  type MessageCopies,
+  type WaitingMessage,
+} from './message-copies.js';
+import {
+  DEFAULT_TIMEOUT_MS,
+  type FailedCall,
+  type Recover,
+  withExecution,
+} from './outgoing-call.js';
 import type { TransferOptions } from './outgoing-transfer.js';
 import type { CallSession } from './session.js';
 
 /** Makes the call over a session that takes it. */
 export type StartCall<T> = (
   session: CallSession,
+  message: Message,
   options: AttemptOptions,
   recover?: Recover<T>,
 ) => Promise<T>;
@@ -27,18 +40,25 @@ const MAX_EARLY_BYTES = 32 * 1024;
 export class CallQueue {
   readonly #codec: MessageCodec;
   readonly #wait: (call: Waiter<CallSession>) => void;
+  readonly #copies: MessageCopies;
   readonly #early = new EarlyBytes();
 
   /**
    * @param codec holds messages to this side's own limit
+   * @param copies of messages that wait
    * @param wait puts a call in line for a connection
    */
-  constructor(codec: MessageCodec, wait: (call: Waiter<CallSession>) => void) {
+  constructor(
+    codec: MessageCodec,
+    copies: MessageCopies,
+    wait: (call: Waiter<CallSession>) => void,
+  ) {
     this.#codec = codec;
+    this.#copies = copies;
     this.#wait = wait;
   }
 
-  /** Makes a call once there is a session for it. The message must not be changed before the call has settled. */
+  /** Makes a call once there is a session for it, with the message as it is now. */
   call<T>(
     message: Message,
     options: AttemptOptions,
@@ -48,21 +68,35 @@ export class CallQueue {
     let call: WaitingCall | undefined;
     const made = new Promise<T>((resolve, reject) => {
       // Once more when it leaves, with the time that is left then.
-      const { payload, tail } = this.#codec.encodeSplit(message);
+      const split = this.#codec.encodeSplit(message);
       call = new WaitingCall({
-        weight: payload.length + (tail === undefined ? 0 : tail.length),
+        weight: split.payload.length + (split.tail === undefined ? 0 : split.tail.length),
+        message: this.#copies.keep(message.type, split),
         replaySafe: message.type === 'ping' || options.replaySafe === true,
         options,
         early: this.#early,
-        start: (session, left) => start(session, left).then(resolve),
+        start: (session, its, left) => start(session, its, left).then(resolve),
         reject,
         wait: this.#wait,
       });
       this.#wait(call);
     });
+    const waiting = call ?? NEVER_MADE;
     const result =
-      recover === undefined ? made : made.catch((thrown: unknown) => recover(toMeshError(thrown)));
-    return { result, carrier: call ?? NEVER_OPEN };
+      recover === undefined
+        ? made
+        : made.catch((thrown: unknown) => recover(toMeshError(thrown), waiting));
+    return { result, carrier: waiting };
+  }
+
+  /** A transfer's first message as it is now, whose bytes are few. One that cannot be sent says so where it is. */
+  capture(open: DataTransfer): DataTransfer {
+    try {
+      const { payload, tail } = this.#codec.encodeSplit(open);
+      return messageIn(open.type, compact(payload), tail) as DataTransfer;
+    } catch {
+      return open;
+    }
   }
 
   /** See Peer.stream. */
@@ -77,8 +111,8 @@ export class CallQueue {
         signal,
         priority,
       },
-      async (session, left) =>
-        session.stream(open, { ...left, signal: options.signal, body, context }),
+      async (session, kept, left) =>
+        session.stream(kept as DataTransfer, { ...left, signal: options.signal, body, context }),
     );
     result.finally(release).catch(() => {
       // It has not left, so nobody has read of it.
@@ -88,7 +122,7 @@ export class CallQueue {
   }
 }
 
-const NEVER_OPEN = { isOpen: false };
+const NEVER_MADE = { isOpen: false, keepMessage: () => undefined };
 
 /** What has left as early data on the connection that is early now. */
 class EarlyBytes {
@@ -113,6 +147,7 @@ class EarlyBytes {
 interface WaitingCallOptions {
   /** Bytes of the encoded message. */
   readonly weight: number;
+  readonly message: WaitingMessage;
   readonly replaySafe: boolean;
   readonly options: AttemptOptions;
   readonly early: EarlyBytes;
@@ -123,7 +158,7 @@ interface WaitingCallOptions {
 }
 
 /** One call; its time and its signal count while it waits, too. */
-class WaitingCall implements Waiter<CallSession> {
+class WaitingCall implements Waiter<CallSession>, FailedCall {
   readonly weight: number;
   readonly deadlineMs: number;
   readonly signal: AbortSignal | undefined;
@@ -154,12 +189,23 @@ class WaitingCall implements Waiter<CallSession> {
     early.send(session, this.weight);
     this.#session = session;
     const timeoutMs = this.deadlineMs - performance.now();
-    start(session, { ...options, timeoutMs }).catch((thrown: unknown) => {
-      this.#failed(session, toMeshError(thrown));
-    });
+    const { kept } = this.#call.message;
+    if (!kept.isIntact) {
+      this.fail(new MeshError('InvalidArgument', CHANGED_TEXT));
+      return;
+    }
+    start(session, kept.message, { ...options, timeoutMs }).then(
+      () => this.#call.message.release(),
+      (thrown: unknown) => this.#failed(session, toMeshError(thrown)),
+    );
+  }
+
+  keepMessage(): KeptMessage {
+    return this.#call.message.kept;
   }
 
   fail(error: MeshError): void {
+    this.#call.message.release();
     this.#call.reject(withExecution(error, error.maybeExecuted || this.#maybeExecuted));
   }
 

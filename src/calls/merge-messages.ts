@@ -1,5 +1,6 @@
 /** Messages that extend a log: which ones continue each other, and several as one. Pure. */
 import type { Consensus, LogEntry, ReplicationLog } from '../protocol/message.js';
+import { isBytes } from '../realms.js';
 
 /** Of these, `replicationLog` and `appendEntries` can be merged. */
 export type LogMessage = ReplicationLog | Consensus;
@@ -57,6 +58,20 @@ export function mergeMessages(messages: readonly LogMessage[]): LogMessage {
   if (body.kind !== 'appendEntries' || lastBody.kind !== 'appendEntries') return first;
   const { leaderCommit } = lastBody;
   return { ...(first as Consensus), body: { ...body, leaderCommit, entries } };
+}
+
+/** The same message in memory of its own. Of one that others may go along with. */
+export function ownMessage(message: LogMessage): LogMessage {
+  if (message.type === 'replicationLog') {
+    return { ...message, entries: message.entries.map(ownEntry) };
+  }
+  const { body } = message;
+  if (body.kind !== 'appendEntries') return message;
+  return { ...message, body: { ...body, entries: body.entries.map(ownEntry) } };
+}
+
+function ownEntry(entry: LogEntry): LogEntry {
+  return isBytes(entry.data) ? { ...entry, data: Buffer.from(entry.data) } : entry;
 }
 
 /** The entries that a message carries; none for other kinds. */

@@ -4,12 +4,19 @@ import { MAX_TIMER_MS } from '../pool/clock.js';
 import { type PackedPayload, rawBytesOf } from '../protocol/compression.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
+import { KeptMessage, messageIn, TailSum } from '../protocol/kept-message.js';
 import type { ErrorMessage, Message, MessageType } from '../protocol/message.js';
 import { type Priority, priorityOf } from '../protocol/priority.js';
 import { cancelledError, offAbort, onAbort } from '../transport/abortable.js';
 import type { FrameStream, FrameStreamHandler } from '../transport/connection.js';
 import type { BudgetWaiter, ByteBudget } from './byte-budget.js';
 import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
+import {
+  CHANGED_TEXT,
+  compact,
+  type MessageCopies,
+  type WaitingMessage,
+} from './message-copies.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 
 export const DEFAULT_TIMEOUT_MS = 10_000;
@@ -20,8 +27,14 @@ export interface CallHandler extends FrameStreamHandler {
   onRefused(error: MeshError): void;
 }
 
+/** A call that failed, and may be made again. */
+export interface FailedCall {
+  /** Its message, where anything of it is known. To be asked in the turn in which the call fails. */
+  keepMessage(): KeptMessage | undefined;
+}
+
 /** What becomes of a call that failed, in place of its failure. */
-export type Recover<T> = (error: MeshError) => Promise<T>;
+export type Recover<T> = (error: MeshError, call: FailedCall) => Promise<T>;
 
 /** Where calls get their streams. */
 export interface StreamOpener {
@@ -35,6 +48,8 @@ export interface CallerHost {
   readonly codec: FrameCodec;
   /** Of messages that were sent and not answered yet. */
   readonly sendBudget: ByteBudget;
+  /** Of messages that wait. */
+  readonly copies: MessageCopies;
   /** The call is over. Called once, ahead of whoever waits for it. */
   callSettled(succeeded: boolean): void;
 }
@@ -89,7 +104,7 @@ export function trySendOnce(host: CallerHost, message: Message, options: Attempt
   throw failure;
 }
 
-class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedCall {
+class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedCall, FailedCall {
   readonly #host: CallerHost;
   /** `undefined`: one-way, settled when the message is taken. */
   readonly #expected: MessageType | undefined;
@@ -104,7 +119,13 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #timer: NodeJS.Timeout | undefined;
   #onAbort: (() => void) | undefined;
   /** What waits for room, and since when. */
-  #waiting: { readonly message: Message; readonly sinceMs: number } | undefined;
+  #waiting: { readonly message: WaitingMessage; readonly sinceMs: number } | undefined;
+  /** What has left, or was to leave, for the next attempt. */
+  #type: MessageType | undefined;
+  #plain: PackedPayload | undefined;
+  #tailSum: TailSum | undefined;
+  /** The message is the stream's, which tells the sum of its tail. */
+  #isHandedOver = false;
   /** Taken from the budget. */
   #bytes = 0;
   #settled = false;
@@ -149,8 +170,11 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
         this.#leave(message, timeoutMs);
         return;
       }
+      const { codec, copies } = this.#host;
+      const plain = codec.encodePlain(message);
       this.#arm();
-      this.#waiting = { message, sinceMs: performance.now() };
+      const sinceMs = performance.now();
+      this.#waiting = { message: copies.keep(message.type, plain), sinceMs };
       budget.wait(this);
     } catch (error) {
       this.#fail(toMeshError(error));
@@ -158,12 +182,15 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   }
 
   proceed(): void {
-    const { message, sinceMs } = this.#waiting as { message: Message; sinceMs: number };
+    const { message, sinceMs } = this.#waiting as { message: WaitingMessage; sinceMs: number };
     this.#waiting = undefined;
+    message.release();
     try {
+      const { kept } = message;
+      if (!kept.isIntact) throw new MeshError('InvalidArgument', CHANGED_TEXT);
       // The timer may be late: whoever has no time left does not leave.
       const leftMs = this.#timeoutMs - (performance.now() - sinceMs);
-      if (leftMs > 0) this.#leave(message, leftMs);
+      if (leftMs > 0) this.#leave(kept.message, leftMs);
       else this.#timedOut();
     } catch (error) {
       this.#fail(toMeshError(error));
@@ -171,8 +198,18 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   }
 
   fail(error: MeshError): void {
-    this.#waiting = undefined;
     this.#fail(error);
+  }
+
+  keepMessage(): KeptMessage | undefined {
+    if (this.#waiting !== undefined) return this.#waiting.message.kept;
+    if (this.#type === undefined || this.#plain === undefined) return undefined;
+    const { payload, tail } = this.#plain;
+    const sum = this.#tailSum;
+    // No stream has it: it has come as far as here in the turn in which it was passed, or is a copy.
+    if (!this.#isHandedOver && sum?.value === undefined) sum?.note(tail);
+    const lent = tail === undefined || sum === undefined ? undefined : { tail, sum };
+    return new KeptMessage(messageIn(this.#type, payload, tail), lent);
   }
 
   get flow(): Flow {
@@ -252,13 +289,26 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #leave(message: Message, timeoutMs: number): void {
     const { codec, sendBudget } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
+    if (this.#recover !== undefined) this.#note(message.type, plain, timeoutMs);
     this.#stream = this.#openStream(priorityOf(message));
     this.#arm();
     this.#bytes = rawBytesOf(plain);
     sendBudget.take(this.#bytes);
     const packed = codec.pack(plain);
+    // What is compressed is a copy: nobody else passes over the bytes that it is made of.
+    if (packed !== plain && this.#tailSum !== undefined) this.#tailSum.note(plain.tail);
     if (packed instanceof Promise) this.#sendLater(packed);
     else this.#send(packed);
+  }
+
+  /** What was encoded stays as it is, and costs no copy. */
+  #note(type: MessageType, plain: PackedPayload, timeoutMs: number): void {
+    const { payload, tail, compression } = plain;
+    this.#type = type;
+    // Payloads are cut from memory that they share with those that follow: a call that may take long lets go of it.
+    this.#plain =
+      timeoutMs > MAX_SHARED_MS ? { payload: compact(payload), tail, compression } : plain;
+    if (tail !== undefined) this.#tailSum = new TailSum();
   }
 
   /** From here on the call's time and its signal count. */
@@ -280,7 +330,9 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #send({ payload, tail, compression }: PackedPayload): void {
     if (this.#settled) return;
     try {
-      const taken = this.#stream?.send(payload, { tail, compression, end: true });
+      const tailSum = this.#tailSum;
+      this.#isHandedOver = true;
+      const taken = this.#stream?.send(payload, { tail, tailSum, compression, end: true });
       if (taken === true && this.#expected === undefined) this.#taken();
     } catch (error) {
       this.#failed(error);
@@ -317,6 +369,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #succeed(reply: Message): void {
     if (this.#settled) return;
     this.#settle(true);
+    this.#forget();
     this.#resolve(reply as T);
   }
 
@@ -325,18 +378,31 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     if (this.#settled) return;
     this.#settle(false);
     if (this.#recover === undefined) this.#reject(error);
-    else this.#resolve(this.#recover(error));
+    else this.#resolve(this.#recover(error, this));
+    this.#forget();
+  }
+
+  /** Whoever holds the call holds nothing of its message. */
+  #forget(): void {
+    this.#waiting = undefined;
+    this.#plain = undefined;
   }
 
   #settle(succeeded: boolean): void {
     this.#settled = true;
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     if (this.#onAbort !== undefined) offAbort(this.#signal as AbortSignal, this.#onAbort);
-    if (this.#waiting !== undefined) this.#host.sendBudget.leave(this);
+    if (this.#waiting !== undefined) {
+      this.#host.sendBudget.leave(this);
+      this.#waiting.message.release();
+    }
     this.#host.callSettled(succeeded);
     if (this.#bytes > 0) this.#host.sendBudget.give(this.#bytes);
   }
 }
+
+/** So long a small message may keep 32 KiB that others were cut from as well. */
+const MAX_SHARED_MS = 10_000;
 
 /** What a one-way call settles with: nobody looks at it. */
 const NO_REPLY: Message = { type: 'response' };

@@ -23,6 +23,7 @@ import { classRefusal, withClass } from './call-class.js';
 import type { HandlerSlots } from './handler-slots.js';
 import { type CallHost, type Handlers, IncomingCall } from './incoming-call.js';
 import type { AttemptOptions } from './latest-calls.js';
+import type { MessageCopies } from './message-copies.js';
 import { OpenTransfers } from './open-transfers.js';
 import {
   type CallerHost,
@@ -78,6 +79,8 @@ export interface SessionBudgets {
   /** Of the node, for what it sends and what it receives. */
   readonly send: ByteBudget;
   readonly receive: ByteBudget;
+  /** Of the node, for messages that wait. */
+  readonly copies: MessageCopies;
 }
 
 /** What a handshake settles of a session. */
@@ -124,6 +127,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     refused: 0,
   };
   readonly sendBudget: ByteBudget;
+  readonly copies: MessageCopies;
   readonly receiveBudget: ByteBudget;
   readonly openTransfers = new OpenTransfers();
   readonly #onHandlerFailure: HandlerFailureListener;
@@ -160,7 +164,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#authorize = options.authorize;
     this.#onAuthorizeFailure = options.onAuthorizeFailure ?? (() => {});
     this.#onCallRefused = options.onCallRefused;
-    const { connectionBytes, send, receive } = options.budgets;
+    const { connectionBytes, send, receive, copies } = options.budgets;
+    this.copies = copies;
     this.sendBudget = new ByteBudget(connectionBytes, send);
     this.receiveBudget = new ByteBudget(connectionBytes, receive);
     void connection.closed.then((error) => this.sendBudget.failAll(lostBeforeItLeft(error)));
@@ -254,8 +259,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     if (!connection.hasStreamRoom || connection.isGoingAway) return false;
     const opener = new ConnectionOpener(connection);
     // What comes of it, the connection's own clock tells.
-    const { codec, sendBudget } = this;
-    const host: CallerHost = { opener, codec, sendBudget, callSettled() {} };
+    const { codec, sendBudget, copies } = this;
+    const host: CallerHost = { opener, codec, sendBudget, copies, callSettled() {} };
     callOnce(host, { type: 'ping' }, 'pong', PING_OPTIONS).catch(() => {});
     return true;
   }

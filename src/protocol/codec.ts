@@ -7,6 +7,7 @@ import { MeshError } from '../errors.js';
 import { isBytes, textOf } from '../realms.js';
 import { DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from './frame.js';
+import { EncodedItem } from './kept-message.js';
 import { MESSAGE_FIELDS, type Message, type MessageType } from './message.js';
 import { ownValue } from './own-values.js';
 import { NOT_PLAIN, PlainReader } from './plain-reader.js';
@@ -101,9 +102,7 @@ export class MessageCodec {
       const fields = fieldsOf(message.type);
       const plain = this.#cbor.writer.write(message as unknown as Record<string, unknown>);
       if (plain !== undefined) return plain;
-      const payload = this.#cbor.full.encode(
-        widenFields(ownValue(message) as Record<string, unknown>, fields),
-      );
+      const payload = this.#encodeFull(message, fields);
       scanCbor(payload, DEFAULT_CBOR_LIMITS);
       return payload;
     } catch (error) {
@@ -112,6 +111,18 @@ export class MessageCodec {
         cause: error,
       });
     }
+  }
+
+  #encodeFull(message: Message, fields: FieldsOf<object>): Uint8Array {
+    const entries = Object.entries(message);
+    const kept = entries.filter(([, value]) => value instanceof EncodedItem);
+    const { full } = this.#cbor;
+    const rest =
+      kept.length === 0 ? message : entriesOf(entries.filter((one) => !kept.includes(one)));
+    const map = full.encode(widenFields(ownValue(rest) as Record<string, unknown>, fields));
+    if (kept.length === 0) return map;
+    const items = kept.map(([name, value]) => [full.encode(name), (value as EncodedItem).bytes]);
+    return withItems(map, items);
   }
 
   #decodeValue(payload: Uint8Array): unknown {
@@ -168,6 +179,28 @@ function withBytesHead(map: Uint8Array, bytes: number): Uint8Array {
   out.writeUInt32BE(bytes, kept + 1);
   return out;
 }
+
+/** Makes own properties, whatever their names. */
+function entriesOf(entries: readonly (readonly [string, unknown])[]): object {
+  return Object.fromEntries(entries);
+}
+
+/** A map with further items, each a key and a value, ahead of its own: those may be followed by what is left out. */
+function withItems(map: Buffer, items: readonly (readonly Uint8Array[])[]): Buffer {
+  const isShort = (map[0] as number) < MAP_HEAD + MAX_SHORT_COUNT;
+  const own = isShort ? (map[0] as number) - MAP_HEAD : (map[1] as number);
+  const count = own + items.length;
+  if (count > 0xff || (!isShort && map[0] !== MAP_HEAD_U8)) {
+    throw new MeshError('InvalidArgument', 'a message has too many fields');
+  }
+  const head = count < MAX_SHORT_COUNT ? [MAP_HEAD + count] : [MAP_HEAD_U8, count];
+  return Buffer.concat([Buffer.from(head), ...items.flat(), map.subarray(isShort ? 1 : 2)]);
+}
+
+/** RFC 8949, section 3. */
+const MAP_HEAD = 0xa0;
+const MAP_HEAD_U8 = 0xb8;
+const MAX_SHORT_COUNT = 24;
 
 /** What most payloads are read and written by, and what all others. */
 interface Cbor {

@@ -2,6 +2,7 @@
  * Writes the CBOR that nearly all messages are made of, byte for byte as the full encoder does, and within the rules
  * of SPEC.md, "Payload", by what it is able to write. Whatever it is not made for it leaves to the full encoder.
  */
+import { EncodedItem } from './kept-message.js';
 
 /** Memory that payloads are cut from, each once. */
 const SLAB_BYTES = 32 * 1024;
@@ -45,7 +46,7 @@ export class PlainWriter {
     if (kind === Buffer || kind === Uint8Array) return this.#byteString(value as Uint8Array);
     if (kind === Array) return this.#list(value as readonly unknown[], depth);
     // A class of the application's own is the full encoder's to judge.
-    if (kind !== Object) return false;
+    if (kind !== Object) return kind === EncodedItem && this.#encoded(value as EncodedItem);
     return this.#map(value as Readonly<Record<string, unknown>>, depth);
   }
 
@@ -87,6 +88,13 @@ export class PlainWriter {
 
   #byteString(bytes: Uint8Array): boolean {
     if (!this.#head(2, bytes.length) || this.#at + bytes.length > this.#end) return false;
+    this.#slab.set(bytes, this.#at);
+    this.#at += bytes.length;
+    return true;
+  }
+
+  #encoded({ bytes }: EncodedItem): boolean {
+    if (this.#at + bytes.length > this.#end) return false;
     this.#slab.set(bytes, this.#at);
     this.#at += bytes.length;
     return true;

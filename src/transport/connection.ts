@@ -8,6 +8,7 @@
  */
 import type { MeshError, MeshErrorCode } from '../errors.js';
 import type { Compression, Frame } from '../protocol/frame.js';
+import type { TailSum } from '../protocol/kept-message.js';
 import type { Priority } from '../protocol/priority.js';
 import { DEFAULT_STREAM_RATES, type StreamRates } from './stream-rate.js';
 
@@ -99,6 +100,11 @@ export interface SendOptions {
   readonly tail?: Uint8Array | undefined;
   /** CRC-32 of `tail`, where that is known: it is not passed over again. */
   readonly tailChecksum?: number | undefined;
+  /**
+   * Is told the CRC-32 of `tail` as it was when it was handed over: when the stream is over, at the latest. It costs
+   * nothing where the frame has a checksum, which passes over `tail` anyway.
+   */
+  readonly tailSum?: TailSum | undefined;
   readonly compression?: Compression;
   /** Whether this is the last frame of this side. */
   readonly end?: boolean;

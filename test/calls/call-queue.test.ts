@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import test from 'ava';
 import { CallQueue } from '../../src/calls/call-queue.js';
+import { MessageCopies } from '../../src/calls/message-copies.js';
 import type { CallSession } from '../../src/calls/session.js';
 import { MeshError } from '../../src/errors.js';
 import { type WaitLimits, WaitQueue } from '../../src/pool/wait-queue.js';
@@ -13,7 +14,7 @@ const NEVER = () => Promise.reject(new Error('nobody offers a session'));
 
 function queueOf(limits: WaitLimits) {
   const line = new WaitQueue<CallSession>(limits);
-  const queue = new CallQueue(new MessageCodec(), (call) => line.add(call));
+  const queue = new CallQueue(new MessageCodec(), new MessageCopies(0), (call) => line.add(call));
   const request = (options = {}) => queue.call(message, options, NEVER).result;
   return { line, queue, request };
 }
@@ -38,7 +39,7 @@ test('a call that is given up makes room', async (t) => {
 
 test('where nobody may wait, calls fail at once', async (t) => {
   const error = new MeshError('ConnectFailed', 'not there', { side: 'remote' });
-  const queue = new CallQueue(new MessageCodec(), (call) => call.fail(error));
+  const queue = new CallQueue(new MessageCodec(), new MessageCopies(0), (call) => call.fail(error));
   const failed = { code: 'ConnectFailed', side: 'remote', maybeExecuted: false };
   t.like(await t.throwsAsync(queue.call(message, {}, NEVER).result), failed);
   const body = new Readable({ read() {} });

@@ -3,6 +3,7 @@ import { duplexPair } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import { ByteBudget } from '../../src/calls/byte-budget.js';
 import { HandlerSlots } from '../../src/calls/handler-slots.js';
+import { MessageCopies } from '../../src/calls/message-copies.js';
 import { ResumedTransfers } from '../../src/calls/resumed-transfers.js';
 import { CallSession } from '../../src/calls/session.js';
 import type { Handler, HandlerKind } from '../../src/calls/types.js';
@@ -97,6 +98,7 @@ function sessionOver(
       connectionBytes: MAX_MESSAGE_BYTES,
       send: new ByteBudget(MAX_MESSAGE_BYTES),
       receive: new ByteBudget(MAX_MESSAGE_BYTES),
+      copies: new MessageCopies(MAX_MESSAGE_BYTES),
     },
     transfers: new ResumedTransfers(),
     onHandlerFailure() {},

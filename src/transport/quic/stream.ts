@@ -8,6 +8,7 @@
  * takes a stream whose bytes are acknowledged for complete, and forgets a FIN of its own that was lost.
  */
 import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { crc32After } from '../../protocol/checksum.js';
 import {
   CHECKSUM_BYTES,
   Compression,
@@ -18,6 +19,7 @@ import {
   frameBytes,
   HEADER_BYTES,
 } from '../../protocol/frame.js';
+import type { TailSum } from '../../protocol/kept-message.js';
 import type { Priority } from '../../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler, SendOptions, StreamOptions } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
@@ -60,6 +62,7 @@ interface Unsent {
   /** Someone else's memory: kept for as long as the call lasts that hands the frame over. */
   tail: Uint8Array | undefined;
   readonly tailChecksum: number | undefined;
+  readonly tailSum: TailSum | undefined;
   /** Of payload and tail together. */
   readonly payloadBytes: number;
   readonly compression: Compression;
@@ -173,7 +176,7 @@ export class QuicStream implements FrameStream {
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
     if (this.#phase.kind !== 'live') throw this.#overError();
-    const { end = false, tail, tailChecksum } = options;
+    const { end = false, tail, tailChecksum, tailSum } = options;
     const payloadBytes = payload.length + (tail === undefined ? 0 : tail.length);
     if (this.#endQueued) throw new MeshError('InvalidArgument', 'stream was ended already');
     if (payloadBytes === 0 && !end) {
@@ -193,7 +196,7 @@ export class QuicStream implements FrameStream {
     }
     this.#endQueued = end;
     const { compression = Compression.none } = options;
-    this.#push({ payload, tail, tailChecksum, payloadBytes, compression, end });
+    this.#push({ payload, tail, tailChecksum, tailSum, payloadBytes, compression, end });
     if (this.#unsentBytes <= this.#io.sendHighWaterBytes) return true;
     this.#wantsDrain = true;
     return false;
@@ -213,6 +216,7 @@ export class QuicStream implements FrameStream {
       payload: NOTHING,
       tail: undefined,
       tailChecksum: undefined,
+      tailSum: undefined,
       payloadBytes: 0,
       compression: Compression.none,
       end: true,
@@ -358,12 +362,13 @@ export class QuicStream implements FrameStream {
   #encodeNext(): void {
     const next = this.#queue.shift() as Unsent;
     this.#partialEnds = next.end;
+    noteSum(next);
     const frame = {
       control: next.end ? FrameFlag.end : 0,
       messageId: this.messageId,
       payload: next.payload,
       tail: next.tail,
-      tailChecksum: next.tailChecksum,
+      tailChecksum: next.tailSum?.value ?? next.tailChecksum,
       compression: next.compression,
       checksum: this.#io.checksum,
     };
@@ -393,6 +398,7 @@ export class QuicStream implements FrameStream {
   }
 
   #dropUnsent(): void {
+    this.#queue.forEach(noteSum);
     this.#queue = [];
     this.#forgetPartial();
     this.#partialEnds = false;
@@ -438,6 +444,11 @@ export class QuicStream implements FrameStream {
     }
     return new MeshError('StreamReset', 'stream was reset');
   }
+}
+
+/** Who wants to know what the tail was learns it before that is gone. */
+function noteSum({ tail, tailSum }: Unsent): void {
+  if (tailSum !== undefined && tail !== undefined) tailSum.value ??= crc32After(0, tail);
 }
 
 function receivedBytes({ flags, payload }: Frame): number {

@@ -252,13 +252,14 @@ export class MuxStream implements FrameStream, InboxOwner {
 
   #frame(
     payload: Uint8Array,
-    { tail, tailChecksum, compression = Compression.none }: SendOptions,
+    { tail, tailChecksum, tailSum, compression = Compression.none }: SendOptions,
     control: number,
   ): OutgoingFrame {
     return {
       payload,
       tail,
       tailChecksum,
+      tailSum,
       payloadBytes: payload.length + (tail === undefined ? 0 : tail.length),
       compression,
       control,

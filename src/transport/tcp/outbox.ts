@@ -1,6 +1,8 @@
 /** Frames of one stream that wait to be sent. */
+import { crc32After, crc32Joined } from '../../protocol/checksum.js';
 import type { Compression } from '../../protocol/frame.js';
 import { FrameFlag, HEADER_BYTES } from '../../protocol/frame.js';
+import type { TailSum } from '../../protocol/kept-message.js';
 import { Fifo } from '../fifo.js';
 import { INITIAL_STREAM_WINDOW_BYTES, SendCredit } from './credit.js';
 
@@ -13,6 +15,8 @@ export interface OutgoingFrame {
   /** Someone else's memory: kept for as long as the call lasts that hands the frame over. */
   tail: Uint8Array | undefined;
   readonly tailChecksum: number | undefined;
+  /** Is told the tail's CRC-32, in pieces as they are cut or at once. */
+  readonly tailSum: TailSum | undefined;
   /** Of payload and tail together. */
   readonly payloadBytes: number;
   /** As agreed when the frame was handed over: an agreement may come into force while it waits. */
@@ -29,6 +33,8 @@ export class Outbox {
   #queuedBytes = 0;
   /** Of the first frame: what has left in pieces. */
   #cutBytes = 0;
+  /** CRC-32 of its tail as far as that has left. */
+  #cutSum = 0;
 
   /** Headers count, so that small frames are bounded too. */
   get queuedBytes(): number {
@@ -71,10 +77,11 @@ export class Outbox {
   take(): OutgoingFrame | undefined {
     const { first } = this.#frames;
     if (first === undefined) return undefined;
-    const frame = this.isCut ? this.#cut(first) : first;
+    const frame = this.isCut ? this.#cut(first) : summed(first);
     if (frame.control !== FrameFlag.more) {
       this.#frames.shift();
       this.#cutBytes = 0;
+      this.#cutSum = 0;
       this.#queuedBytes -= HEADER_BYTES;
     }
     this.#queuedBytes -= frame.payloadBytes;
@@ -83,9 +90,19 @@ export class Outbox {
   }
 
   clear(): void {
+    this.#sumRest();
     this.#frames.clear();
     this.#queuedBytes = 0;
     this.#cutBytes = 0;
+    this.#cutSum = 0;
+  }
+
+  /** Who wants to know what a call's tail was learns it before that is gone. */
+  #sumRest(): void {
+    const { first } = this.#frames;
+    if (first?.tailSum === undefined || first.tail === undefined) return;
+    const rest = first.tail.subarray(Math.max(0, this.#cutBytes - first.payload.length));
+    first.tailSum.value = crc32Joined(this.#cutSum, crc32After(0, rest), rest.length);
   }
 
   #cut(whole: OutgoingFrame): OutgoingFrame {
@@ -93,12 +110,38 @@ export class Outbox {
     const start = this.#cutBytes;
     const end = Math.min(start + PIECE_BYTES, payloadBytes);
     this.#cutBytes = end;
+    const piece = tail?.subarray(
+      Math.max(0, start - payload.length),
+      Math.max(0, end - payload.length),
+    );
     return {
       ...whole,
       control: end < payloadBytes ? FrameFlag.more : whole.control,
       payload: payload.subarray(start, end),
-      tail: tail?.subarray(Math.max(0, start - payload.length), Math.max(0, end - payload.length)),
+      tail: piece,
+      tailChecksum: this.#sumPiece(whole, piece, end === payloadBytes),
       payloadBytes: end - start,
     };
   }
+
+  /** @returns CRC-32 of the piece, if it was to be known */
+  #sumPiece(
+    { tailSum }: OutgoingFrame,
+    piece: Uint8Array | undefined,
+    isLast: boolean,
+  ): number | undefined {
+    if (tailSum === undefined || piece === undefined) return undefined;
+    const sum = crc32After(0, piece);
+    this.#cutSum = crc32Joined(this.#cutSum, sum, piece.length);
+    if (isLast) tailSum.value = this.#cutSum;
+    return sum;
+  }
+}
+
+/** The same frame, with the CRC-32 of its tail where that is to be known. */
+function summed(frame: OutgoingFrame): OutgoingFrame {
+  const { tail, tailSum } = frame;
+  if (tailSum === undefined || tail === undefined) return frame;
+  tailSum.value = crc32After(0, tail);
+  return { ...frame, tailChecksum: tailSum.value };
 }
