@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import test, { type ExecutionContext } from 'ava';
 import { freePort } from '../scripts/mesh/ports.js';
-import type { MeshNode, NodeEvent } from '../src/index.js';
+import type { MeshErrorCode, MeshNode, NodeEvent } from '../src/index.js';
 import type { Connection, FrameStream, Transport } from '../src/transport/connection.js';
 import { QuicTransport } from '../src/transport/quic/transport.js';
 import { TcpTransport } from '../src/transport/tcp/transport.js';
@@ -52,6 +52,29 @@ for (const transport of TEST_TRANSPORTS) {
     await n1.close();
     // The acceptor may have accepted, for all that this side knows.
     t.like(await failed, { maybeExecuted: true });
+  });
+
+  test(`${transport}: a close that overtakes a refusal tells whether the calls beside it were run`, async (t) => {
+    const closes: [code: MeshErrorCode, maybeExecuted: boolean][] = [
+      ['VersionUnsupported', false],
+      ['ConnectionLimitExceeded', false],
+      ['ClusterMismatch', false],
+      ['MalformedMessage', false],
+      // These close connections that were accepted as well.
+      ['GoingAway', true],
+      ['Overloaded', true],
+    ];
+    for (const [code, maybeExecuted] of closes) {
+      const n1 = await startNode(t, 'n1', { transports, listen: undefined });
+      const { address, arrivals, connections } = await silentAcceptor(t, transport);
+      const peer = n1.connectEarly({ nodeId: 'n2', ...address });
+      const call = peer.request({ type: 'request', method: 'x' }, { retry: false });
+      const failed = t.throwsAsync(call);
+      await until(() => arrivals.length === 2);
+      await connections[0]?.close(code);
+      t.like(await failed, { code, side: 'remote', maybeExecuted }, code);
+      await n1.close();
+    }
   });
 
   test(`${transport}: a call too large for an acceptor unknown waits for its answer`, async (t) => {
@@ -231,7 +254,9 @@ async function silentAcceptor(t: ExecutionContext, name: TestTransport) {
   const transport: Transport =
     name === 'quic' ? new QuicTransport({ tls: () => tls }) : new TcpTransport({ tls: () => tls });
   const arrivals: { stream: FrameStream; collector: Collector }[] = [];
+  const connections: Connection[] = [];
   const onConnection = (connection: Connection) => {
+    connections.push(connection);
     connection.onStream = (stream) => {
       const collector = new Collector();
       arrivals.push({ stream, collector });
@@ -240,7 +265,7 @@ async function silentAcceptor(t: ExecutionContext, name: TestTransport) {
   };
   const { address } = await transport.listen({ host: '127.0.0.1', port: 0, onConnection });
   t.teardown(() => transport.close());
-  return { address, arrivals };
+  return { address, arrivals, connections };
 }
 
 /** A UDP port that never answers, whose number is free on TCP. */

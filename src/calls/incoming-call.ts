@@ -19,7 +19,6 @@ import {
   type Handler,
   type HandlerKind,
   REPLY_TYPES,
-  type ReplyTypes,
   type RequestMessage,
 } from './types.js';
 
@@ -316,7 +315,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
           `handler of ${message.type} must answer with an object`,
         );
       }
-      this.#send(replyOf(REPLY_TYPES[message.type], result));
+      this.#send(replyTo(message, result));
     } catch (thrown) {
       this.#handlerFailed(thrown);
     }
@@ -440,11 +439,15 @@ const UNTAKEN = new MeshError('GoingAway', 'nobody takes the bytes of the transf
 const ANSWERED = new MeshError('Cancelled', 'the call was answered');
 
 /** A reply with the fields that a handler answered. */
-function replyOf(type: ReplyTypes[keyof ReplyTypes], fields: object | undefined): Message {
+function replyTo(message: RequestMessage, fields: object | undefined): Message {
+  const type = REPLY_TYPES[message.type];
   // Nearly all replies have one field, if any: a copy of everything costs more than the rest of the answer.
   if (type === 'response') {
     const { body } = (fields ?? NO_FIELDS) as Partial<Response>;
     return body === undefined ? { type } : { type, body };
+  }
+  if (message.type === 'consensus' && message.group !== undefined) {
+    return { group: message.group, ...fields, type } as Message;
   }
   return { ...fields, type } as Message;
 }

@@ -13,7 +13,10 @@ import {
 } from '../transport/connection.js';
 import type { CallHandler, StreamOpener } from './outgoing-call.js';
 
-/** Closes by which an acceptor says that it never accepted, and so never ran a call. */
+/**
+ * Closes by which an acceptor says that it never accepted, and so never ran a call. Not among them are those by which it also
+ * closes what it had accepted: over QUIC the acceptance may have been lost.
+ */
 const REFUSALS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'CertificateRequired',
   'CertificateUntrusted',
@@ -24,12 +27,16 @@ const REFUSALS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
   'CertificateInvalid',
   'CertificateRevoked',
   'ApplicationProtocolMismatch',
+  'ConnectionLimitExceeded',
+  'VersionUnsupported',
   'ClusterMismatch',
   'NodeIdMismatch',
   'AuthTokenRejected',
   'NonceReplayed',
   'ClockSkew',
   'HandshakeTimeout',
+  'HandshakeRequired',
+  'MalformedMessage',
 ]);
 
 function isRefusal({ side, code }: MeshError): boolean {
