@@ -34,6 +34,8 @@ export interface LinkOptions {
   readonly copies: MessageCopies;
   readonly reports: Reports;
   readonly dial: (target: NamedTarget, options: LinkDialOptions) => Promise<CallSession>;
+  /** A connection is over, or a dial: the peer may be gone. */
+  readonly onRest: () => void;
 }
 
 /** A silent connection is asked for a sign of life by its transport first. */
@@ -62,6 +64,12 @@ export class Link {
       copies,
       config.retry,
     );
+  }
+
+  /** Whether there is a connection, one may come about, or calls of the peer still run. */
+  get isInUse(): boolean {
+    const { members, isHopeful, end } = this.pool;
+    return end !== undefined || members.length > 0 || isHopeful || this.slots.taken > 0;
   }
 
   /** Where the peer is dialed from now on. */
@@ -97,6 +105,7 @@ export class Link {
   #changed({ member, from, to }: MemberChange<CallSession>): void {
     this.#options.reports.connectionChanged(this.nodeId, member?.transport, from, to);
     this.#noteTransport();
+    if (to.kind === 'closed' || to.kind === 'failed') this.#options.onRest();
   }
 
   #suspected(session: CallSession, isSuspect: boolean): void {

@@ -10,9 +10,11 @@ import type { Handler, HandlerKind } from './calls/types.js';
 import { Certificates, type Unacceptable } from './certificates.js';
 import { dialPeer } from './dialing.js';
 import { MeshError, toMeshError } from './errors.js';
+import { KnownPeers } from './known-peers.js';
 import { Link, type LinkDialOptions, type NamedTarget } from './link.js';
 import { type NodeConfig, type NodeOptions, resolveOptions } from './options.js';
 import type { Peer } from './peer.js';
+import { SYSTEM_CLOCK } from './pool/clock.js';
 import { MessageCodec } from './protocol/codec.js';
 import { type Algorithm, loadCompression } from './protocol/compression.js';
 import { FrameCodec } from './protocol/frame-codec.js';
@@ -91,8 +93,7 @@ export class MeshNode {
   readonly #manager: TransportManager;
   readonly #handlers = new Map<HandlerKind, Handler<HandlerKind>>();
   readonly #transfers = new ResumedTransfers();
-  /** By lower-case node id, in which form node ids compare. */
-  readonly #links = new Map<string, Link>();
+  readonly #links = new KnownPeers<Link>((nodeId) => this.#createLink(nodeId), SYSTEM_CLOCK);
   readonly #sessions = new Set<CallSession>();
   readonly #handshakes = { accepted: 0, refused: 0 };
   readonly #refusals = { calls: 0, connections: 0 };
@@ -147,9 +148,12 @@ export class MeshNode {
     return this.#listener === undefined ? [] : dialableAddresses(this.#listener.address);
   }
 
-  /** Peers that this node has, or had, a connection with, or has dialed. */
+  /**
+   * Peers that this node has a connection with or dials, and those that are gone: for a minute, and no more than 128. A peer
+   * that is forgotten, and that somebody holds, is the same again when its node is back.
+   */
   get peers(): readonly Peer[] {
-    return [...this.#links.values()].map(({ peer }) => peer);
+    return this.#links.all.map(({ peer }) => peer);
   }
 
   get counters(): NodeCounters {
@@ -178,9 +182,9 @@ export class MeshNode {
     return this;
   }
 
-  /** The peer of that name, if this node has met it. */
+  /** The peer of that name, if it is one of {@link peers}. */
   peer(nodeId: string): Peer | undefined {
-    return this.#links.get(nodeId.toLowerCase())?.peer;
+    return this.#links.get(nodeId)?.peer;
   }
 
   /**
@@ -195,7 +199,7 @@ export class MeshNode {
     const { nodeId } = target;
     const { signal, retry } = options;
     if (nodeId === undefined) return abortable(this.#connectUnnamed(target, signal), signal);
-    const link = this.#linkTo(nodeId);
+    const link = this.#links.obtain(nodeId);
     link.reachBy({ ...target, nodeId });
     await abortable(link.pool.connect({ signal, retry }), signal);
     return link.peer;
@@ -217,7 +221,7 @@ export class MeshNode {
     }
     this.#checkOpen();
     checkTarget(target);
-    const link = this.#linkTo(nodeId);
+    const link = this.#links.obtain(nodeId);
     link.reachBy({ ...target, nodeId });
     link.pool.begin(signal);
     return link.peer;
@@ -295,7 +299,8 @@ export class MeshNode {
     const error = new MeshError('NodeClosed', 'node is closing');
     this.#stopping.abort(error);
     this.#renewal.close();
-    for (const link of this.#links.values()) link.close(error);
+    for (const link of this.#links.held) link.close(error);
+    this.#links.close();
     const sessions = [...this.#sessions];
     await Promise.all(sessions.map((session) => session.drain(this.#config.drainTimeoutMs)));
     await Promise.all(
@@ -312,30 +317,25 @@ export class MeshNode {
     if (this.#closing !== undefined) throw new MeshError('NodeClosed', 'node is closed');
   }
 
-  #linkTo(nodeId: string): Link {
-    const key = nodeId.toLowerCase();
-    let link = this.#links.get(key);
-    if (link === undefined) {
-      link = new Link({
-        nodeId,
-        // The one with the greater name gives way; both know both names.
-        yields: this.nodeId.toLowerCase() > key,
-        config: this.#config,
-        codec: this.#codec,
-        copies: this.#budgets.copies,
-        reports: this.#reports,
-        dial: (target, options) => this.#dialLink(target, options),
-      });
-      this.#links.set(key, link);
-    }
-    return link;
+  #createLink(nodeId: string): Link {
+    return new Link({
+      nodeId,
+      // The one with the greater name gives way; both know both names.
+      yields: this.nodeId.toLowerCase() > nodeId.toLowerCase(),
+      config: this.#config,
+      codec: this.#codec,
+      copies: this.#budgets.copies,
+      reports: this.#reports,
+      dial: (target, options) => this.#dialLink(target, options),
+      onRest: () => this.#links.reviewOne(nodeId),
+    });
   }
 
   /** Every such call makes a connection, to a node that is known only then. */
   async #connectUnnamed(target: PeerTarget, signal: AbortSignal | undefined): Promise<Peer> {
     const session = await this.#dial(target, { signal, isPinned: true });
     const { nodeId } = session.peer;
-    const link = this.#linkTo(nodeId);
+    const link = this.#links.obtain(nodeId);
     if (!link.pool.canDial) link.reachBy({ ...target, nodeId });
     await link.pool.connect();
     return link.peer;
@@ -417,7 +417,7 @@ export class MeshNode {
   #refusalOf(nodeId: string): MeshError | undefined {
     if (this.#closing !== undefined) return new MeshError('GoingAway', 'node is closing');
     const { maxConnections, maxConnectionsPerPeer } = this.#config;
-    const members = this.#links.get(nodeId.toLowerCase())?.pool.members ?? [];
+    const members = this.#links.get(nodeId)?.pool.members ?? [];
     const accepted = members.filter(({ connection }) => connection.role === 'acceptor').length;
     if (this.#sessions.size < maxConnections && accepted < maxConnectionsPerPeer) return undefined;
     return new MeshError('ConnectionLimitExceeded', 'too many connections, of this node or in all');
@@ -471,14 +471,14 @@ export class MeshNode {
   /** Takes up a session whose handshake is done. It is in use once TLS is: until then early data may be a recording. */
   #admit(session: CallSession, isPinned = false): void {
     const { connection } = session;
-    const link = this.#linkTo(session.peer.nodeId);
+    const link = this.#links.obtain(session.peer.nodeId);
     session.slots = link.slots;
     this.#sessions.add(session);
     this.#handshakes.accepted += 1;
     connection.onPathEvent = (event) => this.#reports.pathChanged(session, event);
     const take = (): void => {
       this.#reports.peerUp(session);
-      link.pool.add(session, { isPinned });
+      this.#links.obtain(link.nodeId).pool.add(session, { isPinned });
     };
     if (connection.state.kind === 'open') take();
     else void connection.opened.then((opened) => opened && take());
@@ -531,7 +531,7 @@ export class MeshNode {
       mayImprove: ({ connection }) => this.#manager.mayImprove(connection),
       onRenewed: (session) => {
         this.#reports.renewed(session);
-        this.#linkTo(session.peer.nodeId).pool.retire(session, 'connection was renewed');
+        this.#links.obtain(session.peer.nodeId).pool.retire(session, 'connection was renewed');
       },
       onFailed: (session, error) => this.#reports.cannotRenew(session, error),
     });

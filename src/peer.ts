@@ -1,4 +1,4 @@
-/** Another node, as long as this node lives: calls go over whichever connection to it is open. */
+/** Another node, as long as anybody holds this: calls go over whichever connection to it is open. */
 import { AsyncResource } from 'node:async_hooks';
 import type { Carry } from './calls/batch.js';
 import { type BatchOptions, MessageBatcher } from './calls/batcher.js';

@@ -62,7 +62,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'dialing.ts',
     'renewal.ts',
   ],
-  ['link.ts', 'transports.ts'],
+  ['link.ts', 'known-peers.ts', 'transports.ts'],
   ['node.ts'],
   ['index.ts', 'transport/index.ts'],
 ];

@@ -14,6 +14,11 @@ export class HandlerSlots {
     this.limit = limit;
   }
 
+  /** Calls that run. */
+  get taken(): number {
+    return this.#taken + this.#urgentTaken;
+  }
+
   /** @returns whether there was one */
   take(isUrgent: boolean): boolean {
     if ((isUrgent ? this.#urgentTaken : this.#taken) >= this.limit) return false;
