@@ -1,6 +1,7 @@
-/** What inputs are made from: the test vectors, and packets made by hand. */
+/** What inputs are made from: the test vectors, certificates, and packets made by hand. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { CHECKSUM_BYTES, HEADER_BYTES } from '../../src/protocol/frame.js';
+import { parsePem } from '../../src/transport/pem.js';
 
 const VECTORS = new URL('../../test/vectors/', import.meta.url);
 const FLAGS_AT = 4;
@@ -37,6 +38,12 @@ function compressionOf(frame: Buffer): number {
 
 function checksumBytes(frame: Buffer): number {
   return (frame.readUInt16BE(FLAGS_AT) & 0x80) === 0 ? 0 : CHECKSUM_BYTES;
+}
+
+/** Certificates of openssl's making, in DER: with names and constraints of every kind, of version 1, for something else. */
+export function certificates(): Buffer[] {
+  const pem = readFileSync(new URL('certificates.pem', import.meta.url), 'utf8');
+  return parsePem(pem).map(({ raw }) => raw);
 }
 
 /** A connection ID that the router is told is known. */

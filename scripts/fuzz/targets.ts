@@ -23,6 +23,8 @@ import {
   ReplayGuard,
   unpackPayload,
 } from '../../src/protocol/index.js';
+import { readCertificate } from '../../src/transport/certificate-fields.js';
+import { checkPath, mayIssue } from '../../src/transport/chain-rules.js';
 import { HalfOpenGuard } from '../../src/transport/quic/half-open-guard.js';
 import {
   type DropReason,
@@ -36,7 +38,7 @@ import {
   ResetTokens,
 } from '../../src/transport/quic/stateless-reset.js';
 import { answerVersion } from '../../src/transport/quic/version-negotiation.js';
-import { datagrams, frames, KNOWN_ID, payloads } from './corpus.js';
+import { certificates, datagrams, frames, KNOWN_ID, payloads } from './corpus.js';
 import type { Random } from './random.js';
 
 /**
@@ -161,7 +163,23 @@ export const TARGETS: readonly Target[] = [
     codes: [],
     run: route,
   },
+  {
+    name: 'certificate',
+    share: 8,
+    seeds: certificates(),
+    codes: ['InvalidOptions', 'CertificateInvalid', 'CertificateUntrusted', 'CertificateUsage'],
+    run: judge,
+  },
 ];
+
+/** A certificate as it stands in a chain, below itself: what it says of names holds for its own. */
+function judge(input: Buffer): Step {
+  const before = Buffer.from(input);
+  const certificate = readCertificate(input);
+  expect(before.equals(input), 'a certificate that was changed');
+  for (const role of ['dialer', 'acceptor'] as const) checkPath([certificate, certificate], role);
+  return mayIssue(certificate) ? 'a CA' : 'a leaf';
+}
 
 /** All frames of a stream, whole and in two chunks, each of them encoded again. */
 function readStream(input: Buffer): Step {
