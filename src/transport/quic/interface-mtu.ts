@@ -3,7 +3,8 @@
  * which many networks drop, and Node offers no way to forbid that.
  */
 import { readFileSync } from 'node:fs';
-import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
+import type { NetworkInterfaceInfo } from 'node:os';
+import { interfaces } from '../local-addresses.js';
 
 /** IPv6 and UDP. */
 const HEADER_BYTES = 48;
@@ -35,7 +36,7 @@ export function interfacePayloadBytes(localHost: string): number | undefined {
 function readSizes(): Sizes {
   const byAddress = new Map<string, number>();
   let least: number | undefined;
-  for (const [name, addresses = []] of Object.entries(networkInterfaces())) {
+  for (const [name, addresses = []] of Object.entries(interfaces())) {
     const bytes = readPayloadBytes(name);
     if (bytes === undefined) continue;
     for (const { address } of addresses) byAddress.set(address, bytes);
