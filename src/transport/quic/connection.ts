@@ -356,8 +356,8 @@ export class QuicConnection implements Connection {
     this.#flushDatagrams();
     if (this.isOpen) {
       if (this.#streams.markSent()) this.#flushDatagrams();
-      this.#guards.flushed();
       this.#size.flushed();
+      if (!this.#size.isHolding) this.#guards.flushed();
     }
     if (this.#released) return;
     this.#checkEnded();
@@ -650,6 +650,7 @@ export class QuicConnection implements Connection {
       lostPackets: this.#lostPackets,
       patienceMs: () => this.#probe.patienceMs,
       flush: () => this.flush(),
+      holdBack: () => this.#streams.handUpTo(this.#streams.handedBytes),
       askForProof: (nonce) => this.#streams.askForProof(nonce),
       answerProof: (nonce) => this.#streams.answerProof(nonce),
       credit: (bytes) => {

@@ -31,6 +31,8 @@ const PACKET_BYTES = 20;
 const MAX_DATAGRAMS = 3;
 /** Waited for an answer at least: both processes may have other things to do, and nothing waits for it. */
 const MIN_PATIENCE_MS = 100;
+/** What is on its way makes room within a round trip; where nothing does, nothing else could leave either. */
+const MAX_HOLD_MS = 1000;
 /** Probes of the peer that are answered: so many at once, and a second in the long run. */
 const ANSWERS_AT_ONCE = 64;
 const ANSWERS_PER_SECOND = 16;
@@ -47,6 +49,8 @@ export interface DatagramSizeHost {
   /** How long an acknowledgement may take. */
   patienceMs(): number;
   flush(): void;
+  /** Gives the binding no more stream bytes for now: they would take all room there is. */
+  holdBack(): void;
   /** On the control stream. */
   askForProof(nonce: Uint8Array): void;
   answerProof(nonce: Uint8Array): void;
@@ -54,6 +58,13 @@ export interface DatagramSizeHost {
   credit(bytes: number): void;
   emit(event: PathEvent): void;
   fail(error: MeshError): void;
+}
+
+/** A probe that the binding has, and that waits for room. */
+interface LeavingProbe {
+  readonly probe: SizeProbe;
+  readonly nonce: Buffer;
+  readonly sinceMs: number;
 }
 
 export class DatagramSize {
@@ -64,6 +75,7 @@ export class DatagramSize {
   readonly #answers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
   /** Probes by their nonce, and witnesses, which have no number. */
   readonly #asked = new Map<string, number | undefined>();
+  #leaving: LeavingProbe | undefined;
   #isOpen = false;
   /** The last flight of the handshake has left: what is full now is the calls'. */
   #isSettled = false;
@@ -113,14 +125,21 @@ export class DatagramSize {
     this.#arm();
   }
 
+  /** Whether stream bytes have to wait until a probe has left. */
+  get isHolding(): boolean {
+    return this.#leaving !== undefined;
+  }
+
   /** The connection takes another path. */
   restart(limits: PathMtuLimits): void {
     this.#asked.clear();
+    this.#drop();
     this.#mtu.restart(limits);
     this.#timer.stop();
   }
 
   stop(): void {
+    this.#leaving = undefined;
     this.#isOpen = false;
     this.#canProbe = false;
     this.#isSettled = false;
@@ -132,7 +151,8 @@ export class DatagramSize {
     this.#isSettled = this.#canProbe;
     if (this.#mtu.dueAtMs === Number.POSITIVE_INFINITY) return;
     const nowMs = performance.now();
-    if (this.#mtu.dueAtMs <= nowMs) this.#probe(nowMs);
+    if (this.#leaving === undefined && this.#mtu.dueAtMs <= nowMs) this.#begin(nowMs);
+    if (this.#leaving !== undefined) this.#push(this.#leaving, nowMs);
     this.#arm();
   }
 
@@ -160,44 +180,61 @@ export class DatagramSize {
     else this.#mtu.answered(probe, performance.now());
   }
 
-  #probe(nowMs: number): void {
-    const probe = this.#mtu.nextProbe(nowMs);
-    if (probe === undefined || !this.#canProbe) return;
+  /** Hands the probe that is due to the binding, which lets it leave as soon as the congestion window has room for it. */
+  #begin(nowMs: number): void {
+    const probe = this.#canProbe ? this.#mtu.nextProbe(nowMs) : undefined;
+    if (probe === undefined) return;
+    const native = this.#native;
+    const headerBytes =
+      native.destinationId().length + packetNumberBytes(this.#host.datagramsSent());
+    const payload = Buffer.alloc(probe.bytes - PACKET_BYTES - headerBytes);
     const nonce = randomBytes(PROOF_NONCE_BYTES);
-    const bytes = this.#send(probe, nonce);
-    const patienceMs = Math.max(MIN_PATIENCE_MS, this.#host.patienceMs());
-    if (bytes === 0) {
-      this.#mtu.probeDelayed(nowMs, patienceMs);
+    nonce.copy(payload);
+    try {
+      native.dgramSendVec(payload);
+      this.#leaving = { probe, nonce, sinceMs: nowMs };
+    } catch {
+      // More than the peer takes.
+      this.#mtu.probeDelayed(nowMs, this.#patienceMs);
+    }
+  }
+
+  /** All else has left, so that what leaves now is the probe, and what fell due meanwhile. */
+  #push({ probe, nonce, sinceMs }: LeavingProbe, nowMs: number): void {
+    for (let datagram = 0; datagram < MAX_DATAGRAMS; datagram += 1) {
+      const bytes = this.#host.sendNext(probe.bytes);
+      if (bytes === 0) break;
+      if (bytes < probe.bytes - SHORT_BYTES) continue;
+      this.#leaving = undefined;
+      this.#hasLeft(probe, nonce, bytes, nowMs);
       return;
     }
+    if (nowMs - sinceMs < MAX_HOLD_MS) {
+      this.#host.holdBack();
+      return;
+    }
+    this.#drop();
+    this.#mtu.probeDelayed(nowMs, this.#patienceMs);
+  }
+
+  #hasLeft({ needsWitness }: SizeProbe, nonce: Buffer, bytes: number, nowMs: number): void {
     this.#host.counters.pathProbes += 1;
-    this.#remember(nonce, this.#mtu.probeSent(bytes, nowMs, patienceMs));
-    if (!probe.needsWitness) return;
+    this.#remember(nonce, this.#mtu.probeSent(bytes, nowMs, this.#patienceMs));
+    if (!needsWitness) return;
     const witness = randomBytes(PROOF_NONCE_BYTES);
     this.#remember(witness, undefined);
     this.#host.askForProof(witness);
   }
 
-  /** @returns the size of the datagram that carried the probe; 0 where it did not leave */
-  #send({ bytes }: SizeProbe, nonce: Buffer): number {
-    const native = this.#native;
-    const numberBytes = packetNumberBytes(this.#host.datagramsSent());
-    const payload = Buffer.alloc(
-      bytes - PACKET_BYTES - native.destinationId().length - numberBytes,
-    );
-    nonce.copy(payload);
-    try {
-      native.dgramSendVec(payload);
-      for (let datagram = 0; datagram < MAX_DATAGRAMS; datagram += 1) {
-        const sent = this.#host.sendNext(bytes);
-        if (sent === 0) break;
-        if (sent >= bytes - SHORT_BYTES) return sent;
-      }
-      native.dgramPurgeOutgoing(() => true);
-    } catch {
-      // More than the peer takes, or the binding's own limit.
-    }
-    return 0;
+  get #patienceMs(): number {
+    return Math.max(MIN_PATIENCE_MS, this.#host.patienceMs());
+  }
+
+  /** Takes back the probe that has not left. */
+  #drop(): void {
+    if (this.#leaving === undefined) return;
+    this.#leaving = undefined;
+    this.#native.dgramPurgeOutgoing(() => true);
   }
 
   #remember(nonce: Buffer, probe: number | undefined): void {
@@ -208,7 +245,8 @@ export class DatagramSize {
   }
 
   #arm(): void {
-    const { dueAtMs } = this.#mtu;
+    const dueAtMs =
+      this.#leaving === undefined ? this.#mtu.dueAtMs : this.#leaving.sinceMs + MAX_HOLD_MS;
     if (dueAtMs === Number.POSITIVE_INFINITY) this.#timer.arm(null);
     else this.#timer.arm(Math.max(0, dueAtMs - performance.now()));
   }

@@ -1,0 +1,47 @@
+/**
+ * Tells from the count of lost packets whether so much is lost of what was sent that something is wrong with the path. To
+ * ask the binding for that count is not cheap: it is done after a few large datagrams first, then more seldom with each look
+ * that finds nothing. Pure.
+ */
+
+/** Datagrams between two looks. */
+const FIRST = 8;
+const MOST = 256;
+/** Looks that are further apart say nothing: in between, anything may have been lost. */
+const STALE_MS = 1000;
+
+export class LossLook {
+  #every = FIRST;
+  #left = FIRST;
+  #lostBefore = 0;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
+
+  /** Something else is sent from now on. */
+  restart(): void {
+    this.#every = FIRST;
+    this.#left = FIRST;
+  }
+
+  /** A datagram has left. @returns whether a look is due */
+  sent(): boolean {
+    this.#left -= 1;
+    return this.#left <= 0;
+  }
+
+  /**
+   * To be asked whenever a look is due.
+   * @param lostPackets in all
+   * @returns whether half of what was sent since the last look was lost
+   */
+  isMuchLost(lostPackets: () => number, nowMs: number): boolean {
+    if (this.#left > 0) return false;
+    const lost = lostPackets();
+    const isMuch = lost - this.#lostBefore >= this.#every / 2;
+    const isStale = nowMs - this.#lookedAtMs > STALE_MS;
+    this.#every = isMuch || isStale ? FIRST : Math.min(2 * this.#every, MOST);
+    this.#left = this.#every;
+    this.#lostBefore = lost;
+    this.#lookedAtMs = nowMs;
+    return isMuch && !isStale;
+  }
+}
