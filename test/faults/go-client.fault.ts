@@ -91,6 +91,17 @@ interop(
   },
 );
 
+interop(
+  'a client that acknowledges what it does not prove to have received is closed in the end',
+  async (t, { node, run }) => {
+    const scenario = await run('proofs', { kind: 'unanswered', bytes: 1_000_000_000 });
+    // The close may be lost in the flood, and is a stateless reset then.
+    t.like(await scenario.said('failed'), { where: 'close' });
+    await scenario.succeeded();
+    t.is(node.counters.transports.quic?.closedForFalseAcks, 1);
+  },
+);
+
 for (const maxDatagramBytes of [1252, 1280, 1340]) {
   interop(
     `5 MB up and down over a path that carries ${maxDatagramBytes} bytes`,

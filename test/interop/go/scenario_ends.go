@@ -14,6 +14,15 @@ func proofs(e *environment) {
 		check(err)
 		within(answered, "the node does not answer a proof")
 	}
+	if e.kind == "unanswered" {
+		// The node cannot tell what arrived here from what is only said to have.
+		c.control.leaveUnanswered()
+		if err := c.download("proofs", e.bytes); err == nil {
+			fail("%d bytes came", e.bytes)
+		}
+		e.sayFailure(c.ended())
+		return
+	}
 	check(c.download("proofs", e.bytes))
 	e.say("proofs", c.control.proofs())
 	e.finish(c)
