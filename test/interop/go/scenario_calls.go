@@ -37,7 +37,7 @@ func cold(e *environment) {
 	answer, err = c.call(message{"type": "consensus", "group": "g1", "body": vote})
 	check(err)
 	check(answer.expect("consensus"))
-	if body, _ := answer["body"].(map[string]interface{}); message(body).text("kind") != "requestVoteResponse" {
+	if body, _ := answer["body"].(map[string]interface{}); message(body).text("kind") != "requestVoteResponse" || answer.text("group") != "g1" {
 		fail("answer %v", answer)
 	}
 	for call, code := range map[string]string{"fail": "HandlerFailed", "nobody": "NoHandler"} {
