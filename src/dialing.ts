@@ -35,6 +35,9 @@ export interface DialingOptions {
   ) => (stream: FrameStream) => FrameStreamHandler;
 }
 
+/** Other nodes that one dial meets before it gives up; as many as it tries addresses. */
+const MAX_MISMATCHES = 16;
+
 /**
  * Dials, and sends the handshake together with the calls that wait for it. Where somebody else answers for a peer that is
  * named, its other addresses are tried.
@@ -57,9 +60,9 @@ export async function dialPeer(
       return attempt.session;
     } catch (thrown) {
       const error = toMeshError(thrown);
-      if (!isMismatch(error)) throw error;
+      if (!isMismatch(error) || except.length >= MAX_MISMATCHES) throw error;
       mismatch ??= error;
-      except.push(attempt.session.connection.remoteAddress);
+      except.push(attempt.address);
     }
   }
 }
@@ -70,9 +73,10 @@ async function connectTo(
   signal: AbortSignal,
   except: readonly SocketAddress[],
   options: DialingOptions,
-): Promise<Attempt> {
+): Promise<Attempt & { readonly address: SocketAddress }> {
   const { manager, connectTimeoutMs, betterThan, rttMs } = options;
   let attempt: Attempt | undefined;
+  let address: SocketAddress | undefined;
   const onEarly = (connection: Connection): void => {
     attempt = begin(connection, target, signal, options);
   };
@@ -83,8 +87,12 @@ async function connectTo(
     betterThan,
     rttMs,
     except,
+    onReached: (reached) => {
+      address = reached;
+    },
   });
-  return resumed(attempt, connection, options) ?? begin(connection, target, signal, options);
+  attempt = resumed(attempt, connection, options) ?? begin(connection, target, signal, options);
+  return { ...attempt, address: address ?? connection.remoteAddress };
 }
 
 /** A connection on which the handshake is under way. */

@@ -119,6 +119,36 @@ for (const transport of TEST_TRANSPORTS) {
   });
 }
 
+test('a node that answers under another way of writing its address is met once, not without end', async (t) => {
+  const transports = ['tcp'] as const;
+  const tls = await certNamed('n3', { extraHosts: ['n2'] });
+  const listen = { host: '::1', port: 0 };
+  const n3 = await startNode(t, 'n3', { transports, tls, listen });
+  const n1 = await startNode(t, 'n1', { transports, listen: undefined });
+  const { port } = targetOf(n3);
+  const target = { nodeId: 'n2', host: '0:0:0:0:0:0:0:1', port };
+  t.like(await t.throwsAsync(n1.connect(target)), { code: 'NodeIdMismatch' });
+  t.is(n3.counters.handshakes.accepted, 1);
+});
+
+test('however many addresses a discovery comes up with, a dial that meets but others ends', async (t) => {
+  const transports = ['tcp'] as const;
+  const tls = await certNamed('n3', { extraHosts: ['n2'] });
+  const listen = { host: '0.0.0.0', port: 0 };
+  const n3 = await startNode(t, 'n3', { transports, tls, listen });
+  let asked = 0;
+  const discovery = {
+    resolve: async () => {
+      asked += 1;
+      return [{ host: `127.79.0.${asked}`, port: targetOf(n3).port }];
+    },
+  };
+  const n1 = await startNode(t, 'n1', { transports, discovery, listen: undefined });
+  const connecting = n1.connect({ nodeId: 'n2', host: 'n2.example', port: 1 });
+  t.like(await t.throwsAsync(connecting), { code: 'NodeIdMismatch' });
+  t.is(asked, 17);
+});
+
 /** A node whose address comes behind 39 at which nobody listens. */
 async function withDeadAddresses(
   t: ExecutionContext,

@@ -35,6 +35,8 @@ export interface ManagedDialOptions extends DialOptions {
   readonly betterThan?: TransportName | undefined;
   /** Addresses where somebody else was met: they are left out. */
   readonly except?: readonly SocketAddress[] | undefined;
+  /** Told which address the connection leads to, as discovery has it, before the dial fulfils. */
+  readonly onReached?: ((address: SocketAddress) => void) | undefined;
 }
 
 /** One transport to one address. */
@@ -122,7 +124,7 @@ export class TransportManager {
   async #dialAt(
     located: readonly SocketAddress[],
     target: PeerTarget,
-    { signal, rttMs = 0, betterThan, except = [], ...rest }: ManagedDialOptions,
+    { signal, rttMs = 0, betterThan, except = [], onReached, ...rest }: ManagedDialOptions,
   ): Promise<Connection> {
     const addresses = located.filter((address) => !except.some((met) => isSame(met, address)));
     if (addresses.length === 0) {
@@ -148,7 +150,9 @@ export class TransportManager {
         endsOnRefusal: addresses.length === 1,
         signal,
       });
-      this.#remember(ways.slice(0, begun), ways[winner] as Way);
+      const way = ways[winner] as Way;
+      this.#remember(ways.slice(0, begun), way);
+      onReached?.(way.address);
       return connection;
     } catch (thrown) {
       // The peer is up: it is there by another transport.
