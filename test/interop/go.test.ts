@@ -261,6 +261,16 @@ interop('a client that goes away loses no call', async (t, { run, seen }) => {
   await t.notThrowsAsync(scenario.succeeded());
 });
 
+interop(
+  'an idle connection of a silent client is kept by PING frames, beyond its idle timeout',
+  async (t, { run }) => {
+    const scenario = await run('idle', { count: 8 });
+    t.true(((await scenario.said('kept')) as number) > 1500);
+    await scenario.succeeded();
+  },
+  { keepAliveMs: 300, idleTimeoutMs: 1500 },
+);
+
 for (const kind of ['answering', 'silent']) {
   interop(
     `a node that closes goes away from a client that is ${kind}, and loses no call`,

@@ -36,8 +36,10 @@ type connection struct {
 
 // dialOptions are what a scenario changes about a connection.
 type dialOptions struct {
-	quic   quic.Config
-	early  bool
+	quic  quic.Config
+	early bool
+	// silent sends nothing by itself, so that it is for the node to keep the connection.
+	silent bool
 	onCall func(*stream)
 	own    *capabilities
 	alpn   string
@@ -64,7 +66,7 @@ func (e *environment) quicConfig(options dialOptions) *quic.Config {
 	config.MaxIncomingUniStreams = 1
 	config.HandshakeIdleTimeout = patience
 	// A NAT forgets whom it hears nothing of, so a dialer that waits says something: "QUIC".
-	if config.KeepAlivePeriod == 0 {
+	if !options.silent {
 		config.KeepAlivePeriod = time.Second
 	}
 	config.ConnectionIDLength = 8

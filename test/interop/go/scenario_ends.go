@@ -36,6 +36,23 @@ func within(done <-chan struct{}, what string) {
 	}
 }
 
+// idle: the node keeps a connection on which nobody has anything to say, by PING frames: SPEC.md, "Closing".
+func idle(e *environment) {
+	c := e.connect(dialOptions{silent: true})
+	// As many as outlast the node's idle timeout, besides those of path probes and of its own probe timeouts.
+	for deadline := time.Now().Add(patience); e.trace.pinged() < int(e.count); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			fail("%d PING frames", e.trace.pinged())
+		}
+		if c.quic.Context().Err() != nil {
+			check(c.ended())
+		}
+	}
+	check(c.echo("still here"))
+	e.say("kept", time.Since(e.start).Milliseconds())
+	e.finish(c)
+}
+
 // goAway: this side goes away while a call is open.
 func goAway(e *environment) {
 	c := e.connect(dialOptions{onCall: serveEcho})

@@ -10,7 +10,7 @@ var scenarios = map[string]func(*environment){
 	"cancel": cancel, "cancel-at-once": cancelAtOnce, "cancelled": cancelled, "held": held,
 	"upload": upload, "download": download, "downloads": downloads, "both": both, "damaged": damaged, "resumed-upload": resumedUpload,
 	"resumed-download": resumedDownload, "superseded": superseded, "lossy": lossy,
-	"proofs": proofs, "go-away": goAway, "gone-away": goneAway,
+	"proofs": proofs, "idle": idle, "go-away": goAway, "gone-away": goneAway,
 }
 
 // together runs n of something at once, and returns the first error.

@@ -15,6 +15,8 @@ type trace struct {
 	// firstIDBytes is the length of the first destination connection ID, which the client picks.
 	firstIDBytes int
 	retries      int
+	// pings are PING frames of the node.
+	pings int
 	// used are the node's IDs that packets went to; issued counts those it sent by NEW_CONNECTION_ID frames.
 	used   map[string]bool
 	issued map[uint64]bool
@@ -23,7 +25,7 @@ type trace struct {
 func (t *trace) TracerForConnection(_ context.Context, _ logging.Perspective, first logging.ConnectionID) logging.ConnectionTracer {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	t.firstIDBytes, t.retries = first.Len(), 0
+	t.firstIDBytes, t.retries, t.pings = first.Len(), 0, 0
 	t.used, t.issued = map[string]bool{}, map[uint64]bool{}
 	return &connectionTrace{trace: t}
 }
@@ -52,10 +54,19 @@ func (t *connectionTrace) ReceivedPacket(_ *logging.ExtendedHeader, _ logging.By
 	t.trace.mutex.Lock()
 	defer t.trace.mutex.Unlock()
 	for _, frame := range frames {
-		if issued, ok := frame.(*logging.NewConnectionIDFrame); ok {
-			t.trace.issued[issued.SequenceNumber] = true
+		switch frame := frame.(type) {
+		case *logging.NewConnectionIDFrame:
+			t.trace.issued[frame.SequenceNumber] = true
+		case *logging.PingFrame:
+			t.trace.pings += 1
 		}
 	}
+}
+
+func (t *trace) pinged() int {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	return t.pings
 }
 
 // counts are what a test is told.
