@@ -44,14 +44,16 @@ export class ControlReserve {
   }
 
   /**
-   * Bytes that may be handed over on other streams.
+   * Bytes that may be handed over on other streams, as far as is known: {@link learn} may tell of more.
    * @param handedBytes in all so far, on all streams
    * @param wantedBytes beyond which nobody asks
-   * @param capacityBytes what QUIC takes now, by some stream's account
    */
-  room(handedBytes: number, wantedBytes: number, capacityBytes: () => number): number {
-    if (handedBytes + wantedBytes + this.bytes <= this.#knownBytes) return wantedBytes;
-    this.#knownBytes = Math.max(this.#knownBytes, handedBytes + capacityBytes());
+  room(handedBytes: number, wantedBytes: number): number {
     return Math.max(0, Math.min(wantedBytes, this.#knownBytes - this.bytes - handedBytes));
+  }
+
+  /** QUIC takes so many bytes now, by some stream's account. */
+  learn(handedBytes: number, capacityBytes: number): void {
+    this.#knownBytes = Math.max(this.#knownBytes, handedBytes + capacityBytes);
   }
 }

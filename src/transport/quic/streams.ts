@@ -425,19 +425,28 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     // Transport parameters are those of the session before, until TLS is done.
     if (this.#host.isEarly()) return bytes;
     this.#reserve ??= new ControlReserve(this.#native.stats());
-    return this.#reserve.room(this.#handedBytes + this.#controlBytes, bytes, () => {
-      // A peer that allows no control stream has no use for what is left to it.
-      if (!this.#urgeControl()) return Number.POSITIVE_INFINITY;
-      return Math.max(this.#capacity(stream.id), this.#capacity(CONTROL_STREAM_ID[this.#role]));
-    });
+    const handedBytes = this.#handedBytes + this.#controlBytes;
+    const known = this.#reserve.room(handedBytes, bytes);
+    if (known === bytes) return bytes;
+    // A peer that allows no control stream has no use for what is left to it.
+    if (!this.#urgeControl()) return bytes;
+    const controlBytes = this.#capacity(CONTROL_STREAM_ID[this.#role]) ?? 0;
+    let streamBytes = this.#capacity(stream.id);
+    if (streamBytes === undefined) {
+      // The binding gets to know it by that.
+      this.#urge(stream, URGENCIES[stream.priority]);
+      streamBytes = this.#capacity(stream.id) ?? 0;
+    }
+    this.#reserve.learn(handedBytes, Math.max(streamBytes, controlBytes));
+    return this.#reserve.room(handedBytes, bytes);
   }
 
-  /** What QUIC takes now on a stream; 0 of one that it does not know. */
-  #capacity(id: number): number {
+  /** What QUIC takes now on a stream that it knows, and that the peer has not stopped. */
+  #capacity(id: number): number | undefined {
     try {
       return this.#native.streamCapacity(id);
     } catch {
-      return 0;
+      return undefined;
     }
   }
 
