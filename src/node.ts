@@ -118,7 +118,10 @@ export class MeshNode {
     this.#budgets = {
       connectionBytes,
       send: new ByteBudget(nodeBytes),
+      nested: new ByteBudget(nodeBytes),
+      chunks: new ByteBudget(nodeBytes),
       receive: new ByteBudget(nodeBytes),
+      nestedReceive: new ByteBudget(nodeBytes),
       copies: new MessageCopies(nodeBytes),
     };
     this.#renewal = this.#createRenewal(config);

@@ -5,6 +5,7 @@ import { type BatchOptions, MessageBatcher } from './calls/batcher.js';
 import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
 import { ONE_WAY_TYPES, REQUEST_TYPES, TRANSFER_TYPES, typeRefusal } from './calls/call-types.js';
+import { isHandling } from './calls/handling.js';
 import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
 import type { MessageCopies } from './calls/message-copies.js';
 import { OpenBatches } from './calls/open-batches.js';
@@ -52,7 +53,10 @@ export interface PeerConnection {
 
 /** What a transfer is. */
 export interface TransferOpening
-  extends Omit<DataTransfer, 'type' | 'offset' | 'data' | 'checksum' | 'resume' | 'resumeAt'> {
+  extends Omit<
+    DataTransfer,
+    'type' | 'offset' | 'data' | 'checksum' | 'resume' | 'resumeAt' | 'nested'
+  > {
   readonly type?: 'dataTransfer';
   readonly offset?: number;
 }
@@ -181,7 +185,8 @@ export class Peer {
       const refusal = typeRefusal(transfer, TRANSFER_TYPES);
       if (refusal !== undefined) throw refusal;
     }
-    const open: DataTransfer = { offset: 0, ...transfer, type: 'dataTransfer' };
+    const nested = isHandling() ? { nested: true } : {};
+    const open: DataTransfer = { offset: 0, ...transfer, ...nested, type: 'dataTransfer' };
     checkTransfer(open, options);
     const own = withContext(options);
     if (own.resume === true) {
@@ -254,6 +259,11 @@ export class Peer {
     );
   }
 
+  /** A handler's calls are told apart where they are made: attempts are made wherever there is a connection. */
+  #placed(options: AttemptOptions): AttemptOptions {
+    return isHandling() ? { ...options, isNested: true } : options;
+  }
+
   #callAgain<T>(
     message: RequestMessage | OneWayMessage,
     options: AttemptOptions,
@@ -269,7 +279,7 @@ export class Peer {
     };
     const isReplaySafe = options.replaySafe === true || message.type === 'ping';
     try {
-      return callAgain(attempt, options, isReplaySafe, this.#retry);
+      return callAgain(attempt, this.#placed(options), isReplaySafe, this.#retry);
     } catch (thrown) {
       return Promise.reject(thrown);
     }

@@ -9,7 +9,8 @@ import type { FrameStream, FrameStreamHandler } from '../transport/connection.js
 import type { ByteBudget } from './byte-budget.js';
 import { closeBytes } from './chunk-source.js';
 import { type ContextHost, HandlerContext } from './handler-context.js';
-import type { HandlerSlots } from './handler-slots.js';
+import type { HandlerSlots, SlotKind } from './handler-slots.js';
+import { type Handling, runHandling } from './handling.js';
 import { IncomingTransfer, type TransferHost } from './incoming-transfer.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import type { OpenTransfer, OpenTransfers } from './open-transfers.js';
@@ -30,6 +31,8 @@ export interface CallHost extends ContextHost, TransferHost {
   readonly handlers: Handlers;
   /** Of messages that are handled, and of answers that wait to be sent. */
   readonly receiveBudget: ByteBudget;
+  /** The same of calls that handlers of the peer make. */
+  readonly nestedReceiveBudget: ByteBudget;
   /** Of the peer, over all of its connections. */
   readonly slots: HandlerSlots;
   readonly transfers: ResumedTransfers;
@@ -76,14 +79,18 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #bytes = 0;
   /** The answer is with the transport, which has not sent all of it. */
   #isAnswered = false;
-  #slot: 'none' | 'usual' | 'urgent' = 'none';
+  #slot: SlotKind | undefined;
+  /** Where the call's bytes count. */
+  #budget: ByteBudget;
   #over = false;
   #hasRun = false;
   #isHandlerDone = false;
+  readonly #handling: Handling = { isOver: false };
 
   constructor(host: CallHost, stream: FrameStream) {
     this.#host = host;
     this.#stream = stream;
+    this.#budget = host.receiveBudget;
   }
 
   /** Made when it is needed: most calls are one small message. */
@@ -171,7 +178,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (refusal !== undefined) throw refusal;
     const handler = this.#host.handlers.get(kind);
     if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
-    this.#takePlace(priorityOf(message) === 'control');
+    this.#takePlace(priorityOf(message) === 'control', call.nested === true);
     if (call.type === 'dataTransfer') this.#beginTransfer(handler, call, frame);
     else this.#run(handler, call, new HandlerContext(this.#host, call));
   }
@@ -222,28 +229,30 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   /** @throws MeshError Overloaded */
-  #takePlace(isUrgent: boolean): void {
-    const { receiveBudget: budget, slots } = this.#host;
-    if (!budget.hasRoomFor(isUrgent)) {
+  #takePlace(isUrgent: boolean, isNested: boolean): void {
+    const { nestedReceiveBudget, slots } = this.#host;
+    if (isNested) this.#budget = nestedReceiveBudget;
+    if (!this.#budget.hasRoomFor(isUrgent)) {
       throw new MeshError('Overloaded', 'calls under way have too many bytes already');
     }
-    if (!slots.take(isUrgent)) {
+    const kind = isUrgent ? 'urgent' : isNested ? 'nested' : 'usual';
+    if (!slots.take(kind)) {
       throw new MeshError('Overloaded', `${slots.limit} calls of one node are handled already`);
     }
-    this.#slot = isUrgent ? 'urgent' : 'usual';
+    this.#slot = kind;
     this.#takeBytes(this.#messageBytes);
   }
 
   /** The handler is done, whatever becomes of its answer. */
   #freeSlot(): void {
-    if (this.#slot === 'none') return;
-    this.#host.slots.give(this.#slot === 'urgent');
-    this.#slot = 'none';
+    if (this.#slot === undefined) return;
+    this.#host.slots.give(this.#slot);
+    this.#slot = undefined;
   }
 
   #takeBytes(bytes: number): void {
     this.#bytes += bytes;
-    this.#host.receiveBudget.take(bytes);
+    this.#budget.take(bytes);
   }
 
   /** Only a transfer has more than one message. */
@@ -260,7 +269,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     let result: unknown;
     let isLater: boolean;
     try {
-      result = handler(message, context);
+      result = runHandling(this.#handling, () => handler(message, context));
       isLater = isThenable(result);
     } catch (thrown) {
       this.#handlerFailed(thrown);
@@ -285,6 +294,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
       return;
     }
     this.#freeSlot();
+    this.#handling.isOver = true;
     if (this.#over) return;
     if ('oneWay' in message && message.oneWay === true) {
       this.#stream.end();
@@ -303,6 +313,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
 
   #handlerDone(): void {
     this.#isHandlerDone = true;
+    this.#handling.isOver = true;
     this.#freeSlot();
     this.#leave?.();
   }
@@ -327,7 +338,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     openTransfers.add(open);
     try {
       if (this.#over) await closeBytes(bytes);
-      else await transfer.answer(bytes);
+      else await runHandling(this.#handling, () => transfer.answer(bytes));
       this.#finish();
     } catch (thrown) {
       if (!this.#over) this.#handlerFailed(thrown);
@@ -427,7 +438,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     // Whoever still reads the body after the answer reads in vain; what still arrives is dropped.
     this.#context?.close();
     if (!this.#hasRun) this.#freeSlot();
-    if (this.#bytes > 0) this.#host.receiveBudget.give(this.#bytes);
+    if (this.#bytes > 0) this.#budget.give(this.#bytes);
     this.#host.finished();
   }
 }

@@ -24,7 +24,7 @@ export interface TransferMemory {
 export interface TransferHost {
   readonly codec: FrameCodec;
   /** Of bytes that wait to be sent. */
-  readonly sendBudget: ByteBudget;
+  readonly chunkBudget: ByteBudget;
   /** Of bytes that wait to be read. */
   readonly receiveBudget: ByteBudget;
 }
@@ -34,7 +34,7 @@ export class IncomingTransfer {
   readonly #open: DataTransfer;
   readonly #stream: FrameStream;
   readonly #codec: FrameCodec;
-  readonly #sendBudget: ByteBudget;
+  readonly #chunkBudget: ByteBudget;
   readonly #gate = new DrainGate();
   #received: TransferChecksum;
   #receiver: ChunkReceiver;
@@ -50,7 +50,7 @@ export class IncomingTransfer {
     this.#open = open;
     this.#stream = stream;
     this.#codec = host.codec;
-    this.#sendBudget = host.sendBudget;
+    this.#chunkBudget = host.chunkBudget;
     this.#handedBefore = offset;
     this.#received = new TransferChecksum(resume ? 0 : offset, undefined, resume);
     this.#receiver = new ChunkReceiver(this.#received);
@@ -131,7 +131,7 @@ export class IncomingTransfer {
       stream: this.#stream,
       gate: this.#gate,
       codec: this.#codec,
-      budget: this.#sendBudget,
+      budget: this.#chunkBudget,
     });
   }
 

@@ -11,6 +11,8 @@ import type { CallOptions } from './types.js';
 export interface AttemptOptions extends CallOptions {
   /** Where `latestOnly` is set. */
   readonly place?: CallPlace | undefined;
+  /** The call is made by a handler. Default false. */
+  readonly isNested?: boolean | undefined;
 }
 
 /** A call that has a stream, as its place sees it. */

@@ -48,6 +48,8 @@ export interface CallerHost {
   readonly codec: FrameCodec;
   /** Of messages that were sent and not answered yet. */
   readonly sendBudget: ByteBudget;
+  /** The same of calls that handlers make: those do not wait for calls whose answers may wait for them. */
+  readonly nestedBudget: ByteBudget;
   /** Of messages that wait. */
   readonly copies: MessageCopies;
   /** The call is over. Called once, ahead of whoever waits for it. */
@@ -106,6 +108,8 @@ export function trySendOnce(host: CallerHost, message: Message, options: Attempt
 
 class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedCall, FailedCall {
   readonly #host: CallerHost;
+  readonly #budget: ByteBudget;
+  readonly #isNested: boolean;
   /** `undefined`: one-way, settled when the message is taken. */
   readonly #expected: MessageType | undefined;
   readonly #signal: AbortSignal | undefined;
@@ -141,6 +145,8 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     recover: Recover<T> | undefined,
   ) {
     this.#host = host;
+    this.#isNested = options.isNested === true;
+    this.#budget = this.#isNested ? host.nestedBudget : host.sendBudget;
     this.#expected = expected;
     this.#signal = options.signal;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -161,7 +167,8 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
       this.#fail(noTimeLeft(timeoutMs));
       return;
     }
-    const { sendBudget: budget, opener } = this.#host;
+    const { opener } = this.#host;
+    const budget = this.#budget;
     try {
       // What takes over a stream stands in line already, in place of bytes that were let in.
       const isPlaced = this.#place?.hasStreamOf(opener) === true;
@@ -170,6 +177,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
         this.#leave(message, timeoutMs);
         return;
       }
+      if (this.#isNested) throw new MeshError('Overloaded', NESTED_TEXT);
       const { codec, copies } = this.#host;
       const plain = codec.encodePlain(message);
       this.#arm();
@@ -287,13 +295,13 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
 
   /** @throws MeshError what cannot be encoded, or why there is no stream */
   #leave(message: Message, timeoutMs: number): void {
-    const { codec, sendBudget } = this.#host;
+    const { codec } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
     if (this.#recover !== undefined) this.#note(message.type, plain, timeoutMs);
     this.#stream = this.#openStream(priorityOf(message));
     this.#arm();
     this.#bytes = rawBytesOf(plain);
-    sendBudget.take(this.#bytes);
+    this.#budget.take(this.#bytes);
     const packed = codec.pack(plain);
     // What is compressed is a copy: nobody else passes over the bytes that it is made of.
     if (packed !== plain && this.#tailSum !== undefined) this.#tailSum.note(plain.tail);
@@ -393,13 +401,15 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     if (this.#onAbort !== undefined) offAbort(this.#signal as AbortSignal, this.#onAbort);
     if (this.#waiting !== undefined) {
-      this.#host.sendBudget.leave(this);
+      this.#budget.leave(this);
       this.#waiting.message.release();
     }
     this.#host.callSettled(succeeded);
-    if (this.#bytes > 0) this.#host.sendBudget.give(this.#bytes);
+    if (this.#bytes > 0) this.#budget.give(this.#bytes);
   }
 }
+
+const NESTED_TEXT = 'calls that handlers make have too many bytes under way already';
 
 /** So long a small message may keep 32 KiB that others were cut from as well. */
 const MAX_SHARED_MS = 10_000;

@@ -48,7 +48,7 @@ export interface TransferCarrier {
   readonly opener: StreamOpener;
   readonly codec: FrameCodec;
   /** Of bytes that wait to be sent. */
-  readonly sendBudget: ByteBudget;
+  readonly chunkBudget: ByteBudget;
 }
 
 /** Opens a transfer that ends with its connection; see Peer.stream. `onOver` as in {@link carryTransfer}. */
@@ -267,7 +267,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
         stream,
         gate: this.#gate,
         codec: this.#carrier.codec,
-        budget: this.#carrier.sendBudget,
+        budget: this.#carrier.chunkBudget,
       });
     } catch (thrown) {
       void closeBytes(bytes);

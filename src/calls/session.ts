@@ -78,7 +78,10 @@ export interface SessionBudgets {
   readonly connectionBytes: number;
   /** Of the node, for what it sends and what it receives. */
   readonly send: ByteBudget;
+  readonly nested: ByteBudget;
+  readonly chunks: ByteBudget;
   readonly receive: ByteBudget;
+  readonly nestedReceive: ByteBudget;
   /** Of the node, for messages that wait. */
   readonly copies: MessageCopies;
 }
@@ -127,8 +130,12 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     refused: 0,
   };
   readonly sendBudget: ByteBudget;
+  readonly nestedBudget: ByteBudget;
+  /** Of transfers, in both directions. */
+  readonly chunkBudget: ByteBudget;
   readonly copies: MessageCopies;
   readonly receiveBudget: ByteBudget;
+  readonly nestedReceiveBudget: ByteBudget;
   readonly openTransfers = new OpenTransfers();
   readonly #onHandlerFailure: HandlerFailureListener;
   readonly #authorize: Authorize | undefined;
@@ -164,11 +171,19 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#authorize = options.authorize;
     this.#onAuthorizeFailure = options.onAuthorizeFailure ?? (() => {});
     this.#onCallRefused = options.onCallRefused;
-    const { connectionBytes, send, receive, copies } = options.budgets;
+    const { connectionBytes, send, nested, chunks, receive, nestedReceive, copies } =
+      options.budgets;
     this.copies = copies;
     this.sendBudget = new ByteBudget(connectionBytes, send);
+    this.nestedBudget = new ByteBudget(connectionBytes, nested);
+    this.chunkBudget = new ByteBudget(connectionBytes, chunks);
     this.receiveBudget = new ByteBudget(connectionBytes, receive);
-    void connection.closed.then((error) => this.sendBudget.failAll(lostBeforeItLeft(error)));
+    this.nestedReceiveBudget = new ByteBudget(connectionBytes, nestedReceive);
+    void connection.closed.then((error) => {
+      const lost = lostBeforeItLeft(error);
+      this.sendBudget.failAll(lost);
+      this.chunkBudget.failAll(lost);
+    });
   }
 
   /** Where the peer's calls count. Set before any of them is taken. */
@@ -259,8 +274,15 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     if (!connection.hasStreamRoom || connection.isGoingAway) return false;
     const opener = new ConnectionOpener(connection);
     // What comes of it, the connection's own clock tells.
-    const { codec, sendBudget, copies } = this;
-    const host: CallerHost = { opener, codec, sendBudget, copies, callSettled() {} };
+    const { codec, sendBudget, nestedBudget, copies } = this;
+    const host: CallerHost = {
+      opener,
+      codec,
+      sendBudget,
+      nestedBudget,
+      copies,
+      callSettled() {},
+    };
     callOnce(host, { type: 'ping' }, 'pong', PING_OPTIONS).catch(() => {});
     return true;
   }
@@ -393,10 +415,11 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** What leaves before TLS is done is replay-safe, and the peer runs it early only if it says so. */
-  #marked<M extends RequestMessage>(message: M, { priority }: AttemptOptions): M {
+  #marked<M extends RequestMessage>(message: M, { priority, isNested }: AttemptOptions): M {
     const classed = withClass(message, priority);
-    if (!this.isEarly || message.type === 'ping') return classed;
-    return { ...classed, replaySafe: true };
+    if (message.type === 'ping') return classed;
+    const marked = isNested === true ? { ...classed, nested: true } : classed;
+    return this.isEarly ? { ...marked, replaySafe: true } : marked;
   }
 
   // ---- CallerHost ---------------------------------------------------------------------------------------

@@ -86,6 +86,8 @@ export interface QueryRequest {
   readonly replaySafe?: boolean;
   /** The call's class, where it is not the default of the type. */
   readonly priority?: Priority;
+  /** A handler makes the call, and its answer may wait for this one's. */
+  readonly nested?: boolean;
 }
 
 export interface QueryResponse {
@@ -114,6 +116,8 @@ export interface ReplicationLog {
   readonly replaySafe?: boolean;
   /** As in {@link QueryRequest}. */
   readonly priority?: Priority;
+  /** As in {@link QueryRequest}. */
+  readonly nested?: boolean;
 }
 
 /** Raft's messages and their responses (Ongaro and Ousterhout, 2014, figures 2 and 13). */
@@ -165,6 +169,8 @@ export interface Consensus {
   readonly replaySafe?: boolean;
   /** As in {@link QueryRequest}. */
   readonly priority?: Priority;
+  /** As in {@link QueryRequest}. */
+  readonly nested?: boolean;
 }
 
 /**
@@ -183,6 +189,8 @@ export interface DataTransfer {
   readonly timeoutMs?: number;
   /** As in {@link QueryRequest}. */
   readonly priority?: Priority;
+  /** As in {@link QueryRequest}. */
+  readonly nested?: boolean;
   /** In the last message of a direction: CRC-32 of all its bytes, from position 0 to `offset` and `data`. */
   readonly checksum?: number;
   /** In the first message: the transfer goes on where it was interrupted. The opener sends no bytes until `resumeAt`. */
@@ -214,6 +222,8 @@ export interface Request {
   readonly replaySafe?: boolean;
   /** As in {@link QueryRequest}. */
   readonly priority?: Priority;
+  /** As in {@link QueryRequest}. */
+  readonly nested?: boolean;
 }
 
 export interface Response {
@@ -249,6 +259,7 @@ const timeoutMs = optional(uint);
 const oneWay = optional(bool);
 const replaySafe = optional(bool);
 const priority = optional(oneOf(...PRIORITIES));
+const nested = optional(bool);
 const group = optional(text(MAX_ID_BYTES));
 const logEntry = record<LogEntry>({ index: uint, term: uint, data: bytes(0, MAX_PAYLOAD_BYTES) });
 
@@ -342,6 +353,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     timeoutMs,
     replaySafe,
     priority,
+    nested,
   },
   queryResponse: { result: optional(anything) },
   replicationLog: {
@@ -354,8 +366,9 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     oneWay,
     replaySafe,
     priority,
+    nested,
   },
-  consensus: { group, body: raftBody, timeoutMs, oneWay, replaySafe, priority },
+  consensus: { group, body: raftBody, timeoutMs, oneWay, replaySafe, priority, nested },
   dataTransfer: {
     transferId: text(256),
     offset: uint,
@@ -365,12 +378,21 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     metadata: optional(anything),
     timeoutMs,
     priority,
+    nested,
     checksum: optional(uint),
     resume: optional(bool),
     resumeAt: optional(uint),
     priorChecksum: optional(uint),
   },
   error: { code: text(64), text: text(1024), retryable: optional(bool) },
-  request: { method: text(256), body: optional(anything), timeoutMs, oneWay, replaySafe, priority },
+  request: {
+    method: text(256),
+    body: optional(anything),
+    timeoutMs,
+    oneWay,
+    replaySafe,
+    priority,
+    nested,
+  },
   response: { body: optional(anything) },
 };

@@ -97,6 +97,9 @@ function sessionOver(
     budgets: {
       connectionBytes: MAX_MESSAGE_BYTES,
       send: new ByteBudget(MAX_MESSAGE_BYTES),
+      nested: new ByteBudget(MAX_MESSAGE_BYTES),
+      chunks: new ByteBudget(MAX_MESSAGE_BYTES),
+      nestedReceive: new ByteBudget(MAX_MESSAGE_BYTES),
       receive: new ByteBudget(MAX_MESSAGE_BYTES),
       copies: new MessageCopies(MAX_MESSAGE_BYTES),
     },

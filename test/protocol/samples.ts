@@ -98,6 +98,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     timeoutMs: WIDE,
     replaySafe: true,
     priority: 'bulk',
+    nested: true,
   },
   queryResponse: { type: 'queryResponse', result: [{ rows: [[1]] }] },
   replicationLog: {
@@ -111,6 +112,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     oneWay: true,
     replaySafe: false,
     priority: 'control',
+    nested: true,
   },
   consensus: {
     type: 'consensus',
@@ -120,6 +122,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     oneWay: false,
     replaySafe: true,
     priority: 'normal',
+    nested: true,
   },
   dataTransfer: {
     type: 'dataTransfer',
@@ -131,6 +134,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     metadata: { owner: 'n1' },
     timeoutMs: 10_000,
     priority: 'normal',
+    nested: true,
     checksum: 0xcbf4_3926,
     resume: true,
     resumeAt: WIDE,
@@ -145,6 +149,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     oneWay: true,
     replaySafe: true,
     priority: 'high',
+    nested: true,
   },
   response: { type: 'response', body },
 };
