@@ -353,10 +353,10 @@ export class QuicConnection implements Connection {
       return;
     }
     if (this.#paths.isAttentive) this.#paths.tend();
-    this.#flushDatagrams();
+    let isDone = this.#flushDatagrams();
     if (this.isOpen) {
-      if (this.#streams.markSent()) this.#flushDatagrams();
-      this.#size.flushed();
+      if (this.#streams.markSent()) isDone = this.#flushDatagrams();
+      if (isDone) this.#size.flushed();
       if (!this.#size.isHolding) this.#guards.flushed();
     }
     if (this.#released) return;
@@ -760,17 +760,18 @@ export class QuicConnection implements Connection {
     return true;
   }
 
-  #flushDatagrams(): void {
+  /** @returns whether the binding has nothing more to send now */
+  #flushDatagrams(): boolean {
     const guards = this.#guards;
     const size = this.#size;
     const limitBytes = guards.sentBytes + guards.flushBytes;
     for (;;) {
       if (guards.sentBytes >= limitBytes) {
         this.#host.flushSoon();
-        return;
+        return false;
       }
       const bytes = this.#sendNext(size.bytes);
-      if (bytes === 0) return;
+      if (bytes === 0) return true;
       if (this.isOpen) size.sent(bytes);
     }
   }

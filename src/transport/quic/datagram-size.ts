@@ -75,6 +75,7 @@ export class DatagramSize {
   readonly #answers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
   /** Probes by their nonce, and witnesses, which have no number. */
   readonly #asked = new Map<string, number | undefined>();
+  #limits: PathMtuLimits;
   #leaving: LeavingProbe | undefined;
   #isOpen = false;
   /** The last flight of the handshake has left: what is full now is the calls'. */
@@ -85,6 +86,7 @@ export class DatagramSize {
   constructor(native: NativeConnection, limits: PathMtuLimits, host: DatagramSizeHost) {
     this.#native = native;
     this.#host = host;
+    this.#limits = limits;
     this.#mtu = new PathMtu(limits, (event) => this.#changed(event));
     this.#timer = new DeadlineTimer(() => host.flush());
   }
@@ -101,7 +103,7 @@ export class DatagramSize {
 
   established(): void {
     this.#isOpen = true;
-    this.#canProbe = this.#native.dgramMaxWritableLen() !== null;
+    this.#begins();
   }
 
   /** A datagram has left, which is no probe. */
@@ -132,9 +134,11 @@ export class DatagramSize {
 
   /** The connection takes another path. */
   restart(limits: PathMtuLimits): void {
+    this.#limits = limits;
     this.#asked.clear();
     this.#drop();
-    this.#mtu.restart(limits);
+    if (this.#isOpen) this.#begins();
+    else this.#mtu.restart(limits);
     this.#timer.stop();
   }
 
@@ -180,21 +184,38 @@ export class DatagramSize {
     else this.#mtu.answered(probe, performance.now());
   }
 
+  /** On a path of which nothing is known. No size is worth a search that no probe can have. */
+  #begins(): void {
+    const probeBytes = this.#maxProbeBytes;
+    this.#canProbe = probeBytes >= BASE_DATAGRAM_BYTES;
+    const maxBytes = Math.min(this.#limits.maxBytes, probeBytes);
+    this.#mtu.restart(this.#canProbe ? { ...this.#limits, maxBytes } : this.#limits);
+  }
+
+  /** As large as the peer takes datagrams and DATAGRAM frames, and the binding writes them; 0 for none. */
+  get #maxProbeBytes(): number {
+    const payloadBytes = this.#native.dgramMaxWritableLen();
+    return payloadBytes === null ? 0 : payloadBytes + this.#headerBytes(0);
+  }
+
+  /** Of a probe, which is one frame: what comes before its payload, and behind. */
+  #headerBytes(packets: number): number {
+    return PACKET_BYTES + this.#native.destinationId().length + packetNumberBytes(packets);
+  }
+
   /** Hands the probe that is due to the binding, which lets it leave as soon as the congestion window has room for it. */
   #begin(nowMs: number): void {
     const probe = this.#canProbe ? this.#mtu.nextProbe(nowMs) : undefined;
     if (probe === undefined) return;
-    const native = this.#native;
-    const headerBytes =
-      native.destinationId().length + packetNumberBytes(this.#host.datagramsSent());
-    const payload = Buffer.alloc(probe.bytes - PACKET_BYTES - headerBytes);
+    const headerBytes = this.#headerBytes(this.#host.datagramsSent());
+    const payload = Buffer.alloc(probe.bytes - headerBytes);
     const nonce = randomBytes(PROOF_NONCE_BYTES);
     nonce.copy(payload);
     try {
-      native.dgramSendVec(payload);
+      this.#native.dgramSendVec(payload);
       this.#leaving = { probe, nonce, sinceMs: nowMs };
     } catch {
-      // More than the peer takes.
+      // The binding takes none now.
       this.#mtu.probeDelayed(nowMs, this.#patienceMs);
     }
   }
@@ -204,7 +225,7 @@ export class DatagramSize {
     for (let datagram = 0; datagram < MAX_DATAGRAMS; datagram += 1) {
       const bytes = this.#host.sendNext(probe.bytes);
       if (bytes === 0) break;
-      if (bytes < probe.bytes - SHORT_BYTES) continue;
+      if (this.#native.dgramSendQueueLen() > 0) continue;
       this.#leaving = undefined;
       this.#hasLeft(probe, nonce, bytes, nowMs);
       return;
