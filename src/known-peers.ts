@@ -4,6 +4,7 @@
  *
  * A peer that is forgotten is let go of, not ended: as long as anybody holds it, it comes back when its node does.
  */
+import { AsyncResource } from 'node:async_hooks';
 import type { PoolClock } from './pool/clock.js';
 
 /** What is kept of a peer. */
@@ -22,6 +23,8 @@ const SWEEP_MS = 15_000;
 export class KnownPeers<P extends KnownPeer> {
   readonly #create: (nodeId: string) => P;
   readonly #clock: PoolClock;
+  /** The async context of the node's creation: the sweep outlives that of whoever obtains a peer. */
+  readonly #home = new AsyncResource('quicmesh.KnownPeers');
   /** By lower-case node id, in which form node ids compare. */
   readonly #known = new Map<string, P>();
   /** Those of them that are not in use, and since when; in that order. */
@@ -67,7 +70,9 @@ export class KnownPeers<P extends KnownPeer> {
     const peer = this.#forgotten.get(key)?.deref() ?? this.#create(nodeId);
     this.#forgotten.delete(key);
     this.#known.set(key, peer);
-    this.#stopSweep ??= this.#clock.every(SWEEP_MS, () => this.review());
+    this.#stopSweep ??= this.#home.runInAsyncScope(() =>
+      this.#clock.every(SWEEP_MS, () => this.review()),
+    );
     return peer;
   }
 
