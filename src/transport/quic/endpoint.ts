@@ -146,6 +146,11 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     return this.#sockets.main.address;
   }
 
+  /** Whether nothing can be dialed from here any more. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /**
    * Starts a connection. It settles through `established` or `ended`, which the returned promise follows. Where a
    * session is resumed that allows early data, the connection is `early` at once.

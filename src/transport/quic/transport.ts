@@ -126,8 +126,10 @@ export class QuicTransport implements Transport {
       options.connectTimeoutMs ?? this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs;
     checkDialAddress(target);
     const remote = await abortable(resolveTarget(target), signal);
-    const endpoint = await abortable(this.#endpointFor(remote), signal);
     const native = await this.#loadedNative();
+    let endpoint = await abortable(this.#endpointFor(remote), signal);
+    // Closed meanwhile: on it, nobody would hear of the dial's end.
+    while (endpoint.isClosed) endpoint = await abortable(this.#endpointFor(remote), signal);
     const credentials = this.#credentialsInForce(native);
     const attempt = { endpoint, remote, native, credentials, timeoutMs, nodeId: target.nodeId };
     const session = this.#takeSession(credentials, target.nodeId);
@@ -195,6 +197,11 @@ export class QuicTransport implements Transport {
     checkLocalAddress(options);
     const { host, port } = canonicalAddress(options);
     const endpoint = await this.#open(() => ListeningSockets.listen({ host, port }));
+    if (this.#closing !== undefined) {
+      const error = new MeshError('NodeClosed', 'transport is closed');
+      await endpoint.close(error);
+      throw error;
+    }
     endpoint.acceptor = { onConnection: options.onConnection, onRefused: options.onRefused };
     this.#listening = endpoint;
     return {

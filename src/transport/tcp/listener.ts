@@ -90,10 +90,12 @@ export class TcpListener implements Listener {
     return { host: address.address, port: address.port };
   }
 
-  /** @throws MeshError ConnectFailed when the address cannot be had */
+  /** @throws MeshError ConnectFailed when the address cannot be had, NodeClosed when it is closed meanwhile */
   listen(): Promise<void> {
     const { host, port } = this.#options;
     return new Promise((resolve, reject) => {
+      const onClose = () => reject(new MeshError('NodeClosed', 'listener is closed'));
+      this.#server.once('close', onClose);
       const onError = (cause: Error) => {
         const message = `cannot listen on ${host}:${port}: ${cause.message}`;
         reject(new MeshError('ConnectFailed', message, { cause }));
@@ -102,6 +104,7 @@ export class TcpListener implements Listener {
       // Exclusive: the workers of a node:cluster would share one handle, and each get peers of the others.
       this.#server.listen({ host, port, exclusive: true }, () => {
         this.#server.off('error', onError);
+        this.#server.off('close', onClose);
         // From here on errors are those of single sockets that could not be accepted.
         this.#server.on('error', () => {});
         resolve();
