@@ -5,7 +5,7 @@ import { type BatchOptions, MessageBatcher } from './calls/batcher.js';
 import { callAgain, type MakeAttempt, type RetryHost } from './calls/call-again.js';
 import { CallQueue, type StartCall } from './calls/call-queue.js';
 import { ONE_WAY_TYPES, REQUEST_TYPES, TRANSFER_TYPES, typeRefusal } from './calls/call-types.js';
-import { isHandling } from './calls/handling.js';
+import { nestingOfCalls } from './calls/handling.js';
 import { type AttemptOptions, LatestCalls } from './calls/latest-calls.js';
 import type { MessageCopies } from './calls/message-copies.js';
 import { OpenBatches } from './calls/open-batches.js';
@@ -185,7 +185,7 @@ export class Peer {
       const refusal = typeRefusal(transfer, TRANSFER_TYPES);
       if (refusal !== undefined) throw refusal;
     }
-    const nested = isHandling() ? { nested: true } : {};
+    const nested = nestingOfCalls() === undefined ? {} : { nested: true };
     const open: DataTransfer = { offset: 0, ...transfer, ...nested, type: 'dataTransfer' };
     checkTransfer(open, options);
     const own = withContext(options);
@@ -261,7 +261,8 @@ export class Peer {
 
   /** A handler's calls are told apart where they are made: attempts are made wherever there is a connection. */
   #placed(options: AttemptOptions): AttemptOptions {
-    return isHandling() ? { ...options, isNested: true } : options;
+    const nesting = nestingOfCalls();
+    return nesting === undefined ? options : { ...options, nesting };
   }
 
   #callAgain<T>(

@@ -85,7 +85,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #over = false;
   #hasRun = false;
   #isHandlerDone = false;
-  readonly #handling: Handling = { isOver: false };
+  readonly #handling: Handling = { isNested: false, isOver: false };
 
   constructor(host: CallHost, stream: FrameStream) {
     this.#host = host;
@@ -178,7 +178,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (refusal !== undefined) throw refusal;
     const handler = this.#host.handlers.get(kind);
     if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
-    this.#takePlace(priorityOf(message) === 'control', call.nested === true);
+    this.#handling.isNested = call.nested === true;
+    this.#takePlace(priorityOf(message) === 'control', this.#handling.isNested);
     if (call.type === 'dataTransfer') this.#beginTransfer(handler, call, frame);
     else this.#run(handler, call, new HandlerContext(this.#host, call));
   }
@@ -269,7 +270,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     let result: unknown;
     let isLater: boolean;
     try {
-      result = runHandling(this.#handling, () => handler(message, context));
+      result = runHandling(this.#handling, handler, message, context);
       isLater = isThenable(result);
     } catch (thrown) {
       this.#handlerFailed(thrown);

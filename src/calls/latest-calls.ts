@@ -5,14 +5,15 @@
 import { MeshError } from '../errors.js';
 import { offAbort, onAbort } from '../transport/abortable.js';
 import type { FrameStream } from '../transport/connection.js';
+import type { Nesting } from './handling.js';
 import type { CallOptions } from './types.js';
 
 /** What one attempt at a call is made with. */
 export interface AttemptOptions extends CallOptions {
   /** Where `latestOnly` is set. */
   readonly place?: CallPlace | undefined;
-  /** The call is made by a handler. Default false. */
-  readonly isNested?: boolean | undefined;
+  /** Where a handler makes the call. */
+  readonly nesting?: Nesting | undefined;
 }
 
 /** A call that has a stream, as its place sees it. */

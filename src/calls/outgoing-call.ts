@@ -48,7 +48,7 @@ export interface CallerHost {
   readonly codec: FrameCodec;
   /** Of messages that were sent and not answered yet. */
   readonly sendBudget: ByteBudget;
-  /** The same of calls that handlers make: those do not wait for calls whose answers may wait for them. */
+  /** The same of calls that handlers make: those do not wait for calls whose answers may wait for them. See handling.ts. */
   readonly nestedBudget: ByteBudget;
   /** Of messages that wait. */
   readonly copies: MessageCopies;
@@ -109,7 +109,7 @@ export function trySendOnce(host: CallerHost, message: Message, options: Attempt
 class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedCall, FailedCall {
   readonly #host: CallerHost;
   readonly #budget: ByteBudget;
-  readonly #isNested: boolean;
+  readonly #mayWait: boolean;
   /** `undefined`: one-way, settled when the message is taken. */
   readonly #expected: MessageType | undefined;
   readonly #signal: AbortSignal | undefined;
@@ -145,8 +145,8 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     recover: Recover<T> | undefined,
   ) {
     this.#host = host;
-    this.#isNested = options.isNested === true;
-    this.#budget = this.#isNested ? host.nestedBudget : host.sendBudget;
+    this.#mayWait = options.nesting !== 'deeper';
+    this.#budget = options.nesting === undefined ? host.sendBudget : host.nestedBudget;
     this.#expected = expected;
     this.#signal = options.signal;
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -177,7 +177,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
         this.#leave(message, timeoutMs);
         return;
       }
-      if (this.#isNested) throw new MeshError('Overloaded', NESTED_TEXT);
+      if (!this.#mayWait) throw new MeshError('Overloaded', NESTED_TEXT);
       const { codec, copies } = this.#host;
       const plain = codec.encodePlain(message);
       this.#arm();

@@ -182,6 +182,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     void connection.closed.then((error) => {
       const lost = lostBeforeItLeft(error);
       this.sendBudget.failAll(lost);
+      this.nestedBudget.failAll(lost);
       this.chunkBudget.failAll(lost);
     });
   }
@@ -415,10 +416,10 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** What leaves before TLS is done is replay-safe, and the peer runs it early only if it says so. */
-  #marked<M extends RequestMessage>(message: M, { priority, isNested }: AttemptOptions): M {
+  #marked<M extends RequestMessage>(message: M, { priority, nesting }: AttemptOptions): M {
     const classed = withClass(message, priority);
     if (message.type === 'ping') return classed;
-    const marked = isNested === true ? { ...classed, nested: true } : classed;
+    const marked = nesting === undefined ? classed : { ...classed, nested: true };
     return this.isEarly ? { ...marked, replaySafe: true } : marked;
   }
 

@@ -78,20 +78,65 @@ for (const transport of TEST_TRANSPORTS) {
     await Promise.all(calls);
   });
 
-  test(`${transport}: a handler's calls are refused where they would have to wait for each other`, async (t) => {
+  test(`${transport}: a handler that calls with more than may be under way has its calls wait`, async (t) => {
+    const { near, far } = await makePair(t, transport);
+    near.node.handle('request', ({ body }) => ({ body: (body as Uint8Array).length }));
+    far.node.handle('query', async () => {
+      const call = () => far.peer().request({ type: 'request', method: 'm', body: BODY }, PATIENT);
+      const answers = await Promise.all([call(), call(), call(), call()]);
+      return { result: answers.map(({ body }) => body) };
+    });
+    const ask = () => near.peer().request({ type: 'queryRequest', query: 'q' }, PATIENT);
+    // Two such handlers, whose calls wait for each other's.
+    for (const { result } of await Promise.all([ask(), ask()])) {
+      t.deepEqual(result, Array(4).fill(BODY.length));
+    }
+  });
+
+  test(`${transport}: a waiting call of a handler ends with its connection`, async (t) => {
+    const { near, far } = await makePair(t, transport);
+    let held = 0;
+    near.node.handle('request', async (_request, { signal }) => {
+      held += 1;
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      return {};
+    });
+    let codes: unknown[] = [];
+    far.node.handle('query', async () => {
+      const call = () =>
+        far
+          .peer()
+          .request({ type: 'request', method: 'm', body: BODY }, { ...PATIENT, retry: false })
+          .catch(({ code }) => code);
+      codes = await Promise.all([call(), call(), call()]);
+      return {};
+    });
+    const asked = near.peer().request({ type: 'queryRequest', query: 'q' }, PATIENT);
+    await until(() => held === 2);
+    await near.peer().close();
+    await t.throwsAsync(asked);
+    await until(() => codes.length === 3);
+    t.deepEqual(codes, Array(3).fill('ConnectionClosed'));
+  });
+
+  test(`${transport}: calls of a handler whose own call a handler made are refused where they would wait`, async (t) => {
     const { near, far } = await makePair(t, transport);
     let held = 0;
     let release = (): void => {};
     const released = new Promise<void>((resolve) => {
       release = resolve;
     });
-    near.node.handle('request', async () => {
+    far.node.handle('request', async () => {
       held += 1;
       await released;
       return {};
     });
     far.node.handle('query', async () => {
-      const call = () => far.peer().request({ type: 'request', method: 'm', body: BODY }, PATIENT);
+      const { result } = await far.peer().request({ type: 'queryRequest', query: 'q' }, PATIENT);
+      return { result };
+    });
+    near.node.handle('query', async () => {
+      const call = () => near.peer().request({ type: 'request', method: 'm', body: BODY }, PATIENT);
       const calls = [call(), call()];
       await until(() => held === 2);
       const refused = await call().catch((error) => error);
