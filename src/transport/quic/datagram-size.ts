@@ -153,7 +153,11 @@ export class DatagramSize {
   /** All else was sent. Sends the probe that is due, if any. */
   flushed(): void {
     this.#isSettled = this.#canProbe;
-    if (this.#mtu.dueAtMs === Number.POSITIVE_INFINITY) return;
+    if (this.#mtu.dueAtMs === Number.POSITIVE_INFINITY) {
+      // An earlier probe was answered while this one waited for room: nobody asks any more, and streams wait for it.
+      this.#drop();
+      return;
+    }
     const nowMs = performance.now();
     if (this.#leaving === undefined && this.#mtu.dueAtMs <= nowMs) this.#begin(nowMs);
     if (this.#leaving !== undefined) this.#push(this.#leaving, nowMs);
