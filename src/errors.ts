@@ -5,7 +5,7 @@
  * code its number on the wire (SPEC.md, "Error codes"), so that both sides of a connection name the same
  * failure the same way, over QUIC and over TCP.
  */
-import { isError, textOf } from './realms.js';
+import { isError, isInstance, textOf } from './realms.js';
 
 /** What the table says of one code. */
 interface CodeEntry {
@@ -164,11 +164,20 @@ export function toMeshError(thrown: unknown, code: MeshErrorCode = 'InternalErro
 
 /**
  * A thrown value as the {@link MeshError} that it is, also where it is one of another copy of this package or of another
- * realm: then as one of this copy's. `undefined` for anything else.
+ * realm: then as one of this copy's. `undefined` for anything else. Never throws.
  */
 export function asMeshError(thrown: unknown): MeshError | undefined {
-  if (thrown instanceof MeshError) return thrown;
-  if (!isError(thrown) || thrown.name !== 'MeshError') return undefined;
+  if (isInstance(thrown, MeshError)) return thrown;
+  try {
+    return isError(thrown) ? copyOfMeshError(thrown) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws whatever its getters throw */
+function copyOfMeshError(thrown: Error): MeshError | undefined {
+  if (thrown.name !== 'MeshError') return undefined;
   const { code, message, side, retryable, maybeExecuted } = thrown as MeshError;
   if (typeof code !== 'string' || !Object.hasOwn(ERROR_CODES, code)) return undefined;
   return new MeshError(code, String(message), {

@@ -7,9 +7,21 @@ import { types } from 'node:util';
 /** Whether a value is a byte string: a Uint8Array or a subclass such as Buffer. */
 export const isBytes: (value: unknown) => value is Uint8Array = types.isUint8Array;
 
-/** Whether a value is an error that some engine made, or inherits from this realm's. */
+/** Whether a value is an error that some engine made, or inherits from this realm's. Never throws. */
 export function isError(value: unknown): value is Error {
-  return types.isNativeError(value) || value instanceof Error;
+  return types.isNativeError(value) || isInstance(value, Error);
+}
+
+/** `instanceof`, which a proxy's trap, or a proxy that was revoked, makes throw. Never throws. */
+export function isInstance<T>(
+  value: unknown,
+  make: abstract new (...input: never[]) => T,
+): value is T {
+  try {
+    return value instanceof make;
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Which messages begin a call, by how it is made: what types say, held at run time too. Pure. */
 import { MeshError } from '../errors.js';
+import { textOf } from '../realms.js';
 import { type OneWayMessage, REPLY_TYPES } from './types.js';
 
 /** Message types that a way of calling takes, as keys. */
@@ -22,9 +23,16 @@ export function typeRefusal(message: unknown, types: CallTypes): MeshError | und
   if (typeof message !== 'object' || message === null) {
     return new MeshError('InvalidArgument', 'a message is an object');
   }
-  const { type } = message as { readonly type?: unknown };
-  if (typeof type === 'string' && Object.hasOwn(types, type) && Object.hasOwn(message, 'type')) {
-    return undefined;
+  let type: unknown;
+  try {
+    ({ type } = message as { readonly type?: unknown });
+    if (typeof type === 'string' && Object.hasOwn(types, type) && Object.hasOwn(message, 'type')) {
+      return undefined;
+    }
+  } catch (cause) {
+    return new MeshError('InvalidArgument', `a message without a type: ${textOf(cause)}`, {
+      cause,
+    });
   }
   const known = Object.keys(types).join(', ');
   const text = typeof type === 'string' ? JSON.stringify(type.slice(0, 64)) : typeof type;

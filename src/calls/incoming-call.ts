@@ -277,15 +277,20 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
       return;
     }
     // A handler that answers at once is answered for at once: no promise on the way.
-    if (isLater) this.#handleLater(Promise.resolve(result));
+    if (isLater) void this.#handleLater(result);
     else this.#handled(result);
   }
 
-  #handleLater(result: Promise<unknown>): void {
-    result.then(
-      (fields) => this.#handled(fields),
-      (thrown: unknown) => this.#handlerFailed(thrown),
-    );
+  /** By `await`, which settles once whatever a `then` does, and goes by no `then` of a promise's own. */
+  async #handleLater(result: unknown): Promise<void> {
+    let fields: unknown;
+    try {
+      fields = await result;
+    } catch (thrown) {
+      this.#handlerFailed(thrown);
+      return;
+    }
+    this.#handled(fields);
   }
 
   #handled(result: unknown): void {

@@ -49,6 +49,13 @@ for (const transport of TEST_TRANSPORTS) {
     await t.throwsAsync(() => peer.batch().request({ type: 'request' } as never), INVALID);
     t.throws(() => peer.stream({ type: 'request', transferId: 'a' } as never), INVALID);
     t.throws(() => peer.stream(undefined as never), INVALID);
+    const throwing = {
+      get type() {
+        throw new Error('no type');
+      },
+    } as never;
+    await t.throwsAsync(peer.request(throwing), INVALID);
+    await t.throwsAsync(peer.send(throwing), INVALID);
     t.is(peer.connections[0]?.calls.sent, 0);
     t.is(ran, 0);
     t.is(n2.counters.refusals.calls, 0);

@@ -66,6 +66,37 @@ const FAILING: readonly { readonly name: string; readonly value: string }[] = [
   },
 ];
 
+/** Of this realm, whose promises are trusted most. */
+const ODD: Readonly<Record<string, () => unknown>> = {
+  'a promise whose constructor throws': () =>
+    Object.defineProperty(Promise.resolve({ body: 1 }), 'constructor', {
+      get() {
+        throw new Error('no constructor');
+      },
+    }),
+  'a promise that rejects with a revoked proxy': () => Promise.reject(revoked()),
+  'a revoked proxy that is thrown': () => {
+    throw revoked();
+  },
+  'a revoked proxy that is answered': revoked,
+  'an error whose name throws': () =>
+    Promise.reject(
+      Object.defineProperty(new Error('e'), 'name', {
+        get() {
+          throw new Error('no name');
+        },
+      }),
+    ),
+};
+
+function revoked(): object {
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  return proxy;
+}
+
+const FAILED = { instanceOf: MeshError, code: 'HandlerFailed' } as const;
+
 for (const transport of TEST_TRANSPORTS) {
   for (const { name, value } of LATER) {
     test(`${transport}: a handler that answers by ${name} is waited for`, async (t) => {
@@ -88,6 +119,33 @@ for (const transport of TEST_TRANSPORTS) {
       await t.throwsAsync(() => bytesOf(peer.stream({ transferId: 'failing' })), failure);
     });
   }
+
+  test(`${transport}: odd answers and what is thrown in their place end their own call, and free its place`, async (t) => {
+    const callsPerPeer = 2;
+    const n2 = await startNode(t, 'n2', { transports: [transport], limits: { callsPerPeer } });
+    const n1 = await startNode(t, 'n1', { transports: [transport] });
+    const peer = await n1.connect(targetOf(n2));
+    let answer: () => unknown = () => ({});
+    n2.handle('request', () => answer() as never);
+    n2.handle('dataTransfer', () => answer() as never);
+    for (const [name, odd] of Object.entries(ODD)) {
+      answer = odd;
+      for (let calls = 0; calls <= callsPerPeer; calls += 1) {
+        await t.throwsAsync(peer.request({ type: 'request', method: 'm' }), FAILED, name);
+        const transfer = async () => {
+          for await (const _ of peer.stream({ transferId: 'x' }));
+        };
+        await t.throwsAsync(transfer, FAILED, name);
+      }
+    }
+    answer = () => {
+      const value = (done: (fields: object) => void) => done({ body: 'no' });
+      // Nobody who waits by `await` asks it.
+      return Object.defineProperty(Promise.resolve({ body: 'done' }), 'then', { value });
+    };
+    t.deepEqual(await peer.request({ type: 'request', method: 'm' }), DONE);
+    t.is(n2.counters.refusals.calls, 0);
+  });
 
   test(`${transport}: a transfer's bytes may come later, and from another realm`, async (t) => {
     const { peer, n2 } = await pair(t, transport);
