@@ -184,8 +184,13 @@ export class DatagramSize {
     const key = keyOf(nonce);
     const probe = this.#asked.get(key);
     if (!this.#asked.delete(key)) return;
-    if (probe === undefined) this.#mtu.witnessed();
-    else this.#mtu.answered(probe, performance.now());
+    if (probe === undefined) {
+      this.#mtu.witnessed();
+      return;
+    }
+    this.#mtu.answered(probe, performance.now());
+    // What was about to leave may be a question that has its answer now, and nothing must be held back for it.
+    this.#drop();
   }
 
   /** On a path of which nothing is known. No size is worth a search that no probe can have. */
