@@ -497,6 +497,22 @@ export function connectionSuite(
   );
 
   behaviour(
+    'a stream that was opened before the connection ended hears of it, whenever its first bytes come',
+    async (t, { dialer }) => {
+      const call = openCollected(dialer);
+      void dialer.close('NoError');
+      let told: MeshError | undefined;
+      try {
+        call.stream.send(Buffer.of(1), { end: true });
+      } catch (thrown) {
+        told = thrown as MeshError;
+      }
+      told ??= await call.collector.reset;
+      t.is(told.code, 'ConnectionClosed');
+    },
+  );
+
+  behaviour(
     'more waiting streams than allowed are refused at once',
     async (t, { dialer, acceptor }) => {
       const arrivals = collectStreams(acceptor);

@@ -137,6 +137,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #streamsLeft = 0;
   /** Streams of this side that the peer wants open at once, by the handshake; QUIC's own limit may be above that. */
   #maxOwnStreams = Number.POSITIVE_INFINITY;
+  /** What streams hear that come by their first bytes when the connection is over. */
+  #end: MeshError | undefined;
   #isOpenDue = false;
   readonly #partials: PartialFrames;
   readonly #controlSender = new ControlSender();
@@ -323,6 +325,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** The connection is over: every stream hears of it. */
   end(error: MeshError): void {
+    this.#end = error;
     const streams = [...this.#streams.values(), ...this.#waiting];
     this.#waiting.clear();
     this.#blocked.clear();
@@ -367,6 +370,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   // ---- What streams ask for -----------------------------------------------------------------------------
 
   open(stream: QuicStream): void {
+    if (this.#end !== undefined) {
+      stream.receiveReset(this.#end);
+      return;
+    }
     this.#waiting.add(stream);
     if (this.#host.isReady()) this.#openWaiting();
   }
