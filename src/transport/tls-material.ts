@@ -28,6 +28,20 @@ export function tlsInputOf({ ca, cert, key }: TlsMaterial): TlsInput {
   };
 }
 
+/** Whether two are the same to the letter: a function that answers with a new object each time brings nothing new. */
+export function isSameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
+  if (a === b) return true;
+  if (a.ca !== b.ca || a.cert !== b.cert || a.key !== b.key) return false;
+  return isSameList(a.revoked, b.revoked) && isSameList(a.crl, b.crl);
+}
+
+/** Lists by what is in them, text by its characters, and memory by where it is. */
+function isSameList(a: TlsMaterial['crl'], b: TlsMaterial['crl']): boolean {
+  if (a === b) return true;
+  if (!Array.isArray(a) || !Array.isArray(b)) return false;
+  return a.length === b.length && a.every((entry, index) => entry === b[index]);
+}
+
 /**
  * Checks that certificates and key can be read, belong together, and can sign in TLS 1.3.
  * @throws MeshError InvalidOptions

@@ -20,6 +20,7 @@ import { canonicalAddress, checkDialAddress, checkLocalAddress } from '../dial-a
 import { checkNodeId } from '../identity.js';
 import type { KeyLog } from '../key-log.js';
 import { isWildcard } from '../local-addresses.js';
+import { isSameMaterial } from '../tls-material.js';
 import { type CongestionControl, LOOPBACK_DATAGRAM_BYTES } from './config.js';
 import { ConnectionKeys } from './connection-keys.js';
 import { type EndpointCounters, newEndpointCounters } from './counters.js';
@@ -294,7 +295,7 @@ export class QuicTransport implements Transport {
 
   #credentialsInForce(native: NativeQuic): Credentials {
     const tls = this.#options.tls();
-    if (this.#credentials?.tls !== tls) {
+    if (this.#credentials === undefined || !isSameMaterial(this.#credentials.tls, tls)) {
       const { idleTimeoutMs, migration, congestionControl } = this.#options;
       const tuning = {
         limits: this.#limits,

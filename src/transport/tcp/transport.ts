@@ -18,6 +18,7 @@ import { checkDialAddress, checkLocalAddress } from '../dial-address.js';
 import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../half-open.js';
 import { checkNodeId } from '../identity.js';
 import type { KeyLog } from '../key-log.js';
+import { isSameMaterial } from '../tls-material.js';
 import { dialTls } from './dial.js';
 import { addressOf, TcpListener } from './listener.js';
 import { MuxConnection } from './mux.js';
@@ -214,10 +215,4 @@ export class TcpTransport implements Transport {
     if (!this.#shutdown.signal.aborted) return;
     throw new MeshError('NodeClosed', 'transport is closed');
   }
-}
-
-function isSameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
-  if (a === b) return true;
-  const isSame = a.ca === b.ca && a.cert === b.cert && a.key === b.key && a.crl === b.crl;
-  return isSame && String(a.revoked ?? '') === String(b.revoked ?? '');
 }
