@@ -50,7 +50,8 @@ export class GoClient {
     return client;
   }
 
-  private constructor(directory: string) {
+  /** @param directory of a client that was built, by another process as well */
+  constructor(directory: string) {
     this.directory = directory;
     this.#env = {
       ...process.env,
@@ -75,8 +76,12 @@ export class GoClient {
     return stdout;
   }
 
-  /** Starts a scenario, which is ended with the test. */
-  async start(t: ExecutionContext, scenario: string, options: ScenarioOptions): Promise<Scenario> {
+  /** Starts a scenario, which is ended with the test or whatever else tears it down. */
+  async start(
+    t: Pick<ExecutionContext, 'teardown'>,
+    scenario: string,
+    options: ScenarioOptions,
+  ): Promise<Scenario> {
     const { host, port, tls, ...flags } = options;
     const files: Record<string, string> = {};
     const directory = await mkdtemp(join(this.directory, 'certs-'));
