@@ -134,8 +134,9 @@ export class Peer {
 
   /**
    * Asks and waits for the answer. The message and its memory are the caller's again once this has returned; where a byte
-   * string of 4 KiB or more was changed, a call that failed is not made again. Settles exactly once. When the connection is lost, a call that had not left, or is
-   * `replaySafe`, goes by the next one, if there is time; see {@link CallOptions.retry}.
+   * string of 4 KiB or more was changed, a call that failed is not made again. Settles exactly once. When the connection is
+   * lost, a call that had not left, or is `replaySafe`, goes by the next one, if there is time; see
+   * {@link CallOptions.retry}.
    * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled; Superseded;
    *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node;
    *   InvalidArgument for a message that cannot be sent, or whose type begins no such call
