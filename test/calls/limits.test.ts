@@ -296,6 +296,8 @@ for (const transport of TEST_TRANSPORTS) {
     const tooLarge = { type: 'request', method: 'x', body: new Uint8Array(17 * MIB) } as const;
     t.throws(() => peer.trySend(tooLarge), { instanceOf: MeshError, code: 'MessageTooLarge' });
     await n2.close();
+    // The other side may be told a moment later.
+    await until(() => !peer.isConnected);
     t.false(peer.trySend({ type: 'request', method: 'note' }));
   });
 }
