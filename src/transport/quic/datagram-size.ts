@@ -104,6 +104,7 @@ export class DatagramSize {
   established(): void {
     this.#isOpen = true;
     this.#begins();
+    if (this.#canProbe) this.#mtu.opened(performance.now());
   }
 
   /** A datagram has left, which is no probe. */

@@ -42,6 +42,11 @@ export interface PathMtuLimits {
   readonly maxBytes: number;
   /** Whether that is taken without a search, until it is in doubt. */
   readonly isFixed: boolean;
+  /**
+   * Whether the search begins with the connection, and not with the first full datagram: on loopback, where so much more goes
+   * in a datagram that a first window of small ones takes long. Default false.
+   */
+  readonly isEager?: boolean | undefined;
 }
 
 /** A probe to be sent. */
@@ -109,6 +114,11 @@ export class PathMtu {
     this.#searches = 0;
     this.#unanswered.clear();
     this.#confirm(limits.isFixed ? limits.maxBytes : BASE_DATAGRAM_BYTES);
+  }
+
+  /** The handshake is done: probes may be sent. */
+  opened(nowMs: number): void {
+    if (this.#limits.isEager === true && this.#phase.kind === 'idle') this.#begin(nowMs);
   }
 
   /** When {@link nextProbe} is to be asked; infinite for never. */

@@ -287,7 +287,9 @@ export class QuicTransport implements Transport {
   #datagramLimits(remote: SocketAddress, local: SocketAddress): PathMtuLimits {
     const { maxDatagramBytes = 'auto' } = this.#options;
     if (maxDatagramBytes !== 'auto') return { maxBytes: maxDatagramBytes, isFixed: true };
-    if (isLoopback(remote.host)) return { maxBytes: LOOPBACK_DATAGRAM_BYTES, isFixed: false };
+    if (isLoopback(remote.host)) {
+      return { maxBytes: LOOPBACK_DATAGRAM_BYTES, isFixed: false, isEager: true };
+    }
     const wholeBytes = interfacePayloadBytes(local.host) ?? ETHERNET_DATAGRAM_BYTES;
     const maxBytes = Math.min(Math.max(wholeBytes, BASE_DATAGRAM_BYTES), LOOPBACK_DATAGRAM_BYTES);
     return { maxBytes, isFixed: false };

@@ -121,6 +121,23 @@ test('an interface of large datagrams is asked for those, then for those of an E
   t.deepEqual([path.mtu.bytes, path.probes, path.lostProbes], [1452, 3, 2]);
 });
 
+test('where the search is eager it begins when the connection is open, once', (t) => {
+  const path = new SimulatedPath(65_000, {
+    maxBytes: LOOPBACK_BYTES,
+    isFixed: false,
+    isEager: true,
+  });
+  t.false(path.step());
+  path.mtu.opened(path.nowMs);
+  path.settle();
+  path.mtu.opened(path.nowMs);
+  path.settle();
+  t.deepEqual([path.mtu.bytes, path.probes], [LOOPBACK_BYTES, 1]);
+  const patient = new SimulatedPath(1452, SEARCHED);
+  patient.mtu.opened(patient.nowMs);
+  t.false(patient.step());
+});
+
 test('an interface of small datagrams bounds the search', (t) => {
   const path = searched(9000, { maxBytes: 1372, isFixed: false });
   t.deepEqual([path.mtu.bytes, path.probes], [1372, 1]);
