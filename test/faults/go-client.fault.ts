@@ -142,6 +142,24 @@ interop(
   },
 );
 
+for (const seed of [1, 2]) {
+  interop(
+    `calls, then 5 MB up and down over loopback that loses 3 % each way (seed ${seed})`,
+    async (t, { node, run }) => {
+      const faults = { udp: { loss: 0.03, delayMs: 0.5 } };
+      await using proxy = await proxyTo(node, { faults, seed });
+      const scenario = await run('lossy', { ...proxy.address, count: 400, bytes: 5_000_000 });
+      await scenario.said('ready');
+      const transferred = (await scenario.said('transferred')) as { tookMs: number };
+      t.log(transferred);
+      await scenario.succeeded();
+      // Two seconds; far more where the calls before have made round trips seem long.
+      t.true(transferred.tookMs < 10_000);
+      t.is(node.counters.transports.quic?.accepted, 1);
+    },
+  );
+}
+
 async function proxyTo(
   node: MeshNode,
   options: Omit<ChaosProxyOptions, 'target' | 'protocols'>,

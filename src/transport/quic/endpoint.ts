@@ -13,7 +13,7 @@ import type { ConnectionKeys } from './connection-keys.js';
 import type { EndpointCounters } from './counters.js';
 import { DialedConnections } from './dialed-connections.js';
 import type { DoorLimits } from './door.js';
-import { Doorkeeper } from './doorkeeper.js';
+import { type Admission, Doorkeeper } from './doorkeeper.js';
 import type { HalfOpenGuard } from './half-open-guard.js';
 import { ListeningSockets } from './listening-sockets.js';
 import {
@@ -52,7 +52,12 @@ export interface EndpointOptions {
   /** Private key, in PEM, that the tokens of stateless resets come from. */
   readonly resetKey: string;
   /** The binding's configuration for a connection with this peer, with the certificates in force now. */
-  readonly configFor: (remote: SocketAddress, local: SocketAddress) => NativeConfig;
+  /** @param takenBytes the largest datagram that the peer takes, where that is known */
+  readonly configFor: (
+    remote: SocketAddress,
+    local: SocketAddress,
+    takenBytes?: number,
+  ) => NativeConfig;
   /** Sizes that datagrams between two addresses may have. */
   readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
   /** Hears of hosts with which the pacer's clock ran ahead. */
@@ -384,9 +389,9 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     this.#sockets.arrivedAt(socket);
     const admission = this.#doorkeeper.admit(datagram, routeId, from, socket);
     if (admission === undefined) return undefined;
-    const { connectionId, originalId, routes, source, guard } = admission;
+    const { routes, source, guard } = admission;
     try {
-      const native = this.#acceptNative(connectionId, originalId, socket, from);
+      const native = this.#acceptNative(admission, socket, from);
       const newcomer = { socket, ids: routes, halfOpenSource: source, guard };
       return this.#admit(native, 'acceptor', from, newcomer);
     } catch {
@@ -402,12 +407,11 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
    * without is the token of stateless resets; such a peer finds out by silence that this node was started anew.
    */
   #acceptNative(
-    connectionId: Buffer,
-    originalId: Buffer | null,
+    { connectionId, originalId, guard }: Admission,
     socket: UdpSocket,
     from: SocketAddress,
   ): NativeConnection {
-    const config = this.#options.configFor(from, socket.address);
+    const config = this.#options.configFor(from, socket.address, guard.takenBytes);
     const [local, remote] = [nativeAddress(socket.address), nativeAddress(from)];
     const accept = (resetToken: bigint | null) => {
       // The binding takes the token from the configuration, which all connections share, and at once.

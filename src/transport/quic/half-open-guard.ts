@@ -5,6 +5,7 @@
  * The binding has a limit of its own on what it sends, but leaves out of it what it pads Initials with: 80 bytes
  * got 1,200 back, as often as one liked.
  */
+import { takenDatagramBytes } from './client-hello.js';
 import { InitialReader } from './initial-reader.js';
 import { MIN_INITIAL_BYTES } from './packet.js';
 
@@ -56,6 +57,12 @@ export class HalfOpenGuard {
     this.#cryptoFrames += content.cryptoFrames;
     if (isFromClient) this.#credit += AMPLIFICATION * datagram.length;
     return undefined;
+  }
+
+  /** The largest datagram that the client takes, where it has said so by now. */
+  get takenBytes(): number | undefined {
+    const { hello } = this.#reader;
+    return hello === undefined ? undefined : takenDatagramBytes(hello);
   }
 
   /** As much of this memory as may be sent now. */

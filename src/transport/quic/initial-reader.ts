@@ -25,6 +25,7 @@ export class InitialReader {
   readonly #iv: Buffer;
   readonly #headerKey: Buffer;
   #largestNumber = -1;
+  #hello: Buffer | undefined;
 
   /** @param connectionId the destination of the first Initial that the connection gets to see */
   constructor(connectionId: Uint8Array) {
@@ -33,6 +34,11 @@ export class InitialReader {
     this.#key = expandLabel(secret, 'quic key', 16);
     this.#iv = expandLabel(secret, 'quic iv', 12);
     this.#headerKey = expandLabel(secret, 'quic hp', 16);
+  }
+
+  /** The beginning of the ClientHello, as far as one frame of what was read has it. */
+  get hello(): Buffer | undefined {
+    return this.#hello;
   }
 
   /**
@@ -48,10 +54,11 @@ export class InitialReader {
       if (bounds === undefined) break;
       if (bounds.type === LONG_PACKET.initial) {
         const payload = this.#open(datagram, start, bounds);
-        const count = payload === undefined ? undefined : countCryptoFrames(payload);
-        if (count === undefined) return undefined;
+        const content = payload === undefined ? undefined : readFrames(payload);
+        if (content === undefined) return undefined;
         packets += 1;
-        cryptoFrames += count;
+        cryptoFrames += content.cryptoFrames;
+        this.#hello ??= content.hello;
       }
       start = bounds.end;
     }
@@ -106,17 +113,25 @@ function boundsOf(datagram: Buffer, start: number): PacketBounds | undefined {
   return reader.isOver || end > datagram.length ? undefined : { type, numberAt: reader.at, end };
 }
 
+interface InitialFrames {
+  readonly cryptoFrames: number;
+  readonly hello: Buffer | undefined;
+}
+
 /** `undefined` for a payload that is cut off, or has a frame of another kind (RFC 9000, section 17.2.2). */
-function countCryptoFrames(payload: Buffer): number | undefined {
+function readFrames(payload: Buffer): InitialFrames | undefined {
   const reader = new ByteReader(payload, 0);
-  let count = 0;
+  let cryptoFrames = 0;
+  let hello: Buffer | undefined;
   while (reader.at < payload.length && !reader.isOver) {
     const type = reader.u8();
     if (type === FRAME.padding || type === FRAME.ping) continue;
     if (type === FRAME.crypto) {
-      reader.varint();
-      reader.skip(reader.varint());
-      count += 1;
+      const offset = reader.varint();
+      const length = reader.varint();
+      if (offset === 0) hello ??= payload.subarray(reader.at, reader.at + length);
+      reader.skip(length);
+      cryptoFrames += 1;
     } else if (type === FRAME.ack || type === FRAME.ackEcn) {
       skipAck(reader, type === FRAME.ackEcn);
     } else if (type === FRAME.close) {
@@ -127,7 +142,7 @@ function countCryptoFrames(payload: Buffer): number | undefined {
       return undefined;
     }
   }
-  return reader.isOver ? undefined : count;
+  return reader.isOver ? undefined : { cryptoFrames, hello };
 }
 
 /** RFC 9000, section 19.3. */
@@ -144,7 +159,7 @@ function skipAck(reader: ByteReader, hasEcn: boolean): void {
 }
 
 /** Reads bytes in order. What lies beyond the end reads as 0, and `isOver` tells of it. */
-class ByteReader {
+export class ByteReader {
   readonly #bytes: Buffer;
   at: number;
   isOver = false;
@@ -156,6 +171,10 @@ class ByteReader {
 
   u8(): number {
     return this.skip(1) ? (this.#bytes[this.at - 1] as number) : 0;
+  }
+
+  u16(): number {
+    return this.skip(2) ? this.#bytes.readUInt16BE(this.at - 2) : 0;
   }
 
   u32(): number {

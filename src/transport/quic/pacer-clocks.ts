@@ -7,7 +7,8 @@
  * What the clock costs: it allows one and a quarter windows per round trip as estimated. Where the first estimate is far
  * too long, because a handshake waited for a busy process next door, stamps run ahead of the time, no round trip can be
  * measured any more, and the estimate stays. So it is not for loopback, and no longer for a host where that was seen
- * (`RttWatch`).
+ * (`RttWatch`). Over loopback to a peer that takes small datagrams only, a window of few small packets stands still for long:
+ * such a peer is as one across a link.
  */
 
 /** Hosts remembered; the one that was found first is forgotten first. */
@@ -16,9 +17,12 @@ const MAX_HOSTS = 1024;
 export class PacerClocks {
   readonly #without = new Set<string>();
 
-  /** @param host a numeric address */
-  isKeptFor(host: string): boolean {
-    return !isLoopback(host) && !this.#without.has(host);
+  /**
+   * @param host a numeric address
+   * @param takesSmall the peer takes no larger datagrams than links carry
+   */
+  isKeptFor(host: string, takesSmall: boolean): boolean {
+    return (takesSmall || !isLoopback(host)) && !this.#without.has(host);
   }
 
   /** Packets to this host went out faster than the clock allows: new connections do without. */

@@ -269,11 +269,14 @@ export class QuicTransport implements Transport {
         door: resolveDoorLimits(this.#options.door ?? {}),
         resetKey: this.#options.tls().key,
         migration: this.#options.migration ?? DEFAULTS.migration,
-        configFor: (remote, local) =>
-          this.#credentialsInForce(native).configFor(
-            this.#datagramLimits(remote, local).maxBytes,
-            this.#pacerClocks.isKeptFor(remote.host),
-          ),
+        configFor: (remote, local, takenBytes = LOOPBACK_DATAGRAM_BYTES) => {
+          const { maxBytes } = this.#datagramLimits(remote, local);
+          const takesSmall = takenBytes <= ETHERNET_DATAGRAM_BYTES;
+          return this.#credentialsInForce(native).configFor(
+            takesSmall ? Math.min(maxBytes, ETHERNET_DATAGRAM_BYTES) : maxBytes,
+            this.#pacerClocks.isKeptFor(remote.host, takesSmall),
+          );
+        },
         datagramLimits: (remote, local) => this.#datagramLimits(remote, local),
         pacerClocks: this.#pacerClocks,
         keys: this.#keys,

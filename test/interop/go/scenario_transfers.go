@@ -35,9 +35,12 @@ func (c *connection) beside() (stop func() (calls int, slowest time.Duration, er
 	}
 }
 
-// besideCalls runs transfers beside calls.
+// besideCalls runs transfers beside calls, after -count calls with nothing beside them.
 func (e *environment) besideCalls(run func(c *connection) error) {
 	c := e.connect(dialOptions{onCall: serveEcho})
+	for i := uint64(0); i < e.count; i++ {
+		check(c.echo(int(i)))
+	}
 	e.say("ready", nil)
 	stop := c.beside()
 	start := time.Now()

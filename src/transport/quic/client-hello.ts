@@ -1,0 +1,52 @@
+/**
+ * Reads from a ClientHello what the binding does not tell in time: how large the datagrams are that the client takes.
+ * RFC 8446, section 4.1.2; RFC 9000, section 18.
+ *
+ * Pure: whatever a stranger sends gives a number or none.
+ */
+import { ByteReader } from './initial-reader.js';
+
+const CLIENT_HELLO = 1;
+/** RFC 9001, section 8.2. */
+const TRANSPORT_PARAMETERS = 0x39;
+/** RFC 9000, section 18.2. */
+const MAX_UDP_PAYLOAD_SIZE = 0x03;
+
+/**
+ * @param hello the beginning of the client's CRYPTO stream
+ * @returns `undefined` where the client does not say so, or not in these bytes
+ */
+export function takenDatagramBytes(hello: Buffer): number | undefined {
+  const reader = new ByteReader(hello, 0);
+  if (reader.u8() !== CLIENT_HELLO) return undefined;
+  // Its length, the version and the random bytes; then a session ID, cipher suites and compression methods.
+  reader.skip(3 + 2 + 32);
+  reader.skip(reader.u8());
+  reader.skip(reader.u16());
+  reader.skip(reader.u8());
+  reader.skip(2);
+  while (!reader.isOver && reader.at < hello.length) {
+    const type = reader.u16();
+    const start = reader.at + 2;
+    const end = start + reader.u16();
+    if (type === TRANSPORT_PARAMETERS) {
+      return end <= hello.length ? takenIn(hello.subarray(start, end)) : undefined;
+    }
+    reader.skip(end - start);
+  }
+  return undefined;
+}
+
+function takenIn(parameters: Buffer): number | undefined {
+  const reader = new ByteReader(parameters, 0);
+  while (!reader.isOver && reader.at < parameters.length) {
+    const id = reader.varint();
+    const length = reader.varint();
+    if (id === MAX_UDP_PAYLOAD_SIZE) {
+      const bytes = reader.varint();
+      return reader.isOver ? undefined : bytes;
+    }
+    reader.skip(length);
+  }
+  return undefined;
+}
