@@ -10,7 +10,7 @@ import type { ByteBudget } from './byte-budget.js';
 import { closeBytes } from './chunk-source.js';
 import { type ContextHost, HandlerContext } from './handler-context.js';
 import type { HandlerSlots, SlotKind } from './handler-slots.js';
-import { type Handling, runHandling } from './handling.js';
+import { endHandling, newHandling, runHandling } from './handling.js';
 import { IncomingTransfer, type TransferHost } from './incoming-transfer.js';
 import { Flow, type MessageSink, receiveFrame } from './message-sink.js';
 import type { OpenTransfer, OpenTransfers } from './open-transfers.js';
@@ -85,7 +85,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #over = false;
   #hasRun = false;
   #isHandlerDone = false;
-  readonly #handling: Handling = { isNested: false, isOver: false };
+  readonly #handling = newHandling();
 
   constructor(host: CallHost, stream: FrameStream) {
     this.#host = host;
@@ -300,7 +300,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
       return;
     }
     this.#freeSlot();
-    this.#handling.isOver = true;
+    endHandling(this.#handling);
     if (this.#over) return;
     if ('oneWay' in message && message.oneWay === true) {
       this.#stream.end();
@@ -319,7 +319,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
 
   #handlerDone(): void {
     this.#isHandlerDone = true;
-    this.#handling.isOver = true;
+    endHandling(this.#handling);
     this.#freeSlot();
     this.#leave?.();
   }
