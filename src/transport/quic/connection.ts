@@ -39,6 +39,7 @@ import { PeerGuards } from './peer-guards.js';
 import { Resumption } from './resumption.js';
 import { RttWatch } from './rtt-watch.js';
 import type { SendFailures } from './send-failures.js';
+import type { SendMemory } from './send-memory.js';
 import type { Slab } from './slab.js';
 import { QuicStreams } from './streams.js';
 import { TailProbe } from './tail-probe.js';
@@ -50,11 +51,12 @@ export interface ConnectionHost extends IdRoutes {
   readonly socket: UdpSocket;
   readonly counters: EndpointCounters;
   /** Memory for outgoing datagrams, shared by all connections of the endpoint. */
-  readonly sendSlab: Slab;
+  readonly sendMemory: SendMemory;
   /** Memory for stream bytes, likewise. */
   readonly readSlab: Slab;
   /** Memory for large frames, likewise. */
   readonly frameMemory: FrameMemory;
+  /** The datagram's memory is the system's until it has taken it. */
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
   /** A socket besides the endpoint's own. @throws MeshError ConnectFailed */
   openSocket(address: SocketAddress): Promise<UdpSocket>;
@@ -712,13 +714,13 @@ export class QuicConnection implements Connection {
   }
 
   #writeClosing(): Buffer | undefined {
-    const memory = this.#sendable(this.#host.sendSlab.room(BASE_DATAGRAM_BYTES));
+    const memory = this.#sendable(this.#host.sendMemory.room(BASE_DATAGRAM_BYTES));
     if (memory.length === 0) return undefined;
     try {
       const sent = this.#native.send(memory);
       if (sent === null) return undefined;
       const [bytes, { from }] = sent;
-      const datagram = this.#host.sendSlab.take(bytes);
+      const datagram = this.#host.sendMemory.take(bytes);
       this.#sendClosing(datagram, this.#paths.socketOf(from));
       return datagram;
     } catch {
@@ -778,8 +780,8 @@ export class QuicConnection implements Connection {
 
   /** Sends the next datagram that the binding has, of up to so many bytes. @returns its size; 0 for none */
   #sendNext(maxBytes: number): number {
-    const slab = this.#host.sendSlab;
-    const room = this.#sendable(slab.room(maxBytes));
+    const memory = this.#host.sendMemory;
+    const room = this.#sendable(memory.room(maxBytes));
     if (room.length === 0) return 0;
     let sent: ReturnType<NativeConnection['send']>;
     try {
@@ -795,7 +797,7 @@ export class QuicConnection implements Connection {
     this.#streams.sent(bytes);
     this.#datagramsSent += 1;
     const remote = this.#paths.sent(bytes);
-    this.#host.sendDatagram(slab.take(bytes), remote, this.#paths.socketOf(from));
+    this.#host.sendDatagram(memory.take(bytes), remote, this.#paths.socketOf(from));
     return bytes;
   }
 }

@@ -35,6 +35,7 @@ import {
   Resident,
 } from './resident.js';
 import { SendFailures } from './send-failures.js';
+import { SendMemory } from './send-memory.js';
 import { Slab } from './slab.js';
 import { mayBeReset, ResetTokens } from './stateless-reset.js';
 import { UdpSocket, type UdpSocketHandler } from './udp-socket.js';
@@ -67,12 +68,8 @@ export interface EndpointOptions {
   readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
 }
 
-/** Sends are written into slabs of this size; each holds several of the largest datagrams. */
-const SEND_SLAB_BYTES = 256 * 1024;
 const READ_SLAB_BYTES = 64 * 1024;
 const MIN_READ_BYTES = 4 * 1024;
-/** Room for any datagram that the binding may write. */
-const MAX_DATAGRAM_BYTES = 65_535;
 
 /** How often connections are looked after that have nothing to do, at least. */
 const MAX_CARE_INTERVAL_MS = 1000;
@@ -85,7 +82,7 @@ const DROP_COUNTERS = {
 } as const;
 
 export class QuicEndpoint implements Home, UdpSocketHandler {
-  readonly sendSlab = new Slab(SEND_SLAB_BYTES, MAX_DATAGRAM_BYTES);
+  readonly sendMemory = new SendMemory();
   readonly readSlab = new Slab(READ_SLAB_BYTES, MIN_READ_BYTES);
   readonly frameMemory = new FrameMemory();
   readonly counters: EndpointCounters;
@@ -100,6 +97,8 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   readonly #options: EndpointOptions;
   readonly #residents = new Set<Resident>();
   #failures = new SendFailures();
+  /** Datagrams whose memory the system may still read. */
+  #sendsUnderWay = 0;
   #toFlush: Resident[] = [];
   readonly #doorkeeper: Doorkeeper;
   readonly #resetTokens: ResetTokens;
@@ -235,7 +234,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void {
     this.counters.datagramsSent += 1;
     this.counters.bytesSent += datagram.length;
-    socket.send(datagram, to);
+    if (socket.send(datagram, to)) this.#sendsUnderWay += 1;
   }
 
   async openSocket(address: SocketAddress): Promise<UdpSocket> {
@@ -350,6 +349,11 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     }
     if (this.acceptor === undefined || !this.#sockets.has(socket)) return;
     this.#doorkeeper.answerUnknownConnection(datagram, from, socket);
+  }
+
+  onSent(): void {
+    this.#sendsUnderWay -= 1;
+    if (this.#sendsUnderWay === 0) this.sendMemory.release();
   }
 
   onUnanswerable(bytes: number): void {

@@ -10,6 +10,7 @@ import type { PeerIdentity, Refusal, SocketAddress } from '../connection.js';
 import type { FrameMemory } from '../frame-memory.js';
 import type { ConnectionHost, QuicConnection } from './connection.js';
 import type { EndpointCounters } from './counters.js';
+import type { SendMemory } from './send-memory.js';
 import type { Slab } from './slab.js';
 import type { UdpSocket } from './udp-socket.js';
 
@@ -36,7 +37,7 @@ export interface Home extends SharedMemory {
 }
 
 interface SharedMemory {
-  readonly sendSlab: Slab;
+  readonly sendMemory: SendMemory;
   readonly readSlab: Slab;
   readonly frameMemory: FrameMemory;
 }
@@ -103,8 +104,8 @@ export class Resident implements ConnectionHost {
     return this.#home.counters;
   }
 
-  get sendSlab(): Slab {
-    return this.#home.sendSlab;
+  get sendMemory(): SendMemory {
+    return this.#home.sendMemory;
   }
 
   get readSlab(): Slab {

@@ -7,6 +7,8 @@ import type { SocketAddress } from '../connection.js';
 export interface UdpSocketHandler {
   /** A datagram; its memory is the handler's. */
   onDatagram(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void;
+  /** The system has taken, or refused, a datagram that it was given: nobody reads its memory any more. */
+  onSent(): void;
   /** A datagram without a source port, which nobody can answer (RFC 768), was dropped. */
   onUnanswerable(bytes: number): void;
   /**
@@ -82,14 +84,17 @@ export class UdpSocket {
   /**
    * The one place where datagrams leave. Never throws: what Node or the system refuses, at once or later, is dropped
    * and told to the handler.
+   * @returns whether the system has it; its memory is to stay as it is until the handler's `onSent`, in a later turn
    */
-  send(datagram: Buffer, to: SocketAddress): void {
-    if (this.#closing !== undefined) return;
+  send(datagram: Buffer, to: SocketAddress): boolean {
+    if (this.#closing !== undefined) return false;
     try {
       const host = this.#isV6 && !to.host.includes(':') ? MAPPED_PREFIX + to.host : to.host;
       this.#socket.send(datagram, 0, datagram.length, to.port, host, this.#sent);
+      return true;
     } catch (thrown) {
       this.handler?.onSocketError(this, (thrown as NodeJS.ErrnoException).code, to);
+      return false;
     }
   }
 
@@ -99,6 +104,7 @@ export class UdpSocket {
   }
 
   readonly #sent = (error: SendError | null): void => {
+    this.handler?.onSent();
     if (error === null || error === undefined) return;
     const { address: host, port } = error;
     const to =

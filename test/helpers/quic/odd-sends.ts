@@ -39,6 +39,7 @@ async function sendFrom(host: string): Promise<number> {
     onDatagram: (datagram) => {
       if (datagram.toString() === 'good') received += 1;
     },
+    onSent: () => {},
     onUnanswerable: () => {},
     onSocketError: (_socket, code) => {
       if (code === 'ERR_SOCKET_BAD_PORT') refused += 1;

@@ -26,6 +26,24 @@ test('nothing that is sent or answered, by whatever socket and to whatever addre
   t.deepEqual(told, { '127.0.0.1': good, '0.0.0.0': good, '::1': good, '::': good });
 });
 
+test('of every datagram that the system was given, it is told once when nobody reads its memory any more', async (t) => {
+  const { socket, sent } = await openSocket(t, '127.0.0.1');
+  const other = await openSocket(t, '::1');
+  let given = 0;
+  for (let i = 0; i < 100; i += 1) {
+    for (const to of ODD_ADDRESSES) {
+      given += Number(socket.send(Buffer.from('odd'), to));
+      given += Number(other.socket.send(Buffer.from('odd'), to));
+    }
+    given += Number(socket.send(Buffer.alloc(60_000), socket.address));
+    given += Number(socket.send(Buffer.alloc(65_508), { host: '127.0.0.1', port: 9 }));
+  }
+  await Promise.all([socket.close(), other.socket.close()]);
+  t.false(socket.send(Buffer.from('late'), socket.address));
+  t.true(given >= 200);
+  await until(() => sent.length + other.sent.length === given);
+});
+
 test('a datagram longer than any may be is told and dropped', async (t) => {
   const { socket, errors } = await openSocket(t, '127.0.0.1');
   socket.send(Buffer.alloc(65_508), { host: '127.0.0.1', port: 9 });
@@ -56,10 +74,12 @@ async function openSocket(t: ExecutionContext, host: string) {
   t.teardown(() => socket.close());
   const errors: (string | undefined)[] = [];
   const received: string[] = [];
+  const sent: number[] = [];
   socket.handler = {
     onDatagram: (datagram) => void received.push(datagram.toString()),
+    onSent: () => void sent.push(1),
     onUnanswerable: () => t.fail('nobody sends from port 0 here'),
     onSocketError: (_socket, code) => void errors.push(code),
   };
-  return { socket, errors, received };
+  return { socket, errors, received, sent };
 }
