@@ -8,14 +8,21 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { CallSession } from './calls/session.js';
-import type { Certificates } from './certificates.js';
 import type { MeshError, MeshErrorCode } from './errors.js';
 import type { MemberState, MemberStateKind } from './pool/member.js';
 import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
 import { LINE_INTERVAL_MS, LineLimit } from './telemetry/line-limit.js';
 import type { PathEvent, Refusal, TransportName } from './transport/connection.js';
 import { sourceOf } from './transport/half-open.js';
+import type { TrustStore } from './transport/identity.js';
+import type { Doubt } from './transport/tls-material.js';
 import { VIOLATIONS } from './transport/violations.js';
+
+/** What is odd about the certificates in force. */
+export interface CertificateFindings {
+  readonly outdatedCrls: ReturnType<TrustStore['outdatedCrls']>;
+  readonly doubts: readonly Doubt[];
+}
 
 /** What ends a connection whose peer was let in and broke a rule. */
 const OFFENCES: ReadonlySet<MeshErrorCode> = new Set([...VIOLATIONS, 'HandshakeRepeated'] as const);
@@ -81,7 +88,7 @@ export class Reports {
   }
 
   /** What is odd about those that are in force now. */
-  certificates({ outdatedCrls, doubts }: Pick<Certificates, 'outdatedCrls' | 'doubts'>): void {
+  certificates({ outdatedCrls, doubts }: CertificateFindings): void {
     for (const crl of outdatedCrls) {
       this.#log.warn(crl, 'a CRL is out of date: it holds all the same');
     }

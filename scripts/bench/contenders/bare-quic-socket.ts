@@ -12,7 +12,7 @@ import {
   type NativeConnection,
   type NativeQuic,
 } from '../../../src/transport/quic/native.js';
-import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/size-search.js';
+import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/packet.js';
 import type { ContenderOptions } from './contender.js';
 
 /** What is done with streams. Called synchronously. */

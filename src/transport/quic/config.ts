@@ -3,7 +3,6 @@ import { MeshError } from '../../errors.js';
 import { ALPN_PROTOCOL, type StreamLimits, type TlsMaterial } from '../connection.js';
 import { tlsInputOf } from '../tls-material.js';
 import type { NativeConfig, NativeQuic } from './native.js';
-import { MAX_PATHS } from './paths.js';
 
 /** What a QUIC transport may be told besides certificates. */
 export interface QuicTuning {
@@ -42,6 +41,8 @@ const RECEIVED_PROBES = 1;
 const SENT_PROBES = 1;
 /** The largest UDP payload that there can be. */
 const MAX_DATAGRAM_BYTES = 65_527;
+/** Paths of a connection, and connection IDs for them at either end. */
+export const MAX_PATHS = 32;
 /** RFC 9000, section 18.2. */
 const MIN_CONNECTION_IDS = 2;
 /**

@@ -5,7 +5,7 @@ import { TrustStore } from '../identity.js';
 import { checkQuicKey, checkTlsMaterial } from '../tls-material.js';
 import { createNativeConfig, type QuicTuning } from './config.js';
 import type { NativeConfig, NativeQuic } from './native.js';
-import { ETHERNET_DATAGRAM_BYTES } from './size-search.js';
+import { ETHERNET_DATAGRAM_BYTES } from './packet.js';
 
 export interface CredentialsTuning
   extends Omit<QuicTuning, 'maxDatagramBytes' | 'paces' | 'ticketKey'> {

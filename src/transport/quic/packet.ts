@@ -10,6 +10,8 @@ export const QUIC_VERSION_1 = 0x0000_0001;
 export const MAX_ID_BYTES = 20;
 /** A client's first datagram is at least this long (RFC 9000, section 14.1). */
 export const MIN_INITIAL_BYTES = 1200;
+/** An Ethernet's 1,500 bytes, less the headers of IPv6 and UDP. */
+export const ETHERNET_DATAGRAM_BYTES = 1452;
 
 /** Where a datagram goes. Connection IDs are given as latin1 text, one character a byte: a key for maps. */
 export type Route =

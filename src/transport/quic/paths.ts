@@ -19,6 +19,7 @@ import { MeshError, toMeshError } from '../../errors.js';
 import { abortable } from '../abortable.js';
 import type { MigrateOptions, PathEvent, Role, SocketAddress } from '../connection.js';
 import { canonicalAddress, checkLocalAddress } from '../dial-address.js';
+import { MAX_PATHS } from './config.js';
 import { ConnectionIds, type IdRoutes } from './connection-ids.js';
 import { PROOF_NONCE_BYTES } from './control-stream.js';
 import type { EndpointCounters } from './counters.js';
@@ -30,8 +31,6 @@ import { PeerAddress } from './peer-address.js';
 import type { SendFailures } from './send-failures.js';
 import type { UdpSocket } from './udp-socket.js';
 
-/** Paths of a connection, and connection IDs for them at either end. */
-export const MAX_PATHS = 32;
 /** With so many, the connection had better be renewed. */
 const MANY_PATHS = 24;
 /** How long the binding is asked with every flush what became of paths and connection IDs. */

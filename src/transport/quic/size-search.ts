@@ -6,8 +6,8 @@
  * each answer. Pure.
  */
 
-/** An Ethernet's 1,500 bytes, less the headers of IPv6 and UDP. */
-export const ETHERNET_DATAGRAM_BYTES = 1452;
+import { ETHERNET_DATAGRAM_BYTES } from './packet.js';
+
 /**
  * Sizes worth asking for where the largest is too much: IPv6's least, tunnels of IPsec and WireGuard, PPPoE, and steps
  * between them.

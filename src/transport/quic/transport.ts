@@ -31,10 +31,10 @@ import { interfacePayloadBytes } from './interface-mtu.js';
 import { ListeningSockets } from './listening-sockets.js';
 import { loadNative, type NativeQuic } from './native.js';
 import { isLoopback, PacerClocks } from './pacer-clocks.js';
+import { ETHERNET_DATAGRAM_BYTES } from './packet.js';
 import { BASE_DATAGRAM_BYTES, type PathMtuLimits } from './path-mtu.js';
 import { reaches } from './route.js';
 import { MemorySessionStore, type SessionStore } from './sessions.js';
-import { ETHERNET_DATAGRAM_BYTES } from './size-search.js';
 
 export interface QuicTransportOptions {
   /** The certificates in force; asked again whenever a connection begins. */

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import test, { type ExecutionContext } from 'ava';
 import type { Connection, SocketAddress } from '../../../src/transport/connection.js';
-import { MAX_PATHS } from '../../../src/transport/quic/paths.js';
+import { MAX_PATHS } from '../../../src/transport/quic/config.js';
 import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { nodeCert } from '../../helpers/certs.js';
 import { ChaosProxy } from '../../helpers/chaos-proxy/proxy.js';

@@ -1,12 +1,12 @@
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
+import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/packet.js';
 import {
   BASE_DATAGRAM_BYTES,
   PathMtu,
   type PathMtuEvent,
   type PathMtuLimits,
 } from '../../../src/transport/quic/path-mtu.js';
-import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/size-search.js';
 import { holds } from '../../protocol/properties.js';
 
 const PATIENCE_MS = 100;
