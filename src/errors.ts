@@ -5,7 +5,7 @@
  * code its number on the wire (SPEC.md, "Error codes"), so that both sides of a connection name the same
  * failure the same way, over QUIC and over TCP.
  */
-import { isError, isInstance, textOf } from './realms.js';
+import { isError, isInstance, textOf } from './base/realms.js';
 
 /** What the table says of one code. */
 interface CodeEntry {

@@ -1,9 +1,11 @@
 /** quicmesh: the communication layer between the nodes of a distributed database. */
-export type { Authorize, CallingPeer } from './calls/authorize.js';
-export type { BatchCallOptions, BatchOptions, MessageBatcher } from './calls/batcher.js';
-export type { LogMessage } from './calls/merge-messages.js';
-export { toNodeDuplex, toNodeReadable } from './calls/node-streams.js';
-export { crc32 } from './calls/transfer-checksum.js';
+
+export { toNodeDuplex, toNodeReadable } from './calls/adapters/node-streams.js';
+export { toWebDuplex, toWebReadable } from './calls/adapters/web-streams.js';
+export type { BatchCallOptions, BatchOptions, MessageBatcher } from './calls/batching/batcher.js';
+export type { LogMessage } from './calls/batching/merge-messages.js';
+export type { Authorize, CallingPeer } from './calls/session/authorize.js';
+export { crc32 } from './calls/transfers/transfer-checksum.js';
 export type {
   CallContext,
   CallCounters,
@@ -20,9 +22,8 @@ export type {
   StreamCallOptions,
   TrySendOptions,
 } from './calls/types.js';
-export { toWebDuplex, toWebReadable } from './calls/web-streams.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
-export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node.js';
+export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node/node.js';
 export type {
   AuthTokenOptions,
   NodeDoorOptions,
@@ -32,8 +33,8 @@ export type {
   NodeReconnectOptions,
   NodeRetryOptions,
   TlsOption,
-} from './options.js';
-export { Peer, type PeerConnection, type TransferOpening } from './peer.js';
+} from './node/options.js';
+export { Peer, type PeerConnection, type TransferOpening } from './node/peer.js';
 export type { MemberStateKind } from './pool/member.js';
 export type { PoolStatistics } from './pool/options.js';
 export type { Strategy } from './pool/select.js';
@@ -52,8 +53,8 @@ export type {
   Request,
   Response,
 } from './protocol/message.js';
-export type { NodeEvent, StatusOptions } from './status.js';
 export type { LoggingOption, LogLevel } from './telemetry/logging.js';
+export type { NodeEvent, StatusOptions } from './telemetry/status.js';
 export type {
   DialTarget,
   MigrateOptions,
@@ -67,10 +68,10 @@ export {
   type PeerAddress,
   type PeerTarget,
   staticDiscovery,
-} from './transport/discovery.js';
-export { type DnsDiscoveryOptions, dnsDiscovery } from './transport/dns-discovery.js';
+} from './transport/dialing/discovery.js';
+export { type DnsDiscoveryOptions, dnsDiscovery } from './transport/dialing/dns-discovery.js';
 export {
   MemorySessionStore,
   type MemorySessionStoreOptions,
   type SessionStore,
-} from './transport/quic/sessions.js';
+} from './transport/quic/resumption/sessions.js';

@@ -1,7 +1,7 @@
 /** What inputs are made from: the test vectors, certificates, and packets made by hand. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { CHECKSUM_BYTES, HEADER_BYTES } from '../../src/protocol/frame.js';
-import { parsePem } from '../../src/transport/pem.js';
+import { parsePem } from '../../src/transport/trust/pem.js';
 
 const VECTORS = new URL('../../test/vectors/', import.meta.url);
 const FLAGS_AT = 4;

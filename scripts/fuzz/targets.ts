@@ -23,21 +23,21 @@ import {
   ReplayGuard,
   unpackPayload,
 } from '../../src/protocol/index.js';
-import { readCertificate } from '../../src/transport/certificate-fields.js';
-import { checkPath, mayIssue } from '../../src/transport/chain-rules.js';
-import { HalfOpenGuard } from '../../src/transport/quic/half-open-guard.js';
-import {
-  type DropReason,
-  readInitialHeader,
-  routeDatagram,
-} from '../../src/transport/quic/packet.js';
-import { RetryTokens } from '../../src/transport/quic/retry-token.js';
+import { HalfOpenGuard } from '../../src/transport/quic/admission/half-open-guard.js';
+import { RetryTokens } from '../../src/transport/quic/admission/retry-token.js';
 import {
   MAX_RESET_RANDOM_BYTES,
   mayBeReset,
   ResetTokens,
-} from '../../src/transport/quic/stateless-reset.js';
-import { answerVersion } from '../../src/transport/quic/version-negotiation.js';
+} from '../../src/transport/quic/admission/stateless-reset.js';
+import { answerVersion } from '../../src/transport/quic/admission/version-negotiation.js';
+import {
+  type DropReason,
+  readInitialHeader,
+  routeDatagram,
+} from '../../src/transport/quic/io/packet.js';
+import { readCertificate } from '../../src/transport/trust/certificate-fields.js';
+import { checkPath, mayIssue } from '../../src/transport/trust/chain-rules.js';
 import { certificates, datagrams, frames, KNOWN_ID, payloads } from './corpus.js';
 import type { Random } from './random.js';
 

@@ -1,6 +1,7 @@
 /** Which messages begin a call, by how it is made: what types say, held at run time too. Pure. */
+
+import { textOf } from '../base/realms.js';
 import { MeshError } from '../errors.js';
-import { textOf } from '../realms.js';
 import { type OneWayMessage, REPLY_TYPES } from './types.js';
 
 /** Message types that a way of calling takes, as keys. */

@@ -1,7 +1,7 @@
 /** Files that appear whole or not at all, with their mode from the start. */
 import { randomUUID } from 'node:crypto';
 import { chmod, link, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { isError } from '../realms.js';
+import { isError } from '../base/realms.js';
 
 /** The text of a file; `undefined` when there is none. */
 export async function readFileIfExists(path: string): Promise<string | undefined> {

@@ -34,7 +34,7 @@ import {
   set,
   time,
   utf8String,
-} from './der.js';
+} from './asn1.js';
 
 const OID = {
   commonName: '2.5.4.3',

@@ -1,7 +1,8 @@
 /** What a pool is given, and what it tells. */
+
+import type { PoolClock } from '../base/clock.js';
 import type { MeshError } from '../errors.js';
 import type { BackoffLimits } from './backoff.js';
-import type { PoolClock } from './clock.js';
 import type { HealthLimits } from './health.js';
 import type { MemberState, MemberStateKind, PoolMember } from './member.js';
 import type { Dial, DialFailure } from './redialer.js';

@@ -3,9 +3,10 @@
  * waits, in order and bounded. A connection that is silent when it should not be gets no calls while there are others,
  * and is replaced before it is given up.
  */
+
+import { type PoolClock, SYSTEM_CLOCK } from '../base/clock.js';
 import { MeshError, toMeshError } from '../errors.js';
 import { DEFAULT_BACKOFF } from './backoff.js';
-import { type PoolClock, SYSTEM_CLOCK } from './clock.js';
 import { DEFAULT_HEALTH } from './health.js';
 import type { MemberStateKind, PooledConnection, PoolMember } from './member.js';
 import {

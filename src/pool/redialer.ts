@@ -3,10 +3,11 @@
  * missing. Dials that fail are followed by others after a while, for ever; those that the peer turned away, seldom. What
  * this side found wrong with whoever answered says nothing of the peer, who may be elsewhere by now: the next dial looks.
  */
+
+import { joinSignals } from '../base/abortable.js';
+import type { PoolClock } from '../base/clock.js';
 import { isRefusal, type MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
-import { joinSignals } from '../transport/abortable.js';
 import { Backoff, type BackoffLimits, type Delay } from './backoff.js';
-import type { PoolClock } from './clock.js';
 
 /** Makes a connection. `signal` gives it up. Must settle, and soon after the signal. */
 export type Dial<M> = (options: {

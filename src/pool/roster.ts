@@ -2,8 +2,9 @@
  * The connections of a pool: which may take calls, which are on their way out, and how each is doing. Those that are dead
  * are failed, those that are one too many retired.
  */
+
+import type { PoolClock } from '../base/clock.js';
 import { MeshError } from '../errors.js';
-import type { PoolClock } from './clock.js';
 import type { HealthLimits } from './health.js';
 import {
   type MemberState,

@@ -1,7 +1,8 @@
 /** Those who wait for a connection: in order, bounded in number and weight, each with a deadline of its own. */
+
+import { cancelledError, offAbort, onAbort } from '../base/abortable.js';
+import { type PoolClock, SYSTEM_CLOCK } from '../base/clock.js';
 import { MeshError } from '../errors.js';
-import { cancelledError, offAbort, onAbort } from '../transport/abortable.js';
-import { type PoolClock, SYSTEM_CLOCK } from './clock.js';
 
 /** Who waits for a connection. Its methods do not throw. */
 export interface Waiter<M> {

@@ -3,8 +3,8 @@
  * SPEC.md, "Payload".
  */
 import { Encoder } from 'cbor-x';
+import { isBytes, textOf } from '../base/realms.js';
 import { MeshError } from '../errors.js';
-import { isBytes, textOf } from '../realms.js';
 import { DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from './frame.js';
 import { EncodedItem } from './kept-message.js';

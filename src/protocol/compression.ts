@@ -5,8 +5,9 @@
  * before any memory is taken for it, and against the result. Small payloads are done with at once; large ones leave the
  * event loop for it.
  */
+
+import { isBytes } from '../base/realms.js';
 import { MeshError } from '../errors.js';
-import { isBytes } from '../realms.js';
 import { Compression } from './frame.js';
 import { checkZstdFrame } from './zstd-frame.js';
 

@@ -1,6 +1,7 @@
 /** Values of a message from another realm, as those of this one: by those the encoder tells what they are. Pure. */
+
+import { isBytes, kindOf } from '../base/realms.js';
 import { MeshError } from '../errors.js';
-import { isBytes, kindOf } from '../realms.js';
 
 /**
  * The same value where all within it is this realm's or a class instance; else a copy in which lists, byte strings and

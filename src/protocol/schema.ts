@@ -5,8 +5,9 @@
  * throws MalformedMessage naming the field. Its `widen` is the way back: CBOR encoding would write integers
  * over 32 bits as floats, so those leave as BigInt, which encodes as an integer.
  */
+
+import { isBytes } from '../base/realms.js';
 import { MeshError } from '../errors.js';
-import { isBytes } from '../realms.js';
 
 /** One kind of field. */
 export interface Field {

@@ -20,16 +20,16 @@ export {
   type PeerAddress,
   type PeerTarget,
   staticDiscovery,
-} from './discovery.js';
-export { type DnsDiscoveryOptions, dnsDiscovery } from './dns-discovery.js';
-export { awaitHandshake, dialHandshake, type HandshakeOptions } from './handshaker.js';
-export { checkNodeId, TrustStore } from './identity.js';
-export { KeyLog } from './key-log.js';
-export { TransportManager, type TransportManagerOptions } from './manager.js';
+} from './dialing/discovery.js';
+export { type DnsDiscoveryOptions, dnsDiscovery } from './dialing/dns-discovery.js';
+export { awaitHandshake, dialHandshake, type HandshakeOptions } from './dialing/handshaker.js';
+export { TransportManager, type TransportManagerOptions } from './dialing/manager.js';
 export {
   MemorySessionStore,
   type MemorySessionStoreOptions,
   type SessionStore,
-} from './quic/sessions.js';
+} from './quic/resumption/sessions.js';
 export { QuicTransport, type QuicTransportOptions } from './quic/transport.js';
 export { TcpTransport, type TcpTransportOptions } from './tcp/transport.js';
+export { checkNodeId, TrustStore } from './trust/identity.js';
+export { KeyLog } from './trust/key-log.js';

@@ -2,8 +2,9 @@
  * How fast a peer may open streams on one connection, and reset them again: each costs this side work that no limit of
  * streams open at once bounds (CVE-2023-44487, "rapid reset").
  */
+
+import { RateLimit } from '../base/rate-limit.js';
 import { MeshError } from '../errors.js';
-import { RateLimit } from './rate-limit.js';
 
 export interface StreamRates {
   /** Streams that a peer may open in a second, and as many at once. */

@@ -2,10 +2,10 @@
 import { duplexPair } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import { ByteBudget } from '../../src/calls/byte-budget.js';
-import { HandlerSlots } from '../../src/calls/handler-slots.js';
-import { MessageCopies } from '../../src/calls/message-copies.js';
-import { ResumedTransfers } from '../../src/calls/resumed-transfers.js';
-import { CallSession } from '../../src/calls/session.js';
+import { HandlerSlots } from '../../src/calls/incoming/handler-slots.js';
+import { MessageCopies } from '../../src/calls/outgoing/message-copies.js';
+import { CallSession } from '../../src/calls/session/session.js';
+import { ResumedTransfers } from '../../src/calls/transfers/resumed-transfers.js';
 import type { Handler, HandlerKind } from '../../src/calls/types.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
 import { FrameCodec } from '../../src/protocol/frame-codec.js';

@@ -1,6 +1,6 @@
 /** A caller has its message and its memory back when its call has returned, whatever the call then waits for. */
 import test, { type ExecutionContext } from 'ava';
-import { MessageCopies } from '../../src/calls/message-copies.js';
+import { MessageCopies } from '../../src/calls/outgoing/message-copies.js';
 import { MeshError, type MeshNode, type NodeOptions, type Peer } from '../../src/index.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';

@@ -1,13 +1,13 @@
 /** Who may handle a transfer, and what is remembered of it, on a clock of the test's own. */
 import test from 'ava';
-import type { TransferMemory } from '../../src/calls/incoming-transfer.js';
+import type { TransferMemory } from '../../src/calls/transfers/incoming-transfer.js';
 import {
   MAX_REMEMBERED_TRANSFERS,
   ResumedTransfers,
   TRANSFER_MEMORY_MS,
   type TransferTurn,
-} from '../../src/calls/resumed-transfers.js';
-import { TransferChecksum } from '../../src/calls/transfer-checksum.js';
+} from '../../src/calls/transfers/resumed-transfers.js';
+import { TransferChecksum } from '../../src/calls/transfers/transfer-checksum.js';
 
 class Turn implements TransferTurn {
   readonly starts: (TransferMemory | undefined)[] = [];

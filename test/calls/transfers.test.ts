@@ -1,7 +1,7 @@
 /** Transfers on the wire: the checksum of the whole, in both directions, and how far their readers pace them. */
 import { createHash, randomInt } from 'node:crypto';
 import test from 'ava';
-import { crc32 } from '../../src/calls/transfer-checksum.js';
+import { crc32 } from '../../src/calls/transfers/transfer-checksum.js';
 import type { DataTransfer, MeshError } from '../../src/index.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { SeededBytes } from '../helpers/seeded-bytes.js';

@@ -13,7 +13,7 @@ import {
   type FrameStreamHandler,
   type StreamLimits,
 } from '../../src/transport/connection.js';
-import { awaitHandshake, dialHandshake } from '../../src/transport/handshaker.js';
+import { awaitHandshake, dialHandshake } from '../../src/transport/dialing/handshaker.js';
 import {
   type CollectedStream,
   Collector,

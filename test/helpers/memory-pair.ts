@@ -1,7 +1,7 @@
 /** Two connections within one process, over a pair of streams: the multiplexer without a socket. */
 import type { Duplex } from 'node:stream';
 import type { PeerIdentity, Role, StreamLimits } from '../../src/transport/connection.js';
-import { MuxConnection } from '../../src/transport/tcp/mux.js';
+import { MuxConnection } from '../../src/transport/mux/connection.js';
 import type { ConnectionPair, PairOptions } from '../compliance/connection-suite.js';
 import { memoryWire } from './memory-wire.js';
 

@@ -4,8 +4,8 @@
  */
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
+import { cancelledError } from '../../src/base/abortable.js';
 import { MeshError } from '../../src/errors.js';
-import { cancelledError } from '../../src/transport/abortable.js';
 import type {
   Connection,
   DialOptions,
@@ -18,8 +18,8 @@ import type {
   StreamLimits,
   Transport,
 } from '../../src/transport/connection.js';
-import { checkNodeId } from '../../src/transport/identity.js';
-import { MuxConnection } from '../../src/transport/tcp/mux.js';
+import { MuxConnection } from '../../src/transport/mux/connection.js';
+import { checkNodeId } from '../../src/transport/trust/identity.js';
 import { memoryWire } from './memory-wire.js';
 
 /** Where dialers find who listens. */

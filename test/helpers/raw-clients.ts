@@ -9,8 +9,8 @@ import {
   type SocketAddress,
   type TlsMaterial,
 } from '../../src/transport/connection.js';
-import { createNativeConfig } from '../../src/transport/quic/config.js';
-import { loadNative } from '../../src/transport/quic/native.js';
+import { createNativeConfig } from '../../src/transport/quic/binding/config.js';
+import { loadNative } from '../../src/transport/quic/binding/native.js';
 import { until } from './until.js';
 
 export interface RawClient {

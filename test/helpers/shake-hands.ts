@@ -2,7 +2,7 @@
 import { MessageCodec } from '../../src/protocol/codec.js';
 import type { HandshakeConfig } from '../../src/protocol/handshake.js';
 import type { Connection } from '../../src/transport/connection.js';
-import { dialHandshake } from '../../src/transport/handshaker.js';
+import { dialHandshake } from '../../src/transport/dialing/handshaker.js';
 import type { TestNodeId } from './certs.js';
 
 /** Goes through the handshake as node n1 of the cluster that test nodes belong to. */

@@ -4,7 +4,7 @@ import type { Frame } from '../../src/protocol/frame.js';
 import { type Message, MessageCodec } from '../../src/protocol/index.js';
 import { ReplayGuard } from '../../src/protocol/replay-guard.js';
 import type { Connection, FrameStream, Transport } from '../../src/transport/connection.js';
-import { awaitHandshake } from '../../src/transport/handshaker.js';
+import { awaitHandshake } from '../../src/transport/dialing/handshaker.js';
 import { QuicTransport } from '../../src/transport/quic/transport.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
 import { nodeCert, type TestNodeId } from './certs.js';

@@ -11,7 +11,7 @@ import { createNode, MeshError } from '../../src/index.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
 import { ReplayGuard } from '../../src/protocol/replay-guard.js';
 import type { Connection } from '../../src/transport/connection.js';
-import { awaitHandshake } from '../../src/transport/handshaker.js';
+import { awaitHandshake } from '../../src/transport/dialing/handshaker.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
 
 const { ca, nodes } = await generateDevCerts(['server', 'n1']);

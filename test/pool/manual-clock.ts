@@ -1,5 +1,5 @@
 /** A clock that stands still until a test moves it. */
-import type { PoolClock } from '../../src/pool/clock.js';
+import type { PoolClock } from '../../src/base/clock.js';
 
 interface Timer {
   atMs: number;

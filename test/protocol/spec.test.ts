@@ -1,7 +1,10 @@
 /** Holds SPEC.md against the code: its examples, its tables of fields, codes and limits. */
 import test from 'ava';
 import { Encoder } from 'cbor-x';
-import { MAX_REMEMBERED_TRANSFERS, TRANSFER_MEMORY_MS } from '../../src/calls/resumed-transfers.js';
+import {
+  MAX_REMEMBERED_TRANSFERS,
+  TRANSFER_MEMORY_MS,
+} from '../../src/calls/transfers/resumed-transfers.js';
 import { ERROR_CODES, type MeshErrorCode } from '../../src/errors.js';
 import {
   CHECKSUM_BYTES,
@@ -35,12 +38,12 @@ import {
   MAX_UNAGREED_BYTES,
   MAX_UNAGREED_STREAMS,
 } from '../../src/transport/connection.js';
-import { resolveDoorLimits } from '../../src/transport/quic/door.js';
+import { resolveDoorLimits } from '../../src/transport/quic/admission/door.js';
 import {
   MAX_CRYPTO_FRAMES,
   MAX_HALF_OPEN_BYTES,
-} from '../../src/transport/quic/half-open-guard.js';
-import { RETRY_TOKEN_LIFETIME_MS } from '../../src/transport/quic/retry-token.js';
+} from '../../src/transport/quic/admission/half-open-guard.js';
+import { RETRY_TOKEN_LIFETIME_MS } from '../../src/transport/quic/admission/retry-token.js';
 import { receiveNaively } from './naive/receive.js';
 import { refusalOf } from './properties.js';
 import { receive } from './receive.js';

@@ -5,14 +5,14 @@
 import { randomBytes } from 'node:crypto';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { DEFAULT_STREAM_LIMITS, type SocketAddress } from '../../../src/transport/connection.js';
-import { LOOPBACK_DATAGRAM_BYTES } from '../../../src/transport/quic/config.js';
+import { LOOPBACK_DATAGRAM_BYTES } from '../../../src/transport/quic/binding/config.js';
 import {
   loadNative,
   type NativeConfig,
   type NativeConnection,
   type NativeQuic,
-} from '../../../src/transport/quic/native.js';
-import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/packet.js';
+} from '../../../src/transport/quic/binding/native.js';
+import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/io/packet.js';
 import type { ContenderOptions } from './contender.js';
 
 /** What is done with streams. Called synchronously. */

@@ -1,5 +1,5 @@
 /** Suite `bulk`: many bytes one way in one stream, over loopback. */
-import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/packet.js';
+import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/io/packet.js';
 import { type Entrant, entrantsOf, Field, LOOPBACK } from '../field.js';
 import type { FigureTable, Suite, SuiteFindings, SuiteOptions } from './suite.js';
 

@@ -4,7 +4,7 @@
  * these.
  */
 import type { SocketAddress } from '../../../src/index.js';
-import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/packet.js';
+import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/io/packet.js';
 import { type ContenderName, contenderEntry } from '../contenders/registry.js';
 import { type Entrant, entrantsOf, Field, LOOPBACK } from '../field.js';
 import { findLink, type Link } from '../link.js';

@@ -2,8 +2,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
+import { abortable } from '../../base/abortable.js';
 import { MeshError } from '../../errors.js';
-import { abortable } from '../abortable.js';
 import {
   type Connection,
   DEFAULT_STREAM_LIMITS,
@@ -17,24 +17,24 @@ import {
   type Transport,
 } from '../connection.js';
 import { canonicalAddress, checkDialAddress, checkLocalAddress } from '../dial-address.js';
-import { checkNodeId } from '../identity.js';
-import type { KeyLog } from '../key-log.js';
 import { isWildcard } from '../local-addresses.js';
-import { isSameMaterial } from '../tls-material.js';
-import { type CongestionControl, LOOPBACK_DATAGRAM_BYTES } from './config.js';
-import { ConnectionKeys } from './connection-keys.js';
-import { type EndpointCounters, newEndpointCounters } from './counters.js';
-import { Credentials } from './credentials.js';
-import { type DoorOptions, resolveDoorLimits } from './door.js';
-import { QuicEndpoint } from './endpoint.js';
-import { interfacePayloadBytes } from './interface-mtu.js';
-import { ListeningSockets } from './listening-sockets.js';
-import { loadNative, type NativeQuic } from './native.js';
-import { isLoopback, PacerClocks } from './pacer-clocks.js';
-import { ETHERNET_DATAGRAM_BYTES } from './packet.js';
-import { BASE_DATAGRAM_BYTES, type PathMtuLimits } from './path-mtu.js';
-import { reaches } from './route.js';
-import { MemorySessionStore, type SessionStore } from './sessions.js';
+import { checkNodeId } from '../trust/identity.js';
+import type { KeyLog } from '../trust/key-log.js';
+import { isSameMaterial } from '../trust/tls-material.js';
+import { type DoorOptions, resolveDoorLimits } from './admission/door.js';
+import { type CongestionControl, LOOPBACK_DATAGRAM_BYTES } from './binding/config.js';
+import { ConnectionKeys } from './binding/connection-keys.js';
+import { Credentials } from './binding/credentials.js';
+import { loadNative, type NativeQuic } from './binding/native.js';
+import { QuicEndpoint } from './endpoint/endpoint.js';
+import { reaches } from './endpoint/route.js';
+import { type EndpointCounters, newEndpointCounters } from './io/counters.js';
+import { ListeningSockets } from './io/listening-sockets.js';
+import { ETHERNET_DATAGRAM_BYTES } from './io/packet.js';
+import { interfacePayloadBytes } from './paths/interface-mtu.js';
+import { isLoopback, PacerClocks } from './paths/pacer-clocks.js';
+import { BASE_DATAGRAM_BYTES, type PathMtuLimits } from './paths/path-mtu.js';
+import { MemorySessionStore, type SessionStore } from './resumption/sessions.js';
 
 export interface QuicTransportOptions {
   /** The certificates in force; asked again whenever a connection begins. */

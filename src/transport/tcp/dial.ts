@@ -1,13 +1,13 @@
 /** One attempt to reach a peer over TCP and TLS. */
 import { isIP } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
 import { MeshError, toMeshError } from '../../errors.js';
-import { cancelledError, offAbort, onAbort } from '../abortable.js';
 import { ALPN_PROTOCOL, type DialTarget } from '../connection.js';
-import type { KeyLog } from '../key-log.js';
+import type { KeyLog } from '../trust/key-log.js';
+import { handshakeError } from '../trust/tls-errors.js';
 import { refusePeer } from './peer-check.js';
 import type { TlsSetup } from './tls-context.js';
-import { handshakeError } from './tls-errors.js';
 
 /** What {@link dialTls} is given. */
 export interface DialTlsOptions<T> {

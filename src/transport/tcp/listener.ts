@@ -6,10 +6,10 @@ import {
   type Server as TlsServer,
 } from 'node:tls';
 import { MeshError } from '../../errors.js';
+import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../admission/half-open.js';
+import { NewcomerTurns } from '../admission/handshake-turns.js';
 import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
-import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../half-open.js';
-import type { KeyLog } from '../key-log.js';
-import { NewcomerTurns } from '../newcomer-turns.js';
+import type { KeyLog } from '../trust/key-log.js';
 import type { TlsSetup } from './tls-context.js';
 
 /** What was dropped on the way to a connection. */

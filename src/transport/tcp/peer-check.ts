@@ -6,8 +6,8 @@ import { MeshError } from '../../errors.js';
 import { encodeReset } from '../../protocol/control.js';
 import { encodeFrame, FrameFlag } from '../../protocol/frame.js';
 import { ALPN_PROTOCOL, type PeerIdentity, type Role } from '../connection.js';
-import type { TrustStore } from '../identity.js';
-import { lingerClose } from './linger.js';
+import { lingerClose } from '../mux/linger.js';
+import type { TrustStore } from '../trust/identity.js';
 
 /**
  * Checks a peer after its TLS handshake. Node is told to let every certificate pass (`rejectUnauthorized:

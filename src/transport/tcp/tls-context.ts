@@ -3,8 +3,8 @@ import { constants } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { MeshError } from '../../errors.js';
 import type { TlsMaterial } from '../connection.js';
-import { TrustStore } from '../identity.js';
-import { tlsInputOf } from '../tls-material.js';
+import { TrustStore } from '../trust/identity.js';
+import { tlsInputOf } from '../trust/tls-material.js';
 
 /** What dials and listeners work with. */
 export interface TlsSetup {

@@ -2,6 +2,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { TLSSocket } from 'node:tls';
 import { MeshError, toMeshError } from '../../errors.js';
+import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../admission/half-open.js';
 import type {
   Connection,
   DialOptions,
@@ -15,17 +16,16 @@ import type {
   Transport,
 } from '../connection.js';
 import { checkDialAddress, checkLocalAddress } from '../dial-address.js';
-import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../half-open.js';
-import { checkNodeId } from '../identity.js';
-import type { KeyLog } from '../key-log.js';
-import { isSameMaterial } from '../tls-material.js';
+import { MuxConnection } from '../mux/connection.js';
+import { WriteMemory } from '../mux/write-memory.js';
+import { checkNodeId } from '../trust/identity.js';
+import type { KeyLog } from '../trust/key-log.js';
+import { handshakeError } from '../trust/tls-errors.js';
+import { isSameMaterial } from '../trust/tls-material.js';
 import { dialTls } from './dial.js';
 import { addressOf, TcpListener } from './listener.js';
-import { MuxConnection } from './mux.js';
 import { identifyPeer, refusePeer } from './peer-check.js';
 import { createTlsSetup, type TlsSetup } from './tls-context.js';
-import { handshakeError } from './tls-errors.js';
-import { WriteMemory } from './write-memory.js';
 
 /** What a {@link TcpTransport} is given. */
 export interface TcpTransportOptions {

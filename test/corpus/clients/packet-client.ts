@@ -1,5 +1,5 @@
 /** Keeps to TLS, and then sends packets with whatever frames of QUIC it likes. */
-import { errorOfClose } from '../../../src/transport/quic/close-codes.js';
+import { errorOfClose } from '../../../src/transport/quic/binding/close-codes.js';
 import { HostileClient as PacketSender } from '../../helpers/quic/hostile-client.js';
 import type { Place } from '../case.js';
 import { type ClientOptions, HostileClient } from './client.js';

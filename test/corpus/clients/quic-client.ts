@@ -7,17 +7,17 @@ import {
   type SocketAddress,
   type TlsMaterial,
 } from '../../../src/transport/connection.js';
-import { errorOfClose } from '../../../src/transport/quic/close-codes.js';
-import { createNativeConfig } from '../../../src/transport/quic/config.js';
-import { CONTROL_STREAM_ID } from '../../../src/transport/quic/control-stream.js';
+import { errorOfClose } from '../../../src/transport/quic/binding/close-codes.js';
+import { createNativeConfig } from '../../../src/transport/quic/binding/config.js';
 import {
   loadNative,
   type NativeConfig,
   type NativeConnection,
   type NativeQuic,
   readNativeFailure,
-} from '../../../src/transport/quic/native.js';
-import { streamIdOf } from '../../../src/transport/quic/stream.js';
+} from '../../../src/transport/quic/binding/native.js';
+import { CONTROL_STREAM_ID } from '../../../src/transport/quic/streams/control-stream.js';
+import { streamIdOf } from '../../../src/transport/quic/streams/stream.js';
 import type { Place } from '../case.js';
 import { until } from '../wait.js';
 import { ANY_FRAME, type ClientOptions, HostileClient, type TlsChanges } from './client.js';

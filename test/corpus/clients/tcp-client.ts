@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type TLSSocket } from 'node:tls';
 import { type Frame, FrameDecoder } from '../../../src/protocol/frame.js';
 import { ALPN_PROTOCOL } from '../../../src/transport/connection.js';
-import { handshakeError } from '../../../src/transport/tcp/tls-errors.js';
+import { handshakeError } from '../../../src/transport/trust/tls-errors.js';
 import type { Place } from '../case.js';
 import { until } from '../wait.js';
 import { ANY_FRAME, type ClientOptions, HostileClient } from './client.js';

@@ -6,8 +6,8 @@ import {
   type SocketAddress,
   type TlsMaterial,
 } from '../../../src/transport/connection.js';
-import { createNativeConfig } from '../../../src/transport/quic/config.js';
-import { loadNative } from '../../../src/transport/quic/native.js';
+import { createNativeConfig } from '../../../src/transport/quic/binding/config.js';
+import { loadNative } from '../../../src/transport/quic/binding/native.js';
 import { type InitialPacket, initialKeys, initialPacket, openPacket } from './packets.js';
 
 /** Header of the binding's first packet: IDs of 16 bytes, no token, a length in two bytes. */

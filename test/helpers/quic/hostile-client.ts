@@ -13,8 +13,8 @@ import {
   type SocketAddress,
   type TlsMaterial,
 } from '../../../src/transport/connection.js';
-import { createNativeConfig } from '../../../src/transport/quic/config.js';
-import { loadNative, type NativeConnection } from '../../../src/transport/quic/native.js';
+import { createNativeConfig } from '../../../src/transport/quic/binding/config.js';
+import { loadNative, type NativeConnection } from '../../../src/transport/quic/binding/native.js';
 import { until } from '../until.js';
 import { type CipherSuite, type PacketKeys, packetKeys } from './packet-keys.js';
 import { openPacket, shortPacket } from './packets.js';

@@ -5,16 +5,16 @@
  */
 import { MeshError } from '../../../src/errors.js';
 import { DEFAULT_STREAM_LIMITS } from '../../../src/transport/connection.js';
-import { TrustStore } from '../../../src/transport/identity.js';
-import { createNativeConfig } from '../../../src/transport/quic/config.js';
-import { newEndpointCounters } from '../../../src/transport/quic/counters.js';
-import { resolveDoorLimits } from '../../../src/transport/quic/door.js';
-import { QuicEndpoint } from '../../../src/transport/quic/endpoint.js';
-import { ListeningSockets } from '../../../src/transport/quic/listening-sockets.js';
-import { loadNative } from '../../../src/transport/quic/native.js';
-import { PacerClocks } from '../../../src/transport/quic/pacer-clocks.js';
+import { resolveDoorLimits } from '../../../src/transport/quic/admission/door.js';
+import { createNativeConfig } from '../../../src/transport/quic/binding/config.js';
+import { loadNative } from '../../../src/transport/quic/binding/native.js';
+import { QuicEndpoint } from '../../../src/transport/quic/endpoint/endpoint.js';
+import { newEndpointCounters } from '../../../src/transport/quic/io/counters.js';
+import { ListeningSockets } from '../../../src/transport/quic/io/listening-sockets.js';
+import { UdpSocket } from '../../../src/transport/quic/io/udp-socket.js';
+import { PacerClocks } from '../../../src/transport/quic/paths/pacer-clocks.js';
 import { QuicTransport } from '../../../src/transport/quic/transport.js';
-import { UdpSocket } from '../../../src/transport/quic/udp-socket.js';
+import { TrustStore } from '../../../src/transport/trust/identity.js';
 import { nodeCert } from '../certs.js';
 import { until } from '../until.js';
 import { createForger } from './forger.js';

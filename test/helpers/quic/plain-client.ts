@@ -13,14 +13,14 @@ import {
   type SocketAddress,
   type TlsMaterial,
 } from '../../../src/transport/connection.js';
-import { createNativeConfig } from '../../../src/transport/quic/config.js';
-import { CONTROL_STREAM_ID } from '../../../src/transport/quic/control-stream.js';
+import { createNativeConfig } from '../../../src/transport/quic/binding/config.js';
 import {
   loadNative,
   type NativeConfig,
   type NativeConnection,
-} from '../../../src/transport/quic/native.js';
-import { messageIdOf } from '../../../src/transport/quic/stream.js';
+} from '../../../src/transport/quic/binding/native.js';
+import { CONTROL_STREAM_ID } from '../../../src/transport/quic/streams/control-stream.js';
+import { messageIdOf } from '../../../src/transport/quic/streams/stream.js';
 import { handshakeConfig } from '../shake-hands.js';
 import { until } from '../until.js';
 import type { Teardown } from './hostile-client.js';

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import type { MeshNode, NodeOptions } from '../../../src/index.js';
-import { loadNative, type NativeConfig } from '../../../src/transport/quic/native.js';
+import { loadNative, type NativeConfig } from '../../../src/transport/quic/binding/native.js';
 import { nodeCert } from '../../helpers/certs.js';
 import { startNode, targetOf } from '../../helpers/nodes.js';
 import { PlainClient } from '../../helpers/quic/plain-client.js';

@@ -1,0 +1,8 @@
+/** What the other side of a stream is told when somebody breaks it off. */
+import { MeshError, toMeshError } from '../../errors.js';
+
+/** @param reason what was given as the reason, if anything was */
+export function cancelledStream(reason: unknown): MeshError {
+  if (reason !== undefined && reason !== null) return toMeshError(reason, 'Cancelled');
+  return new MeshError('Cancelled', 'the stream was broken off');
+}

@@ -1,0 +1,102 @@
+/** What a handler knows of its call, and what it hears of its end. */
+import { MeshError } from '../../errors.js';
+import type { TransportName } from '../../transport/connection.js';
+import { ByteQueue } from '../transfers/byte-queue.js';
+import type { IncomingTransfer } from '../transfers/incoming-transfer.js';
+import type { CallContext } from '../types.js';
+
+/** What a context tells of the session that its call came by. */
+export interface ContextHost {
+  readonly peer: { readonly nodeId: string };
+  readonly transport: TransportName;
+  /** TLS is not done: what comes now could be a replay. */
+  readonly isEarly: boolean;
+}
+
+/** Made for every call, so what few handlers use is made when they ask. */
+export class HandlerContext implements CallContext {
+  readonly early: boolean;
+  readonly deadline: number | undefined;
+  readonly #host: ContextHost;
+  readonly #transfer: IncomingTransfer | undefined;
+  #abort: AbortController | undefined;
+  #cancelled: MeshError | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #body: ByteQueue | undefined;
+  #isBodyEnded = false;
+
+  constructor(
+    host: ContextHost,
+    { timeoutMs }: { readonly timeoutMs?: number },
+    transfer?: IncomingTransfer,
+  ) {
+    this.#host = host;
+    this.#transfer = transfer;
+    this.#body = transfer?.body;
+    this.early = host.isEarly;
+    this.deadline = timeoutMs === undefined ? undefined : Date.now() + timeoutMs;
+  }
+
+  get peer(): { readonly nodeId: string } {
+    return this.#host.peer;
+  }
+
+  get transport(): TransportName {
+    return this.#host.transport;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#cancelled !== undefined) this.#abort.abort(this.#cancelled);
+      else if (this.deadline !== undefined) this.#armDeadline(this.deadline);
+    }
+    return this.#abort.signal;
+  }
+
+  get body(): ByteQueue {
+    if (this.#body === undefined) {
+      this.#body = new ByteQueue(undefined, () => {});
+      if (this.#isBodyEnded) this.#body.end();
+    }
+    return this.#body;
+  }
+
+  resumeAt(offset: number, checksum?: number): void {
+    if (this.#transfer === undefined) {
+      throw new MeshError('InvalidArgument', 'only a dataTransfer is resumed');
+    }
+    this.#transfer.resumeAt(offset, checksum);
+  }
+
+  /** Nothing more comes. */
+  endBody(): void {
+    this.#isBodyEnded = true;
+    this.#body?.end();
+  }
+
+  cancel(error: MeshError): void {
+    this.#cancelled ??= error;
+    this.#abort?.abort(error);
+    this.#body?.fail(error);
+    this.close();
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    // Not its end: whoever still reads must not take what it has for the whole.
+    this.#body?.fail(new MeshError('Cancelled', 'the call was answered'));
+    this.#body?.discard();
+  }
+
+  #armDeadline(deadline: number): void {
+    const delayMs = Math.min(Math.max(0, deadline - Date.now()), MAX_TIMER_MS);
+    this.#timer = setTimeout(() => {
+      this.cancel(new MeshError('DeadlineExceeded', 'the caller does not wait any longer'));
+    }, delayMs);
+    this.#timer.unref();
+  }
+}
+
+/** Node's timers hold 31 bits. */
+const MAX_TIMER_MS = 0x7fff_ffff;

@@ -1,0 +1,481 @@
+/** One call of the peer: finds its handler, and answers with what that gives, or with why it did not. */
+
+import { isThenable } from '../../base/realms.js';
+import { isWireErrorCode, MeshError, toMeshError } from '../../errors.js';
+import { type PackedPayload, rawBytesOf } from '../../protocol/compression.js';
+import type { Frame } from '../../protocol/frame.js';
+import type { DataTransfer, Message, Response } from '../../protocol/message.js';
+import { priorityOf } from '../../protocol/priority.js';
+import type { FrameStream, FrameStreamHandler } from '../../transport/connection.js';
+import type { ByteBudget } from '../byte-budget.js';
+import { endHandling, newHandling, runHandling } from '../handling.js';
+import { Flow, type MessageSink, receiveFrame } from '../message-sink.js';
+import { closeBytes } from '../transfers/chunk-source.js';
+import { IncomingTransfer, type TransferHost } from '../transfers/incoming-transfer.js';
+import type { OpenTransfer, OpenTransfers } from '../transfers/open-transfers.js';
+import type { ResumedTransfers, TransferTurn } from '../transfers/resumed-transfers.js';
+import {
+  type Bytes,
+  type Handler,
+  type HandlerKind,
+  REPLY_TYPES,
+  type RequestMessage,
+} from '../types.js';
+import { type ContextHost, HandlerContext } from './handler-context.js';
+import type { HandlerSlots, SlotKind } from './handler-slots.js';
+
+/** Handlers by kind, as a node holds them. */
+export type Handlers = ReadonlyMap<HandlerKind, Handler<HandlerKind>>;
+
+/** What a call asks of the session it belongs to. */
+export interface CallHost extends ContextHost, TransferHost {
+  readonly handlers: Handlers;
+  /** Of messages that are handled, and of answers that wait to be sent. */
+  readonly receiveBudget: ByteBudget;
+  /** The same of calls that handlers of the peer make. */
+  readonly nestedReceiveBudget: ByteBudget;
+  /** Of the peer, over all of its connections. */
+  readonly slots: HandlerSlots;
+  readonly transfers: ResumedTransfers;
+  readonly openTransfers: OpenTransfers;
+  /** Calls back once TLS is done; never, if the connection ends before. */
+  whenOpen(proceed: () => void): void;
+  /** Why the two nodes do not exchange such messages, if they do not. */
+  capabilityRefusal(type: Message['type']): MeshError | undefined;
+  /** Why the peer may not make that call, if it may not. */
+  authorizationRefusal(message: HandledMessage): MeshError | undefined;
+  /** The peer broke the protocol in a way that no single call can answer for. */
+  violated(error: MeshError): void;
+  handlerFailed(kind: Message['type'], error: MeshError): void;
+  /** The call is answered with an error that is no handler's. */
+  callRefused(): void;
+  /** The call was a sign of life that the peer asked for. */
+  pinged(): void;
+  /** The call is over. Called once. */
+  finished(): void;
+}
+
+type HandledMessage = Exclude<RequestMessage, { type: 'ping' }> | DataTransfer;
+
+const KIND_OF: Readonly<Partial<Record<Message['type'], HandlerKind>>> = {
+  queryRequest: 'query',
+  replicationLog: 'replicationLog',
+  consensus: 'consensus',
+  dataTransfer: 'dataTransfer',
+  request: 'request',
+};
+
+export class IncomingCall implements FrameStreamHandler, MessageSink {
+  readonly #host: CallHost;
+  readonly #stream: FrameStream;
+  #message: Message | undefined;
+  #context: HandlerContext | undefined;
+  #transfer: IncomingTransfer | undefined;
+  /** Of a transfer that may be resumed: makes way for its next attempt. */
+  #leave: (() => void) | undefined;
+  #flow: Flow | undefined;
+  /** Of the call's message, before compression. */
+  #messageBytes = 0;
+  /** Taken from the budget. */
+  #bytes = 0;
+  /** The answer is with the transport, which has not sent all of it. */
+  #isAnswered = false;
+  #slot: SlotKind | undefined;
+  /** Where the call's bytes count. */
+  #budget: ByteBudget;
+  #over = false;
+  #hasRun = false;
+  #isHandlerDone = false;
+  readonly #handling = newHandling();
+
+  constructor(host: CallHost, stream: FrameStream) {
+    this.#host = host;
+    this.#stream = stream;
+    this.#budget = host.receiveBudget;
+  }
+
+  /** Made when it is needed: most calls are one small message. */
+  get flow(): Flow {
+    this.#flow ??= new Flow(this.#stream);
+    return this.#flow;
+  }
+
+  onFrame(frame: Frame): void {
+    if (this.#over) return;
+    if (this.#message === undefined) this.#messageBytes = rawBytesOf(frame);
+    receiveFrame(frame, this.#host.codec, this);
+  }
+
+  onMessage(message: Message, frame: Frame): void {
+    if (this.#over) return;
+    if (this.#message === undefined && this.#host.isEarly && !isReplaySafe(message)) {
+      this.flow.hold();
+      this.#host.whenOpen(() => {
+        this.#take(message, frame);
+        this.flow.release();
+      });
+      return;
+    }
+    this.#take(message, frame);
+  }
+
+  #take(message: Message, frame: Frame): void {
+    if (this.#over) return;
+    try {
+      if (this.#message === undefined) this.#begin(message, frame);
+      else this.#continue(message, frame);
+    } catch (thrown) {
+      this.onBadMessage(toMeshError(thrown));
+    }
+  }
+
+  onBadMessage(error: MeshError): void {
+    if (this.#over) return;
+    this.#host.callRefused();
+    this.#cancel(error);
+  }
+
+  onEnd(): void {
+    if (this.#message === undefined && !this.#over) {
+      this.onBadMessage(new MeshError('UnexpectedMessage', 'call ended before it began'));
+      return;
+    }
+    this.#context?.endBody();
+  }
+
+  onReset(error: MeshError): void {
+    this.#context?.cancel(error);
+    this.#finish(error);
+  }
+
+  onDrain(): void {
+    if (this.#isAnswered) this.#finish();
+    else this.#transfer?.drained();
+  }
+
+  #begin(message: Message, frame: Frame): void {
+    this.#message = message;
+    this.#stream.prioritize(priorityOf(message));
+    if (message.type === 'ping') {
+      this.#host.pinged();
+      this.#send(
+        message.token === undefined ? { type: 'pong' } : { type: 'pong', token: message.token },
+      );
+      return;
+    }
+    if (message.type === 'handshakeRequest' || message.type === 'handshakeResponse') {
+      this.#host.violated(
+        new MeshError('HandshakeRepeated', 'handshake came twice on one connection'),
+      );
+      return;
+    }
+    const kind = KIND_OF[message.type];
+    if (kind === undefined) {
+      throw new MeshError('UnexpectedMessage', `${message.type} does not begin a call`);
+    }
+    const call = message as HandledMessage;
+    const refusal =
+      this.#host.capabilityRefusal(message.type) ?? this.#host.authorizationRefusal(call);
+    if (refusal !== undefined) throw refusal;
+    const handler = this.#host.handlers.get(kind);
+    if (handler === undefined) throw new MeshError('NoHandler', `no handler for ${kind}`);
+    this.#handling.isNested = call.nested === true;
+    this.#takePlace(priorityOf(message) === 'control', this.#handling.isNested);
+    if (call.type === 'dataTransfer') this.#beginTransfer(handler, call, frame);
+    else this.#run(handler, call, new HandlerContext(this.#host, call));
+  }
+
+  #beginTransfer(handler: Handler<HandlerKind>, message: DataTransfer, frame: Frame): void {
+    const transfer = new IncomingTransfer(message, this.#stream, this.#host, this.flow);
+    this.#transfer = transfer;
+    const context = new HandlerContext(this.#host, message, transfer);
+    this.#context = context;
+    if (message.resume === true) {
+      this.#takeTurn(transfer, message, () => this.#run(handler, message, context));
+      return;
+    }
+    transfer.begin(undefined);
+    if (message.data !== undefined || message.checksum !== undefined)
+      transfer.receive(message, frame);
+    this.#run(handler, message, context);
+  }
+
+  /** Waits, with the stream held, until no other handler is at the same transfer. */
+  #takeTurn(transfer: IncomingTransfer, { transferId }: DataTransfer, run: () => void): void {
+    const { transfers, peer } = this.#host;
+    const key = `${peer.nodeId.toLowerCase()} ${transferId}`;
+    let hasBegun = false;
+    let isHeld = false;
+    const turn: TransferTurn = {
+      start: (memory) => {
+        try {
+          transfer.begin(memory);
+          hasBegun = true;
+          run();
+        } catch (thrown) {
+          this.onBadMessage(toMeshError(thrown));
+        }
+        if (isHeld) this.flow.release();
+      },
+      cancel: (error) => this.#supersede(error),
+    };
+    this.#leave = () => {
+      // Over, but its handler is not done yet.
+      if (hasBegun && !this.#isHandlerDone) return;
+      transfers.leave(key, turn, hasBegun ? transfer.memory : undefined);
+    };
+    transfers.enter(key, turn);
+    if (hasBegun || this.#over) return;
+    isHeld = true;
+    this.flow.hold();
+  }
+
+  /** @throws MeshError Overloaded */
+  #takePlace(isUrgent: boolean, isNested: boolean): void {
+    const { nestedReceiveBudget, slots } = this.#host;
+    if (isNested) this.#budget = nestedReceiveBudget;
+    if (!this.#budget.hasRoomFor(isUrgent)) {
+      throw new MeshError('Overloaded', 'calls under way have too many bytes already');
+    }
+    const kind = isUrgent ? 'urgent' : isNested ? 'nested' : 'usual';
+    if (!slots.take(kind)) {
+      throw new MeshError('Overloaded', `${slots.limit} calls of one node are handled already`);
+    }
+    this.#slot = kind;
+    this.#takeBytes(this.#messageBytes);
+  }
+
+  /** The handler is done, whatever becomes of its answer. */
+  #freeSlot(): void {
+    if (this.#slot === undefined) return;
+    this.#host.slots.give(this.#slot);
+    this.#slot = undefined;
+  }
+
+  #takeBytes(bytes: number): void {
+    this.#bytes += bytes;
+    this.#budget.take(bytes);
+  }
+
+  /** Only a transfer has more than one message. */
+  #continue(message: Message, frame: Frame): void {
+    if (this.#transfer === undefined) {
+      throw new MeshError('UnexpectedMessage', `${message.type} came after a call's only message`);
+    }
+    this.#transfer.receive(message, frame);
+  }
+
+  #run(handler: Handler<HandlerKind>, message: HandledMessage, context: HandlerContext): void {
+    this.#context = context;
+    this.#hasRun = true;
+    let result: unknown;
+    let isLater: boolean;
+    try {
+      result = runHandling(this.#handling, handler, message, context);
+      isLater = isThenable(result);
+    } catch (thrown) {
+      this.#handlerFailed(thrown);
+      return;
+    }
+    // A handler that answers at once is answered for at once: no promise on the way.
+    if (isLater) void this.#handleLater(result);
+    else this.#handled(result);
+  }
+
+  /** By `await`, which settles once whatever a `then` does, and goes by no `then` of a promise's own. */
+  async #handleLater(result: unknown): Promise<void> {
+    let fields: unknown;
+    try {
+      fields = await result;
+    } catch (thrown) {
+      this.#handlerFailed(thrown);
+      return;
+    }
+    this.#handled(fields);
+  }
+
+  #handled(result: unknown): void {
+    const message = this.#message as RequestMessage | DataTransfer;
+    if (this.#transfer !== undefined) {
+      void this.#answerBytes(result as Bytes | undefined, this.#transfer);
+      return;
+    }
+    this.#freeSlot();
+    endHandling(this.#handling);
+    if (this.#over) return;
+    if ('oneWay' in message && message.oneWay === true) {
+      this.#stream.end();
+      this.#finish();
+    } else {
+      this.#answer(message as RequestMessage, result);
+    }
+  }
+
+  #handlerFailed(thrown: unknown): void {
+    const error = toMeshError(thrown, 'HandlerFailed');
+    this.#host.handlerFailed((this.#message as Message).type, error);
+    this.#answerError(error);
+    this.#handlerDone();
+  }
+
+  #handlerDone(): void {
+    this.#isHandlerDone = true;
+    endHandling(this.#handling);
+    this.#freeSlot();
+    this.#leave?.();
+  }
+
+  #answer(message: RequestMessage, result: unknown): void {
+    try {
+      if (result !== undefined && (typeof result !== 'object' || result === null)) {
+        throw new MeshError(
+          'HandlerFailed',
+          `handler of ${message.type} must answer with an object`,
+        );
+      }
+      this.#send(replyTo(message, result));
+    } catch (thrown) {
+      this.#handlerFailed(thrown);
+    }
+  }
+
+  async #answerBytes(bytes: Bytes | undefined, transfer: IncomingTransfer): Promise<void> {
+    const { openTransfers } = this.#host;
+    const open = this.#openTransfer(transfer);
+    openTransfers.add(open);
+    try {
+      if (this.#over) await closeBytes(bytes);
+      else await runHandling(this.#handling, () => transfer.answer(bytes));
+      this.#finish();
+    } catch (thrown) {
+      if (!this.#over) this.#handlerFailed(thrown);
+    }
+    openTransfers.delete(open);
+    this.#handlerDone();
+  }
+
+  #openTransfer(transfer: IncomingTransfer): OpenTransfer {
+    return {
+      get isHeldUp() {
+        return transfer.isHeldUp;
+      },
+      isUnread: false,
+      get progress() {
+        return transfer.sentBytes;
+      },
+      giveUp: () => this.#supersede(UNTAKEN),
+    };
+  }
+
+  /** Ends the call with an error, of which its handler hears as well. */
+  #cancel(error: MeshError): void {
+    if (!this.#over) this.#context?.cancel(error);
+    this.#answerError(error);
+  }
+
+  /**
+   * Makes way for the transfer's next call, at once: an answer would wait behind bytes that the peer may never read, and
+   * so would the handler whose bytes they are.
+   */
+  #supersede(error: MeshError): void {
+    if (this.#over) return;
+    this.#context?.cancel(error);
+    this.#stream.reset(error.code, error.message);
+    this.#finish(error);
+  }
+
+  #answerError(error: MeshError): void {
+    if (this.#over) return;
+    const { retryable } = error;
+    // What the application did wrong with the library is no news to the caller.
+    const code = isWireErrorCode(error.code) ? error.code : 'HandlerFailed';
+    const text = error.message.slice(0, MAX_ERROR_TEXT);
+    try {
+      this.#send({ type: 'error', code, text, retryable });
+    } catch (thrown) {
+      this.#cannotSend(thrown);
+    }
+  }
+
+  /** @throws MeshError what cannot be encoded */
+  #send(message: Message): void {
+    if (this.#over) return;
+    const packed = this.#host.codec.encode(message);
+    if (packed instanceof Promise) this.#sendLater(packed);
+    else this.#sendPacked(packed);
+  }
+
+  #sendLater(packed: Promise<PackedPayload>): void {
+    packed.then(
+      (payload) => this.#sendPacked(payload),
+      (thrown: unknown) => this.#cannotSend(thrown),
+    );
+  }
+
+  #sendPacked(packed: PackedPayload): void {
+    if (this.#over) return;
+    const { payload, tail, compression } = packed;
+    try {
+      if (this.#stream.send(payload, { tail, compression, end: true })) this.#finish();
+      else this.#awaitDrain(payload.length + (tail === undefined ? 0 : tail.length));
+    } catch (thrown) {
+      this.#cannotSend(thrown);
+    }
+  }
+
+  /** A peer that does not read its answers has them on its account, and not in this node's memory without limit. */
+  #awaitDrain(bytes: number): void {
+    if (this.#over) return;
+    this.#isAnswered = true;
+    this.#takeBytes(bytes);
+    this.#context?.close();
+  }
+
+  #cannotSend(thrown: unknown): void {
+    if (this.#over) return;
+    this.#stream.reset('InternalError', toMeshError(thrown).message);
+    this.#finish();
+  }
+
+  #finish(error: MeshError = ANSWERED): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#transfer?.fail(error);
+    this.#leave?.();
+    // Whoever still reads the body after the answer reads in vain; what still arrives is dropped.
+    this.#context?.close();
+    if (!this.#hasRun) this.#freeSlot();
+    if (this.#bytes > 0) this.#budget.give(this.#bytes);
+    this.#host.finished();
+  }
+}
+
+/** The node closes, and the peer does not read. */
+const UNTAKEN = new MeshError('GoingAway', 'nobody takes the bytes of the transfer');
+
+/** What still wants to send on a call that is over. It goes no further. */
+const ANSWERED = new MeshError('Cancelled', 'the call was answered');
+
+/** A reply with the fields that a handler answered. */
+function replyTo(message: RequestMessage, fields: object | undefined): Message {
+  const type = REPLY_TYPES[message.type];
+  // Nearly all replies have one field, if any: a copy of everything costs more than the rest of the answer.
+  if (type === 'response') {
+    const { body } = (fields ?? NO_FIELDS) as Partial<Response>;
+    return body === undefined ? { type } : { type, body };
+  }
+  if (message.type === 'consensus' && message.group !== undefined) {
+    return { group: message.group, ...fields, type } as Message;
+  }
+  return { ...fields, type } as Message;
+}
+
+const NO_FIELDS = {};
+
+/** Whether a call may be run before it is certain that it is no replay. */
+function isReplaySafe(message: Message): boolean {
+  return message.type === 'ping' || ('replaySafe' in message && message.replaySafe === true);
+}
+
+/** `text` of an error message holds 1024 bytes; a UTF-16 unit is three at most. */
+const MAX_ERROR_TEXT = 341;

@@ -1,0 +1,465 @@
+/** One call of this side: sends a message on a stream of its own and settles exactly once. */
+
+import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
+import { MAX_TIMER_MS } from '../../base/clock.js';
+import { isWireErrorCode, MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
+import { type PackedPayload, rawBytesOf } from '../../protocol/compression.js';
+import type { Frame } from '../../protocol/frame.js';
+import type { FrameCodec } from '../../protocol/frame-codec.js';
+import { KeptMessage, messageIn, TailSum } from '../../protocol/kept-message.js';
+import type { ErrorMessage, Message, MessageType } from '../../protocol/message.js';
+import { type Priority, priorityOf } from '../../protocol/priority.js';
+import type { FrameStream, FrameStreamHandler } from '../../transport/connection.js';
+import type { BudgetWaiter, ByteBudget } from '../byte-budget.js';
+import { Flow, type MessageSink, receiveFrame } from '../message-sink.js';
+import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
+import {
+  CHANGED_TEXT,
+  compact,
+  type MessageCopies,
+  type WaitingMessage,
+} from './message-copies.js';
+
+export const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** A call's end of its stream. */
+export interface CallHandler extends FrameStreamHandler {
+  /** The peer will not run the call, and did not: it turned the whole connection away. */
+  onRefused(error: MeshError): void;
+}
+
+/** A call that failed, and may be made again. */
+export interface FailedCall {
+  /** Its message, where anything of it is known. To be asked in the turn in which the call fails. */
+  keepMessage(): KeptMessage | undefined;
+}
+
+/** What becomes of a call that failed, in place of its failure. */
+export type Recover<T> = (error: MeshError, call: FailedCall) => Promise<T>;
+
+/** Where calls get their streams. */
+export interface StreamOpener {
+  /** @throws MeshError ConnectionClosed, GoingAway, Overloaded */
+  openStream(handler: CallHandler, priority: Priority): FrameStream;
+}
+
+/** What a call asks of the session that it goes by. */
+export interface CallerHost {
+  readonly opener: StreamOpener;
+  readonly codec: FrameCodec;
+  /** Of messages that were sent and not answered yet. */
+  readonly sendBudget: ByteBudget;
+  /** The same of calls that handlers make: those do not wait for calls whose answers may wait for them. See handling.ts. */
+  readonly nestedBudget: ByteBudget;
+  /** Of messages that wait. */
+  readonly copies: MessageCopies;
+  /** The call is over. Called once, ahead of whoever waits for it. */
+  callSettled(succeeded: boolean): void;
+}
+
+/** Sends `message` and waits for a message of type `expected`; see Peer.request. */
+export function callOnce(
+  host: CallerHost,
+  message: Message,
+  expected: MessageType,
+  options: AttemptOptions,
+  recover?: Recover<Message>,
+): Promise<Message> {
+  return new Promise((resolve, reject) => {
+    const call = new OutgoingCall(host, expected, options, resolve, reject, recover);
+    call.start(message);
+  });
+}
+
+/** Sends `message` and waits until the transport has taken it; see Peer.send. */
+export function sendOnce(
+  host: CallerHost,
+  message: Message,
+  options: AttemptOptions,
+  recover?: Recover<void>,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const call = new OutgoingCall<void>(host, undefined, options, resolve, reject, recover);
+    call.start(message);
+  });
+}
+
+/**
+ * Sends `message` if nothing stands in its way.
+ * @returns false where it was not sent, and may be later; what becomes of one that was sent is not known
+ * @throws MeshError why it never can be
+ */
+export function trySendOnce(host: CallerHost, message: Message, options: AttemptOptions): boolean {
+  let failure: MeshError | undefined;
+  const call = new OutgoingCall<void>(
+    host,
+    undefined,
+    options,
+    () => {},
+    (error) => {
+      failure = error;
+    },
+    undefined,
+  );
+  call.start(message);
+  if (failure === undefined) return true;
+  if (failure.retryable) return false;
+  throw failure;
+}
+
+class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedCall, FailedCall {
+  readonly #host: CallerHost;
+  readonly #budget: ByteBudget;
+  readonly #mayWait: boolean;
+  /** `undefined`: one-way, settled when the message is taken. */
+  readonly #expected: MessageType | undefined;
+  readonly #signal: AbortSignal | undefined;
+  readonly #timeoutMs: number;
+  readonly #resolve: (result: T | Promise<T>) => void;
+  readonly #reject: (error: MeshError) => void;
+  /** A promise for the failed, and none for all that succeed. */
+  readonly #recover: Recover<T> | undefined;
+  readonly #place: CallPlace | undefined;
+  #stream: FrameStream | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #onAbort: (() => void) | undefined;
+  /** What waits for room, and since when. */
+  #waiting: { readonly message: WaitingMessage; readonly sinceMs: number } | undefined;
+  /** What has left, or was to leave, for the next attempt. */
+  #type: MessageType | undefined;
+  #plain: PackedPayload | undefined;
+  #tailSum: TailSum | undefined;
+  /** The message is the stream's, which tells the sum of its tail. */
+  #isHandedOver = false;
+  /** Taken from the budget. */
+  #bytes = 0;
+  #settled = false;
+  /** One-way, and under no backpressure any more. */
+  #isTaken = false;
+
+  constructor(
+    host: CallerHost,
+    expected: MessageType | undefined,
+    options: AttemptOptions,
+    resolve: (result: T | Promise<T>) => void,
+    reject: (error: MeshError) => void,
+    recover: Recover<T> | undefined,
+  ) {
+    this.#host = host;
+    this.#mayWait = options.nesting !== 'deeper';
+    this.#budget = options.nesting === undefined ? host.sendBudget : host.nestedBudget;
+    this.#expected = expected;
+    this.#signal = options.signal;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#recover = recover;
+    this.#place = options.place;
+  }
+
+  start(message: Message): void {
+    const signal = this.#signal;
+    if (signal?.aborted === true) {
+      this.#fail(cancelledError(signal));
+      return;
+    }
+    const timeoutMs = this.#timeoutMs;
+    if (!(timeoutMs > 0)) {
+      this.#fail(noTimeLeft(timeoutMs));
+      return;
+    }
+    const { opener } = this.#host;
+    const budget = this.#budget;
+    try {
+      // What takes over a stream stands in line already, in place of bytes that were let in.
+      const isPlaced = this.#place?.hasStreamOf(opener) === true;
+      const isUrgent = priorityOf(message) === 'control';
+      if (isPlaced || budget.hasRoomFor(isUrgent)) {
+        this.#leave(message, timeoutMs);
+        return;
+      }
+      if (!this.#mayWait) throw new MeshError('Overloaded', NESTED_TEXT);
+      const { codec, copies } = this.#host;
+      const plain = codec.encodePlain(message);
+      this.#arm();
+      const sinceMs = performance.now();
+      this.#waiting = { message: copies.keep(message.type, plain), sinceMs };
+      budget.wait(this);
+    } catch (error) {
+      this.#fail(toMeshError(error));
+    }
+  }
+
+  proceed(): void {
+    const { message, sinceMs } = this.#waiting as { message: WaitingMessage; sinceMs: number };
+    this.#waiting = undefined;
+    message.release();
+    try {
+      const { kept } = message;
+      if (!kept.isIntact) throw new MeshError('InvalidArgument', CHANGED_TEXT);
+      // The timer may be late: whoever has no time left does not leave.
+      const leftMs = this.#timeoutMs - (performance.now() - sinceMs);
+      if (leftMs > 0) this.#leave(kept.message, leftMs);
+      else this.#timedOut();
+    } catch (error) {
+      this.#fail(toMeshError(error));
+    }
+  }
+
+  fail(error: MeshError): void {
+    this.#fail(error);
+  }
+
+  keepMessage(): KeptMessage | undefined {
+    if (this.#waiting !== undefined) return this.#waiting.message.kept;
+    if (this.#type === undefined || this.#plain === undefined) return undefined;
+    const { payload, tail } = this.#plain;
+    const sum = this.#tailSum;
+    // No stream has it: it has come as far as here in the turn in which it was passed, or is a copy.
+    if (!this.#isHandedOver && sum?.value === undefined) sum?.note(tail);
+    const lent = tail === undefined || sum === undefined ? undefined : { tail, sum };
+    return new KeptMessage(messageIn(this.#type, payload, tail), lent);
+  }
+
+  get flow(): Flow {
+    return new Flow(this.#stream as FrameStream);
+  }
+
+  onFrame(frame: Frame): void {
+    if (!this.#settled && this.#expected !== undefined) receiveFrame(frame, this.#host.codec, this);
+  }
+
+  onMessage(message: Message): void {
+    if (this.#settled) return;
+    if (message.type === this.#expected) this.#succeed(message);
+    else if (message.type === 'error') this.#fail(errorOfMessage(message));
+    else this.onBadMessage(unexpected(`${message.type} came where ${this.#expected} was due`));
+  }
+
+  onBadMessage(error: MeshError): void {
+    if (this.#settled) return;
+    // The peer is told, and the stream does not wait for an end that may never come.
+    this.#stream?.reset(error.code, error.message);
+    this.#fail(withExecution(error, true));
+  }
+
+  onEnd(): void {
+    if (!this.#settled && this.#expected !== undefined) {
+      this.#fail(unexpected('the call ended without an answer'));
+    }
+  }
+
+  onReset(error: MeshError): void {
+    if (this.#settled) return;
+    this.#fail(withExecution(error, this.hasLeft));
+  }
+
+  onRefused(error: MeshError): void {
+    if (!this.#settled) this.#fail(error);
+  }
+
+  onDrain(): void {
+    if (this.#expected === undefined) this.#taken();
+  }
+
+  onSent(): void {
+    if (this.#isTaken) this.#succeed(NO_REPLY);
+  }
+
+  get hasLeft(): boolean {
+    return this.#stream?.hasSent === true;
+  }
+
+  yieldStream(): YieldedStream | undefined {
+    const stream = this.#stream;
+    // Before the handshake is answered the stream has another handler, who knows it.
+    if (this.#settled || stream?.handler !== this) return undefined;
+    this.#stream = undefined;
+    stream.takeBack();
+    return { stream, opener: this.#host.opener };
+  }
+
+  #openStream(priority: Priority): FrameStream {
+    const { opener } = this.#host;
+    const stream = this.#place?.take(this, opener);
+    if (stream === undefined) return opener.openStream(this, priority);
+    stream.handler = this;
+    stream.prioritize(priority);
+    return stream;
+  }
+
+  /** One-way: done, unless a newer one could still take its place. */
+  #taken(): void {
+    if (this.#place === undefined || this.hasLeft) this.#succeed(NO_REPLY);
+    else this.#isTaken = true;
+  }
+
+  /** @throws MeshError what cannot be encoded, or why there is no stream */
+  #leave(message: Message, timeoutMs: number): void {
+    const { codec } = this.#host;
+    const plain = codec.encodePlain(withTimeout(message, timeoutMs));
+    if (this.#recover !== undefined) this.#note(message.type, plain, timeoutMs);
+    this.#stream = this.#openStream(priorityOf(message));
+    this.#arm();
+    this.#bytes = rawBytesOf(plain);
+    this.#budget.take(this.#bytes);
+    const packed = codec.pack(plain);
+    // What is compressed is a copy: nobody else passes over the bytes that it is made of.
+    if (packed !== plain && this.#tailSum !== undefined) this.#tailSum.note(plain.tail);
+    if (packed instanceof Promise) this.#sendLater(packed);
+    else this.#send(packed);
+  }
+
+  /** What was encoded stays as it is, and costs no copy. */
+  #note(type: MessageType, plain: PackedPayload, timeoutMs: number): void {
+    const { payload, tail, compression } = plain;
+    this.#type = type;
+    // Payloads are cut from memory that they share with those that follow: a call that may take long lets go of it.
+    this.#plain =
+      timeoutMs > MAX_SHARED_MS ? { payload: compact(payload), tail, compression } : plain;
+    if (tail !== undefined) this.#tailSum = new TailSum();
+  }
+
+  /** From here on the call's time and its signal count. */
+  #arm(): void {
+    const signal = this.#signal;
+    if (signal !== undefined && this.#onAbort === undefined) this.#heed(signal);
+    if (this.#timer === undefined && this.#timeoutMs <= MAX_TIMER_MS) {
+      this.#timer = setTimeout(() => this.#timedOut(), this.#timeoutMs);
+    }
+  }
+
+  #sendLater(packed: Promise<PackedPayload>): void {
+    packed.then(
+      (payload) => this.#send(payload),
+      (thrown: unknown) => this.#failed(thrown),
+    );
+  }
+
+  #send({ payload, tail, compression }: PackedPayload): void {
+    if (this.#settled) return;
+    try {
+      const tailSum = this.#tailSum;
+      this.#isHandedOver = true;
+      const taken = this.#stream?.send(payload, { tail, tailSum, compression, end: true });
+      if (taken === true && this.#expected === undefined) this.#taken();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** The message cannot be sent: the stream that was opened for it would stay open, and hold up its connection's end. */
+  #failed(thrown: unknown): void {
+    if (this.#settled) return;
+    const error = toMeshError(thrown);
+    this.#stream?.reset('Cancelled', error.message);
+    this.#fail(error);
+  }
+
+  #heed(signal: AbortSignal): void {
+    this.#onAbort = () => {
+      const { code, message, cause } = cancelledError(signal);
+      this.#giveUp(code, message, cause);
+    };
+    onAbort(signal, this.#onAbort);
+  }
+
+  #timedOut(): void {
+    this.#giveUp('DeadlineExceeded', `no answer within ${this.#timeoutMs} ms`, undefined);
+  }
+
+  #giveUp(code: MeshErrorCode, text: string, cause: unknown): void {
+    if (this.#settled) return;
+    const maybeExecuted = this.hasLeft;
+    this.#stream?.reset(code, text);
+    this.#fail(new MeshError(code, text, { maybeExecuted, cause }));
+  }
+
+  #succeed(reply: Message): void {
+    if (this.#settled) return;
+    this.#settle(true);
+    this.#forget();
+    this.#resolve(reply as T);
+  }
+
+  #fail(error: MeshError): void {
+    // A stream that is reset while it takes a message may tell so twice.
+    if (this.#settled) return;
+    this.#settle(false);
+    if (this.#recover === undefined) this.#reject(error);
+    else this.#resolve(this.#recover(error, this));
+    this.#forget();
+  }
+
+  /** Whoever holds the call holds nothing of its message. */
+  #forget(): void {
+    this.#waiting = undefined;
+    this.#plain = undefined;
+  }
+
+  #settle(succeeded: boolean): void {
+    this.#settled = true;
+    if (this.#timer !== undefined) clearTimeout(this.#timer);
+    if (this.#onAbort !== undefined) offAbort(this.#signal as AbortSignal, this.#onAbort);
+    if (this.#waiting !== undefined) {
+      this.#budget.leave(this);
+      this.#waiting.message.release();
+    }
+    this.#host.callSettled(succeeded);
+    if (this.#bytes > 0) this.#budget.give(this.#bytes);
+  }
+}
+
+const NESTED_TEXT = 'calls that handlers make have too many bytes under way already';
+
+/** So long a small message may keep 32 KiB that others were cut from as well. */
+const MAX_SHARED_MS = 10_000;
+
+/** What a one-way call settles with: nobody looks at it. */
+const NO_REPLY: Message = { type: 'response' };
+
+/** The message with the time left for it; a ping has no such field. */
+function withTimeout(message: Message, timeoutMs: number): Message {
+  if (timeoutMs > Number.MAX_SAFE_INTEGER || message.type === 'ping') return message;
+  const ms = Math.ceil(timeoutMs);
+  if ('timeoutMs' in message) return { ...message, timeoutMs: ms } as Message;
+  // In this order, since an engine may look for a new shape for every object that grows after it was spread.
+  return { timeoutMs: ms, ...message } as Message;
+}
+
+/** A call without time left is not made. */
+export function noTimeLeft(timeoutMs: number): MeshError {
+  return new MeshError('DeadlineExceeded', `no time left: ${timeoutMs} ms`);
+}
+
+function unexpected(text: string): MeshError {
+  return new MeshError('UnexpectedMessage', text, { side: 'remote', maybeExecuted: true });
+}
+
+/** The error that an `error` message reports. */
+export function errorOfMessage(message: ErrorMessage): MeshError {
+  const code = isWireErrorCode(message.code) ? message.code : 'HandlerFailed';
+  return new MeshError(code, message.text, {
+    side: 'remote',
+    maybeExecuted: !NEVER_EXECUTED.has(code),
+    ...(message.retryable === undefined ? {} : { retryable: message.retryable }),
+  });
+}
+
+/** Answers that say that no handler ran. */
+const NEVER_EXECUTED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'NoHandler',
+  'UnknownMessageType',
+  'MalformedMessage',
+  'Overloaded',
+  'GoingAway',
+  'CapabilityMissing',
+  'Unauthorized',
+]);
+
+/** The same error, told whether the other side may have run the call. */
+export function withExecution(error: MeshError, maybeExecuted: boolean): MeshError {
+  if (error.maybeExecuted === maybeExecuted) return error;
+  const { code, message, side, retryable, cause = error } = error;
+  return new MeshError(code, message, { side, retryable, maybeExecuted, cause });
+}

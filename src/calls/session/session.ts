@@ -1,0 +1,549 @@
+/** Calls over one connection whose handshake is done, in both directions. */
+import { MeshError } from '../../errors.js';
+import type { PoolMember } from '../../pool/member.js';
+import type { FrameAgreement, FrameCodec } from '../../protocol/frame-codec.js';
+import type { Capabilities, DataTransfer, Message } from '../../protocol/message.js';
+import { type Priority, priorityOf } from '../../protocol/priority.js';
+import {
+  type Connection,
+  type FrameStream,
+  type FrameStreamHandler,
+  MAX_UNAGREED_BYTES,
+  type StreamOptions,
+  type TransportName,
+} from '../../transport/connection.js';
+import { ByteBudget } from '../byte-budget.js';
+import type { HandlerSlots } from '../incoming/handler-slots.js';
+import { type CallHost, type Handlers, IncomingCall } from '../incoming/incoming-call.js';
+import type { AttemptOptions } from '../outgoing/latest-calls.js';
+import type { MessageCopies } from '../outgoing/message-copies.js';
+import {
+  type CallerHost,
+  callOnce,
+  type Recover,
+  type StreamOpener,
+  sendOnce,
+  trySendOnce,
+} from '../outgoing/outgoing-call.js';
+import { OpenTransfers } from '../transfers/open-transfers.js';
+import {
+  carryTransfer,
+  openTransfer,
+  type TransferLine,
+  type TransferOptions,
+} from '../transfers/outgoing-transfer.js';
+import type { ResumedTransfers } from '../transfers/resumed-transfers.js';
+import {
+  type CallCounters,
+  type CallRefusalListener,
+  type HandledMessages,
+  type HandlerFailureListener,
+  type HandlerKind,
+  type OneWayMessage,
+  REPLY_TYPES,
+  type ReplyTo,
+  type RequestMessage,
+  type TrySendOptions,
+} from '../types.js';
+import {
+  type Authorize,
+  type AuthorizeFailureListener,
+  authorizationRefusal,
+  type CallingPeer,
+} from './authorize.js';
+import { classRefusal, withClass } from './call-class.js';
+import { UnagreedStreams } from './unagreed-streams.js';
+
+export interface CallSessionOptions {
+  readonly connection: Connection;
+  readonly peerNodeId: string;
+  /** What both sides have; this side's own until the handshake is answered. */
+  readonly capabilities: Capabilities;
+  /** False: the handshake is still to be answered, and {@link CallSession.agree} or `fail` is to follow. */
+  readonly agreed: boolean;
+  readonly codec: FrameCodec;
+  readonly handlers: Handlers;
+  readonly budgets: SessionBudgets;
+  readonly transfers: ResumedTransfers;
+  readonly onHandlerFailure: HandlerFailureListener;
+  /** Which calls of the peer are let in. Default: all. */
+  readonly authorize?: Authorize | undefined;
+  readonly onAuthorizeFailure?: AuthorizeFailureListener | undefined;
+  readonly onCallRefused: CallRefusalListener;
+}
+
+/** What a session's calls may have in flight, in bytes of messages. */
+export interface SessionBudgets {
+  /** On this connection, each way. */
+  readonly connectionBytes: number;
+  /** Of the node, for what it sends and what it receives. */
+  readonly send: ByteBudget;
+  readonly nested: ByteBudget;
+  readonly chunks: ByteBudget;
+  readonly receive: ByteBudget;
+  readonly nestedReceive: ByteBudget;
+  /** Of the node, for messages that wait. */
+  readonly copies: MessageCopies;
+}
+
+/** What a handshake settles of a session. */
+export interface SessionAgreement extends FrameAgreement {
+  readonly peerNodeId: string;
+  readonly capabilities: Capabilities;
+}
+
+/** The capability that each kind of message needs on both sides. */
+const NEEDED: Readonly<
+  Partial<Record<Message['type'], 'query' | 'replication' | 'consensus' | 'dataTransfer'>>
+> = {
+  queryRequest: 'query',
+  replicationLog: 'replication',
+  consensus: 'consensus',
+  dataTransfer: 'dataTransfer',
+};
+
+const PING_OPTIONS = { timeoutMs: 60_000 };
+
+/** A retired connection on which no call was under way for so long is given up, where the peer has not answered. */
+const RETIRE_QUIET_MS = 5000;
+/** The same of one whose node closes. */
+const DRAIN_QUIET_MS = 1000;
+/** Of the time that a node has to close: a transfer that stands still for so long holds it up no more. */
+const STALLED_FRACTION = 0.2;
+/** So many times as long where it has: what was sent last may take its time to arrive. */
+const MAX_QUIET_WAITS = 12;
+
+/** Room for the time left, which a message is given as it leaves. */
+const TIMEOUT_BYTES = 32;
+
+export class CallSession implements CallHost, CallerHost, PoolMember {
+  readonly connection: Connection;
+  readonly codec: FrameCodec;
+  readonly handlers: Handlers;
+  readonly transfers: ResumedTransfers;
+  readonly counters: CallCounters = {
+    sent: 0,
+    succeeded: 0,
+    failed: 0,
+    handled: 0,
+    handlerErrors: 0,
+    refused: 0,
+  };
+  readonly sendBudget: ByteBudget;
+  readonly nestedBudget: ByteBudget;
+  /** Of transfers, in both directions. */
+  readonly chunkBudget: ByteBudget;
+  readonly copies: MessageCopies;
+  readonly receiveBudget: ByteBudget;
+  readonly nestedReceiveBudget: ByteBudget;
+  readonly openTransfers = new OpenTransfers();
+  readonly #onHandlerFailure: HandlerFailureListener;
+  readonly #authorize: Authorize | undefined;
+  readonly #onAuthorizeFailure: AuthorizeFailureListener;
+  /** What `authorize` is told, once it was asked. */
+  #callingPeer: CallingPeer | undefined;
+  readonly #onCallRefused: CallRefusalListener;
+  #slots: HandlerSlots | undefined;
+  #peer: { readonly nodeId: string };
+  #capabilities: Capabilities;
+  /** Until the handshake is answered. */
+  #unagreed: UnagreedStreams | undefined;
+  #opener: StreamOpener;
+  #incoming = 0;
+  #outgoing = 0;
+  /** Of the peer: they ask for a sign of life, and are no calls. */
+  #pings = 0;
+  #draining = false;
+  /** Whoever waits until no call is under way. */
+  #onQuiet: (() => void)[] = [];
+
+  constructor(options: CallSessionOptions) {
+    const { connection } = options;
+    this.connection = connection;
+    this.codec = options.codec;
+    this.handlers = options.handlers;
+    this.transfers = options.transfers;
+    this.#peer = Object.freeze({ nodeId: options.peerNodeId });
+    this.#capabilities = options.capabilities;
+    this.#unagreed = options.agreed ? undefined : new UnagreedStreams(connection);
+    this.#opener = this.#unagreed ?? new ConnectionOpener(connection);
+    this.#onHandlerFailure = options.onHandlerFailure;
+    this.#authorize = options.authorize;
+    this.#onAuthorizeFailure = options.onAuthorizeFailure ?? (() => {});
+    this.#onCallRefused = options.onCallRefused;
+    const { connectionBytes, send, nested, chunks, receive, nestedReceive, copies } =
+      options.budgets;
+    this.copies = copies;
+    this.sendBudget = new ByteBudget(connectionBytes, send);
+    this.nestedBudget = new ByteBudget(connectionBytes, nested);
+    this.chunkBudget = new ByteBudget(connectionBytes, chunks);
+    this.receiveBudget = new ByteBudget(connectionBytes, receive);
+    this.nestedReceiveBudget = new ByteBudget(connectionBytes, nestedReceive);
+    void connection.closed.then((error) => {
+      const lost = lostBeforeItLeft(error);
+      this.sendBudget.failAll(lost);
+      this.nestedBudget.failAll(lost);
+      this.chunkBudget.failAll(lost);
+    });
+  }
+
+  /** Where the peer's calls count. Set before any of them is taken. */
+  get slots(): HandlerSlots {
+    if (this.#slots === undefined) throw new MeshError('InternalError', 'peer is not known yet');
+    return this.#slots;
+  }
+
+  set slots(slots: HandlerSlots) {
+    this.#slots = slots;
+  }
+
+  get peer(): { readonly nodeId: string } {
+    return this.#peer;
+  }
+
+  get transport(): TransportName {
+    return this.connection.transport;
+  }
+
+  get isOpen(): boolean {
+    const { state, isGoingAway } = this.connection;
+    return this.isAgreed && state.kind === 'open' && !this.#draining && !isGoingAway;
+  }
+
+  /** Whether the handshake is done. Before, only calls for which {@link takes} is true may be made. */
+  get isAgreed(): boolean {
+    return this.#unagreed === undefined;
+  }
+
+  /**
+   * Whether a call may leave now. Before the handshake is answered a message has to be small, and before TLS is done
+   * the call has to stand being replayed.
+   */
+  takes(call: { readonly bytes: number; readonly replaySafe: boolean }): boolean {
+    const { kind } = this.connection.state;
+    if (kind === 'closing' || kind === 'closed' || this.connection.isGoingAway) return false;
+    if (this.#unagreed === undefined) return true;
+    if (!this.#unagreed.hasRoom || call.bytes > MAX_UNAGREED_BYTES - TIMEOUT_BYTES) return false;
+    return kind === 'open' || (kind === 'early' && call.replaySafe);
+  }
+
+  /** Whether the connection has ended before its handshake was done. */
+  get isVain(): boolean {
+    const { kind } = this.connection.state;
+    return !this.isAgreed && (kind === 'closing' || kind === 'closed');
+  }
+
+  /** The peer has accepted the handshake. */
+  agree({ peerNodeId, capabilities, ...frames }: SessionAgreement): void {
+    this.#peer = Object.freeze({ nodeId: peerNodeId });
+    this.#capabilities = capabilities;
+    this.codec.agree(frames);
+    const unagreed = this.#unagreed;
+    this.#unagreed = undefined;
+    this.#opener = new ConnectionOpener(this.connection);
+    unagreed?.release();
+  }
+
+  /**
+   * The handshake has failed: calls made meanwhile fail with that error.
+   * @param refused by the peer, which has run none of them
+   */
+  fail(error: MeshError, refused: boolean): void {
+    this.#unagreed?.fail(error, refused);
+  }
+
+  // ---- PoolMember ---------------------------------------------------------------------------------------
+
+  get load(): number {
+    return this.#outgoing + this.#incoming;
+  }
+
+  get isAwaiting(): boolean {
+    return this.#outgoing > 0;
+  }
+
+  get activity(): number {
+    return this.counters.sent + this.counters.handled - this.#pings;
+  }
+
+  ping(): boolean {
+    const { connection } = this;
+    if (connection.probe !== undefined) {
+      connection.probe();
+      return true;
+    }
+    if (!connection.hasStreamRoom || connection.isGoingAway) return false;
+    const opener = new ConnectionOpener(connection);
+    // What comes of it, the connection's own clock tells.
+    const { codec, sendBudget, nestedBudget, copies } = this;
+    const host: CallerHost = {
+      opener,
+      codec,
+      sendBudget,
+      nestedBudget,
+      copies,
+      callSettled() {},
+    };
+    callOnce(host, { type: 'ping' }, 'pong', PING_OPTIONS).catch(() => {});
+    return true;
+  }
+
+  /** Receives the streams that the peer opens: the connection's `onStream`. */
+  readonly accept = (stream: FrameStream): FrameStreamHandler => {
+    this.#incoming += 1;
+    this.counters.handled += 1;
+    return new IncomingCall(this, stream);
+  };
+
+  /** See Peer.request. */
+  request<M extends RequestMessage>(
+    message: M,
+    options: AttemptOptions,
+    recover?: Recover<ReplyTo<M>>,
+  ): Promise<ReplyTo<M>> {
+    const refusal = this.#refusal(message, options);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    this.#begin();
+    const type = REPLY_TYPES[message.type];
+    const marked = this.#marked(message, options);
+    const reply = callOnce(this, marked, type, options, recover as Recover<Message>);
+    return reply as Promise<ReplyTo<M>>;
+  }
+
+  /** See Peer.send. */
+  send(message: OneWayMessage, options: AttemptOptions, recover?: Recover<void>): Promise<void> {
+    const refusal = this.#refusal(message, options);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    this.#begin();
+    return sendOnce(this, this.#marked({ ...message, oneWay: true }, options), options, recover);
+  }
+
+  /** See Peer.trySend. */
+  trySend(message: OneWayMessage, options: TrySendOptions): boolean {
+    const refusal = this.#refusal(message, options);
+    if (refusal?.retryable === false && refusal.code !== 'NodeClosed') throw refusal;
+    if (refusal !== undefined || !this.connection.hasStreamRoom) return false;
+    const marked = this.#marked({ ...message, oneWay: true }, options);
+    if (!this.sendBudget.hasRoomFor(priorityOf(marked) === 'control')) return false;
+    this.#begin();
+    return trySendOnce(this, marked, options);
+  }
+
+  /** See Peer.stream. */
+  stream(open: DataTransfer, options: TransferOptions): AsyncIterable<Uint8Array> {
+    const refusal = this.#refusal(open, options);
+    if (refusal !== undefined) throw refusal;
+    this.#begin();
+    const marked = withClass(open, options.priority);
+    return openTransfer(this, marked, options, (failure) =>
+      this.callSettled(failure === undefined),
+    );
+  }
+
+  /**
+   * Makes one attempt at a transfer that may go on by another session.
+   * @throws MeshError what it failed with
+   */
+  carry(open: DataTransfer, options: TransferOptions, line: TransferLine): Promise<void> {
+    const refusal = this.#refusal(open, options);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    this.#begin();
+    const marked = withClass(open, options.priority);
+    return new Promise((resolve, reject) => {
+      carryTransfer(this, marked, options, line, (failure) => {
+        this.callSettled(failure === undefined);
+        if (failure === undefined) resolve();
+        else reject(failure);
+      });
+    });
+  }
+
+  /**
+   * Makes no new calls, tells the peer to make none, and waits until those under way are done on both sides, or
+   * `timeoutMs` is over. The peer's calls that were on their way are served. Transfers whose bytes nobody takes are not waited
+   * for: those that nobody has begun to read end at once, others when they have stood still for a while.
+   */
+  async drain(timeoutMs: number): Promise<void> {
+    this.#draining = true;
+    const patienceMs = Math.max(DRAIN_QUIET_MS, timeoutMs * STALLED_FRACTION);
+    const stop = this.openTransfers.giveUpStalled(patienceMs);
+    await Promise.race([this.#drained(DRAIN_QUIET_MS), delay(timeoutMs)]);
+    stop();
+  }
+
+  /**
+   * Leaves new calls of both sides to another connection, and still serves those that the peer made before it knew.
+   * Closes the connection when nothing is lost by that; where the peer went away first, the peer does. The calls' own
+   * deadlines bound it, and after the last of them a peer that does not go away too is waited for 5 s, one whose streams
+   * do not end for a minute.
+   */
+  async retire(reason: string): Promise<void> {
+    const { connection } = this;
+    const isPeersWish = connection.isGoingAway;
+    await this.#drained(RETIRE_QUIET_MS);
+    if (isPeersWish) await Promise.race([connection.closed, delay(RETIRE_QUIET_MS)]);
+    await connection.close('NoError', reason);
+  }
+
+  async #drained(quietMs: number): Promise<void> {
+    const { connection } = this;
+    const { onGoAway } = connection;
+    let hasAnswered = connection.isGoingAway;
+    connection.onGoAway = () => {
+      hasAnswered = true;
+      onGoAway?.();
+    };
+    connection.goAway();
+    let isDrained = false;
+    const drained = connection.drained.then(() => {
+      isDrained = true;
+    });
+    for (let waits = 0; !isDrained && waits < (hasAnswered ? MAX_QUIET_WAITS : 1); ) {
+      await Promise.race([drained, this.#quiet()]);
+      const { handled } = this.counters;
+      await Promise.race([drained, delay(quietMs)]);
+      waits = this.#isQuiet && this.counters.handled === handled ? waits + 1 : 0;
+    }
+  }
+
+  /** Fulfils when no call is under way, or the connection is over. */
+  async #quiet(): Promise<void> {
+    if (this.#isQuiet) return;
+    await new Promise<void>((resolve) => {
+      this.#onQuiet.push(resolve);
+      void this.connection.closed.then(() => resolve());
+    });
+  }
+
+  /** What leaves before TLS is done is replay-safe, and the peer runs it early only if it says so. */
+  #marked<M extends RequestMessage>(message: M, { priority, nesting }: AttemptOptions): M {
+    const classed = withClass(message, priority);
+    if (message.type === 'ping') return classed;
+    const marked = nesting === undefined ? classed : { ...classed, nested: true };
+    return this.isEarly ? { ...marked, replaySafe: true } : marked;
+  }
+
+  // ---- CallerHost ---------------------------------------------------------------------------------------
+
+  get opener(): StreamOpener {
+    return this.#opener;
+  }
+
+  callSettled(succeeded: boolean): void {
+    this.#outgoing -= 1;
+    if (succeeded) this.counters.succeeded += 1;
+    else this.counters.failed += 1;
+    this.#checkQuiet();
+  }
+
+  // ---- CallHost -----------------------------------------------------------------------------------------
+
+  capabilityRefusal(type: Message['type']): MeshError | undefined {
+    const needed = NEEDED[type];
+    if (needed === undefined || this.#capabilities[needed]) return undefined;
+    const text = `${this.peer.nodeId} and this node do not share ${needed}`;
+    return new MeshError('CapabilityMissing', text);
+  }
+
+  authorizationRefusal(message: HandledMessages[HandlerKind]): MeshError | undefined {
+    if (this.#authorize === undefined) return undefined;
+    this.#callingPeer ??= callingPeerOf(this.peer.nodeId, this.connection);
+    return authorizationRefusal(
+      this.#authorize,
+      this.#callingPeer,
+      message,
+      this.#onAuthorizeFailure,
+    );
+  }
+
+  get isEarly(): boolean {
+    return this.connection.state.kind === 'early';
+  }
+
+  whenOpen(proceed: () => void): void {
+    void this.connection.opened.then((opened) => {
+      if (opened) proceed();
+    });
+  }
+
+  violated(error: MeshError): void {
+    void this.connection.close(error.code, error.message);
+  }
+
+  pinged(): void {
+    this.#pings += 1;
+  }
+
+  handlerFailed(kind: Message['type'], error: MeshError): void {
+    this.counters.handlerErrors += 1;
+    this.#onHandlerFailure(kind, error);
+  }
+
+  callRefused(): void {
+    this.counters.refused += 1;
+    this.#onCallRefused();
+  }
+
+  finished(): void {
+    this.#incoming -= 1;
+    this.#checkQuiet();
+  }
+
+  get #isQuiet(): boolean {
+    return this.#incoming === 0 && this.#outgoing === 0;
+  }
+
+  #checkQuiet(): void {
+    if (this.#onQuiet.length === 0 || !this.#isQuiet) return;
+    for (const resolve of this.#onQuiet.splice(0)) resolve();
+  }
+
+  #refusal(
+    message: RequestMessage | DataTransfer,
+    { priority }: TransferOptions,
+  ): MeshError | undefined {
+    if (this.#draining) return new MeshError('NodeClosed', 'node is closing');
+    return classRefusal(message, priority) ?? this.capabilityRefusal(message.type);
+  }
+
+  #begin(): void {
+    this.#outgoing += 1;
+    this.counters.sent += 1;
+  }
+}
+
+/** A call that waited for room was not sent. */
+function lostBeforeItLeft({ code, message, side }: MeshError): MeshError {
+  return new MeshError(code === 'NoError' ? 'ConnectionClosed' : code, message, { side });
+}
+
+/** Streams of one connection, at the class of each call. */
+class ConnectionOpener implements StreamOpener {
+  readonly #connection: Connection;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  openStream(handler: FrameStreamHandler, priority: Priority): FrameStream {
+    return this.#connection.openStream(handler, STREAM_OPTIONS[priority]);
+  }
+}
+
+/** Made once: not for every call. */
+const STREAM_OPTIONS: Readonly<Record<Priority, StreamOptions>> = {
+  control: { priority: 'control' },
+  high: { priority: 'high' },
+  normal: { priority: 'normal' },
+  bulk: { priority: 'bulk' },
+};
+
+function callingPeerOf(nodeId: string, { peerIdentity, transport }: Connection): CallingPeer {
+  const { nodeIds, fingerprint256, validToMs } = peerIdentity;
+  return Object.freeze({ nodeId, certificate: { nodeIds, fingerprint256, validToMs }, transport });
+}
+
+/** Keeps no process alive. */
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
+}

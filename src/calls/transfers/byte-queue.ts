@@ -1,0 +1,177 @@
+/**
+ * Bytes that arrived on a stream and wait for their reader: an async iterable that pauses the stream when the
+ * reader is slow and resumes it when it catches up.
+ */
+import { MeshError } from '../../errors.js';
+import type { ByteBudget } from '../byte-budget.js';
+
+/** Above so many unread bytes the stream is paused; the transport's own window bounds what is still to come. */
+const HIGH_WATER_BYTES = 256 * 1024;
+
+/** `live`: more may come. `ended`: everything came. `failed`: it broke off. */
+type Phase =
+  | { readonly kind: 'live' }
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'failed'; readonly error: MeshError };
+
+/** Where the bytes come from, which can be told to wait. */
+export interface Pausable {
+  hold(): void;
+  release(): void;
+}
+
+export interface ByteQueueOptions {
+  /** Called when there is a reader. */
+  readonly onReader?: (() => void) | undefined;
+  /** Where unread bytes count. While it has no room the stream is paused as soon as anything is unread. */
+  readonly budget?: ByteBudget | undefined;
+}
+
+interface Waiter {
+  readonly resolve: (result: IteratorResult<Uint8Array>) => void;
+  readonly reject: (error: MeshError) => void;
+}
+
+export class ByteQueue implements AsyncIterable<Uint8Array> {
+  readonly #flow: Pausable | undefined;
+  readonly #onAbandon: () => void;
+  readonly #onReader: (() => void) | undefined;
+  readonly #budget: ByteBudget | undefined;
+  readonly #chunks: Uint8Array[] = [];
+  #bytes = 0;
+  #phase: Phase = { kind: 'live' };
+  #waiter: Waiter | undefined;
+  #paused = false;
+  #hasReader = false;
+  #takenBytes = 0;
+
+  /** @param onAbandon called when the reader stops before the end */
+  constructor(
+    flow: Pausable | undefined,
+    onAbandon: () => void,
+    { onReader, budget }: ByteQueueOptions = {},
+  ) {
+    this.#flow = flow;
+    this.#onAbandon = onAbandon;
+    this.#onReader = onReader;
+    this.#budget = budget;
+  }
+
+  /** What the reader has had. */
+  get takenBytes(): number {
+    return this.#takenBytes;
+  }
+
+  /** Whether unread bytes hold up those behind them. */
+  get isHeldUp(): boolean {
+    return this.#paused;
+  }
+
+  /** Whether anybody has begun to read. */
+  get hasReader(): boolean {
+    return this.#hasReader;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#phase.kind !== 'live' || chunk.length === 0) return;
+    const waiter = this.#waiter;
+    if (waiter !== undefined) {
+      this.#waiter = undefined;
+      this.#takenBytes += chunk.length;
+      waiter.resolve({ done: false, value: chunk });
+      return;
+    }
+    this.#chunks.push(chunk);
+    this.#count(chunk.length);
+    if (this.#paused || (this.#bytes <= HIGH_WATER_BYTES && this.#hasRoom)) return;
+    this.#paused = true;
+    this.#flow?.hold();
+  }
+
+  end(): void {
+    if (this.#phase.kind !== 'live') return;
+    this.#phase = { kind: 'ended' };
+    this.#waiter?.resolve({ done: true, value: undefined });
+    this.#waiter = undefined;
+  }
+
+  /** What was received before is still read; then the reader meets the error. */
+  fail(error: MeshError): void {
+    if (this.#phase.kind !== 'live') return;
+    this.#phase = { kind: 'failed', error };
+    this.#waiter?.reject(error);
+    this.#waiter = undefined;
+  }
+
+  /** @throws MeshError InvalidArgument when it is read by two */
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    if (this.#hasReader) {
+      throw new MeshError('InvalidArgument', 'a stream of bytes has one reader');
+    }
+    this.#hasReader = true;
+    this.#onReader?.();
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        this.#abandon();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  #next(): Promise<IteratorResult<Uint8Array>> {
+    const chunk = this.#chunks.shift();
+    if (chunk !== undefined) {
+      this.#count(-chunk.length);
+      this.#takenBytes += chunk.length;
+      if (this.#paused && this.#mayFlow) {
+        this.#paused = false;
+        this.#flow?.release();
+      }
+      return Promise.resolve({ done: false, value: chunk });
+    }
+    if (this.#phase.kind === 'ended') return Promise.resolve({ done: true, value: undefined });
+    if (this.#phase.kind === 'failed') return Promise.reject(this.#phase.error);
+    if (this.#waiter !== undefined) {
+      return Promise.reject(
+        new MeshError('InvalidArgument', 'the last next() has not settled yet'),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject };
+    });
+  }
+
+  /** Nobody reads any more: what is held is dropped, and the stream flows on so that its sender can end. */
+  discard(): void {
+    this.#chunks.length = 0;
+    this.#count(-this.#bytes);
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#flow?.release();
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    if (bytes > 0) this.#budget?.take(bytes);
+    else if (bytes < 0) this.#budget?.give(-bytes);
+  }
+
+  get #hasRoom(): boolean {
+    return this.#budget?.hasRoom !== false;
+  }
+
+  /** Its own reader sees to it that there is room again: nobody has to tell this queue. */
+  get #mayFlow(): boolean {
+    return this.#bytes === 0 || (this.#bytes <= HIGH_WATER_BYTES / 2 && this.#hasRoom);
+  }
+
+  #abandon(): void {
+    this.discard();
+    if (this.#phase.kind !== 'live') return;
+    this.#phase = { kind: 'ended' };
+    this.#waiter?.resolve({ done: true, value: undefined });
+    this.#waiter = undefined;
+    this.#onAbandon();
+  }
+}

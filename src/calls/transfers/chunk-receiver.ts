@@ -1,0 +1,58 @@
+/** Takes the messages of one direction of a transfer: each in its place, and the whole as it was sent. */
+import { MeshError } from '../../errors.js';
+import { crc32, crc32Joined } from '../../protocol/checksum.js';
+import type { Frame } from '../../protocol/frame.js';
+import type { Message } from '../../protocol/message.js';
+import type { TransferChecksum } from './transfer-checksum.js';
+
+export class ChunkReceiver {
+  readonly #received: TransferChecksum;
+  #isComplete = false;
+
+  /** @param received is carried on */
+  constructor(received: TransferChecksum) {
+    this.#received = received;
+  }
+
+  /**
+   * The bytes of the next message, and the frame that it came in.
+   * @throws MeshError UnexpectedMessage when it is another message, or not the chunk that is due; ChecksumMismatch when
+   *   it is the last one, and not all bytes are what was sent
+   */
+  take(message: Message, frame: Frame): Uint8Array {
+    if (message.type !== 'dataTransfer') {
+      throw unexpected(`${message.type} came within a transfer`);
+    }
+    const { offset, data = NOTHING, checksum } = message;
+    const received = this.#received;
+    if (this.#isComplete) throw unexpected('a chunk came after the last one');
+    if (offset !== received.offset) {
+      throw unexpected(`chunk at ${offset} came where ${received.offset} was due`);
+    }
+    received.update(data, checksumWithin(frame, data));
+    if (checksum !== undefined) this.#complete(checksum);
+    return data;
+  }
+
+  #complete(checksum: number): void {
+    this.#isComplete = true;
+    const { value, offset } = this.#received;
+    if (value === undefined || value === checksum) return;
+    const text = `the ${offset} bytes of the transfer are not those that were sent`;
+    throw new MeshError('ChecksumMismatch', text);
+  }
+}
+
+/** CRC-32 of the bytes that a frame ends with, from that of the frame, which has passed over them already. */
+function checksumWithin({ payload, payloadChecksum }: Frame, data: Uint8Array): number | undefined {
+  if (payloadChecksum === undefined || data.buffer !== payload.buffer) return undefined;
+  const headBytes = data.byteOffset - payload.byteOffset;
+  if (headBytes < 0 || headBytes + data.length !== payload.length) return undefined;
+  return crc32Joined(crc32(payload, 0, headBytes), payloadChecksum, data.length);
+}
+
+function unexpected(text: string): MeshError {
+  return new MeshError('UnexpectedMessage', text, { side: 'remote' });
+}
+
+const NOTHING = new Uint8Array(0);

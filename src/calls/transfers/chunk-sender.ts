@@ -1,0 +1,148 @@
+/** Sends bytes as dataTransfer messages, at the pace that the stream takes them. */
+
+import { isBytes } from '../../base/realms.js';
+import { MeshError } from '../../errors.js';
+import { crc32After } from '../../protocol/checksum.js';
+import type { FrameCodec } from '../../protocol/frame-codec.js';
+import type { FrameStream } from '../../transport/connection.js';
+import type { ByteBudget } from '../byte-budget.js';
+import type { Bytes } from '../types.js';
+import { openSource } from './chunk-source.js';
+import type { TransferChecksum } from './transfer-checksum.js';
+
+/** Bytes of one dataTransfer message at most: small enough that others get their turn between two. */
+export const CHUNK_BYTES = 64 * 1024;
+
+/** About what a stream holds that has no room for more. */
+const HELD_BYTES = 4 * CHUNK_BYTES;
+
+/** What a sender of chunks waits for; told by the owner of the stream's handler. */
+export class DrainGate {
+  /** Called once, when the stream is over. */
+  onFailure: (() => void) | undefined;
+  #open: (() => void) | undefined;
+  #failure: MeshError | undefined;
+  #reject: ((error: MeshError) => void) | undefined;
+
+  /** Whether somebody waits for room. */
+  get isAwaited(): boolean {
+    return this.#open !== undefined;
+  }
+
+  /** Fulfils when the stream has room again; rejects when it is over. */
+  wait(): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#open = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  drained(): void {
+    this.#open?.();
+    this.#open = undefined;
+    this.#reject = undefined;
+  }
+
+  fail(error: MeshError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#reject?.(error);
+    this.#open = undefined;
+    this.#reject = undefined;
+    this.onFailure?.();
+  }
+
+  get failure(): MeshError | undefined {
+    return this.#failure;
+  }
+}
+
+/** One direction of a transfer, as its sender has it. */
+export interface OutgoingChunks {
+  readonly transferId: string;
+  /** Where the bytes begin; carried on. */
+  readonly checksum: TransferChecksum;
+  readonly stream: FrameStream;
+  readonly gate: DrainGate;
+  readonly codec: FrameCodec;
+  /** Of bytes that wait to be sent. */
+  readonly budget: ByteBudget;
+}
+
+/**
+ * Sends everything that `source` yields, in messages of at most {@link CHUNK_BYTES}, and ends the stream with the
+ * checksum. The source's memory is not kept once this has passed on to its next piece. A source that is not read to its
+ * end is closed, as soon as the stream is over.
+ * @throws MeshError what ended the stream, InvalidArgument for a piece that is not bytes, or what the source throws
+ */
+export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<void> {
+  const { gate, budget } = chunks;
+  const source = openSource(bytes);
+  gate.onFailure = source.close;
+  try {
+    for (;;) {
+      if (!budget.hasRoom) await roomIn(budget, gate);
+      const { done, value: piece } = await source.next();
+      if (gate.failure !== undefined) throw gate.failure;
+      if (done === true) break;
+      if (!isBytes(piece)) {
+        throw new MeshError('InvalidArgument', 'a dataTransfer body yields Uint8Array pieces');
+      }
+      for (let start = 0; start < piece.length; start += CHUNK_BYTES) {
+        if (gate.failure !== undefined) throw gate.failure;
+        const chunk = piece.subarray(start, start + CHUNK_BYTES);
+        if (!sendChunk(chunk, chunks)) await drained(gate, budget);
+      }
+    }
+  } catch (thrown) {
+    await source.close();
+    throw thrown;
+  }
+  endChunks(chunks);
+}
+
+/** Until the stream has sent what it holds, that counts. */
+async function drained(gate: DrainGate, budget: ByteBudget): Promise<void> {
+  budget.take(HELD_BYTES);
+  try {
+    await gate.wait();
+  } finally {
+    budget.give(HELD_BYTES);
+  }
+}
+
+/** @throws MeshError what ended the stream, or its connection; Overloaded */
+function roomIn(budget: ByteBudget, gate: DrainGate): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const waiter = { proceed: resolve, fail: reject };
+    gate.wait().catch((error: unknown) => {
+      budget.leave(waiter);
+      reject(error);
+    });
+    budget.wait(waiter);
+  });
+}
+
+/** @returns whether there is room for more */
+function sendChunk(
+  data: Uint8Array,
+  { transferId, checksum, stream, codec }: OutgoingChunks,
+): boolean {
+  const { offset } = checksum;
+  const { payload, tail } = codec.encodePlain({ type: 'dataTransfer', transferId, offset, data });
+  // The frame has a checksum too: what makes up most of it is passed over once for both.
+  const tailChecksum = tail === undefined ? undefined : crc32After(0, data);
+  checksum.update(data, tailChecksum);
+  return stream.send(payload, { tail, tailChecksum });
+}
+
+function endChunks({ transferId, checksum: sum, stream, codec }: OutgoingChunks): void {
+  const { offset, value: checksum } = sum;
+  if (checksum === undefined) {
+    stream.end();
+    return;
+  }
+  const last = { type: 'dataTransfer', transferId, offset, checksum } as const;
+  stream.send(codec.encodePlain(last).payload, { end: true });
+}

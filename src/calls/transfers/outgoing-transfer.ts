@@ -1,0 +1,321 @@
+/** A dataTransfer that this side opened, on one connection: bytes out from `body`, bytes in for a reader. */
+import type { AsyncResource } from 'node:async_hooks';
+import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
+import { MAX_TIMER_MS } from '../../base/clock.js';
+import { MeshError, toMeshError } from '../../errors.js';
+import type { Frame } from '../../protocol/frame.js';
+import type { FrameCodec } from '../../protocol/frame-codec.js';
+import type { DataTransfer, Message } from '../../protocol/message.js';
+import { priorityOf } from '../../protocol/priority.js';
+import type { FrameStream } from '../../transport/connection.js';
+import type { ByteBudget } from '../byte-budget.js';
+import { Flow, FlowSwitch, type MessageSink, receiveFrame } from '../message-sink.js';
+import {
+  type CallHandler,
+  errorOfMessage,
+  noTimeLeft,
+  type StreamOpener,
+  withExecution,
+} from '../outgoing/outgoing-call.js';
+import type { Bytes, StreamCallOptions } from '../types.js';
+import { ByteQueue } from './byte-queue.js';
+import { ChunkReceiver } from './chunk-receiver.js';
+import { DrainGate, sendChunks } from './chunk-sender.js';
+import { closeBytes } from './chunk-source.js';
+import type { OpenTransfer, OpenTransfers } from './open-transfers.js';
+import { isCrc32, TransferChecksum } from './transfer-checksum.js';
+
+/** How a transfer is made. */
+export interface TransferOptions extends StreamCallOptions {
+  /** The async context of the caller, where `body` is to be pulled. Default: wherever the transfer begins. */
+  readonly context?: AsyncResource | undefined;
+}
+
+/** What a transfer has come to, whatever number of connections it takes. */
+export interface TransferLine {
+  readonly incoming: ByteQueue;
+  /** That of `incoming`. */
+  readonly flow: FlowSwitch;
+  readonly received: TransferChecksum;
+  readonly sent: TransferChecksum;
+  /** The furthest position that the peer has asked to go on from. */
+  resumedAt: number;
+}
+
+/** What carries a transfer. */
+export interface TransferCarrier {
+  readonly openTransfers: OpenTransfers;
+  readonly opener: StreamOpener;
+  readonly codec: FrameCodec;
+  /** Of bytes that wait to be sent. */
+  readonly chunkBudget: ByteBudget;
+}
+
+/** Opens a transfer that ends with its connection; see Peer.stream. `onOver` as in {@link carryTransfer}. */
+export function openTransfer(
+  carrier: TransferCarrier,
+  open: DataTransfer,
+  options: TransferOptions,
+  onOver: (failure: MeshError | undefined) => void,
+): AsyncIterable<Uint8Array> {
+  const flow = new FlowSwitch();
+  const incoming = new ByteQueue(flow, () => transfer.abandon());
+  const { offset, priorChecksum } = open;
+  const received = new TransferChecksum(offset, priorChecksum);
+  const sent = new TransferChecksum(offset, undefined);
+  const line = { incoming, flow, received, sent, resumedAt: 0 };
+  const transfer = new OutgoingTransfer(carrier, open, options, line, (failure) => {
+    onOver(failure);
+    if (failure === undefined) incoming.end();
+    else incoming.fail(failure);
+  });
+  transfer.start();
+  return incoming;
+}
+
+/**
+ * Makes one attempt at a transfer, from where `line` is. `onOver` is called once, with the failure if there is one;
+ * nothing of it touches `line` after that.
+ */
+export function carryTransfer(
+  carrier: TransferCarrier,
+  open: DataTransfer,
+  options: TransferOptions,
+  line: TransferLine,
+  onOver: (failure: MeshError | undefined) => void,
+): void {
+  new OutgoingTransfer(carrier, open, options, line, onOver).start();
+}
+
+class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
+  readonly #carrier: TransferCarrier;
+  readonly #open: DataTransfer;
+  readonly #options: TransferOptions;
+  readonly #line: TransferLine;
+  readonly #onOver: (failure: MeshError | undefined) => void;
+  readonly #receiver: ChunkReceiver;
+  readonly #gate = new DrainGate();
+  /** That of the caller, whose code a body may be. */
+  readonly #context: AsyncResource | undefined;
+  #stream: FrameStream | undefined;
+  #flow: Flow | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** The peer has said where the bytes of this side are to begin. */
+  #isAsked = false;
+  #settled = false;
+
+  constructor(
+    carrier: TransferCarrier,
+    open: DataTransfer,
+    options: TransferOptions,
+    line: TransferLine,
+    onOver: (failure: MeshError | undefined) => void,
+  ) {
+    this.#carrier = carrier;
+    this.#open = open;
+    this.#options = options;
+    this.#line = line;
+    this.#onOver = onOver;
+    this.#receiver = new ChunkReceiver(line.received);
+    this.#context = options.context;
+  }
+
+  start(): void {
+    const { signal, timeoutMs = Number.POSITIVE_INFINITY, body, resume } = this.#options;
+    const { opener, codec } = this.#carrier;
+    try {
+      if (signal?.aborted === true) throw cancelledError(signal);
+      if (!(timeoutMs > 0)) throw noTimeLeft(timeoutMs);
+      const { payload, tail } = codec.encodePlain(this.#firstMessage(timeoutMs));
+      const stream = opener.openStream(this, priorityOf(this.#open));
+      this.#stream = stream;
+      this.#carrier.openTransfers.add(this);
+      this.#flow = new Flow(stream);
+      this.#line.flow.turnTo(this.#flow);
+      if (signal !== undefined) onAbort(signal, this.#aborted);
+      if (timeoutMs <= MAX_TIMER_MS) this.#timer = setTimeout(this.#timedOut, timeoutMs);
+      const taken = stream.send(payload, { tail, end: body === undefined });
+      if (body !== undefined && resume !== true) this.#beginUpload(() => body as Bytes, taken);
+    } catch (thrown) {
+      if (typeof body !== 'function') void closeBytes(body);
+      this.#fail(toMeshError(thrown));
+    }
+  }
+
+  /** The reader wants no more. */
+  abandon(): void {
+    this.#giveUp(new MeshError('Cancelled', 'the reader stopped before the end'));
+  }
+
+  get isHeldUp(): boolean {
+    return this.#line.incoming.isHeldUp || this.#gate.isAwaited;
+  }
+
+  get isUnread(): boolean {
+    const { isHeldUp, hasReader } = this.#line.incoming;
+    return isHeldUp && !hasReader;
+  }
+
+  get progress(): number {
+    const { incoming, sent } = this.#line;
+    return incoming.takenBytes + sent.offset;
+  }
+
+  giveUp(): void {
+    this.#giveUp(new MeshError('ConnectionClosed', 'nobody takes the bytes of the transfer'));
+  }
+
+  get flow(): Flow {
+    return this.#flow as Flow;
+  }
+
+  onFrame(frame: Frame): void {
+    if (!this.#settled) receiveFrame(frame, this.#carrier.codec, this);
+  }
+
+  onMessage(message: Message, frame: Frame): void {
+    if (this.#settled) return;
+    if (message.type === 'error') {
+      this.#breakOff(errorOfMessage(message));
+      return;
+    }
+    try {
+      const data = this.#receiver.take(message, frame);
+      const { resumeAt, priorChecksum } = message as DataTransfer;
+      this.#line.incoming.push(data);
+      if (resumeAt !== undefined) this.#askedFrom(resumeAt, priorChecksum);
+    } catch (thrown) {
+      this.#giveUp(thrown as MeshError);
+    }
+  }
+
+  onBadMessage(error: MeshError): void {
+    if (!this.#settled) this.#giveUp(error);
+  }
+
+  onEnd(): void {
+    if (this.#settled) return;
+    this.#settle(undefined);
+    // An upload that still waits for room has lost its reader; one that was not asked for has none.
+    this.#gate.fail(new MeshError('Cancelled', 'the peer has answered without waiting for more'));
+    const { body, resume } = this.#options;
+    if (body !== undefined && resume === true && !this.#isAsked) this.#stream?.end();
+  }
+
+  onReset(error: MeshError): void {
+    this.#fail(withExecution(error, this.#wasSent));
+  }
+
+  onRefused(error: MeshError): void {
+    this.#fail(error);
+  }
+
+  onDrain(): void {
+    this.#gate.drained();
+  }
+
+  #firstMessage(timeoutMs: number): DataTransfer {
+    const { received } = this.#line;
+    const { priorChecksum: _prior, ...open } = this.#open;
+    const { offset, value } = received;
+    return {
+      ...open,
+      offset,
+      ...(timeoutMs > Number.MAX_SAFE_INTEGER ? {} : { timeoutMs: Math.ceil(timeoutMs) }),
+      ...(this.#options.resume === true ? { resume: true } : {}),
+      ...(offset === 0 || value === undefined ? {} : { priorChecksum: value }),
+    };
+  }
+
+  /** @throws MeshError UnexpectedMessage, ChecksumMismatch */
+  #askedFrom(resumeAt: number, priorChecksum: number | undefined): void {
+    const { body, resume } = this.#options;
+    if (resume !== true || this.#isAsked) throw unexpected('resumeAt came where none was due');
+    this.#isAsked = true;
+    if (typeof body !== 'function') return;
+    const prior = resumeAt === 0 ? 0 : priorChecksum;
+    if (prior === undefined || !isCrc32(prior)) {
+      throw unexpected('resumeAt came without the checksum of what is before');
+    }
+    const { sent } = this.#line;
+    const known = sent.at(resumeAt);
+    if (known !== undefined && known !== prior) {
+      const text = `the ${resumeAt} bytes that the peer has are not those that were sent`;
+      throw new MeshError('ChecksumMismatch', text);
+    }
+    sent.restart(resumeAt, prior);
+    this.#line.resumedAt = Math.max(resumeAt, this.#line.resumedAt);
+    this.#beginUpload(() => body(resumeAt), true);
+  }
+
+  /** A body is pulled in its caller's async context, whoever made room for the transfer, or asked for the bytes. */
+  #beginUpload(source: () => Bytes, hasRoom: boolean): void {
+    const begin = (): void => void this.#upload(source, hasRoom);
+    if (this.#context === undefined) begin();
+    else this.#context.runInAsyncScope(begin);
+  }
+
+  async #upload(source: () => Bytes, hasRoom: boolean): Promise<void> {
+    const stream = this.#stream as FrameStream;
+    let bytes: Bytes | undefined;
+    try {
+      bytes = source();
+      if (!hasRoom) await this.#gate.wait();
+      await sendChunks(bytes, {
+        transferId: this.#open.transferId,
+        checksum: this.#line.sent,
+        stream,
+        gate: this.#gate,
+        codec: this.#carrier.codec,
+        budget: this.#carrier.chunkBudget,
+      });
+    } catch (thrown) {
+      void closeBytes(bytes);
+      const error = toMeshError(thrown, 'Cancelled');
+      // An acceptor that ended already is content with what it has; the stream must end all the same.
+      if (this.#settled) stream.reset('Cancelled', error.message);
+      else this.#giveUp(error);
+    }
+  }
+
+  readonly #aborted = (signal: AbortSignal): void => {
+    this.#giveUp(cancelledError(signal));
+  };
+
+  readonly #timedOut = (): void => {
+    this.#giveUp(
+      new MeshError('DeadlineExceeded', `transfer took over ${this.#options.timeoutMs} ms`),
+    );
+  };
+
+  get #wasSent(): boolean {
+    return (this.#stream?.messageId ?? 0) > 0;
+  }
+
+  #giveUp(error: MeshError): void {
+    this.#breakOff(withExecution(error, this.#wasSent));
+  }
+
+  #breakOff(error: MeshError): void {
+    this.#stream?.reset(error.side === 'remote' ? 'Cancelled' : error.code, error.message);
+    this.#fail(error);
+  }
+
+  #fail(error: MeshError): void {
+    this.#gate.fail(error);
+    if (!this.#settled) this.#settle(error);
+  }
+
+  #settle(failure: MeshError | undefined): void {
+    this.#settled = true;
+    this.#carrier.openTransfers.delete(this);
+    clearTimeout(this.#timer);
+    const { signal } = this.#options;
+    if (signal !== undefined) offAbort(signal, this.#aborted);
+    this.#onOver(failure);
+  }
+}
+
+function unexpected(text: string): MeshError {
+  return new MeshError('UnexpectedMessage', text, { side: 'remote' });
+}

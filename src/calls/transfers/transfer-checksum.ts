@@ -1,0 +1,105 @@
+/**
+ * The running CRC-32 over one direction of a transfer, which also tells what it was at recent positions. Pure.
+ * SPEC.md, "Transfers".
+ */
+import { MeshError } from '../../errors.js';
+import { crc32After, crc32Joined } from '../../protocol/checksum.js';
+
+/** One for every chunk: those of the last 256 MiB, where chunks are full. */
+export const MAX_CHECKPOINTS = 4096;
+
+/**
+ * CRC-32 (ISO-HDLC, the one of zlib and Ethernet) of `bytes`, behind those whose CRC-32 is `previous`: for handlers that
+ * have to say what the bytes are that they have.
+ * @throws MeshError InvalidArgument when `previous` is no CRC-32
+ */
+export function crc32(bytes: Uint8Array, previous = 0): number {
+  checkCrc32(previous);
+  return crc32After(previous, bytes);
+}
+
+/** @throws MeshError InvalidArgument */
+export function checkCrc32(value: number): void {
+  if (isCrc32(value)) return;
+  throw new MeshError('InvalidArgument', `a CRC-32 is an integer of 32 bits, not ${value}`);
+}
+
+export function isCrc32(value: number): boolean {
+  return value >>> 0 === value;
+}
+
+export class TransferChecksum {
+  #offset: number;
+  #value: number | undefined;
+  readonly #keepsCheckpoints: boolean;
+  /** A ring once it is full, in order of position until then; the values are at the same places. */
+  #offsets: number[] = [];
+  #values: number[] = [];
+  #next = 0;
+
+  /**
+   * @param value of the bytes before `offset`; `undefined` where nobody knows
+   * @param keepsCheckpoints whether {@link at} is to know more than the present
+   */
+  constructor(offset: number, value: number | undefined, keepsCheckpoints = false) {
+    this.#offset = offset;
+    this.#value = offset === 0 ? 0 : value;
+    this.#keepsCheckpoints = keepsCheckpoints;
+    this.#note();
+  }
+
+  /** The position that is reached, in bytes. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** CRC-32 of all bytes before that; `undefined` where those before the first are not known. */
+  get value(): number | undefined {
+    return this.#value;
+  }
+
+  /** @param sum CRC-32 of the bytes, where that is known already */
+  update(bytes: Uint8Array, sum?: number): void {
+    if (bytes.length === 0) return;
+    this.#offset += bytes.length;
+    if (this.#value === undefined) return;
+    this.#value =
+      sum === undefined
+        ? crc32After(this.#value, bytes)
+        : crc32Joined(this.#value, sum, bytes.length);
+    this.#note();
+  }
+
+  /** CRC-32 of all bytes before a position: one of the last where a piece ended, or where the bytes began. */
+  at(offset: number): number | undefined {
+    if (offset === 0) return 0;
+    if (offset === this.#offset) return this.#value;
+    const found = this.#offsets.indexOf(offset);
+    return found === -1 ? undefined : this.#values[found];
+  }
+
+  /** Goes on from another position; what was known of those behind it is forgotten. */
+  restart(offset: number, value: number | undefined): void {
+    const kept = this.#checkpoints().filter((checkpoint) => checkpoint.offset < offset);
+    this.#offsets = kept.map((checkpoint) => checkpoint.offset);
+    this.#values = kept.map((checkpoint) => checkpoint.value);
+    this.#next = kept.length % MAX_CHECKPOINTS;
+    this.#offset = offset;
+    this.#value = offset === 0 ? 0 : value;
+    this.#note();
+  }
+
+  #note(): void {
+    if (!this.#keepsCheckpoints || this.#value === undefined || this.#offset === 0) return;
+    this.#offsets[this.#next] = this.#offset;
+    this.#values[this.#next] = this.#value;
+    this.#next = (this.#next + 1) % MAX_CHECKPOINTS;
+  }
+
+  /** In order of position. */
+  #checkpoints(): { readonly offset: number; readonly value: number }[] {
+    const all = this.#offsets.map((offset, at) => ({ offset, value: this.#values[at] as number }));
+    if (all.length < MAX_CHECKPOINTS) return all;
+    return [...all.slice(this.#next), ...all.slice(0, this.#next)];
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * The peers of a node, by name: those that it is connected to or dials, and for a while those that are gone. Nodes with names
+ * of their own come and go for ever; what is kept of them must not grow with that.
+ *
+ * A peer that is forgotten is let go of, not ended: as long as anybody holds it, it comes back when its node does.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import type { PoolClock } from '../base/clock.js';
+
+/** What is kept of a peer. */
+export interface KnownPeer {
+  /** Whether there is a connection, one is wanted, or something of the peer still runs. */
+  readonly isInUse: boolean;
+}
+
+/** A peer that is gone is known for so long. */
+const GONE_MS = 60_000;
+/** So many of them at once; beyond, those that went first are forgotten. */
+export const MAX_GONE_PEERS = 128;
+/** What became idle without a word is found so often. */
+const SWEEP_MS = 15_000;
+
+export class KnownPeers<P extends KnownPeer> {
+  readonly #create: (nodeId: string) => P;
+  readonly #clock: PoolClock;
+  /** The async context of the node's creation: the sweep outlives that of whoever obtains a peer. */
+  readonly #home = new AsyncResource('quicmesh.KnownPeers');
+  /** By lower-case node id, in which form node ids compare. */
+  readonly #known = new Map<string, P>();
+  /** Those of them that are not in use, and since when; in that order. */
+  readonly #gone = new Map<string, number>();
+  /** Those that somebody may still hold. */
+  readonly #forgotten = new Map<string, WeakRef<P>>();
+  readonly #collected = new FinalizationRegistry<string>((key) => {
+    if (this.#forgotten.get(key)?.deref() === undefined) this.#forgotten.delete(key);
+  });
+  #stopSweep: (() => void) | undefined;
+
+  constructor(create: (nodeId: string) => P, clock: PoolClock) {
+    this.#create = create;
+    this.#clock = clock;
+  }
+
+  /** In the order in which they became known. */
+  get all(): readonly P[] {
+    return [...this.#known.values()];
+  }
+
+  /** Those as well that are forgotten, but that somebody holds. */
+  get held(): readonly P[] {
+    const forgotten = [...this.#forgotten.values()].map((reference) => reference.deref());
+    return [...this.all, ...forgotten.filter((peer) => peer !== undefined)];
+  }
+
+  /** Peers that are forgotten, and may be held. */
+  get forgottenCount(): number {
+    return this.#forgotten.size;
+  }
+
+  get(nodeId: string): P | undefined {
+    return this.#known.get(nodeId.toLowerCase());
+  }
+
+  /** The peer of that name: the one that is known, the one that somebody holds, or a new one. */
+  obtain(nodeId: string): P {
+    const key = nodeId.toLowerCase();
+    this.#gone.delete(key);
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const peer = this.#forgotten.get(key)?.deref() ?? this.#create(nodeId);
+    this.#forgotten.delete(key);
+    this.#known.set(key, peer);
+    this.#stopSweep ??= this.#home.runInAsyncScope(() =>
+      this.#clock.every(SWEEP_MS, () => this.review()),
+    );
+    return peer;
+  }
+
+  /** Looks which are in use, and forgets what is gone too long or is one too many. */
+  review(): void {
+    const nowMs = this.#clock.nowMs();
+    for (const [key, peer] of this.#known) {
+      if (peer.isInUse) this.#gone.delete(key);
+      else if (!this.#gone.has(key)) this.#gone.set(key, nowMs);
+    }
+    this.#forgetOld(nowMs);
+    if (this.#known.size === 0) this.close();
+  }
+
+  /** One peer may not be in use any more: the same for that one, at less cost. */
+  reviewOne(nodeId: string): void {
+    const key = nodeId.toLowerCase();
+    const peer = this.#known.get(key);
+    if (peer === undefined || peer.isInUse || this.#gone.has(key)) return;
+    const nowMs = this.#clock.nowMs();
+    this.#gone.set(key, nowMs);
+    this.#forgetOld(nowMs);
+  }
+
+  /** Nothing is looked at any more. */
+  close(): void {
+    this.#stopSweep?.();
+    this.#stopSweep = undefined;
+  }
+
+  #forgetOld(nowMs: number): void {
+    for (const [key, sinceMs] of this.#gone) {
+      if (this.#gone.size <= MAX_GONE_PEERS && nowMs - sinceMs < GONE_MS) return;
+      this.#gone.delete(key);
+      this.#forget(key);
+    }
+  }
+
+  #forget(key: string): void {
+    const peer = this.#known.get(key);
+    if (peer === undefined || peer.isInUse) return;
+    this.#known.delete(key);
+    this.#forgotten.set(key, new WeakRef(peer));
+    this.#collected.register(peer, key);
+  }
+}

@@ -1,0 +1,132 @@
+/** One peer of a node: how it is reached, its connections, and what is told of both. */
+import { HandlerSlots } from '../calls/incoming/handler-slots.js';
+import type { MessageCopies } from '../calls/outgoing/message-copies.js';
+import type { CallSession } from '../calls/session/session.js';
+import type { MeshError } from '../errors.js';
+import type { MemberChange } from '../pool/options.js';
+import { ConnectionPool } from '../pool/pool.js';
+import type { DialFailure } from '../pool/redialer.js';
+import type { MessageCodec } from '../protocol/codec.js';
+import type { Reports } from '../telemetry/reports.js';
+import { DEFAULT_STREAM_LIMITS, type TransportName } from '../transport/connection.js';
+import type { PeerTarget } from '../transport/dialing/discovery.js';
+import type { NodeConfig } from './options.js';
+import { Peer } from './peer.js';
+
+/** A peer whose name is known. */
+export type NamedTarget = PeerTarget & { readonly nodeId: string };
+
+/** How a link dials. */
+export interface LinkDialOptions {
+  readonly signal: AbortSignal;
+  /** The round trip to the peer, where it is known. */
+  readonly rttMs: number | undefined;
+  /** A connection that may take some calls before the dial is done. */
+  readonly offer: (session: CallSession) => void;
+}
+
+export interface LinkOptions {
+  readonly nodeId: string;
+  /** Whether this node gives up its own connections where both have dialed at once. */
+  readonly yields: boolean;
+  readonly config: NodeConfig;
+  readonly codec: MessageCodec;
+  readonly copies: MessageCopies;
+  readonly reports: Reports;
+  readonly dial: (target: NamedTarget, options: LinkDialOptions) => Promise<CallSession>;
+  /** A connection is over, or a dial: the peer may be gone. */
+  readonly onRest: () => void;
+}
+
+/** A silent connection is asked for a sign of life by its transport first. */
+const IDLE_PATIENCE = 1.5;
+
+export class Link {
+  readonly nodeId: string;
+  readonly pool: ConnectionPool<CallSession>;
+  readonly peer: Peer;
+  /** Calls of this peer that are handled now. */
+  readonly slots: HandlerSlots;
+  readonly #options: LinkOptions;
+  #transport: TransportName | undefined;
+  #rttMs: number | undefined;
+
+  constructor(options: LinkOptions) {
+    const { nodeId, config, codec, copies } = options;
+    this.nodeId = nodeId;
+    this.#options = options;
+    this.slots = new HandlerSlots(config.limits.callsPerPeer);
+    this.pool = this.#createPool(options);
+    this.peer = new Peer(
+      nodeId,
+      this.pool,
+      codec.withLimit(config.maxMessageBytes),
+      copies,
+      config.retry,
+    );
+  }
+
+  /** Whether there is a connection, one may come about, or calls of the peer still run. */
+  get isInUse(): boolean {
+    const { members, isHopeful, end } = this.pool;
+    return end !== undefined || members.length > 0 || isHopeful || this.slots.taken > 0;
+  }
+
+  /** Where the peer is dialed from now on. */
+  reachBy(target: NamedTarget): void {
+    const { dial } = this.#options;
+    this.pool.dial = ({ signal, offer }) => dial(target, { signal, offer, rttMs: this.#rttMs });
+  }
+
+  /** For good: what waits to be sent is sent now, where it can be, and fails where it cannot. */
+  close(error: MeshError): void {
+    this.peer.flushBatches();
+    this.pool.close(error);
+  }
+
+  #createPool({ config, yields }: LinkOptions): ConnectionPool<CallSession> {
+    const { pool: limits, health, reconnect: backoff, keepAliveMs, maxMessageBytes } = config;
+    const { maxQueuedStreams, connectionWindowBytes } = DEFAULT_STREAM_LIMITS;
+    return new ConnectionPool<CallSession>({
+      limits,
+      health: { ...health, idleIntervalMs: IDLE_PATIENCE * keepAliveMs },
+      backoff,
+      waiters: {
+        maxWaiters: maxQueuedStreams,
+        maxWeight: maxMessageBytes + connectionWindowBytes,
+      },
+      yields: () => yields,
+      onChange: (change) => this.#changed(change),
+      onSuspicion: (session, isSuspect) => this.#suspected(session, isSuspect),
+      onDialFailed: (error, failure) => this.#dialFailed(error, failure),
+    });
+  }
+
+  #changed({ member, from, to }: MemberChange<CallSession>): void {
+    this.#options.reports.connectionChanged(this.nodeId, member?.transport, from, to);
+    this.#noteTransport();
+    if (to.kind === 'closed' || to.kind === 'failed') this.#options.onRest();
+  }
+
+  #suspected(session: CallSession, isSuspect: boolean): void {
+    this.#rttMs = session.connection.rttMs ?? this.#rttMs;
+    this.#options.reports.suspected(session, isSuspect);
+    this.#noteTransport();
+  }
+
+  /** Whoever waits for the dial hears of its failure by itself. */
+  #dialFailed(error: MeshError, { isAwaited, retryInMs }: DialFailure): void {
+    if (isAwaited && retryInMs === undefined) return;
+    this.#options.reports.dialFailed(this.nodeId, error, retryInMs);
+  }
+
+  /** By the youngest connection that is well: the one that calls are moving to, where they move. */
+  #noteTransport(): void {
+    const youngest = this.pool.wellMembers.at(-1);
+    if (youngest === undefined) return;
+    const before = this.#transport;
+    this.#transport = youngest.transport;
+    if (before === undefined || before === this.#transport) return;
+    this.#options.reports.transportChanged(this.nodeId, before, this.#transport);
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * What happens to a node's links, told to its log and to whoever follows its status.
+ *
+ * Nobody must fill the log from outside: about each source, which is an address until it has proved which node it is, there
+ * is at most one warning a second that it was turned away or is lost. How many more there would have been, a later line
+ * says.
+ */
+import type { X509Certificate } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { CallSession } from '../calls/session/session.js';
+import type { MeshError, MeshErrorCode } from '../errors.js';
+import type { MemberState, MemberStateKind } from '../pool/member.js';
+import { sourceOf } from '../transport/admission/half-open.js';
+import type { PathEvent, Refusal, TransportName } from '../transport/connection.js';
+import type { TrustStore } from '../transport/trust/identity.js';
+import type { Doubt } from '../transport/trust/tls-material.js';
+import { VIOLATIONS } from '../transport/violations.js';
+import { LINE_INTERVAL_MS, LineLimit } from './line-limit.js';
+import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
+
+/** What is odd about the certificates in force. */
+export interface CertificateFindings {
+  readonly outdatedCrls: ReturnType<TrustStore['outdatedCrls']>;
+  readonly doubts: readonly Doubt[];
+}
+
+/** What ends a connection whose peer was let in and broke a rule. */
+const OFFENCES: ReadonlySet<MeshErrorCode> = new Set([...VIOLATIONS, 'HandshakeRepeated'] as const);
+
+/** Whether this side ended a connection over what its peer sent. */
+export function isOffence({ code, side }: MeshError): boolean {
+  return side === 'local' && OFFENCES.has(code);
+}
+
+export class Reports {
+  readonly #log: Logger;
+  readonly #status = new StatusFeed();
+  readonly #lines = new LineLimit();
+  #leftOutTimer: NodeJS.Timeout | undefined;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  follow(options: StatusOptions): AsyncIterableIterator<NodeEvent> {
+    return this.#status.follow(options);
+  }
+
+  close(): void {
+    clearTimeout(this.#leftOutTimer);
+    this.#status.close();
+  }
+
+  peerUp({ connection, peer: { nodeId } }: CallSession): void {
+    const { transport, role, remoteAddress } = connection;
+    this.#log.info({ peer: nodeId, transport, role }, 'peer up');
+    this.#status.emit({ kind: 'peerUp', nodeId, transport, role, remoteAddress });
+  }
+
+  peerDown({ transport, peer: { nodeId } }: CallSession, error: MeshError): void {
+    const isInOrder = error.code === 'NoError' || error.code === 'GoingAway';
+    const level = isInOrder ? 'info' : 'warn';
+    if (isInOrder || this.#mayWrite(`node ${nodeId}`)) {
+      const details = { peer: nodeId, transport, code: error.code, side: error.side };
+      this.#log[level](details, 'peer down');
+    }
+    this.#status.emit({ kind: 'peerDown', nodeId, transport, error });
+  }
+
+  refused({ error, remoteAddress, transport }: Refusal): void {
+    if (this.#mayWrite(sourceOf(remoteAddress.host))) {
+      const details = { ...remoteAddress, transport, code: error.code, side: error.side };
+      this.#log.warn(details, 'peer refused');
+    }
+    this.#status.emit({ kind: 'refused', error, remoteAddress, transport });
+  }
+
+  dialFailed(nodeId: string, error: MeshError, retryInMs: number | undefined): void {
+    const details = { peer: nodeId, code: error.code, side: error.side, retryInMs };
+    this.#log.warn(details, 'cannot connect');
+    this.#status.emit({ kind: 'dialFailed', nodeId, error, retryInMs });
+  }
+
+  tlsReloaded({ fingerprint256, validTo }: X509Certificate): void {
+    const validToMs = Date.parse(validTo);
+    this.#log.info({ fingerprint256, validToMs }, 'tlsReloaded');
+    this.#status.emit({ kind: 'tlsReloaded', fingerprint256, validToMs });
+  }
+
+  /** What is odd about those that are in force now. */
+  certificates({ outdatedCrls, doubts }: CertificateFindings): void {
+    for (const crl of outdatedCrls) {
+      this.#log.warn(crl, 'a CRL is out of date: it holds all the same');
+    }
+    for (const { text, error } of doubts) {
+      this.#log.warn({ code: error?.code, reason: error?.message }, text);
+    }
+  }
+
+  renewed({ transport, peer: { nodeId } }: CallSession): void {
+    this.#log.info({ peer: nodeId, transport }, 'connection renewed');
+    this.#status.emit({ kind: 'renewed', nodeId, transport });
+  }
+
+  cannotRenew({ peer: { nodeId } }: CallSession, { code, side }: MeshError): void {
+    this.#log.warn({ peer: nodeId, code, side }, 'cannot renew the connection');
+  }
+
+  transportChanged(nodeId: string, from: TransportName, to: TransportName): void {
+    this.#log.info({ peer: nodeId, from, to }, 'transport changed');
+    this.#status.emit({ kind: 'transportChanged', nodeId, from, to });
+  }
+
+  pathChanged({ transport, peer: { nodeId } }: CallSession, event: PathEvent): void {
+    this.#status.emit({ nodeId, transport, ...event });
+    const { kind, ...details } = event;
+    if (kind === 'migrated') this.#log.info({ peer: nodeId, ...details }, 'peer migrated');
+    else if (kind === 'datagramSizeChanged') this.#datagramSizeChanged(nodeId, event);
+    else this.#log.warn({ peer: nodeId, ...details }, 'path failed');
+  }
+
+  #datagramSizeChanged(nodeId: string, { from, to }: { from: number; to: number }): void {
+    const details = { peer: nodeId, from, to };
+    if (to > from) this.#log.debug(details, 'path carries larger datagrams');
+    else this.#log.info(details, 'path swallows large datagrams');
+  }
+
+  suspected({ transport, peer: { nodeId } }: CallSession, isSuspect: boolean): void {
+    const details = { peer: nodeId, transport };
+    if (isSuspect) this.#log.warn(details, 'peer is silent');
+    else this.#log.info(details, 'peer is heard of again');
+    this.#status.emit({ kind: isSuspect ? 'suspected' : 'recovered', nodeId, transport });
+  }
+
+  connectionChanged(
+    nodeId: string,
+    transport: TransportName | undefined,
+    from: MemberStateKind | undefined,
+    to: MemberState,
+  ): void {
+    this.#log.debug({ peer: nodeId, transport, from, to: to.kind }, 'connection changed');
+    this.#status.emit({ kind: 'connectionChanged', nodeId, transport, from, to: to.kind });
+  }
+
+  /** Whether that source may have a line now. */
+  #mayWrite(source: string): boolean {
+    const mayWrite = this.#lines.take(source, performance.now());
+    this.#leftOutTimer ??= setTimeout(() => this.#tellLeftOut(), LINE_INTERVAL_MS).unref();
+    return mayWrite;
+  }
+
+  #tellLeftOut(): void {
+    for (const { source, lines } of this.#lines.takeLeftOut(performance.now())) {
+      this.#log.warn({ source, lines }, 'more peers refused or down, not logged one by one');
+    }
+    this.#leftOutTimer = this.#lines.isEmpty
+      ? undefined
+      : setTimeout(() => this.#tellLeftOut(), LINE_INTERVAL_MS).unref();
+  }
+}

@@ -1,0 +1,143 @@
+/** Where peers are: how names become the addresses that a dial tries. */
+import { isIP } from 'node:net';
+import { abortable, cancelledError, joinSignals } from '../../base/abortable.js';
+import { asMeshError, MeshError } from '../../errors.js';
+import type { DialTarget, SocketAddress } from '../connection.js';
+import { addressFlaw, canonicalAddress } from '../dial-address.js';
+
+/** Where a peer is said to be: a numeric address, a DNS name, or whatever else a {@link Discovery} understands. */
+export interface PeerAddress {
+  readonly host: string;
+  /** Needed unless discovery finds it out, as from SRV records. */
+  readonly port?: number | undefined;
+}
+
+/** A peer to dial, at one address or at any of several, tried in order. */
+export type PeerTarget =
+  | DialTarget
+  | {
+      readonly nodeId?: string | undefined;
+      readonly addresses: readonly PeerAddress[];
+    };
+
+/** Finds peers. Asked for every dial again, so what changes is found as soon as a connection has failed. */
+export interface Discovery {
+  /**
+   * The numeric addresses of one place, best first; none when it is not known.
+   * @throws any error when that cannot be found out now
+   */
+  resolve(address: PeerAddress, signal?: AbortSignal): Promise<readonly SocketAddress[]>;
+}
+
+/** What one dial tries at most; the next ones go on with the rest. */
+const MAX_ADDRESSES = 16;
+
+/** How {@link locate} looks. */
+export interface LocateOptions {
+  /** For discovery, which may be anybody's code: what it has not found by then counts as not found. */
+  readonly timeoutMs: number;
+  /** Counts the dials that did not reach the target. Where it has too many addresses for one, each tries others. Default 0. */
+  readonly turn?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Checks what a user wants dialed, before anything is.
+ * @throws MeshError InvalidArgument for an address that cannot be dialed
+ */
+export function checkTarget(target: PeerTarget): void {
+  const addresses: unknown = 'addresses' in target ? target.addresses : [target];
+  if (!Array.isArray(addresses)) {
+    throw new MeshError('InvalidArgument', 'addresses must be a list');
+  }
+  for (const address of addresses) {
+    const flaw = addressFlaw(address ?? {}, true);
+    if (flaw !== undefined) throw new MeshError('InvalidArgument', flaw);
+  }
+}
+
+/**
+ * The numeric addresses of a target, in order and each once, 16 at most, in their canonical form. Numeric ones need no
+ * discovery; what it finds and nobody can be dialed at, such as a port of 0, is left out.
+ * @throws MeshError ConnectFailed when there are none; InvalidArgument as checkTarget; Cancelled
+ */
+export async function locate(
+  target: PeerTarget,
+  discovery: Discovery,
+  { timeoutMs, turn = 0, signal }: LocateOptions,
+): Promise<readonly SocketAddress[]> {
+  checkTarget(target);
+  const all = 'addresses' in target ? target.addresses : [target];
+  const asked = takeTurn(all, turn);
+  const answers = await Promise.allSettled(
+    asked.map((address) => locateOne(address, discovery, timeoutMs, signal)),
+  );
+  const found = new Map<string, SocketAddress>();
+  const flaws: string[] = [];
+  for (const answer of answers) {
+    if (answer.status === 'rejected') continue;
+    for (const address of answer.value) {
+      const flaw = addressFlaw(address);
+      if (flaw !== undefined) {
+        flaws.push(flaw);
+        continue;
+      }
+      const { host, port } = canonicalAddress(address);
+      found.set(`${host} ${port}`, { host, port });
+    }
+  }
+  if (signal?.aborted === true) throw cancelledError(signal);
+  if (found.size > 0) {
+    // The places that are asked change with every turn; when all had theirs, so do the addresses of each.
+    return takeTurn([...found.values()], Math.floor(turn / turnsOf(all)));
+  }
+  const failed = answers.find((answer) => answer.status === 'rejected');
+  const reason = asMeshError(failed?.reason);
+  if (reason !== undefined && reason.code !== 'Cancelled') throw reason;
+  const names = asked.map(({ host }) => host).join(', ');
+  const [flaw] = flaws;
+  if (flaw !== undefined) {
+    throw new MeshError('ConnectFailed', `${names} leads to no address to dial: ${flaw}`);
+  }
+  throw new MeshError('ConnectFailed', `cannot resolve ${names}`, { cause: failed?.reason });
+}
+
+/** One after the other the parts of a list that one dial can take. */
+function takeTurn<T>(all: readonly T[], turn: number): readonly T[] {
+  const start = (turn % turnsOf(all)) * MAX_ADDRESSES;
+  return all.slice(start, start + MAX_ADDRESSES);
+}
+
+function turnsOf(all: readonly unknown[]): number {
+  return Math.max(1, Math.ceil(all.length / MAX_ADDRESSES));
+}
+
+async function locateOne(
+  { host, port }: PeerAddress,
+  discovery: Discovery,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<readonly SocketAddress[]> {
+  if (isIP(host) === 0) {
+    const ends = joinSignals(AbortSignal.timeout(timeoutMs), signal);
+    try {
+      return await abortable(discovery.resolve({ host, port }, ends.signal), ends.signal);
+    } finally {
+      ends.release();
+    }
+  }
+  if (port === undefined) throw new MeshError('InvalidArgument', `${host} has no port`);
+  return [{ host, port }];
+}
+
+/**
+ * Names from a table.
+ * @param places addresses by name; the table may change while it is in use
+ */
+export function staticDiscovery(
+  places: Readonly<Record<string, readonly SocketAddress[]>>,
+): Discovery {
+  return {
+    resolve: async ({ host }) => (Object.hasOwn(places, host) ? (places[host] ?? []) : []),
+  };
+}

@@ -1,0 +1,285 @@
+/**
+ * Which transport reaches a peer: the preferred one, and the next beside it where that takes long. Listens on all of
+ * them under one port number.
+ */
+import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
+import type {
+  Connection,
+  DialOptions,
+  DialTarget,
+  Listener,
+  ListenOptions,
+  SocketAddress,
+  Transport,
+  TransportName,
+} from '../connection.js';
+import { DialTurns } from './dial-turns.js';
+import { type Discovery, locate, type PeerTarget } from './discovery.js';
+import { dnsDiscovery } from './dns-discovery.js';
+import { type RacingDial, raceDials } from './race.js';
+import { ReachMemory, type ReachMemoryOptions } from './reach-memory.js';
+
+/** Failures to reach a peer at all. Anything else is the peer's answer, and another transport would get the same. */
+const UNREACHED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'ConnectTimeout',
+  'ConnectFailed',
+  'ConnectionLost',
+  'TransportUnavailable',
+]);
+
+/** How to dial a peer by whatever reaches it. */
+export interface ManagedDialOptions extends DialOptions {
+  /** The round trip to the peer, where it is known, in milliseconds. */
+  readonly rttMs?: number | undefined;
+  /** Dials only by transports that are preferred to this one. */
+  readonly betterThan?: TransportName | undefined;
+  /** Addresses where somebody else was met: they are left out. */
+  readonly except?: readonly SocketAddress[] | undefined;
+  /** Told which address the connection leads to, as discovery has it, before the dial fulfils. */
+  readonly onReached?: ((address: SocketAddress) => void) | undefined;
+}
+
+/** One transport to one address. */
+interface Way {
+  readonly transport: Transport;
+  readonly address: SocketAddress;
+}
+
+function isSame(a: SocketAddress, b: SocketAddress): boolean {
+  return a.host === b.host && a.port === b.port;
+}
+
+function pathOf({ transport: { name }, address: { host, port } }: Way): string {
+  return `${name} ${host} ${port}`;
+}
+
+/** Attempts at finding a port that is free for every transport, where the system picks. */
+const PORT_ATTEMPTS = 16;
+
+export interface TransportManagerOptions {
+  /** In order of preference; at least one. */
+  readonly transports: readonly Transport[];
+  /** A transport that cannot serve here, such as QUIC without a build for the platform. */
+  readonly onUnavailable?: ((transport: Transport, error: MeshError) => void) | undefined;
+  /** A transport that takes longer to connect is not waited for: the next one starts beside it. Default 200. */
+  readonly fallbackDelayMs?: number | undefined;
+  /** How long to leave a transport alone that did not reach a peer which another one reached. */
+  readonly reachMemory?: ReachMemoryOptions | undefined;
+  /** What names mean. Default: DNS. */
+  readonly discovery?: Discovery | undefined;
+}
+
+const DEFAULT_FALLBACK_DELAY_MS = 200;
+const DEFAULT_DISCOVERY_TIMEOUT_MS = 5000;
+
+export class TransportManager {
+  readonly #transports: readonly Transport[];
+  readonly #onUnavailable: (transport: Transport, error: MeshError) => void;
+  /** Those that have turned out to be so. */
+  readonly #unavailable = new Set<Transport>();
+  readonly #fallbackDelayMs: number;
+  readonly #memory: ReachMemory;
+  readonly #discovery: Discovery;
+  readonly #turns = new DialTurns();
+
+  constructor(options: TransportManagerOptions) {
+    if (options.transports.length === 0) {
+      throw new MeshError('InvalidOptions', 'transports must name at least one transport');
+    }
+    this.#transports = options.transports;
+    this.#onUnavailable = options.onUnavailable ?? (() => {});
+    this.#fallbackDelayMs = options.fallbackDelayMs ?? DEFAULT_FALLBACK_DELAY_MS;
+    this.#memory = new ReachMemory(options.reachMemory);
+    this.#discovery = options.discovery ?? dnsDiscovery();
+  }
+
+  /** Counters of each transport, by name. */
+  get counters(): Readonly<Record<string, Readonly<Record<string, number>>>> {
+    return Object.fromEntries(
+      this.#transports.map(({ name, counters }) => [name, { ...counters }]),
+    );
+  }
+
+  /**
+   * Dials by the preferred transport, and by the next one beside it once that has taken `fallbackDelayMs`, or twice
+   * the round trip that is known, or has failed; then likewise at the peer's other addresses. The first that connects
+   * is the answer. A transport that did not reach an address which another one reached goes last for a while. Of a peer
+   * with more addresses than one dial tries, the next dial after a failure tries others.
+   * @throws MeshError a refusal, or the last dial's failure to reach the peer; ConnectFailed when its name does not
+   *   resolve, or leads only to addresses that are left out; Cancelled
+   */
+  async dial(target: PeerTarget, options: ManagedDialOptions = {}): Promise<Connection> {
+    const { signal, betterThan, connectTimeoutMs = DEFAULT_DISCOVERY_TIMEOUT_MS } = options;
+    const turn = this.#turns.of(target);
+    try {
+      const where = { timeoutMs: connectTimeoutMs, turn, signal };
+      return await this.#dialAt(await locate(target, this.#discovery, where), target, options);
+    } catch (thrown) {
+      // One that only a better transport did not reach is there, by another.
+      if (betterThan === undefined && signal?.aborted !== true) this.#turns.failed(target);
+      throw thrown;
+    }
+  }
+
+  async #dialAt(
+    located: readonly SocketAddress[],
+    target: PeerTarget,
+    { signal, rttMs = 0, betterThan, except = [], onReached, ...rest }: ManagedDialOptions,
+  ): Promise<Connection> {
+    const addresses = located.filter((address) => !except.some((met) => isSame(met, address)));
+    if (addresses.length === 0) {
+      throw new MeshError('ConnectFailed', 'somebody else answers at every address of the peer');
+    }
+    const ways = this.#waysTo(addresses, this.#preferredTo(betterThan));
+    if (ways.length === 0) {
+      throw new MeshError('InvalidArgument', `no transport is preferred to ${betterThan}`);
+    }
+    const dials = ways.map(
+      ({ transport, address }): RacingDial =>
+        (losing) =>
+          this.#dialBy(
+            transport,
+            { nodeId: target.nodeId, ...address },
+            { ...rest, signal: losing },
+          ),
+    );
+    try {
+      const { connection, winner, begun } = await raceDials(dials, {
+        staggerMs: Math.max(this.#fallbackDelayMs, 2 * rttMs),
+        isRefusal: ({ code }) => !UNREACHED.has(code),
+        endsOnRefusal: addresses.length === 1,
+        signal,
+      });
+      const way = ways[winner] as Way;
+      this.#remember(ways.slice(0, begun), way);
+      onReached?.(way.address);
+      return connection;
+    } catch (thrown) {
+      // The peer is up: it is there by another transport.
+      if (betterThan !== undefined) this.#doubt(ways);
+      throw thrown;
+    }
+  }
+
+  async #dialBy(
+    transport: Transport,
+    target: DialTarget,
+    options: DialOptions,
+  ): Promise<Connection> {
+    try {
+      return await transport.dial(target, options);
+    } catch (thrown) {
+      const error = toMeshError(thrown);
+      if (error.code === 'TransportUnavailable') this.#tellUnavailable(transport, error);
+      throw error;
+    }
+  }
+
+  /** Once: it will not change. */
+  #tellUnavailable(transport: Transport, error: MeshError): void {
+    if (this.#unavailable.has(transport)) return;
+    this.#unavailable.add(transport);
+    this.#onUnavailable(transport, error);
+  }
+
+  /** Whether a transport preferred to that of the connection may reach its peer by now. For a connection dialed here. */
+  mayImprove({ transport, remoteAddress }: Connection): boolean {
+    const nowMs = performance.now();
+    return this.#preferredTo(transport).some((preferred) => {
+      const way = { transport: preferred, address: remoteAddress };
+      return this.#memory.retryAtMs(pathOf(way), nowMs) <= nowMs;
+    });
+  }
+
+  #preferredTo(name: TransportName | undefined): readonly Transport[] {
+    const index = this.#transports.findIndex((transport) => transport.name === name);
+    return index < 0 ? this.#transports : this.#transports.slice(0, index);
+  }
+
+  #doubt(ways: readonly Way[]): void {
+    const nowMs = performance.now();
+    for (const way of ways) this.#memory.failed(pathOf(way), nowMs, way.transport.name);
+  }
+
+  /** Every transport at every address: by address, then by preference; at the end what did not work lately. */
+  #waysTo(addresses: readonly SocketAddress[], transports: readonly Transport[]): Way[] {
+    const nowMs = performance.now();
+    const ways = addresses.flatMap((address) =>
+      transports.map((transport): Way => ({ transport, address })),
+    );
+    const isDoubtful = (way: Way): boolean =>
+      this.#memory.retryAtMs(pathOf(way), nowMs, way.transport.name) > nowMs;
+    return [...ways.filter((way) => !isDoubtful(way)), ...ways.filter(isDoubtful)];
+  }
+
+  /** What is preferred to the winner had its chance. When nothing connects, nothing is learned: the peer is down. */
+  #remember(begun: readonly Way[], winner: Way): void {
+    this.#memory.reached(pathOf(winner), winner.transport.name);
+    const preferred = this.#preferredTo(winner.transport.name);
+    this.#doubt(
+      begun.filter(
+        ({ address, transport }) => address === winner.address && preferred.includes(transport),
+      ),
+    );
+  }
+
+  /**
+   * Listens on every transport that works here, on one port number.
+   * @throws MeshError ConnectFailed when the address is taken, TransportUnavailable when no transport works
+   */
+  async listen(options: ListenOptions): Promise<Listener> {
+    const attempts = options.port === 0 ? PORT_ATTEMPTS : 1;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#listenOnOnePort(options);
+      } catch (thrown) {
+        const error = toMeshError(thrown);
+        if (error.code !== 'ConnectFailed' || attempt === attempts) throw error;
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#transports.map((transport) => transport.close()));
+  }
+
+  async #listenOnOnePort(options: ListenOptions): Promise<Listener> {
+    const listeners: Listener[] = [];
+    let { port } = options;
+    try {
+      for (const transport of this.#transports) {
+        const listener = await this.#listenIfAvailable(transport, { ...options, port });
+        if (listener === undefined) continue;
+        listeners.push(listener);
+        port = listener.address.port;
+      }
+    } catch (thrown) {
+      await Promise.all(listeners.map((listener) => listener.close()));
+      throw thrown;
+    }
+    const [first] = listeners;
+    if (first === undefined) {
+      throw new MeshError('TransportUnavailable', 'none of the transports works on this platform');
+    }
+    return {
+      address: first.address,
+      close: async () => {
+        await Promise.all(listeners.map((listener) => listener.close()));
+      },
+    };
+  }
+
+  async #listenIfAvailable(
+    transport: Transport,
+    options: ListenOptions,
+  ): Promise<Listener | undefined> {
+    try {
+      return await transport.listen(options);
+    } catch (thrown) {
+      const error = toMeshError(thrown);
+      if (error.code !== 'TransportUnavailable') throw error;
+      this.#tellUnavailable(transport, error);
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,290 @@
+/**
+ * A {@link Connection} over one byte stream in each direction: frames of all streams, told apart by message
+ * id. SPEC.md, "Transports".
+ *
+ * It needs nothing of the bytes' carrier but that they arrive whole, in order and in a later turn than they are
+ * written: a TLS socket, or a pair of streams within one process.
+ */
+import type { Duplex } from 'node:stream';
+import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
+import { decodeCredit, decodeGoAway, decodeReset, encodeReset } from '../../protocol/control.js';
+import {
+  CHECKSUM_BYTES,
+  Compression,
+  type Frame,
+  FrameDecoder,
+  FrameFlag,
+  HEADER_BYTES,
+} from '../../protocol/frame.js';
+import {
+  type AgreedLimits,
+  type Connection,
+  type ConnectionState,
+  DEFAULT_STREAM_LIMITS,
+  type FrameStream,
+  type FrameStreamHandler,
+  nextConnectionState,
+  type PeerIdentity,
+  type Role,
+  type SocketAddress,
+  type StreamLimits,
+  type StreamOptions,
+  type TransportName,
+} from '../connection.js';
+import { certificateAlert } from '../trust/tls-errors.js';
+import { VIOLATIONS } from '../violations.js';
+import { FrameWriter } from './frame-writer.js';
+import { lingerClose } from './linger.js';
+import { type MuxCounters, type MuxLink, MuxStreams } from './streams.js';
+import { WriteMemory } from './write-memory.js';
+
+/** What a {@link MuxConnection} is besides its bytes. */
+export interface MuxOptions {
+  readonly transport: TransportName;
+  readonly role: Role;
+  readonly peerIdentity: PeerIdentity;
+  readonly localAddress: SocketAddress;
+  readonly remoteAddress: SocketAddress;
+  readonly limits?: Partial<StreamLimits> | undefined;
+  /** Memory for outgoing frames that connections share. Default: the connection's own, which is used once. */
+  readonly writeMemory?: WriteMemory | undefined;
+}
+
+export class MuxConnection implements Connection {
+  readonly transport: TransportName;
+  readonly role: Role;
+  readonly peerIdentity: PeerIdentity;
+  readonly localAddress: SocketAddress;
+  readonly remoteAddress: SocketAddress;
+  readonly rttMs = undefined;
+  readonly counters: MuxCounters = {
+    framesSent: 0,
+    framesReceived: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+    streamsOpened: 0,
+    streamsAccepted: 0,
+    streamsReset: 0,
+    lateFrames: 0,
+  };
+  readonly opened = Promise.resolve(true);
+  readonly closed: Promise<MeshError>;
+  lastReceivedMs = performance.now();
+  onGoAway: (() => void) | undefined;
+  readonly #whenClosed: Promise<void>;
+  readonly #duplex: Duplex;
+  readonly #decoder: FrameDecoder;
+  readonly #writer: FrameWriter;
+  readonly #streams: MuxStreams;
+  #state: ConnectionState = { kind: 'open' };
+
+  /** @param duplex secured and open; the connection's from here on */
+  constructor(duplex: Duplex, options: MuxOptions) {
+    const { counters } = this;
+    const { role } = options;
+    const limits = { ...DEFAULT_STREAM_LIMITS, ...options.limits };
+    this.transport = options.transport;
+    this.role = role;
+    this.peerIdentity = options.peerIdentity;
+    this.localAddress = options.localAddress;
+    this.remoteAddress = options.remoteAddress;
+    this.#duplex = duplex;
+    this.#decoder = new FrameDecoder({
+      maxPayloadBytes: limits.maxMessageBytes,
+      compressions: [Compression.none],
+    });
+    const memory = options.writeMemory ?? new WriteMemory(false);
+    const writer = new FrameWriter(duplex, counters, () => this.#flush(), memory);
+    this.#writer = writer;
+    this.#streams = new MuxStreams({ link: this.#createLink(), role, limits, writer, counters });
+    this.closed = this.#attach();
+    this.#whenClosed = this.closed.then(() => undefined);
+    this.#streams.sendOpeningCredit();
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  get openStreams(): number {
+    return this.#streams.ownStreams;
+  }
+
+  get onStream(): Connection['onStream'] {
+    return this.#streams.onStream;
+  }
+
+  set onStream(onStream: Connection['onStream']) {
+    this.#streams.onStream = onStream;
+  }
+
+  get hasStreamRoom(): boolean {
+    return this.#streams.hasStreamRoom;
+  }
+
+  openStream(handler: FrameStreamHandler, options?: StreamOptions): FrameStream {
+    if (!this.#isOpen) throw new MeshError('ConnectionClosed', 'connection is closed');
+    return this.#streams.open(handler, options);
+  }
+
+  goAway(): void {
+    if (this.#isOpen) this.#streams.goAway.begin();
+  }
+
+  get isGoingAway(): boolean {
+    return this.#streams.isGoingAway;
+  }
+
+  get drained(): Promise<void> {
+    return this.#isOpen ? this.#streams.goAway.drained : Promise.resolve();
+  }
+
+  applyLimits(limits: AgreedLimits): void {
+    this.#decoder.maxPayloadBytes = limits.maxMessageBytes;
+    this.#decoder.requireChecksum = limits.checksum;
+    this.#decoder.compressions = limits.compressions;
+    this.#streams.applyLimits(limits);
+  }
+
+  close(code: MeshErrorCode = 'NoError', reason = ''): Promise<void> {
+    const error = new MeshError(code, reason === '' ? 'connection closed' : reason);
+    const streamError = new MeshError('ConnectionClosed', 'connection closed by this side');
+    this.#shutDown(error, streamError, reason);
+    return this.#whenClosed;
+  }
+
+  /** The byte stream goes soon, whether the peer hears or not: see {@link lingerClose}. */
+  fail(error: MeshError): void {
+    this.#shutDown(error, error, error.message);
+  }
+
+  get #isOpen(): boolean {
+    return this.#state.kind === 'open';
+  }
+
+  /** Takes the byte stream's events. @returns what {@link closed} is */
+  #attach(): Promise<MeshError> {
+    this.#duplex.on('data', (chunk: Buffer) => this.#receive(chunk));
+    this.#duplex.on('error', (cause) => this.#lose('connection failed', cause));
+    this.#duplex.on('end', () => this.#lose('peer ended the connection without a word'));
+    return new Promise((resolve) => {
+      this.#duplex.on('close', () => {
+        this.#lose('connection ended without a word');
+        const { error } = this.#state as Extract<ConnectionState, { kind: 'closing' }>;
+        this.#moveTo({ kind: 'closed', error });
+        resolve(error);
+      });
+    });
+  }
+
+  #createLink(): MuxLink {
+    return {
+      isOpen: () => this.#isOpen,
+      sendControl: (control, messageId, payload) => {
+        if (!this.#isOpen) return;
+        try {
+          this.#writer.writeControl(control, messageId, payload);
+        } catch (error) {
+          this.#caught(error);
+        }
+      },
+    };
+  }
+
+  /** The hot path: bytes in, handlers called. Never throws. */
+  #receive(chunk: Buffer): void {
+    this.lastReceivedMs = performance.now();
+    this.#streams.rates.nowMs = this.lastReceivedMs;
+    // While closing, bytes are read so that the peer can finish, and mean nothing any more.
+    if (!this.#isOpen) return;
+    try {
+      this.#decoder.push(chunk);
+      for (let frame = this.#decoder.next(); frame !== undefined; frame = this.#decoder.next()) {
+        this.#count(frame);
+        if (frame.messageId === 0) this.#handleOwnFrame(frame);
+        else this.#streams.receive(frame);
+        if (!this.#isOpen) return;
+      }
+    } catch (error) {
+      this.#caught(error);
+    }
+  }
+
+  #flush(): void {
+    try {
+      this.#streams.flush();
+    } catch (error) {
+      this.#caught(error);
+    }
+  }
+
+  /** A frame of the connection itself. */
+  #handleOwnFrame(frame: Frame): void {
+    if ((frame.flags & FrameFlag.credit) !== 0) this.#streams.grant(decodeCredit(frame.payload));
+    else if ((frame.flags & FrameFlag.reset) !== 0) this.#handleClose(frame);
+    else this.#handleGoAway(frame);
+  }
+
+  #handleGoAway(frame: Frame): void {
+    const streams = decodeGoAway(frame.payload);
+    if (streams === undefined) {
+      this.#streams.goAway.receiveAllOver();
+      return;
+    }
+    this.#streams.goAway.receiveAnnouncement(streams);
+    this.onGoAway?.();
+  }
+
+  #handleClose(frame: Frame): void {
+    const { code, reason } = decodeReset(frame.payload, 'ConnectionClosed');
+    const text = reason === '' ? 'connection closed by the peer' : reason;
+    const error = new MeshError(code, text, { side: 'remote' });
+    const streamError =
+      code === 'NoError' ? new MeshError('ConnectionClosed', text, { side: 'remote' }) : error;
+    this.#shutDown(error, streamError);
+  }
+
+  #count(frame: Frame): void {
+    const checksumBytes = (frame.flags & FrameFlag.checksum) === 0 ? 0 : CHECKSUM_BYTES;
+    this.counters.framesReceived += 1;
+    this.counters.bytesReceived += HEADER_BYTES + frame.payload.length + checksumBytes;
+  }
+
+  /** Closes over a peer's violation, or over a handler that threw. */
+  #caught(thrown: unknown): void {
+    const error = toMeshError(thrown);
+    if (VIOLATIONS.has(error.code)) {
+      this.fail(error);
+      return;
+    }
+    // A handler's error is its own side's business: the text does not travel.
+    const internal = new MeshError('InternalError', error.message, { cause: thrown });
+    this.#shutDown(internal, internal, 'internal error');
+  }
+
+  /** The bytes have ended, and no frame has said why. */
+  #lose(message: string, cause?: unknown): void {
+    if (!this.#isOpen) return;
+    const error = certificateAlert(cause) ?? new MeshError('ConnectionLost', message, { cause });
+    this.#moveTo({ kind: 'closing', error });
+    this.#duplex.destroy();
+    this.#streams.end(error);
+  }
+
+  /** @param farewell the reason to tell the peer; without, the peer knows */
+  #shutDown(error: MeshError, streamError: MeshError, farewell?: string): void {
+    if (!this.#isOpen) return;
+    if (farewell !== undefined) {
+      const payload = encodeReset({ code: error.code, reason: farewell });
+      this.#writer.write({ control: FrameFlag.reset, messageId: 0, payload, checksum: true });
+    }
+    this.#moveTo({ kind: 'closing', error });
+    this.#writer.flush();
+    lingerClose(this.#duplex);
+    this.#streams.end(streamError);
+  }
+
+  #moveTo(to: ConnectionState): void {
+    this.#state = nextConnectionState(this.#state, to) ?? this.#state;
+  }
+}

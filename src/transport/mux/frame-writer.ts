@@ -1,0 +1,130 @@
+/** Frames onto a byte stream: those of one turn in one piece, and a word when the peer does not keep up. */
+import type { Duplex } from 'node:stream';
+import { MeshError } from '../../errors.js';
+import { type FrameFields, frameBytes, writeFrame } from '../../protocol/frame.js';
+import type { ConnectionCounters } from '../connection.js';
+import type { Rank } from '../priority/class-turns.js';
+import type { Slab, WriteMemory } from './write-memory.js';
+
+/**
+ * Unsent bytes at which a class of calls stops writing until the stream has drained, by its rank: what is urgent is to
+ * find little before it.
+ */
+const BACKLOG_BYTES = [256 * 1024, 256 * 1024, 128 * 1024, 64 * 1024];
+
+/** Control bytes that may pile up behind a peer that does not read. */
+const MAX_CONTROL_BACKLOG_BYTES = 1024 * 1024;
+
+type SentCounters = Pick<ConnectionCounters, 'framesSent' | 'bytesSent'>;
+
+export class FrameWriter {
+  readonly #duplex: Duplex;
+  readonly #counters: SentCounters;
+  readonly #onDrain: () => void;
+  readonly #memory: WriteMemory;
+  /** Never below the stream's own mark: above it `drain` is certain to come. */
+  readonly #backlogBytes: readonly number[];
+  /** Holds what this turn has put together, from `#start` on. */
+  #slab: Slab | undefined;
+  #start = 0;
+  #isFlushDue = false;
+  #isBackedUp = false;
+  /** Somebody was told that there is no room. */
+  #isAwaited = false;
+  #controlBacklogBytes = 0;
+
+  /**
+   * @param counters counted up in place
+   * @param onDrain called when there is room again after {@link hasRoom} was false
+   */
+  constructor(duplex: Duplex, counters: SentCounters, onDrain: () => void, memory: WriteMemory) {
+    this.#duplex = duplex;
+    this.#counters = counters;
+    this.#onDrain = onDrain;
+    this.#memory = memory;
+    const leastBytes = duplex.writableHighWaterMark;
+    this.#backlogBytes = BACKLOG_BYTES.map((bytes) => Math.max(leastBytes, bytes));
+    duplex.on('drain', this.#drained);
+  }
+
+  /** Whether frames of a class may be written; else `onDrain` follows. Control frames need not ask. */
+  hasRoom(rank: Rank): boolean {
+    if (this.#unsentBytes < (this.#backlogBytes[rank] as number)) return true;
+    this.#isAwaited = true;
+    return false;
+  }
+
+  /** @returns the frame's size with its header */
+  write(fields: FrameFields): number {
+    const bytes = frameBytes(fields);
+    const slab = this.#slabFor(bytes);
+    writeFrame(fields, slab.bytes, slab.end);
+    slab.end += bytes;
+    this.#scheduleFlush();
+    this.#counters.framesSent += 1;
+    this.#counters.bytesSent += bytes;
+    if (this.#unsentBytes >= (this.#backlogBytes[0] as number)) this.#isBackedUp = true;
+    return bytes;
+  }
+
+  /**
+   * Writes a reset or credit frame, whose sending cannot wait: always with a checksum.
+   * @throws MeshError Overloaded when the peer provokes such frames without reading them
+   */
+  writeControl(control: number, messageId: number, payload: Uint8Array): void {
+    const wasBackedUp = this.#isBackedUp;
+    const bytes = this.write({ control, messageId, payload, checksum: true });
+    if (!wasBackedUp) return;
+    this.#controlBacklogBytes += bytes;
+    if (this.#controlBacklogBytes > MAX_CONTROL_BACKLOG_BYTES) {
+      throw new MeshError('Overloaded', 'peer does not read the control frames that it provokes');
+    }
+  }
+
+  /** Hands the byte stream what has been put together. Happens by itself at the end of a turn. */
+  flush(): void {
+    const slab = this.#slab;
+    if (slab === undefined) return;
+    this.#slab = undefined;
+    const piece = slab.bytes.subarray(this.#start, slab.end);
+    slab.writes += 1;
+    this.#duplex.write(piece, () => this.#memory.written(slab));
+    this.#memory.give(slab);
+  }
+
+  /** A slab that has room, and goes out after whatever went before. */
+  #slabFor(bytes: number): Slab {
+    if (this.#slab !== undefined && this.#slab.roomBytes >= bytes) return this.#slab;
+    this.flush();
+    const slab = this.#memory.take(bytes);
+    this.#slab = slab;
+    this.#start = slab.end;
+    return slab;
+  }
+
+  get #unsentBytes(): number {
+    const waiting = this.#slab === undefined ? 0 : this.#slab.end - this.#start;
+    return this.#duplex.writableLength + waiting;
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    process.nextTick(this.#flushTurn);
+  }
+
+  readonly #flushTurn = (): void => {
+    this.#isFlushDue = false;
+    this.flush();
+    // What was unsent may have left since it was counted, and then no `drain` follows.
+    if ((this.#isBackedUp || this.#isAwaited) && !this.#duplex.writableNeedDrain) this.#drained();
+  };
+
+  readonly #drained = (): void => {
+    this.#controlBacklogBytes = 0;
+    if (!this.#isBackedUp && !this.#isAwaited) return;
+    this.#isBackedUp = false;
+    this.#isAwaited = false;
+    this.#onDrain();
+  };
+}

@@ -1,0 +1,227 @@
+/**
+ * Which stream's frame goes next, as far as the socket and the peer's credit allow: the most urgent class's, within a
+ * class round robin by frame.
+ */
+
+import { FrameFlag } from '../../protocol/frame.js';
+import { PRIORITIES, type Priority } from '../../protocol/priority.js';
+import { ClassTurns, RANKS, type Rank } from '../priority/class-turns.js';
+import { MAX_ASSEMBLIES } from './assembly.js';
+import { INITIAL_CONNECTION_WINDOW_BYTES, SendCredit } from './credit.js';
+import type { FrameWriter } from './frame-writer.js';
+import type { MuxStream } from './stream.js';
+
+/** What a {@link SendScheduler} is given. */
+export interface SendSchedulerOptions {
+  readonly writer: FrameWriter;
+  /** Above so many unsent bytes, a stream has to wait for `onDrain`. */
+  readonly sendHighWaterBytes: number;
+  /** Called before a stream's first frame: it needs its id. */
+  readonly onFirstFrame: (stream: MuxStream) => void;
+  /** Called after a stream's first frame: the peer knows the stream. */
+  readonly onPlaced: (stream: MuxStream) => void;
+}
+
+export class SendScheduler {
+  readonly #options: SendSchedulerOptions;
+  readonly #credit = new SendCredit(INITIAL_CONNECTION_WINDOW_BYTES);
+  /** By the rank of a class. */
+  readonly #lines: readonly Line[] = PRIORITIES.map(() => ({
+    ready: new Set<MuxStream>(),
+    draining: new Set<MuxStream>(),
+  }));
+  readonly #turns = new ClassTurns();
+  /** Streams of whose message some pieces have gone, and others are to go. */
+  readonly #cut = new Set<MuxStream>();
+  #isFlushing = false;
+
+  constructor(options: SendSchedulerOptions) {
+    this.#options = options;
+  }
+
+  /** The stream may have something to send: sends it if nothing is in the way. */
+  wake(stream: MuxStream): void {
+    const next = stream.nextToSend;
+    if (next === 'none') {
+      if (this.#lineOf(stream).draining.has(stream)) this.flush();
+      return;
+    }
+    // The usual case, a single frame and nobody before it: no ring for that.
+    if (this.#isIdleFor(stream) && (next === 'bareEnd' || !this.#credit.isExhausted)) {
+      this.#sendOne(stream);
+      if (stream.nextToSend === 'none') return;
+    }
+    this.#lineOf(stream).ready.add(stream);
+    this.flush();
+  }
+
+  /** Whether a stream may go on sending. If not, its `onDrain` is due later. */
+  hasRoom(stream: MuxStream): boolean {
+    if (this.#hasRoom(stream)) return true;
+    this.#lineOf(stream).draining.add(stream);
+    return false;
+  }
+
+  /** The stream is of another class from now on. */
+  reclass(stream: MuxStream, priority: Priority): void {
+    const { ready, draining } = this.#lineOf(stream);
+    const isReady = ready.delete(stream);
+    const isDraining = draining.delete(stream);
+    stream.priority = priority;
+    if (isReady) this.#lineOf(stream).ready.add(stream);
+    if (isDraining) this.#lineOf(stream).draining.add(stream);
+  }
+
+  /** The peer's credit for the whole connection grew. @throws MeshError FlowControlViolation */
+  grant(bytes: number): void {
+    this.#credit.grant(bytes);
+    this.flush();
+  }
+
+  /** Sends what can be sent, then tells the streams that have room again, until neither leads to more. */
+  flush(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    try {
+      while (this.#sendReady() + this.#tellDrained() > 0);
+    } finally {
+      this.#isFlushing = false;
+    }
+  }
+
+  /** For a stream that was reset. One that ended stays: its last `send` may have answered false too. */
+  forget(stream: MuxStream): void {
+    this.#lineOf(stream).ready.delete(stream);
+    this.#lineOf(stream).draining.delete(stream);
+    this.#cut.delete(stream);
+  }
+
+  /** Forgets all streams. @returns those to which `onDrain` is still due */
+  takeDraining(): MuxStream[] {
+    const draining = this.#lines.flatMap((line) => [...line.draining]);
+    for (const line of this.#lines) {
+      line.ready.clear();
+      line.draining.clear();
+    }
+    this.#cut.clear();
+    return draining;
+  }
+
+  #isIdleFor(stream: MuxStream): boolean {
+    if (this.#isFlushing || this.#waiting !== 0 || !this.#mayBegin(stream)) return false;
+    return this.#options.writer.hasRoom(RANKS[stream.priority]);
+  }
+
+  #lineOf({ priority }: MuxStream): Line {
+    return this.#lines[RANKS[priority]] as Line;
+  }
+
+  /** A bit for each class that has something to send, or would if it was told that there is room. */
+  get #waiting(): number {
+    let waiting = 0;
+    for (let rank = 0; rank < this.#lines.length; rank += 1) {
+      const { ready, draining } = this.#lines[rank] as Line;
+      if (ready.size > 0 || draining.size > 0) waiting |= 1 << rank;
+    }
+    return waiting;
+  }
+
+  #sendReady(): number {
+    let sent = 0;
+    let stuck = 0;
+    for (;;) {
+      const waiting = this.#waiting;
+      if ((waiting & ~stuck) === 0) return sent;
+      const rank = this.#turns.next(waiting & ~stuck);
+      const stream = this.#mayWrite(rank) ? this.#firstOf(rank) : undefined;
+      if (stream === undefined) {
+        stuck |= 1 << rank;
+        continue;
+      }
+      this.#lineOf(stream).ready.delete(stream);
+      const bytes = this.#sendOne(stream);
+      if (stream.nextToSend !== 'none') this.#lineOf(stream).ready.add(stream);
+      this.#turns.went(rank, bytes, waiting);
+      sent += 1;
+    }
+  }
+
+  /** A class whose turn is due has as much room as the first. */
+  #mayWrite(rank: Rank): boolean {
+    return this.#options.writer.hasRoom(this.#turns.isDue(rank) ? 0 : rank);
+  }
+
+  /** The first of a class that need not wait for the connection's credit. Those that do keep their places in the ring. */
+  #firstOf(rank: Rank): MuxStream | undefined {
+    const isExhausted = this.#credit.isExhausted;
+    const { ready } = this.#lines[rank] as Line;
+    for (const stream of ready) {
+      const next = stream.nextToSend;
+      // Its frames were taken back.
+      if (next === 'none') ready.delete(stream);
+      else if (next === 'bareEnd' || (!isExhausted && this.#mayBegin(stream))) return stream;
+    }
+    return undefined;
+  }
+
+  /**
+   * Large messages of a class go one after the other: in turns they would all be late. One whose stream waits for credit
+   * stands in nobody's way, as long as there are no more than the peer takes.
+   */
+  #mayBegin(stream: MuxStream): boolean {
+    if (!stream.isCut || this.#cut.size === 0 || this.#cut.has(stream)) return true;
+    if (this.#cut.size >= MAX_ASSEMBLIES) return false;
+    for (const { priority, nextToSend } of this.#cut) {
+      if (priority === stream.priority && nextToSend !== 'none') return false;
+    }
+    return true;
+  }
+
+  /** @returns the bytes of its payload */
+  #sendOne(stream: MuxStream): number {
+    const isFirst = stream.messageId === 0;
+    if (isFirst) this.#options.onFirstFrame(stream);
+    const frame = stream.takeFrame();
+    if (frame === undefined) return 0;
+    this.#credit.spend(frame.payloadBytes);
+    this.#options.writer.write(frame);
+    if (isFirst) {
+      stream.handler.onSent?.();
+      this.#options.onPlaced(stream);
+    }
+    if (frame.control === FrameFlag.more) this.#cut.add(stream);
+    else if (this.#cut.size > 0) this.#cut.delete(stream);
+    stream.onWritten(frame);
+    return frame.payloadBytes;
+  }
+
+  #tellDrained(): number {
+    let told = 0;
+    for (let rank = 0; rank < this.#lines.length; rank += 1) {
+      const { draining } = this.#lines[rank] as Line;
+      if (draining.size === 0) continue;
+      for (const stream of draining) {
+        if (!this.#mayWrite(rank)) break;
+        if (stream.queuedBytes > this.#options.sendHighWaterBytes || !stream.mayFly) continue;
+        draining.delete(stream);
+        stream.handler.onDrain?.();
+        told += 1;
+      }
+    }
+    return told;
+  }
+
+  #hasRoom(stream: MuxStream): boolean {
+    const { writer, sendHighWaterBytes } = this.#options;
+    if (stream.queuedBytes > sendHighWaterBytes || !stream.mayFly) return false;
+    return writer.hasRoom(RANKS[stream.priority]);
+  }
+}
+
+/** The streams of one class. */
+interface Line {
+  /** With a frame to send. A set visits last what is added last: it is the ring. */
+  readonly ready: Set<MuxStream>;
+  /** Those whose `send` has answered false. */
+  readonly draining: Set<MuxStream>;
+}

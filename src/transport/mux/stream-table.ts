@@ -1,0 +1,153 @@
+/**
+ * Which streams a connection has, which ids they have, and which wait for a place. SPEC.md, "Message ids".
+ *
+ * The dialer counts 1, 3, 5…, the acceptor 2, 4, 6…, each in the order in which streams reach the wire.
+ */
+import { MeshError } from '../../errors.js';
+import type { Role } from '../connection.js';
+import type { MuxStream } from './stream.js';
+
+/** Bounds of a {@link StreamTable}. */
+export interface StreamTableLimits {
+  maxOutgoingStreams: number;
+  maxIncomingStreams: number;
+  readonly maxQueuedStreams: number;
+}
+
+export class StreamTable {
+  readonly #limits: StreamTableLimits;
+  readonly #byId = new Map<number, MuxStream>();
+  /** This side's streams: waiting, admitted, and on the wire. */
+  readonly #own = new Set<MuxStream>();
+  /** Those of them beyond the peer's limit, first come first served. */
+  readonly #waiting = new Set<MuxStream>();
+  #nextOwnId: number;
+  #nextPeerId: number;
+  #peerStreams = 0;
+
+  constructor(role: Role, limits: StreamTableLimits) {
+    this.#limits = limits;
+    this.#nextOwnId = role === 'dialer' ? 1 : 2;
+    this.#nextPeerId = role === 'dialer' ? 2 : 1;
+  }
+
+  /** Whether another stream of this side has a place now. */
+  get hasRoom(): boolean {
+    return this.#waiting.size === 0 && this.#admitted < this.#limits.maxOutgoingStreams;
+  }
+
+  get ownStreams(): number {
+    return this.#own.size;
+  }
+
+  /** Those of them that have not reached the wire. */
+  get unplaced(): number {
+    return this.#own.size - (this.#byId.size - this.#peerStreams);
+  }
+
+  /** This side's streams that ever reached the wire. */
+  get placed(): number {
+    return Math.floor((this.#nextOwnId - 1) / 2);
+  }
+
+  /** The same of the peer's. */
+  get accepted(): number {
+    return Math.floor((this.#nextPeerId - 1) / 2);
+  }
+
+  get isEmpty(): boolean {
+    return this.#own.size === 0 && this.#byId.size === 0;
+  }
+
+  find(messageId: number): MuxStream | undefined {
+    return this.#byId.get(messageId);
+  }
+
+  /** Whether an id was in use once; frames may still arrive for it while it is no longer. */
+  wasUsed(messageId: number): boolean {
+    return messageId < (this.#isOwn(messageId) ? this.#nextOwnId : this.#nextPeerId);
+  }
+
+  /** Takes up a stream of this side. @throws MeshError Overloaded when too many wait already */
+  add(stream: MuxStream): void {
+    const { maxOutgoingStreams, maxQueuedStreams } = this.#limits;
+    const mustWait = this.#admitted >= maxOutgoingStreams;
+    if (mustWait && this.#waiting.size >= maxQueuedStreams) {
+      throw new MeshError('Overloaded', `${maxQueuedStreams} streams wait for the peer's limit`);
+    }
+    this.#own.add(stream);
+    if (mustWait) this.#waiting.add(stream);
+    else stream.isAdmitted = true;
+  }
+
+  /** Gives a stream of this side its id, with its first frame. */
+  assignId(stream: MuxStream): void {
+    stream.reachWire(this.#nextOwnId);
+    this.#byId.set(this.#nextOwnId, stream);
+    this.#nextOwnId += 2;
+  }
+
+  /** Checks that the peer may open a stream with this id. @throws MeshError ProtocolViolation, StreamLimitExceeded */
+  assertOpens(messageId: number): void {
+    if (this.#isOwn(messageId)) {
+      throw new MeshError('ProtocolViolation', `frame for stream ${messageId}, never opened here`);
+    }
+    if (messageId !== this.#nextPeerId) {
+      throw new MeshError(
+        'ProtocolViolation',
+        `stream ${messageId} opened where ${this.#nextPeerId} is next`,
+      );
+    }
+    const { maxIncomingStreams } = this.#limits;
+    if (this.#peerStreams >= maxIncomingStreams) {
+      throw new MeshError('StreamLimitExceeded', `more than ${maxIncomingStreams} streams open`);
+    }
+  }
+
+  /** Takes up a stream of the peer's, under the id that is next. */
+  addFromPeer(stream: MuxStream): void {
+    stream.reachWire(this.#nextPeerId);
+    this.#byId.set(this.#nextPeerId, stream);
+    this.#nextPeerId += 2;
+    this.#peerStreams += 1;
+  }
+
+  remove(stream: MuxStream): void {
+    const wasOnWire = this.#byId.delete(stream.messageId);
+    if (stream.initiator === 'remote') {
+      if (wasOnWire) this.#peerStreams -= 1;
+      return;
+    }
+    this.#own.delete(stream);
+    this.#waiting.delete(stream);
+  }
+
+  /** The stream whose turn it is to leave the queue, now admitted; `undefined` when none may or none waits. */
+  admitNext(): MuxStream | undefined {
+    if (this.#admitted >= this.#limits.maxOutgoingStreams) return undefined;
+    for (const first of this.#waiting) {
+      this.#waiting.delete(first);
+      first.isAdmitted = true;
+      return first;
+    }
+    return undefined;
+  }
+
+  /** All streams, which the table then knows no longer. */
+  takeAll(): Set<MuxStream> {
+    const all = new Set([...this.#own, ...this.#byId.values()]);
+    this.#own.clear();
+    this.#waiting.clear();
+    this.#byId.clear();
+    this.#peerStreams = 0;
+    return all;
+  }
+
+  get #admitted(): number {
+    return this.#own.size - this.#waiting.size;
+  }
+
+  #isOwn(messageId: number): boolean {
+    return messageId % 2 === this.#nextOwnId % 2;
+  }
+}

@@ -1,0 +1,339 @@
+/** One stream of a multiplexed connection: the frames of one message id. */
+import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { Compression, type Frame, FrameFlag } from '../../protocol/frame.js';
+import type { Priority } from '../../protocol/priority.js';
+import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
+import type { Contention } from '../priority/contention.js';
+import { Assembly } from './assembly.js';
+import { BulkFlight } from './bulk-flight.js';
+import { INITIAL_STREAM_WINDOW_BYTES, ReceiveWindow, STREAM_GRANT_BYTES } from './credit.js';
+import { Inbox, type InboxOwner } from './inbox.js';
+import { Outbox, type OutgoingFrame } from './outbox.js';
+
+/** What a stream needs of its connection. None of it throws. */
+export interface StreamHost {
+  readonly isOpen: boolean;
+  readonly sendsChecksum: boolean;
+  readonly maxMessageBytes: number;
+  /** Above so many unsent bytes, `send` throws. */
+  readonly maxQueuedBytes: number;
+  readonly contention: Contention;
+  /** The stream may have become able to send. */
+  wake(stream: MuxStream): void;
+  /** The stream is about to be of another class. */
+  reclass(stream: MuxStream, priority: Priority): void;
+  /** Whether `send` may go on at once. If not, the stream's `onDrain` is due later. */
+  hasRoom(stream: MuxStream): boolean;
+  /** So many frames and bytes more, or fewer, wait for the stream's reader. */
+  onHeldChange(stream: MuxStream, frames: number, bytes: number): void;
+  /** A message in pieces has begun to arrive, or is there. @throws MeshError ProtocolViolation for too many at once */
+  onAssembly(change: 1 | -1): void;
+  sendCredit(stream: MuxStream, bytes: number): void;
+  /** The stream is over on the wire: its id and its place are free. */
+  release(stream: MuxStream): void;
+  /** The same, by this side's reset, which the peer must be told. */
+  releaseWithReset(stream: MuxStream, code: MeshErrorCode, reason: string): void;
+}
+
+/**
+ * The two directions end apart. Once both have, the stream is over on the wire and its connection forgets it;
+ * frames that a paused reader has not taken yet are still delivered by `resume`, even after the connection.
+ */
+export class MuxStream implements FrameStream, InboxOwner {
+  readonly initiator: 'local' | 'remote';
+  /** Set by {@link StreamHost.reclass} only. */
+  priority: Priority;
+  /** Whether the peer's stream limit leaves room for this stream. */
+  isAdmitted: boolean;
+  readonly #host: StreamHost;
+  readonly #outbox = new Outbox();
+  readonly #inbox = new Inbox(this);
+  readonly #window: ReceiveWindow;
+  /** Of bulk data. */
+  #flight: BulkFlight | undefined;
+  #messageId = 0;
+  /** Of the message that is arriving in pieces, if one is. */
+  #assembly: Assembly | undefined;
+  #hasSent = false;
+  #reader: FrameStreamHandler | undefined;
+  /** `ending`: the last frame is handed over, and not on the wire yet. */
+  #sending: 'open' | 'ending' | 'ended' | 'reset' = 'open';
+
+  /** @param reader undefined for a peer's stream that no one has taken yet: see {@link adopt} */
+  constructor(
+    host: StreamHost,
+    initiator: 'local' | 'remote',
+    windowBytes: number,
+    reader?: FrameStreamHandler,
+    priority: Priority = 'normal',
+  ) {
+    this.#host = host;
+    this.initiator = initiator;
+    this.priority = priority;
+    this.isAdmitted = initiator === 'remote';
+    this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes, STREAM_GRANT_BYTES);
+    this.#reader = reader;
+  }
+
+  get messageId(): number {
+    return this.#messageId;
+  }
+
+  get hasSent(): boolean {
+    return this.#hasSent;
+  }
+
+  get handler(): FrameStreamHandler {
+    return this.#reader ?? NO_HANDLER;
+  }
+
+  set handler(handler: FrameStreamHandler) {
+    this.#reader = handler;
+  }
+
+  /** Whether frames wait for the reader. */
+  get isHolding(): boolean {
+    return this.#inbox.isHolding;
+  }
+
+  get reader(): FrameStreamHandler | undefined {
+    return this.#reader;
+  }
+
+  get queuedBytes(): number {
+    return this.#outbox.queuedBytes;
+  }
+
+  send(payload: Uint8Array, options: SendOptions = {}): boolean {
+    const { end = false, tail } = options;
+    const frame = this.#frame(payload, options, end ? FrameFlag.end : 0);
+    this.#assertSendable(frame.payloadBytes, end);
+    this.#outbox.push(frame);
+    if (end) this.#sending = 'ending';
+    this.#host.wake(this);
+    if (tail !== undefined) this.#outbox.ownLast();
+    return this.#host.hasRoom(this);
+  }
+
+  takeBack(): void {
+    if (this.#hasSent || this.#sending === 'reset' || !this.#host.isOpen) return;
+    this.#outbox.clear();
+    this.#sending = 'open';
+  }
+
+  end(): void {
+    if (this.#sending !== 'open' || !this.#host.isOpen) return;
+    this.#sending = 'ending';
+    if (this.#outbox.endLast()) return;
+    this.#outbox.push(this.#frame(NO_BYTES, NO_OPTIONS, FrameFlag.end));
+    this.#host.wake(this);
+  }
+
+  prioritize(priority: Priority): void {
+    if (priority !== this.priority) this.#host.reclass(this, priority);
+  }
+
+  reset(code: MeshErrorCode, reason = ''): void {
+    const wasOver = this.#isOver();
+    this.#drop();
+    if (!wasOver) this.#host.releaseWithReset(this, code, reason);
+  }
+
+  pause(): void {
+    this.#inbox.pause();
+  }
+
+  resume(): void {
+    this.#inbox.resume();
+  }
+
+  /** Gives a peer's stream to whoever takes it, with all that came until now. */
+  adopt(handler: FrameStreamHandler): void {
+    this.#reader = handler;
+    this.#inbox.drain();
+  }
+
+  /** The stream has its id: its first frame is about to be, or was, on the wire. */
+  reachWire(messageId: number): void {
+    this.#messageId = messageId;
+  }
+
+  /** What the window is larger by than the peer counts on; once, as soon as the peer knows the stream. */
+  sendOpeningCredit(): void {
+    this.#sendCredit(this.#window.takeOpeningGrant());
+  }
+
+  /** What the first waiting frame may need besides the socket: see {@link Outbox.next}. */
+  get nextToSend(): 'none' | 'data' | 'bareEnd' {
+    const { next } = this.#outbox;
+    if (!this.isAdmitted) return 'none';
+    if (next === 'data' && (this.#outbox.credit.isExhausted || !this.mayFly)) return 'none';
+    return next;
+  }
+
+  /** Whether the first waiting frame goes in pieces. */
+  get isCut(): boolean {
+    return this.#outbox.isCut;
+  }
+
+  /** Whether bulk data may go on, for the sake of others. */
+  get mayFly(): boolean {
+    if (this.priority !== 'bulk') return true;
+    this.#flight ??= new BulkFlight(this.#host.contention, this.#outbox.credit.availableBytes);
+    return this.#flight.hasRoom(performance.now());
+  }
+
+  /** The frame to be written now, or the next piece of it. Call {@link onWritten} when it is. */
+  takeFrame(): OutgoingFrame | undefined {
+    const frame = this.#outbox.take();
+    if (frame === undefined) return undefined;
+    frame.messageId = this.#messageId;
+    this.#hasSent = true;
+    if (this.priority !== 'bulk') this.#host.contention.note();
+    else this.#flight?.sent(frame.payloadBytes, performance.now());
+    return frame;
+  }
+
+  onWritten(frame: OutgoingFrame): void {
+    if ((frame.control & FrameFlag.end) === 0 || this.#sending !== 'ending') return;
+    this.#sending = 'ended';
+    if (this.#isOver()) this.#host.release(this);
+  }
+
+  /** @throws MeshError ProtocolViolation, FlowControlViolation, FrameTooLarge */
+  receiveData(frame: Frame): void {
+    if (this.#inbox.isEnded) {
+      throw new MeshError('ProtocolViolation', `frame after the end of stream ${this.messageId}`);
+    }
+    this.#window.receive(frame.payload.length);
+    if (this.#assembly !== undefined || (frame.flags & FrameFlag.more) !== 0) {
+      const whole = this.#assemble(frame);
+      if (whole === undefined) return;
+      frame = whole;
+    }
+    if ((frame.flags & FrameFlag.end) !== 0) {
+      this.#inbox.markEnded();
+      // Before delivery: the place is free on the wire whenever the reader takes the rest.
+      if (this.#isOver()) this.#host.release(this);
+    }
+    if (frame.payload.length > 0) this.#inbox.deliver(frame);
+    this.#inbox.drain();
+  }
+
+  /** @throws MeshError FlowControlViolation */
+  receiveCredit(bytes: number): void {
+    const { credit } = this.#outbox;
+    credit.grant(bytes);
+    this.#flight?.granted(bytes, credit.availableBytes, performance.now());
+    this.#host.wake(this);
+  }
+
+  /** The stream is over by someone else's decision: the peer's, or its connection's. */
+  abandon(error: MeshError): void {
+    this.#drop();
+    this.#reader?.onReset(error);
+  }
+
+  /** This side's connection gives up the stream. */
+  fail(error: MeshError): void {
+    this.reset(error.code, error.message);
+    this.#reader?.onReset(error);
+  }
+
+  onRead(bytes: number): void {
+    if (this.#inbox.isEnded) return;
+    this.#window.consume(bytes);
+    this.#sendCredit(this.#window.takeGrant());
+  }
+
+  onHeldChange(frames: number, bytes: number): void {
+    this.#host.onHeldChange(this, frames, bytes);
+  }
+
+  #frame(
+    payload: Uint8Array,
+    { tail, tailChecksum, tailSum, compression = Compression.none }: SendOptions,
+    control: number,
+  ): OutgoingFrame {
+    return {
+      payload,
+      tail,
+      tailChecksum,
+      tailSum,
+      payloadBytes: payload.length + (tail === undefined ? 0 : tail.length),
+      compression,
+      control,
+      messageId: 0,
+      checksum: this.#host.sendsChecksum,
+    };
+  }
+
+  #sendCredit(bytes: number): void {
+    if (bytes > 0) this.#host.sendCredit(this, bytes);
+  }
+
+  #isOver(): boolean {
+    return this.#sending === 'reset' || (this.#sending === 'ended' && this.#inbox.isEnded);
+  }
+
+  /**
+   * Puts a piece to those before it. Their credit is given back as they come, since the rest needs it; the whole message
+   * owes it again until it is read.
+   * @returns the message as one frame, once it is there
+   * @throws MeshError ProtocolViolation, FrameTooLarge
+   */
+  #assemble(piece: Frame): Frame | undefined {
+    if (this.#assembly === undefined) {
+      this.#host.onAssembly(1);
+      this.#assembly = new Assembly(piece, this.#host.maxMessageBytes);
+    } else {
+      this.#assembly.add(piece);
+    }
+    if ((piece.flags & FrameFlag.more) !== 0) {
+      this.onRead(piece.payload.length);
+      return undefined;
+    }
+    const whole = this.#assembly.whole;
+    this.#endAssembly();
+    this.onRead(piece.payload.length - whole.payload.length);
+    return whole;
+  }
+
+  #endAssembly(): void {
+    if (this.#assembly === undefined) return;
+    this.#assembly = undefined;
+    this.#host.onAssembly(-1);
+  }
+
+  #drop(): void {
+    this.#endAssembly();
+    this.#sending = 'reset';
+    this.#outbox.clear();
+    this.#inbox.discard();
+  }
+
+  #assertSendable(payloadBytes: number, end: boolean): void {
+    if (!this.#host.isOpen) throw new MeshError('ConnectionClosed', 'connection is closed');
+    if (this.#sending === 'reset') throw new MeshError('StreamReset', 'stream was reset');
+    if (this.#sending !== 'open') throw new MeshError('InvalidArgument', 'send after end');
+    if (payloadBytes === 0 && !end) {
+      throw new MeshError('InvalidArgument', 'a frame without payload can only end a stream');
+    }
+    const { maxMessageBytes, maxQueuedBytes } = this.#host;
+    if (payloadBytes > maxMessageBytes) {
+      // The peer would close the connection over it.
+      throw new MeshError(
+        'MessageTooLarge',
+        `payload of ${payloadBytes} bytes is over the limit of ${maxMessageBytes}`,
+      );
+    }
+    if (this.queuedBytes > maxQueuedBytes) {
+      throw new MeshError('Overloaded', `${this.queuedBytes} bytes wait to be sent on one stream`);
+    }
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+const NO_OPTIONS: SendOptions = {};
+
+const NO_HANDLER: FrameStreamHandler = { onFrame() {}, onEnd() {}, onReset() {} };

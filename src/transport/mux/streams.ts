@@ -1,0 +1,354 @@
+/**
+ * The streams of one multiplexed connection: opening, accepting, limits, credit, and where a frame goes.
+ * SPEC.md, "Transports".
+ */
+import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { decodeCredit, decodeReset, encodeCredit, encodeReset } from '../../protocol/control.js';
+import { type Frame, FrameFlag } from '../../protocol/frame.js';
+import type { Priority } from '../../protocol/priority.js';
+import {
+  type AgreedLimits,
+  type Connection,
+  type ConnectionCounters,
+  DEFAULT_STREAM_LIMITS,
+  type FrameStreamHandler,
+  MAX_UNAGREED_STREAMS,
+  type Role,
+  type StreamLimits,
+  type StreamOptions,
+} from '../connection.js';
+import { GoAway, type GoAwayHost, goingAwayError } from '../go-away.js';
+import { Contention } from '../priority/contention.js';
+import { StreamRateGuard } from '../stream-rate.js';
+import { MAX_ASSEMBLIES } from './assembly.js';
+import { INITIAL_CONNECTION_WINDOW_BYTES, ReceiveWindow } from './credit.js';
+import type { FrameWriter } from './frame-writer.js';
+import { SendScheduler } from './send-scheduler.js';
+import { MuxStream, type StreamHost } from './stream.js';
+import { StreamTable, type StreamTableLimits } from './stream-table.js';
+
+/**
+ * Frames that paused streams of one connection may hold. Credit bounds their bytes only, and a held frame of
+ * one byte costs a hundred times that.
+ */
+const MAX_HELD_FRAMES = 262_144;
+
+/** {@link ConnectionCounters}, and what only a shared byte stream has. */
+export interface MuxCounters extends ConnectionCounters {
+  /** Frames for streams that were over already, and dropped. */
+  lateFrames: number;
+}
+
+/** What the streams need of their connection. */
+export interface MuxLink {
+  isOpen(): boolean;
+  /** Sends a control frame; closes the connection when that cannot be. */
+  sendControl(control: number, messageId: number, payload: Uint8Array): void;
+}
+
+/** What {@link MuxStreams} is given. */
+export interface MuxStreamsOptions {
+  readonly link: MuxLink;
+  readonly role: Role;
+  readonly limits: StreamLimits;
+  readonly writer: FrameWriter;
+  /** Counted up in place. */
+  readonly counters: MuxCounters;
+}
+
+export class MuxStreams implements StreamHost, GoAwayHost {
+  readonly #link: MuxLink;
+  readonly #role: Role;
+  readonly #limits: StreamLimits;
+  readonly #counters: MuxCounters;
+  readonly #tableLimits: StreamTableLimits;
+  readonly #table: StreamTable;
+  readonly #scheduler: SendScheduler;
+  readonly #window: ReceiveWindow;
+  readonly contention = new Contention();
+  /** The peer's streams that wait for {@link onStream}. */
+  readonly #untaken = new Set<MuxStream>();
+  #onStream: Connection['onStream'];
+  #goAway: GoAway | undefined;
+  /** Streams whose readers are slow, those that have been so for the longest first. */
+  readonly #holding = new Set<MuxStream>();
+  #heldFrames = 0;
+  #heldBytes = 0;
+  #assemblies = 0;
+  /** What the peer does to streams, by the connection's clock. */
+  readonly rates: StreamRateGuard;
+  sendsChecksum = true;
+  maxMessageBytes: number;
+
+  constructor({ link, role, limits, writer, counters }: MuxStreamsOptions) {
+    this.#link = link;
+    this.#role = role;
+    this.#limits = limits;
+    this.#counters = counters;
+    this.maxMessageBytes = limits.maxMessageBytes;
+    this.rates = new StreamRateGuard(limits);
+    this.#tableLimits = {
+      // Until the handshake says otherwise, the peer is taken to allow what is allowed by default.
+      maxOutgoingStreams: DEFAULT_STREAM_LIMITS.maxIncomingStreams,
+      maxIncomingStreams: incomingLimit(role, limits.maxIncomingStreams),
+      maxQueuedStreams: limits.maxQueuedStreams,
+    };
+    this.#table = new StreamTable(role, this.#tableLimits);
+    this.#scheduler = new SendScheduler({
+      writer,
+      sendHighWaterBytes: limits.sendHighWaterBytes,
+      onFirstFrame: (stream) => this.#table.assignId(stream),
+      onPlaced: (stream) => {
+        stream.sendOpeningCredit();
+        this.#goAway?.advance();
+      },
+    });
+    this.#window = new ReceiveWindow(INITIAL_CONNECTION_WINDOW_BYTES, limits.connectionWindowBytes);
+  }
+
+  /** Whether a stream that is opened now need not wait for the end of another. */
+  get hasStreamRoom(): boolean {
+    return this.#table.hasRoom;
+  }
+
+  /** Streams of this side, open or waiting. */
+  get ownStreams(): number {
+    return this.#table.ownStreams;
+  }
+
+  get onStream(): Connection['onStream'] {
+    return this.#onStream;
+  }
+
+  set onStream(onStream: Connection['onStream']) {
+    this.#onStream = onStream;
+    for (const stream of this.#untaken) {
+      if (this.#onStream === undefined) return;
+      this.#untaken.delete(stream);
+      stream.adopt(this.#onStream(stream));
+    }
+  }
+
+  /** How the connection comes to rest. */
+  get goAway(): GoAway {
+    this.#goAway ??= new GoAway(this);
+    return this.#goAway;
+  }
+
+  get isGoingAway(): boolean {
+    return this.#goAway?.hasBegun === true;
+  }
+
+  /** @throws MeshError GoingAway, Overloaded */
+  open(handler: FrameStreamHandler, { priority }: StreamOptions = {}): MuxStream {
+    if (this.isGoingAway) throw goingAwayError();
+    const { streamWindowBytes } = this.#limits;
+    const stream = new MuxStream(this, 'local', streamWindowBytes, handler, priority);
+    this.#table.add(stream);
+    this.#counters.streamsOpened += 1;
+    return stream;
+  }
+
+  applyLimits(limits: AgreedLimits): void {
+    this.maxMessageBytes = limits.maxMessageBytes;
+    this.sendsChecksum = limits.checksum;
+    this.#tableLimits.maxOutgoingStreams = limits.maxOutgoingStreams;
+    this.#tableLimits.maxIncomingStreams = incomingLimit(this.#role, limits.maxIncomingStreams);
+    this.#admitWaiting();
+  }
+
+  /** Grants what the connection's window is larger by than the peer counts on. Once, before any frame. */
+  sendOpeningCredit(): void {
+    this.#sendCredit(0, this.#window.takeOpeningGrant());
+  }
+
+  /** The peer lets the whole connection send more. @throws MeshError FlowControlViolation */
+  grant(bytes: number): void {
+    this.#scheduler.grant(bytes);
+  }
+
+  /** The socket takes bytes again. */
+  flush(): void {
+    this.#scheduler.flush();
+  }
+
+  /**
+   * A frame of one stream. The hot path.
+   * @throws MeshError ProtocolViolation, FlowControlViolation, StreamLimitExceeded, Overloaded: the connection is to be closed
+   */
+  receive(frame: Frame): void {
+    const isData = (frame.flags & (FrameFlag.reset | FrameFlag.credit)) === 0;
+    if ((frame.flags & FrameFlag.reset) !== 0) this.rates.reset();
+    const stream = this.#table.find(frame.messageId) ?? this.#accept(frame, isData);
+    // The connection's credit comes back as bytes arrive: a slow reader holds up its own stream only.
+    if (isData) this.#arrived(frame.payload.length);
+    if (stream === undefined) this.#dropLate();
+    else if (isData) stream.receiveData(frame);
+    else if ((frame.flags & FrameFlag.credit) !== 0) {
+      stream.receiveCredit(decodeCredit(frame.payload));
+    } else this.#receiveReset(stream, frame);
+  }
+
+  /** The connection is over, and with it every stream. */
+  end(error: MeshError): void {
+    const streams = this.#table.takeAll();
+    for (const stream of this.#scheduler.takeDraining()) streams.add(stream);
+    this.#untaken.clear();
+    for (const stream of streams) stream.abandon(error);
+    this.#goAway?.end();
+  }
+
+  // ---- What going away asks -----------------------------------------------------------------------------
+
+  readonly isOrdered = true;
+
+  get canSayGoAway(): boolean {
+    return this.isOpen;
+  }
+
+  get unplacedStreams(): number {
+    return this.#table.unplaced;
+  }
+
+  get placedStreams(): number {
+    return this.#table.placed;
+  }
+
+  get acceptedStreams(): number {
+    return this.#table.accepted;
+  }
+
+  get hasStreams(): boolean {
+    return !this.#table.isEmpty;
+  }
+
+  sendGoAway(payload: Uint8Array): void {
+    this.#link.sendControl(FrameFlag.end, 0, payload);
+  }
+
+  // ---- What streams ask for -----------------------------------------------------------------------------
+
+  get isOpen(): boolean {
+    return this.#link.isOpen();
+  }
+
+  get #maxHeldBytes(): number {
+    return this.#limits.maxConnectionWindowBytes;
+  }
+
+  get maxQueuedBytes(): number {
+    return this.maxMessageBytes + 4 * this.#limits.sendHighWaterBytes;
+  }
+
+  wake(stream: MuxStream): void {
+    this.#scheduler.wake(stream);
+  }
+
+  reclass(stream: MuxStream, priority: Priority): void {
+    this.#scheduler.reclass(stream, priority);
+  }
+
+  hasRoom(stream: MuxStream): boolean {
+    return this.#scheduler.hasRoom(stream);
+  }
+
+  onHeldChange(stream: MuxStream, frames: number, bytes: number): void {
+    this.#heldFrames += frames;
+    this.#heldBytes += bytes;
+    if (!stream.isHolding) this.#holding.delete(stream);
+    else if (frames > 0) this.#holding.add(stream);
+    if (this.#heldFrames <= MAX_HELD_FRAMES && this.#heldBytes <= this.#maxHeldBytes) return;
+    const [longest] = this.#holding;
+    longest?.fail(new MeshError('Overloaded', 'too much waits for readers that are slow'));
+  }
+
+  onAssembly(change: 1 | -1): void {
+    this.#assemblies += change;
+    if (this.#assemblies <= MAX_ASSEMBLIES) return;
+    throw new MeshError('ProtocolViolation', `over ${MAX_ASSEMBLIES} messages in pieces at once`);
+  }
+
+  sendCredit(stream: MuxStream, bytes: number): void {
+    this.#sendCredit(stream.messageId, bytes);
+  }
+
+  release(stream: MuxStream): void {
+    this.#table.remove(stream);
+    this.#placeIsFree();
+  }
+
+  releaseWithReset(stream: MuxStream, code: MeshErrorCode, reason: string): void {
+    if (!this.isOpen) return;
+    this.#forget(stream);
+    if (stream.messageId !== 0) {
+      const payload = encodeReset({ code, reason });
+      this.#link.sendControl(FrameFlag.reset, stream.messageId, payload);
+    }
+    this.#placeIsFree();
+  }
+
+  #receiveReset(stream: MuxStream, frame: Frame): void {
+    const { code, reason } = decodeReset(frame.payload, 'StreamReset');
+    const text = reason === '' ? 'stream reset by the peer' : reason;
+    this.#forget(stream);
+    stream.abandon(new MeshError(code, text, { side: 'remote' }));
+    this.#placeIsFree();
+  }
+
+  /** The stream that a frame opens; `undefined` when its id was used up, or `onStream` has reset it at once. */
+  #accept(frame: Frame, isData: boolean): MuxStream | undefined {
+    const { messageId } = frame;
+    if (this.#table.wasUsed(messageId)) return undefined;
+    this.#table.assertOpens(messageId);
+    if (!isData) {
+      throw new MeshError('ProtocolViolation', `stream ${messageId} opened by a control frame`);
+    }
+    this.rates.opened();
+    const stream = new MuxStream(this, 'remote', this.#limits.streamWindowBytes);
+    this.#table.addFromPeer(stream);
+    this.#goAway?.checkAccepted();
+    this.#counters.streamsAccepted += 1;
+    stream.sendOpeningCredit();
+    if (this.#onStream === undefined) this.#untaken.add(stream);
+    else stream.handler = this.#onStream(stream);
+    return this.#table.find(messageId);
+  }
+
+  /** It may have been on its way when the stream ended here. */
+  #dropLate(): void {
+    this.#counters.lateFrames += 1;
+  }
+
+  #arrived(bytes: number): void {
+    this.#window.receive(bytes);
+    this.#window.consume(bytes);
+    this.#sendCredit(0, this.#window.takeGrant());
+  }
+
+  #forget(stream: MuxStream): void {
+    this.#counters.streamsReset += 1;
+    this.#table.remove(stream);
+    this.#scheduler.forget(stream);
+    this.#untaken.delete(stream);
+  }
+
+  #placeIsFree(): void {
+    this.#admitWaiting();
+    this.#goAway?.advance();
+  }
+
+  #admitWaiting(): void {
+    for (let next = this.#table.admitNext(); next; next = this.#table.admitNext()) {
+      this.#scheduler.wake(next);
+    }
+  }
+
+  #sendCredit(messageId: number, bytes: number): void {
+    if (bytes > 0) this.#link.sendControl(FrameFlag.credit, messageId, encodeCredit(bytes));
+  }
+}
+
+/** A dialer may have opened so many before it knew the acceptor's limit, and they count until they are over. */
+function incomingLimit(role: Role, maxStreams: number): number {
+  return role === 'acceptor' ? Math.max(maxStreams, MAX_UNAGREED_STREAMS) : maxStreams;
+}

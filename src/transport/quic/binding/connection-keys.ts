@@ -1,0 +1,49 @@
+/**
+ * What the binding logs of one connection's secrets. It empties the file that it is given, so that each connection gets
+ * one of its own, in a directory that only this user can read, and its lines move to the key log from there.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { KeyLog } from '../../trust/key-log.js';
+import type { NativeConnection } from './native.js';
+
+export class ConnectionKeys {
+  readonly #log: KeyLog;
+  #directory: string | undefined;
+  #nextFile = 1;
+
+  constructor(log: KeyLog) {
+    this.#log = log;
+  }
+
+  /**
+   * Has a connection's secrets logged. To be called before its first packet.
+   * @returns moves them to the key log; to be called once, when TLS is done or has failed
+   */
+  watch(native: NativeConnection): () => void {
+    let file: string | undefined;
+    this.#log.attempt(() => {
+      this.#directory ??= mkdtempSync(join(tmpdir(), 'quicmesh-keys-'));
+      file = join(this.#directory, `${this.#nextFile}`);
+      this.#nextFile += 1;
+      native.setKeylog(file);
+    });
+    return () => {
+      if (file === undefined) return;
+      const path = file;
+      file = undefined;
+      this.#log.attempt(() => {
+        this.#log.append(readFileSync(path));
+        rmSync(path);
+      });
+    };
+  }
+
+  close(): void {
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    this.#directory = undefined;
+    this.#log.attempt(() => rmSync(directory, { recursive: true, force: true }));
+  }
+}

@@ -1,0 +1,93 @@
+/** What is made of one set of certificates: roots to trust, native configurations, and keys of session tickets. */
+import { createHash, randomBytes } from 'node:crypto';
+import type { TlsMaterial } from '../../connection.js';
+import { TrustStore } from '../../trust/identity.js';
+import { checkQuicKey, checkTlsMaterial } from '../../trust/tls-material.js';
+import { ETHERNET_DATAGRAM_BYTES } from '../io/packet.js';
+import { createNativeConfig, type QuicTuning } from './config.js';
+import type { NativeConfig, NativeQuic } from './native.js';
+
+export interface CredentialsTuning
+  extends Omit<QuicTuning, 'maxDatagramBytes' | 'paces' | 'ticketKey'> {
+  /** How long one key encrypts this side's session tickets; `undefined`: it gives none that carry early data. */
+  readonly ticketKeyLifetimeMs: number | undefined;
+}
+
+/** What BoringSSL takes: a name, a key for AES and one for HMAC, of 16 bytes each. */
+const TICKET_KEY_BYTES = 48;
+
+/**
+ * The key that session tickets are encrypted with. It never leaves the process, so that nothing decrypts early data
+ * of an earlier one: what guards against replays, the nonces seen, is gone with the process too.
+ */
+class TicketKey {
+  readonly bytes = randomBytes(TICKET_KEY_BYTES);
+  readonly #madeAtMs = performance.now();
+
+  isOlderThan(ms: number): boolean {
+    return performance.now() - this.#madeAtMs > ms;
+  }
+}
+
+export class Credentials {
+  readonly tls: TlsMaterial;
+  readonly trust: TrustStore;
+  readonly #native: NativeQuic;
+  readonly #tuning: CredentialsTuning;
+  /** By datagram size, and whether there is a pacer's clock. */
+  readonly #configs = new Map<string, NativeConfig>();
+  readonly #fingerprint: string;
+  #ticketKey: TicketKey;
+
+  /**
+   * @param previous what was in force until now: its ticket key stays, unless CA or certificate have changed
+   * @throws MeshError InvalidOptions when certificates or key cannot be read
+   */
+  constructor(
+    native: NativeQuic,
+    tls: TlsMaterial,
+    tuning: CredentialsTuning,
+    previous: Credentials | undefined,
+  ) {
+    checkTlsMaterial(tls);
+    checkQuicKey(tls);
+    this.tls = tls;
+    this.trust = TrustStore.of(tls);
+    this.#native = native;
+    this.#tuning = tuning;
+    this.#fingerprint = createHash('sha256')
+      .update(tls.ca)
+      .update('\0')
+      .update(tls.cert)
+      .digest('hex');
+    const isSame = previous !== undefined && previous.#fingerprint === this.#fingerprint;
+    this.#ticketKey = isSame ? previous.#ticketKey : new TicketKey();
+    this.configFor(ETHERNET_DATAGRAM_BYTES, true);
+  }
+
+  /** Under which sessions with a node are kept: another CA or certificate must not resume them. */
+  sessionKey(nodeId: string): string {
+    return `${nodeId.toLowerCase()} ${this.#fingerprint}`;
+  }
+
+  configFor(maxDatagramBytes: number, paces: boolean): NativeConfig {
+    const key = `${maxDatagramBytes} ${paces}`;
+    const { ticketKeyLifetimeMs, ...tuning } = this.#tuning;
+    if (ticketKeyLifetimeMs !== undefined && this.#ticketKey.isOlderThan(ticketKeyLifetimeMs)) {
+      this.#ticketKey = new TicketKey();
+      this.#configs.clear();
+    }
+    let config = this.#configs.get(key);
+    if (config === undefined) {
+      const ticketKey = ticketKeyLifetimeMs === undefined ? undefined : this.#ticketKey.bytes;
+      config = createNativeConfig(this.#native, this.tls, {
+        ...tuning,
+        maxDatagramBytes,
+        paces,
+        ticketKey,
+      });
+      this.#configs.set(key, config);
+    }
+    return config;
+  }
+}

@@ -1,0 +1,53 @@
+/** From which of this machine's addresses a peer is reached, as the system would pick it. */
+import { createSocket } from 'node:dgram';
+import { BlockList, isIPv6 } from 'node:net';
+import { MeshError } from '../../../errors.js';
+import type { SocketAddress } from '../../connection.js';
+import { localAddresses } from '../../local-addresses.js';
+import { isLoopback } from '../paths/pacer-clocks.js';
+
+/**
+ * Whether what is sent from a socket bound to this address reaches the peer and is answered: where the system would send
+ * from the same address, or from another one of the same network on the same interface.
+ * @throws MeshError ConnectFailed when the system knows no way to the peer
+ */
+export async function reaches(bound: string, peer: SocketAddress): Promise<boolean> {
+  if (bound === peer.host || (isLoopback(bound) && isLoopback(peer.host))) return true;
+  const source = await sourceTowards(peer);
+  if (source === bound) return true;
+  // One of this machine is reached from any other of it, as long as both are of loopback or neither is.
+  if (source === peer.host && isLoopback(bound) === isLoopback(source)) return true;
+  const its = localAddresses();
+  const via = its.find(({ host }) => host === source);
+  const link = its.find(({ host }) => host === bound)?.interfaceName;
+  if (via === undefined || via.interfaceName !== link) return false;
+  const network = new BlockList();
+  const family = isIPv6(source) ? 'ipv6' : 'ipv4';
+  network.addSubnet(withoutZone(source), via.prefixBits, family);
+  return network.check(withoutZone(bound), family);
+}
+
+/** Asks the system by a socket that is connected and sends nothing. */
+async function sourceTowards({ host, port }: SocketAddress): Promise<string> {
+  const socket = createSocket({
+    type: isIPv6(host) ? 'udp6' : 'udp4',
+    lookup: (name, _options, done) => done(null, name, isIPv6(name) ? 6 : 4),
+  });
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject);
+      socket.once('connect', resolve);
+      socket.connect(port, host);
+    });
+    return socket.address().address;
+  } catch (cause) {
+    const text = `no way from this machine to ${host}: ${(cause as Error).message}`;
+    throw new MeshError('ConnectFailed', text, { cause });
+  } finally {
+    socket.close();
+  }
+}
+
+function withoutZone(host: string): string {
+  return host.split('%')[0] as string;
+}

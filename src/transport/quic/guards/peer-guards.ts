@@ -1,0 +1,99 @@
+/**
+ * Guards against what an authenticated peer can do with the known holes of quiche 0.18.0, for one connection. They see
+ * totals only, and cost additions and comparisons as long as a peer is honest. README, "Security".
+ */
+import { randomBytes } from 'node:crypto';
+import { MeshError } from '../../../errors.js';
+import type { NativeConnection } from '../binding/native.js';
+import type { EndpointCounters } from '../io/counters.js';
+import { PROOF_NONCE_BYTES } from '../streams/control-stream.js';
+import type { QuicStreams } from '../streams/streams.js';
+import { InputBudget, type InputWitness } from './input-budget.js';
+import { ReceiptProof } from './receipt-proof.js';
+
+export interface PeerGuardsOptions {
+  readonly native: NativeConnection;
+  readonly streams: QuicStreams;
+  readonly counters: EndpointCounters;
+  /** As much as may wait for readers, on all streams. */
+  readonly maxWaitingBytes: number;
+  /** Ends the connection and forgets it at once: what the peer filled it with is kept until then. */
+  readonly end: (error: MeshError) => void;
+}
+
+/** Bytes sent in one go; the rest waits for its turn behind other connections. */
+const MAX_FLUSH_BYTES = 8 * 1024 * 1024;
+/** The same where bulk data goes beside other calls, which have to wait until it is done. */
+const MAX_SHARED_FLUSH_BYTES = 256 * 1024;
+
+/** Of what may wait: beyond, streams are given up until it is less, well before the connection would be. */
+const WAITING_FRACTION = 3 / 4;
+
+export class PeerGuards {
+  /** Bytes of datagrams sent so far. */
+  sentBytes = 0;
+  readonly #options: PeerGuardsOptions;
+  readonly #budget: InputBudget;
+  readonly #witness: InputWitness;
+  readonly #proof = new ReceiptProof();
+
+  constructor(options: PeerGuardsOptions) {
+    const { native, streams, maxWaitingBytes } = options;
+    this.#options = options;
+    this.#budget = new InputBudget(maxWaitingBytes);
+    this.#witness = {
+      authenticBytes: () => native.stats().recvBytes,
+      unreadBytes: () => (streams.isHeldBack ? maxWaitingBytes : 0),
+    };
+  }
+
+  /** The binding is done with a datagram that it was given at this time. */
+  binding(sinceMs: number): void {
+    if (this.#budget.isStrained) this.#budget.took(performance.now() - sinceMs);
+  }
+
+  /** A datagram was received, and all that it brought was read. */
+  received(bytes: number, nowMs: number): void {
+    if (!this.#budget.count(bytes)) return;
+    const { streams, counters, end, maxWaitingBytes } = this.#options;
+    const totals = { read: streams.readBytes, sent: this.sentBytes };
+    const excess = this.#budget.judge(totals, nowMs, this.#witness);
+    if (excess === undefined) {
+      if (this.#budget.owedBytes > maxWaitingBytes * WAITING_FRACTION) streams.giveUpSlowest();
+      return;
+    }
+    counters.closedForExcess += 1;
+    end(new MeshError('ProtocolViolation', excess));
+  }
+
+  /** Bytes that may be sent in one go now. */
+  get flushBytes(): number {
+    return this.#options.streams.isShared ? MAX_SHARED_FLUSH_BYTES : MAX_FLUSH_BYTES;
+  }
+
+  /** All was sent that could be: lets streams hand over what can go out next, as far as the peer has earned it. */
+  flushed(): void {
+    const { streams } = this.#options;
+    const { handedBytes } = streams;
+    if (handedBytes >= this.#proof.dueAtBytes) this.#demandProof(handedBytes);
+    streams.handUpTo(Math.min(handedBytes + this.flushBytes, this.#proof.limitBytes));
+  }
+
+  proofArrived(nonce: Uint8Array): void {
+    this.#proof.arrived(nonce, this.#options.streams.handedBytes);
+  }
+
+  /** Much was sent: the peer is to show that it received it. */
+  #demandProof(handedBytes: number): void {
+    const { streams, counters, end } = this.#options;
+    const step = this.#proof.next(handedBytes, performance.now(), makeNonce);
+    if (step.kind === 'ask') streams.askForProof(step.nonce);
+    if (step.kind !== 'overdue') return;
+    counters.closedForFalseAcks += 1;
+    end(new MeshError('ProtocolViolation', 'peer acknowledged what it did not receive'));
+  }
+}
+
+function makeNonce(): Buffer {
+  return randomBytes(PROOF_NONCE_BYTES);
+}

@@ -1,0 +1,311 @@
+/**
+ * Carries out what `path-mtu.ts` decides for one connection: sends its probes, takes the answers, and answers those of the
+ * peer. SPEC.md, "QUIC", "Datagram sizes".
+ *
+ * A probe is a DATAGRAM frame (RFC 9221), which QUIC does not send again, in a packet of the size that is asked about. It
+ * begins with a nonce, which the peer sends back on its control stream. How large a datagram may be, the binding is told by
+ * the memory that it gets to write into.
+ */
+import { randomBytes } from 'node:crypto';
+import { RateLimit } from '../../../base/rate-limit.js';
+import { MeshError } from '../../../errors.js';
+import type { PathEvent } from '../../connection.js';
+import type { NativeConnection } from '../binding/native.js';
+import type { EndpointCounters } from '../io/counters.js';
+import { DeadlineTimer } from '../io/deadline-timer.js';
+import { PROOF_NONCE_BYTES } from '../streams/control-stream.js';
+import {
+  BASE_DATAGRAM_BYTES,
+  PathMtu,
+  type PathMtuEvent,
+  type PathMtuLimits,
+  SHORT_BYTES,
+  type SizeProbe,
+} from './path-mtu.js';
+
+/** Smaller datagrams are no probes. */
+const MIN_PROBE_BYTES = BASE_DATAGRAM_BYTES - SHORT_BYTES;
+/** First byte, tag, and the frame's type and length. The connection ID and the packet number come besides. */
+const PACKET_BYTES = 20;
+/** What may stand before the probe: acknowledgements that fell due meanwhile. */
+const MAX_DATAGRAMS = 3;
+/** Waited for an answer at least: both processes may have other things to do, and nothing waits for it. */
+const MIN_PATIENCE_MS = 100;
+/** What is on its way makes room within a round trip; where nothing does, nothing else could leave either. */
+const MAX_HOLD_MS = 1000;
+/** Probes of the peer that are answered: so many at once, and a second in the long run. */
+const ANSWERS_AT_ONCE = 64;
+const ANSWERS_PER_SECOND = 16;
+
+/** What this asks of its connection. */
+export interface DatagramSizeHost {
+  readonly counters: EndpointCounters;
+  /** Sends the next datagram that the binding has, of up to so many bytes. @returns its size; 0 for none */
+  sendNext(maxBytes: number): number;
+  /** Datagrams sent so far: the numbers of packets are not above that. */
+  datagramsSent(): number;
+  /** As the binding counts them. */
+  lostPackets(): number;
+  /** How long an acknowledgement may take. */
+  patienceMs(): number;
+  flush(): void;
+  /** Gives the binding no more stream bytes for now: they would take all room there is. */
+  holdBack(): void;
+  /** On the control stream. */
+  askForProof(nonce: Uint8Array): void;
+  answerProof(nonce: Uint8Array): void;
+  /** So many bytes of the peer's brought something, although no stream got them. */
+  credit(bytes: number): void;
+  emit(event: PathEvent): void;
+  fail(error: MeshError): void;
+}
+
+/** A probe that the binding has, and that waits for room. */
+interface LeavingProbe {
+  readonly probe: SizeProbe;
+  readonly nonce: Buffer;
+  readonly sinceMs: number;
+}
+
+export class DatagramSize {
+  readonly #native: NativeConnection;
+  readonly #host: DatagramSizeHost;
+  readonly #mtu: PathMtu;
+  readonly #timer: DeadlineTimer;
+  readonly #answers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
+  /** Probes by their nonce, and witnesses, which have no number. */
+  readonly #asked = new Map<string, number | undefined>();
+  #limits: PathMtuLimits;
+  #leaving: LeavingProbe | undefined;
+  #isOpen = false;
+  /** The last flight of the handshake has left: what is full now is the calls'. */
+  #isSettled = false;
+  /** Whether the peer takes DATAGRAM frames. */
+  #canProbe = false;
+
+  constructor(native: NativeConnection, limits: PathMtuLimits, host: DatagramSizeHost) {
+    this.#native = native;
+    this.#host = host;
+    this.#limits = limits;
+    this.#mtu = new PathMtu(limits, (event) => this.#changed(event));
+    this.#timer = new DeadlineTimer(() => host.flush());
+  }
+
+  /** The largest datagram that may be sent now. Until the handshake is done, that is what every path carries. */
+  get bytes(): number {
+    return this.#isOpen ? this.#mtu.bytes : BASE_DATAGRAM_BYTES;
+  }
+
+  /** The same, as long as nothing casts doubt on it: for people. */
+  get confirmedBytes(): number {
+    return this.#isOpen ? this.#mtu.confirmedBytes : BASE_DATAGRAM_BYTES;
+  }
+
+  established(): void {
+    this.#isOpen = true;
+    this.#begins();
+    if (this.#canProbe) this.#mtu.opened(performance.now());
+  }
+
+  /** A datagram has left, which is no probe. */
+  sent(bytes: number): void {
+    if (!this.#isSettled || !this.#mtu.sent(bytes)) return;
+    this.#mtu.look(this.#lostPackets, performance.now());
+    this.#arm();
+  }
+
+  /** The last packets are not acknowledged for a probe timeout. */
+  timedOut(nowMs: number): void {
+    if (!this.#canProbe) return;
+    this.#mtu.timedOut(nowMs);
+    this.#arm();
+  }
+
+  /** Once in a while. */
+  tick(nowMs: number): void {
+    if (!this.#canProbe) return;
+    this.#mtu.tick(nowMs);
+    this.#arm();
+  }
+
+  /** Whether stream bytes have to wait until a probe has left. */
+  get isHolding(): boolean {
+    return this.#leaving !== undefined;
+  }
+
+  /** The connection takes another path. */
+  restart(limits: PathMtuLimits): void {
+    this.#limits = limits;
+    this.#asked.clear();
+    this.#drop();
+    if (this.#isOpen) this.#begins();
+    else this.#mtu.restart(limits);
+    this.#timer.stop();
+  }
+
+  stop(): void {
+    this.#leaving = undefined;
+    this.#isOpen = false;
+    this.#canProbe = false;
+    this.#isSettled = false;
+    this.#timer.stop();
+  }
+
+  /** All else was sent. Sends the probe that is due, if any. */
+  flushed(): void {
+    this.#isSettled = this.#canProbe;
+    if (this.#mtu.dueAtMs === Number.POSITIVE_INFINITY) {
+      // An earlier probe was answered while this one waited for room: nobody asks any more, and streams wait for it.
+      this.#drop();
+      return;
+    }
+    const nowMs = performance.now();
+    if (this.#leaving === undefined && this.#mtu.dueAtMs <= nowMs) this.#begin(nowMs);
+    if (this.#leaving !== undefined) this.#push(this.#leaving, nowMs);
+    this.#arm();
+  }
+
+  /** A datagram of so many bytes was received: answers the probe that it may be. */
+  received(bytes: number, nowMs: number): void {
+    this.#mtu.heard();
+    if (bytes < MIN_PROBE_BYTES || !this.#isOpen) return;
+    while (this.#native.dgramRecvQueueLen() > 0) {
+      const probe = this.#native.dgramRecvVec();
+      if (probe === null || probe.length < PROOF_NONCE_BYTES) continue;
+      if (!this.#answers.allows(nowMs)) continue;
+      this.#answers.take(nowMs);
+      this.#host.credit(probe.length);
+      this.#host.answerProof(probe.subarray(0, PROOF_NONCE_BYTES));
+    }
+  }
+
+  /** The peer sent a nonce back. */
+  proofArrived(nonce: Uint8Array): void {
+    if (this.#asked.size === 0) return;
+    const key = keyOf(nonce);
+    const probe = this.#asked.get(key);
+    if (!this.#asked.delete(key)) return;
+    if (probe === undefined) {
+      this.#mtu.witnessed();
+      return;
+    }
+    this.#mtu.answered(probe, performance.now());
+    // What was about to leave may be a question that has its answer now, and nothing must be held back for it.
+    this.#drop();
+  }
+
+  /** On a path of which nothing is known. No size is worth a search that no probe can have. */
+  #begins(): void {
+    const probeBytes = this.#maxProbeBytes;
+    this.#canProbe = probeBytes >= BASE_DATAGRAM_BYTES;
+    const maxBytes = Math.min(this.#limits.maxBytes, probeBytes);
+    this.#mtu.restart(this.#canProbe ? { ...this.#limits, maxBytes } : this.#limits);
+  }
+
+  /** As large as the peer takes datagrams and DATAGRAM frames, and the binding writes them; 0 for none. */
+  get #maxProbeBytes(): number {
+    const payloadBytes = this.#native.dgramMaxWritableLen();
+    return payloadBytes === null ? 0 : payloadBytes + this.#headerBytes(0);
+  }
+
+  /** Of a probe, which is one frame: what comes before its payload, and behind. */
+  #headerBytes(packets: number): number {
+    return PACKET_BYTES + this.#native.destinationId().length + packetNumberBytes(packets);
+  }
+
+  /** Hands the probe that is due to the binding, which lets it leave as soon as the congestion window has room for it. */
+  #begin(nowMs: number): void {
+    const probe = this.#canProbe ? this.#mtu.nextProbe(nowMs) : undefined;
+    if (probe === undefined) return;
+    const headerBytes = this.#headerBytes(this.#host.datagramsSent());
+    const payload = Buffer.alloc(probe.bytes - headerBytes);
+    const nonce = randomBytes(PROOF_NONCE_BYTES);
+    nonce.copy(payload);
+    try {
+      this.#native.dgramSendVec(payload);
+      this.#leaving = { probe, nonce, sinceMs: nowMs };
+    } catch {
+      // The binding takes none now.
+      this.#mtu.probeDelayed(nowMs, this.#patienceMs);
+    }
+  }
+
+  /** All else has left, so that what leaves now is the probe, and what fell due meanwhile. */
+  #push({ probe, nonce, sinceMs }: LeavingProbe, nowMs: number): void {
+    for (let datagram = 0; datagram < MAX_DATAGRAMS; datagram += 1) {
+      const bytes = this.#host.sendNext(probe.bytes);
+      if (bytes === 0) break;
+      if (this.#native.dgramSendQueueLen() > 0) continue;
+      this.#leaving = undefined;
+      this.#hasLeft(probe, nonce, bytes, nowMs);
+      return;
+    }
+    if (nowMs - sinceMs < MAX_HOLD_MS) {
+      this.#host.holdBack();
+      return;
+    }
+    this.#drop();
+    this.#mtu.probeDelayed(nowMs, this.#patienceMs);
+  }
+
+  #hasLeft({ needsWitness }: SizeProbe, nonce: Buffer, bytes: number, nowMs: number): void {
+    this.#host.counters.pathProbes += 1;
+    this.#remember(nonce, this.#mtu.probeSent(bytes, nowMs, this.#patienceMs));
+    if (!needsWitness) return;
+    const witness = randomBytes(PROOF_NONCE_BYTES);
+    this.#remember(witness, undefined);
+    this.#host.askForProof(witness);
+  }
+
+  get #patienceMs(): number {
+    return Math.max(MIN_PATIENCE_MS, this.#host.patienceMs());
+  }
+
+  /** Takes back the probe that has not left. */
+  #drop(): void {
+    if (this.#leaving === undefined) return;
+    this.#leaving = undefined;
+    this.#native.dgramPurgeOutgoing(() => true);
+  }
+
+  #remember(nonce: Buffer, probe: number | undefined): void {
+    this.#asked.set(keyOf(nonce), probe);
+    if (this.#asked.size <= MAX_ASKED) return;
+    const [oldest] = this.#asked.keys();
+    this.#asked.delete(oldest as string);
+  }
+
+  #arm(): void {
+    const dueAtMs =
+      this.#leaving === undefined ? this.#mtu.dueAtMs : this.#leaving.sinceMs + MAX_HOLD_MS;
+    if (dueAtMs === Number.POSITIVE_INFINITY) this.#timer.arm(null);
+    else this.#timer.arm(Math.max(0, dueAtMs - performance.now()));
+  }
+
+  #changed(event: PathMtuEvent): void {
+    if (event.kind === 'unusable') {
+      this.#host.counters.pathsUnusable += 1;
+      const text = `the path carries no datagrams of ${BASE_DATAGRAM_BYTES} bytes any more`;
+      this.#host.fail(new MeshError('ConnectionLost', text));
+      return;
+    }
+    if (event.kind === 'blackHole') this.#host.counters.blackHoles += 1;
+    const { from, to } = event;
+    this.#host.emit({ kind: 'datagramSizeChanged', from, to });
+  }
+
+  readonly #lostPackets = (): number => this.#host.lostPackets();
+}
+
+/** Nonces whose answers may still come. */
+const MAX_ASKED = 32;
+
+function keyOf(nonce: Uint8Array): string {
+  return Buffer.from(nonce.buffer, nonce.byteOffset, nonce.byteLength).toString('latin1');
+}
+
+/** As quiche 0.18.0 writes them. */
+function packetNumberBytes(packets: number): number {
+  if (packets < 0xff) return 1;
+  return packets < 0xffff ? 2 : 4;
+}

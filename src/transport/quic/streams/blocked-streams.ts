@@ -1,0 +1,88 @@
+/**
+ * Streams that hold bytes which QUIC had no room for, and who of them is given room that there is again. SPEC.md,
+ * "Priorities".
+ *
+ * quiche takes no more of all streams than its congestion window lets out, so what it holds leaves at once, and who is
+ * asked first decides. Within what it holds, urgencies of streams decide: see {@link URGENCIES}.
+ */
+import { PRIORITIES, type Priority } from '../../../protocol/priority.js';
+import { ClassTurns, RANKS, type Rank } from '../../priority/class-turns.js';
+import type { QuicStream } from './stream.js';
+
+/** quiche sends lower ones first. 127 is its default, and 0 is our control stream's. */
+export const URGENCIES: Readonly<Record<Priority, number>> = {
+  control: 63,
+  // As normal: quiche lets the lower wait for ever. Which of the two is handed over first decides.
+  high: 127,
+  normal: 127,
+  bulk: 191,
+};
+
+/** Of bulk data whose turn it is. */
+export const LIFTED_URGENCY = 95;
+
+export class BlockedStreams {
+  /** By the rank of a class, then by QUIC's id; among them some that are over but for that. */
+  readonly #lines: readonly Map<number, QuicStream>[] = PRIORITIES.map(
+    () => new Map<number, QuicStream>(),
+  );
+  readonly #turns = new ClassTurns();
+
+  get size(): number {
+    let size = 0;
+    for (let rank = 0; rank < this.#lines.length; rank += 1) size += this.line(rank).size;
+    return size;
+  }
+
+  /** Those of one class. */
+  line(rank: Rank): Map<number, QuicStream> {
+    return this.#lines[rank] as Map<number, QuicStream>;
+  }
+
+  get(id: number): QuicStream | undefined {
+    for (const line of this.#lines) {
+      const stream = line.get(id);
+      if (stream !== undefined) return stream;
+    }
+    return undefined;
+  }
+
+  add(stream: QuicStream): void {
+    this.line(RANKS[stream.priority]).set(stream.id, stream);
+  }
+
+  delete(stream: QuicStream): boolean {
+    return this.line(RANKS[stream.priority]).delete(stream.id);
+  }
+
+  clear(): void {
+    for (const line of this.#lines) line.clear();
+  }
+
+  /** QUIC took so many bytes of a stream. */
+  took({ priority }: QuicStream, bytes: number): void {
+    // In vain is no turn: the class has waited all the same.
+    if (bytes === 0) return;
+    const waiting = this.#waiting;
+    if (waiting !== 0) this.#turns.went(RANKS[priority], bytes, waiting);
+  }
+
+  /** A stream whose class has waited for its bound; `undefined` for none. */
+  takeDue(): QuicStream | undefined {
+    const waiting = this.#waiting;
+    if (waiting === 0) return undefined;
+    const rank = this.#turns.next(waiting);
+    if (!this.#turns.isDue(rank)) return undefined;
+    const [stream] = this.line(rank).values();
+    if (stream !== undefined) this.delete(stream);
+    return stream;
+  }
+
+  get #waiting(): number {
+    let waiting = 0;
+    for (let rank = 0; rank < this.#lines.length; rank += 1) {
+      if (this.line(rank).size > 0) waiting |= 1 << rank;
+    }
+    return waiting;
+  }
+}

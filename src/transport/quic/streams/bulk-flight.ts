@@ -1,0 +1,78 @@
+/**
+ * What is under way of all bulk data of a connection. The binding does not tell what was acknowledged; so proofs are
+ * asked for behind the data, which come back once the peer has read all that was sent before. SPEC.md, "QUIC".
+ */
+import { Contention } from '../../priority/contention.js';
+import { DelayWindow, MIN_WINDOW_BYTES } from '../../priority/delay-window.js';
+import { PROOF_NONCE_BYTES } from './control-stream.js';
+
+/** Bytes for which one proof is asked, at least. */
+const MARK_EVERY_BYTES = MIN_WINDOW_BYTES / 2;
+/** An answer that is not there by then is not waited for: a peer may drop it. */
+const PATIENCE_MS = 1000;
+
+export class BulkFlight {
+  readonly contention = new Contention();
+  #sentBytes = 0;
+  #markedBytes = 0;
+  #arrivedBytes = 0;
+  #markedMs = 0;
+  #askedMs = Number.NEGATIVE_INFINITY;
+  /** Only while somebody could be kept waiting. */
+  #window: DelayWindow | undefined;
+
+  /** Bytes that may be handed over now. */
+  roomBytes(nowMs: number): number {
+    this.#askedMs = nowMs;
+    const isLost = this.#arrivedBytes < this.#markedBytes && nowMs - this.#markedMs > PATIENCE_MS;
+    if (isLost || !this.contention.isAt(nowMs)) {
+      this.#window = undefined;
+      this.#arrivedBytes = this.#markedBytes;
+      return Number.POSITIVE_INFINITY;
+    }
+    this.#window ??= this.#newWindow();
+    return this.#window.roomBytes(nowMs);
+  }
+
+  /** Whether bulk data goes beside other calls: then neither may take long turns. */
+  isShared(clock: () => number): boolean {
+    // Most connections carry none, and need no look at the clock.
+    return this.#window !== undefined && clock() - this.#askedMs < PATIENCE_MS;
+  }
+
+  handed(bytes: number): void {
+    this.#sentBytes += bytes;
+    this.#window?.sentSoFar(this.#sentBytes);
+  }
+
+  /** All that was handed over has left. @returns the nonce of a proof that is to be asked for behind it, if one is */
+  takeMark(nowMs: number): Buffer | undefined {
+    if (this.#window === undefined) return undefined;
+    const unmarked = this.#sentBytes - this.#markedBytes;
+    if (unmarked === 0) return undefined;
+    if (unmarked < MARK_EVERY_BYTES && this.#window.roomBytes(nowMs) > 0) return undefined;
+    this.#markedBytes = this.#sentBytes;
+    this.#markedMs = nowMs;
+    this.#window.mark(nowMs);
+    const nonce = Buffer.alloc(PROOF_NONCE_BYTES);
+    nonce.writeBigUInt64BE(BigInt(this.#markedBytes), PROOF_NONCE_BYTES - 8);
+    return nonce;
+  }
+
+  /** A proof came back; others are random, and so larger than any number here. */
+  proofArrived(nonce: Uint8Array, nowMs: number): void {
+    const view = new DataView(nonce.buffer, nonce.byteOffset, nonce.length);
+    if (view.getBigUint64(0) !== 0n) return;
+    const total = Number(view.getBigUint64(PROOF_NONCE_BYTES - 8));
+    if (total <= this.#arrivedBytes || total > this.#markedBytes) return;
+    this.#arrivedBytes = total;
+    this.#window?.arrived(total, nowMs);
+  }
+
+  /** Nothing is known of what is under way already, but that it comes first. */
+  #newWindow(): DelayWindow {
+    this.#markedBytes = this.#sentBytes;
+    this.#arrivedBytes = this.#sentBytes;
+    return new DelayWindow(this.#sentBytes, this.#sentBytes);
+  }
+}

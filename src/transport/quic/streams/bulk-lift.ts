@@ -1,0 +1,38 @@
+/**
+ * Lets bulk data that QUIC holds get its turn: quiche sends lower urgencies only once nothing of a higher one is left, and
+ * where losses keep the congestion window full something always is. SPEC.md, "Priorities".
+ */
+import { PATIENCE_BYTES, SLICE_BYTES } from '../../priority/class-turns.js';
+import type { QuicStream } from './stream.js';
+
+export class BulkLift {
+  readonly #setUrgency: (stream: QuicStream, isLifted: boolean) => void;
+  /** Streams of bulk data that have a place on the wire. */
+  readonly #streams = new Set<QuicStream>();
+  #sentBytes = 0;
+  #isLifted = false;
+
+  /** @param setUrgency lifts a stream above the others, or lets it down again */
+  constructor(setUrgency: (stream: QuicStream, isLifted: boolean) => void) {
+    this.#setUrgency = setUrgency;
+  }
+
+  add(stream: QuicStream): void {
+    this.#streams.add(stream);
+    this.#setUrgency(stream, this.#isLifted);
+  }
+
+  delete(stream: QuicStream): void {
+    this.#streams.delete(stream);
+  }
+
+  /** So many bytes have left, of whatever class. */
+  sent(bytes: number): void {
+    if (this.#streams.size === 0) return;
+    this.#sentBytes += bytes;
+    if (this.#sentBytes < (this.#isLifted ? SLICE_BYTES : PATIENCE_BYTES)) return;
+    this.#sentBytes = 0;
+    this.#isLifted = !this.#isLifted;
+    for (const stream of this.#streams) this.#setUrgency(stream, this.#isLifted);
+  }
+}

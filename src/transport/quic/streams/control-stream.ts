@@ -1,0 +1,116 @@
+/**
+ * The unidirectional stream on which each side tells the other that it abandoned a request, or opens no more, and asks it
+ * for a proof that it receives what it acknowledges: see `receipt-proof.ts`. SPEC.md, "QUIC".
+ *
+ * RESET_STREAM and STOP_SENDING do not serve: a request whose sending side has ended cannot be reset any more
+ * (RFC 9000, section 3.1), and where one of the two meets bytes that quiche 0.18.0 holds unsent, the stream is never
+ * released and the peer's stream credit shrinks for good. So the notice is a reset frame here, as it is on TCP, with
+ * its reason.
+ */
+import { MeshError, type MeshErrorCode } from '../../../errors.js';
+import {
+  decodeGoAway,
+  decodeReset,
+  encodeReset,
+  MAX_REASON_BYTES,
+} from '../../../protocol/control.js';
+import { encodeFrame, type Frame, FrameDecoder, FrameFlag } from '../../../protocol/frame.js';
+
+/** Unsent frames beyond this are dropped: the other side then does its work in vain, or gets no proof. */
+const MAX_UNSENT_BYTES = 64 * 1024;
+const MAX_NOTICE_BYTES = 4 + MAX_REASON_BYTES;
+
+/** The dialer's and the acceptor's first unidirectional stream. */
+export const CONTROL_STREAM_ID = { dialer: 2, acceptor: 3 } as const;
+
+/** What asks for a proof, and what gives it, by message id: each carries a nonce, which is the same in both. */
+const PROOF_ID = { request: 1, answer: 2 } as const;
+export const PROOF_NONCE_BYTES = 16;
+const CONTROL_FLAGS = FrameFlag.reset | FrameFlag.end | FrameFlag.credit;
+
+/** Hands bytes to QUIC and returns how many it took. */
+type Write = (bytes: Uint8Array) => number;
+
+/** The sending half. */
+export class ControlSender {
+  #unsent: Buffer = Buffer.alloc(0);
+
+  get isBlocked(): boolean {
+    return this.#unsent.length > 0;
+  }
+
+  notify(messageId: number, code: MeshErrorCode, reason: string, write: Write): void {
+    this.#add(FrameFlag.reset, messageId, encodeReset({ code, reason }), write);
+  }
+
+  /** Asks for a proof, or gives one. */
+  prove(kind: keyof typeof PROOF_ID, nonce: Uint8Array, write: Write): void {
+    this.#add(0, PROOF_ID[kind], nonce, write);
+  }
+
+  /** Goes away, by a payload of `protocol/control.ts`. There are two such frames at most: they are never dropped. */
+  goAway(payload: Uint8Array, write: Write): void {
+    this.#push(FrameFlag.end, 0, payload, write);
+  }
+
+  #add(control: number, messageId: number, payload: Uint8Array, write: Write): void {
+    if (this.#unsent.length <= MAX_UNSENT_BYTES) this.#push(control, messageId, payload, write);
+  }
+
+  #push(control: number, messageId: number, payload: Uint8Array, write: Write): void {
+    const frame = encodeFrame({ control, messageId, payload, checksum: true });
+    this.#unsent = this.#unsent.length === 0 ? frame : Buffer.concat([this.#unsent, frame]);
+    this.pump(write);
+  }
+
+  pump(write: Write): void {
+    if (this.#unsent.length > 0) this.#unsent = this.#unsent.subarray(write(this.#unsent));
+  }
+}
+
+/** What the receiving half is told. Nonces are only good during the call. */
+export interface ControlHandler {
+  onNotice(messageId: number, error: MeshError): void;
+  onProofRequest(nonce: Uint8Array): void;
+  onProof(nonce: Uint8Array): void;
+  /** @param streams as `decodeGoAway` gives it */
+  onGoAway(streams: number | undefined): void;
+}
+
+/** The receiving half. */
+export class ControlReceiver {
+  readonly #decoder = new FrameDecoder({ maxPayloadBytes: MAX_NOTICE_BYTES });
+
+  /**
+   * Reads frames out of the stream's bytes.
+   * @throws MeshError what the decoder throws; ProtocolViolation for any other frame
+   */
+  receive(bytes: Uint8Array, handler: ControlHandler): void {
+    this.#decoder.push(bytes);
+    for (let frame = this.#decoder.next(); frame !== undefined; frame = this.#decoder.next()) {
+      if ((frame.flags & FrameFlag.reset) !== 0 && frame.messageId !== 0) {
+        handler.onNotice(frame.messageId, errorOfNotice(frame.payload));
+      } else if (isProof(frame, PROOF_ID.request)) {
+        handler.onProofRequest(frame.payload);
+      } else if (isProof(frame, PROOF_ID.answer)) {
+        handler.onProof(frame.payload);
+      } else if ((frame.flags & FrameFlag.end) !== 0 && frame.messageId === 0) {
+        handler.onGoAway(decodeGoAway(frame.payload));
+      } else {
+        throw new MeshError(
+          'ProtocolViolation',
+          'the control stream carries resets of requests, proofs and going away only',
+        );
+      }
+    }
+  }
+}
+
+function isProof({ flags, messageId, payload }: Frame, id: number): boolean {
+  return (flags & CONTROL_FLAGS) === 0 && messageId === id && payload.length === PROOF_NONCE_BYTES;
+}
+
+function errorOfNotice(payload: Uint8Array): MeshError {
+  const { code, reason } = decodeReset(payload, 'StreamReset');
+  return new MeshError(code, reason || `stream reset with ${code}`, { side: 'remote' });
+}

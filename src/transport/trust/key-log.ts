@@ -1,0 +1,37 @@
+/**
+ * The secrets of TLS connections, in the format of NSS that Wireshark and tshark read, appended to one file. For
+ * debugging: whoever has the file can read everything that was said.
+ */
+import { appendFileSync } from 'node:fs';
+import { type MeshError, toMeshError } from '../../errors.js';
+
+export class KeyLog {
+  readonly #path: string;
+  readonly #onFailure: (error: MeshError) => void;
+  #failed = false;
+
+  /** @param onFailure called once, with the first failure to write: connections go on without */
+  constructor(path: string, onFailure: (error: MeshError) => void) {
+    this.#path = path;
+    this.#onFailure = onFailure;
+  }
+
+  /** Appends whole lines. A file that it makes is for this user only. */
+  append(lines: Uint8Array): void {
+    this.attempt(() => {
+      // One write for each: several processes may share the file.
+      if (lines.length > 0) appendFileSync(this.#path, lines, { mode: 0o600 });
+    });
+  }
+
+  /** Runs a step towards the log; what it throws is reported and does no other harm. */
+  attempt(step: () => void): void {
+    try {
+      step();
+    } catch (thrown) {
+      if (this.#failed) return;
+      this.#failed = true;
+      this.#onFailure(toMeshError(thrown));
+    }
+  }
+}
