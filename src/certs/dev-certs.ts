@@ -2,7 +2,8 @@
 import { createPrivateKey, generateKeyPair, X509Certificate } from 'node:crypto';
 import { promisify } from 'node:util';
 import { MeshError } from '../errors.js';
-import { assertHosts, assertNodeIds } from '../protocol/node-id.js';
+import { assertNodeIds } from '../protocol/node-id.js';
+import { assertHosts } from './hosts.js';
 import { type Issuer, issueCaCert, issueLeafCert, type Validity } from './x509.js';
 
 /** A certificate and its private key. */

@@ -12,7 +12,7 @@ import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { MeshError } from '../errors.js';
-import { assertHosts, assertNodeIds } from '../protocol/node-id.js';
+import { assertNodeIds } from '../protocol/node-id.js';
 import {
   type DevCert,
   type DevCertOptions,
@@ -23,6 +23,7 @@ import {
   resolveValidity,
 } from './dev-certs.js';
 import { createSecretFile, readFileIfExists, readSecretFile, replaceFile } from './files.js';
+import { assertHosts } from './hosts.js';
 import { type Issuer, issueLeafCert } from './x509.js';
 
 /** How to fill a directory with development certificates. */

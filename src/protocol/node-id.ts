@@ -1,5 +1,4 @@
-/** The names that certificates carry. */
-import { isIP } from 'node:net';
+/** Node ids: what can be one, and what is a DNS name. Pure. */
 import { MeshError } from '../errors.js';
 
 /**
@@ -28,31 +27,22 @@ export function assertNodeIds(nodeIds: readonly string[]): void {
   }
 }
 
-/**
- * Throws unless every text is a DNS name or an IP address.
- *
- * @throws {MeshError} `InvalidArgument`
- */
-export function assertHosts(hosts: readonly string[]): void {
-  for (const host of hosts) {
-    // An IPv6 zone means something on one machine only, and has no place in a certificate.
-    const named = isDnsName(host) || (isIP(host) !== 0 && !host.includes('%'));
-    if (named) continue;
-    throw new MeshError(
-      'InvalidArgument',
-      `${quote(host)} is neither a DNS name nor an IP address`,
-    );
-  }
-}
-
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
 
-function isDnsName(text: string): boolean {
-  if (typeof text !== 'string' || text.length > 253 || isIP(text) !== 0) return false;
-  return text.split('.').every((label) => LABEL.test(label));
+/** Whether a text is a DNS name, and no IPv4 address. */
+export function isDnsName(text: string): boolean {
+  if (typeof text !== 'string' || text.length > 253) return false;
+  const labels = text.split('.');
+  return labels.every((label) => LABEL.test(label)) && !isIPv4(labels);
 }
 
+function isIPv4(labels: readonly string[]): boolean {
+  return labels.length === 4 && labels.every((label) => OCTET.test(label) && Number(label) < 256);
+}
+
+const OCTET = /^(?:0|[1-9]\d{0,2})$/;
+
 /** Untrusted text for a message: quoted, escaped, and not too long. */
-function quote(text: string): string {
+export function quote(text: string): string {
   return JSON.stringify(String(text).slice(0, 80));
 }
