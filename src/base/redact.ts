@@ -1,16 +1,16 @@
-/** Objects that hold secrets, and do not show them where they are printed. */
+/** Keeps secrets out of what prints an object. */
 import { inspect } from 'node:util';
 
-const HIDDEN = '[hidden]';
+const REDACTED = '[redacted]';
 
 /**
- * Lets `util.inspect`, and so `console.log`, and `JSON.stringify` show some fields of an object as hidden. The fields
- * themselves stay as they are. Copies made by spreading do not have that.
+ * Makes `util.inspect` (and so `console.log`) and `JSON.stringify` print `[redacted]` in place of some fields. The fields
+ * keep their values. A copy made by spreading prints them again.
  */
-export function hideFields<T extends object>(object: T, secrets: readonly (keyof T)[]): T {
+export function redactFields<T extends object>(object: T, secrets: readonly (keyof T)[]): T {
   const shown = (): object => {
     const copy: Partial<Record<keyof T, unknown>> = { ...object };
-    for (const name of secrets) if (copy[name] !== undefined) copy[name] = HIDDEN;
+    for (const name of secrets) if (copy[name] !== undefined) copy[name] = REDACTED;
     return copy;
   };
   return Object.defineProperties(object, {

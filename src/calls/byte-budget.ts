@@ -64,7 +64,7 @@ export class ByteBudget {
   give(bytes: number): void {
     this.#usedBytes -= bytes;
     // From the inside out: what waits for this budget alone is served by it.
-    if (this.#waiting.size > 0) this.#admit();
+    if (this.#waiting.size > 0) this.#grantWaiting();
     this.#parent?.give(bytes);
     if (this.#starved.size > 0) this.#feed();
   }
@@ -75,7 +75,7 @@ export class ByteBudget {
       throw new MeshError('Overloaded', `${MAX_WAITERS} calls wait for others to end`);
     }
     this.#waiting.add(waiter);
-    this.#admit();
+    this.#grantWaiting();
   }
 
   /** Nothing goes by this budget any more. */
@@ -102,7 +102,7 @@ export class ByteBudget {
     );
   }
 
-  #admit(): void {
+  #grantWaiting(): void {
     for (const waiter of this.#waiting) {
       if (!this.#isFree) break;
       this.#waiting.delete(waiter);
@@ -117,7 +117,7 @@ export class ByteBudget {
     for (const child of this.#starved) {
       if (!this.#isFree) return;
       this.#starved.delete(child);
-      child.#admit();
+      child.#grantWaiting();
     }
   }
 }

@@ -68,8 +68,8 @@ export class Link {
 
   /** Whether there is a connection, one may come about, or calls of the peer still run. */
   get isInUse(): boolean {
-    const { members, isHopeful, end } = this.pool;
-    return end !== undefined || members.length > 0 || isHopeful || this.slots.taken > 0;
+    const { members, mayConnect, end } = this.pool;
+    return end !== undefined || members.length > 0 || mayConnect || this.slots.taken > 0;
   }
 
   /** Where the peer is dialed from now on. */

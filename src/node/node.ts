@@ -252,7 +252,8 @@ export class MeshNode {
     const [leaf] = parsePem(this.#certificates.inForce.cert);
     if (leaf !== undefined) this.#reports.tlsReloaded(leaf);
     this.#reports.certificates(this.#certificates);
-    for (const unacceptable of await this.#certificates.review()) void this.#expel(unacceptable);
+    for (const unacceptable of await this.#certificates.review())
+      void this.#closeUntrusted(unacceptable);
     if (isAnother) void this.#renewal.renewAll((session) => this.#goesByTls(session.connection));
   }
 
@@ -281,7 +282,7 @@ export class MeshNode {
     if (listen === undefined) return;
     this.#listener = await this.#manager.listen({
       ...listen,
-      onConnection: (connection) => void this.#greet(connection),
+      onConnection: (connection) => void this.#acceptPeer(connection),
       onRefused: (refusal) => this.#refused(refusal),
     });
     this.#log.info(this.#listener.address, 'listening');
@@ -385,7 +386,7 @@ export class MeshNode {
           session.agree(this.#agreement(negotiated));
           const isOld = cert !== this.#certificates.inForce.cert;
           this.#renewal.watch(session, target, isOld && this.#goesByTls(session.connection));
-          this.#admit(session, isPinned);
+          this.#register(session, isPinned);
           return session.accept;
         },
       });
@@ -395,8 +396,8 @@ export class MeshNode {
     }
   }
 
-  /** Takes a dialer through the handshake, or turns it away. */
-  async #greet(connection: Connection): Promise<void> {
+  /** Runs the handshake with a peer that dialed, and registers its session or refuses it. */
+  async #acceptPeer(connection: Connection): Promise<void> {
     this.#watchCertificate(connection);
     try {
       await awaitHandshake(connection, {
@@ -407,7 +408,7 @@ export class MeshNode {
         refusalOf: (nodeId) => this.#refusalOf(nodeId),
         accepted: (negotiated) => {
           const session = this.#createSession(connection, negotiated.peerNodeId, negotiated);
-          this.#admit(session);
+          this.#register(session);
           return session.accept;
         },
       });
@@ -475,8 +476,11 @@ export class MeshNode {
     return session;
   }
 
-  /** Takes up a session whose handshake is done. It is in use once TLS is: until then early data may be a recording. */
-  #admit(session: CallSession, isPinned = false): void {
+  /**
+   * Registers a session whose handshake is done. The pool uses it once TLS is done, too: until then the peer's early data
+   * may be a replay.
+   */
+  #register(session: CallSession, isPinned = false): void {
     const { connection } = session;
     const link = this.#links.obtain(session.peer.nodeId);
     session.slots = link.slots;
@@ -510,8 +514,11 @@ export class MeshNode {
     return this.#config.transports.some((known) => known === transport);
   }
 
-  /** Ends a connection whose peer would not be let in now; a peer that was dialed may have a better certificate by now. */
-  async #expel({ connection, error }: Unacceptable): Promise<void> {
+  /**
+   * Closes a connection whose certificate is no longer trusted. A peer that was dialed is dialed again first: it may have a
+   * better certificate by now.
+   */
+  async #closeUntrusted({ connection, error }: Unacceptable): Promise<void> {
     const session = [...this.#sessions].find((candidate) => candidate.connection === connection);
     const mayImprove = connection.role === 'dialer' && error.code !== 'CertificateRevoked';
     if (session === undefined || !mayImprove) {

@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { isBytes } from '../base/realms.js';
-import { hideFields } from '../base/redact.js';
+import { redactFields } from '../base/redact.js';
 import { DEFAULT_RETRY, MAX_ATTEMPTS } from '../calls/outgoing/retry-policy.js';
 import type { Authorize } from '../calls/session/authorize.js';
 import type { RetryOptions } from '../calls/types.js';
@@ -271,7 +271,7 @@ const schema = z.strictObject({
   tls: z.unknown().transform((value, context): TlsOption => {
     if (typeof value === 'function') return value as () => TlsMaterial | Promise<TlsMaterial>;
     const parsed = tlsMaterial.safeParse(value);
-    if (parsed.success) return hideFields(parsed.data, ['key']);
+    if (parsed.success) return redactFields(parsed.data, ['key']);
     for (const { message, path } of parsed.error.issues) {
       context.addIssue({ code: 'custom', message, path });
     }
@@ -499,7 +499,7 @@ export function resolveOptions(options: NodeOptions): NodeConfig {
   }
   const { data } = parsed;
   const config = data.requireQuic ? { ...data, transports: [quicOf(data)] } : data;
-  return Object.freeze(hideFields(config, ['authToken']));
+  return Object.freeze(redactFields(config, ['authToken']));
 }
 
 function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
@@ -512,7 +512,7 @@ function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
  */
 export function resolveTlsMaterial(given: unknown): TlsMaterial {
   const parsed = tlsMaterial.safeParse(given);
-  if (parsed.success) return Object.freeze(hideFields(parsed.data, ['key']));
+  if (parsed.success) return Object.freeze(redactFields(parsed.data, ['key']));
   const problems = parsed.error.issues.map(
     ({ path, message }) => `tls.${path.join('.')}: ${message}`,
   );

@@ -95,7 +95,7 @@ export class Peer {
       budget: new RetryBudget(retry),
       counters: { attempts: 0, denied: 0 },
       random: Math.random,
-      hasWay: () => pool.isOpen || pool.isHopeful,
+      hasWay: () => pool.isOpen || pool.mayConnect,
       released: () => pool.released,
     };
   }
@@ -196,12 +196,12 @@ export class Peer {
     checkTransfer(open, options);
     const own = withContext(options);
     if (own.resume === true) {
-      if (!this.#retry.hasWay()) this.#checkHopeful();
+      if (!this.#retry.hasWay()) this.#checkMayConnect();
       return openResumable(this.#pool, this.#queue.capture(open), own);
     }
     const session = this.#pool.select();
     if (session !== undefined) return session.stream(open, own);
-    this.#checkHopeful();
+    this.#checkMayConnect();
     return this.#queue.stream(open, own);
   }
 
@@ -281,7 +281,7 @@ export class Peer {
       if (session !== undefined) {
         return { result: start(session, kept, left, recover), carrier: session };
       }
-      this.#checkHopeful();
+      this.#checkMayConnect();
       return this.#queue.call(kept, left, start, recover);
     };
     const isReplaySafe = options.replaySafe === true || message.type === 'ping';
@@ -293,9 +293,9 @@ export class Peer {
   }
 
   /** @throws MeshError ConnectionLost, NodeClosed where no connection will come about */
-  #checkHopeful(): void {
-    const { hopelessness } = this.#pool;
-    if (hopelessness !== undefined) throw hopelessness;
+  #checkMayConnect(): void {
+    const { unavailableReason } = this.#pool;
+    if (unavailableReason !== undefined) throw unavailableReason;
   }
 }
 

@@ -105,7 +105,11 @@ export class Renewal {
   #isDue({ connection }: CallSession, { dueMs }: Watched, nowMs: number): boolean {
     const { streamsOpened, streamsAccepted } = connection.counters;
     const streams = streamsOpened + streamsAccepted;
-    return nowMs >= dueMs || streams >= this.#options.afterStreams || connection.isWorn === true;
+    return (
+      nowMs >= dueMs ||
+      streams >= this.#options.afterStreams ||
+      connection.needsReplacement === true
+    );
   }
 
   #renew(session: CallSession, watched: Watched): Promise<boolean> {

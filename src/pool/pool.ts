@@ -62,13 +62,13 @@ export class ConnectionPool<M extends PoolMember> {
   }
 
   /** Whether a connection that takes calls may come about. */
-  get isHopeful(): boolean {
-    return this.#end === undefined && this.#redialer.isHopeful;
+  get mayConnect(): boolean {
+    return this.#end === undefined && this.#redialer.mayConnect;
   }
 
-  /** Why there is nothing to wait for; `undefined` where a connection may come about. */
-  get hopelessness(): MeshError | undefined {
-    if (this.isHopeful) return undefined;
+  /** Why no connection can come about; `undefined` while one may. */
+  get unavailableReason(): MeshError | undefined {
+    if (this.mayConnect) return undefined;
     return this.#end ?? new MeshError('ConnectionLost', 'no open connection to the peer');
   }
 
@@ -130,7 +130,7 @@ export class ConnectionPool<M extends PoolMember> {
     const member = this.select();
     if (member !== undefined) return member;
     const deadlineMs = this.#clock.nowMs() + (timeoutMs ?? Number.POSITIVE_INFINITY);
-    if (this.canDial && !this.isHopeful) this.begin();
+    if (this.canDial && !this.mayConnect) this.begin();
     return new Promise((start, fail) => {
       const accepts = (offered: M): boolean => offered.isOpen;
       this.wait({ weight: 0, deadlineMs, signal, accepts, start, fail });
@@ -144,9 +144,9 @@ export class ConnectionPool<M extends PoolMember> {
       waiter.start(member);
       return;
     }
-    const { hopelessness } = this;
-    if (hopelessness !== undefined) {
-      waiter.fail(hopelessness);
+    const { unavailableReason } = this;
+    if (unavailableReason !== undefined) {
+      waiter.fail(unavailableReason);
       return;
     }
     this.#waiters.add(waiter);
@@ -281,7 +281,7 @@ export class ConnectionPool<M extends PoolMember> {
   /** Dials what is missing; where nothing will come of waiting, the wait is over. */
   #settle(): void {
     this.#fill();
-    if (this.isHopeful || this.isOpen || this.#waiters.size === 0) return;
+    if (this.mayConnect || this.isOpen || this.#waiters.size === 0) return;
     const cause = this.#waiters.lastFailure;
     this.#waiters.failAll(
       new MeshError('ConnectionLost', 'no open connection to the peer', { cause }),
@@ -334,7 +334,7 @@ export class ConnectionPool<M extends PoolMember> {
         connectedLate: (member) => {
           this.#offered = undefined;
           this.add(member);
-          if (!this.isHopeful) this.retire(member, 'peer is not wanted any more');
+          if (!this.mayConnect) this.retire(member, 'peer is not wanted any more');
         },
         dialFailed: (error, failure) => this.#dialFailed(error, failure),
         redialDue: () => this.#fill(),
@@ -352,7 +352,7 @@ export class ConnectionPool<M extends PoolMember> {
     this.#options.onChange?.({ member: undefined, from: 'connecting', to });
     this.#options.onDialFailed?.(error, failure);
     // Whoever waits for a peer that was never reached, or that wants nothing of this side, hears it at once.
-    if (failure.isFinal || !this.isHopeful) this.#waiters.failAll(error);
+    if (failure.isFinal || !this.mayConnect) this.#waiters.failAll(error);
     this.#fill();
   }
 }

@@ -88,8 +88,8 @@ export class Redialer<M> {
     return this.#underWay.size;
   }
 
-  /** Whether a connection may come about. */
-  get isHopeful(): boolean {
+  /** Whether a connection may still come about: a dial is under way, or may be begun. */
+  get mayConnect(): boolean {
     return this.#underWay.size > 0 || (this.dial !== undefined && this.isWanted);
   }
 

@@ -9,7 +9,7 @@ export type LoggingOption = Logger | LogLevel;
 /** None of these is ever logged: this is for the day on which somebody forgets. */
 const SECRETS = {
   paths: ['key', 'token', 'authToken', '*.key', '*.token', '*.authToken'],
-  censor: '[hidden]',
+  censor: '[redacted]',
 };
 
 /** The logger of one node. Neither keys nor tokens are ever handed to it. */

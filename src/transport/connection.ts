@@ -238,8 +238,8 @@ export interface Connection {
    * @throws MeshError MigrationFailed, after which the old path stays in use; InvalidArgument; Cancelled
    */
   readonly migrate?: (options: MigrateOptions) => Promise<void>;
-  /** Whether another connection had better take its place: this one is near a limit of what one can carry. */
-  readonly isWorn?: boolean;
+  /** Whether a new connection should take its place: this one is near a limit of what one connection can carry. */
+  readonly needsReplacement?: boolean;
   /** Called when the path changes, by either side, or fails to. */
   onPathEvent?: ((event: PathEvent) => void) | undefined;
   /**

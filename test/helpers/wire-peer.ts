@@ -84,7 +84,7 @@ export async function listenWire(
   onStream: (stream: WireStream) => void,
 ): Promise<{ nodeId: 'n2'; host: string; port: number }> {
   const replayGuard = new ReplayGuard();
-  const greet = (connection: Connection): Promise<unknown> =>
+  const acceptPeer = (connection: Connection): Promise<unknown> =>
     awaitHandshake(connection, {
       codec,
       timeoutMs: 10_000,
@@ -103,7 +103,8 @@ export async function listenWire(
   const { address } = await listening.listen({
     host: '127.0.0.1',
     port: 0,
-    onConnection: (connection) => void greet(connection).catch((error) => t.fail(String(error))),
+    onConnection: (connection) =>
+      void acceptPeer(connection).catch((error) => t.fail(String(error))),
   });
   return { nodeId: 'n2', ...address };
 }

@@ -201,7 +201,7 @@ class World {
         break;
       case 'release':
         pool.release(new MeshError('ConnectionClosed', 'not wanted'));
-        assert(!pool.isHopeful);
+        assert(!pool.mayConnect);
         assert.equal(this.#waiting.length, 0, 'a release ends every wait');
         break;
     }
@@ -216,7 +216,7 @@ class World {
     assert(this.#waiters.every(({ waiter }) => waiter.outcomes.length <= 1));
     assert(this.#waiting.length <= waiting, 'nobody is forgotten');
     assert(this.#waiting.every(({ deadlineMs }) => deadlineMs > clock.nowMs()));
-    if (pool.isOpen || !pool.isHopeful)
+    if (pool.isOpen || !pool.mayConnect)
       assert.equal(waiting, 0, 'nobody waits for what is there, or never comes');
     const alive = this.#alive.filter((member) => pool.stateOf(member) !== 'closed');
     assert.equal(open + closing, alive.length);
@@ -244,7 +244,7 @@ class World {
       await clock.advance(500);
     }
     const { length: well } = pool.wellMembers;
-    if (pool.isHopeful) assert(well >= of.min, `${well} connections are fewer than ${of.min}`);
+    if (pool.mayConnect) assert(well >= of.min, `${well} connections are fewer than ${of.min}`);
     this.#allowance = 0;
     this.#checkSize();
     this.#checkYielding();
@@ -299,7 +299,7 @@ class World {
     member.end(new MeshError('NoError', 'closed', { side: 'remote' }));
     await settled();
     if (!wasInUse || pool.isOpen || pool.statistics.dialing > 0) return;
-    assert(!pool.isHopeful, 'nobody dials a peer that has closed its last connection');
+    assert(!pool.mayConnect, 'nobody dials a peer that has closed its last connection');
   }
 
   #pin(): void {

@@ -71,7 +71,7 @@ test('when the first dial fails everybody who waits fails with its error, and no
   t.deepEqual(waiter.outcomes, [error]);
   await clock.advance(10 * MINUTE_MS);
   t.is(dialer.begun, 1);
-  t.false(pool.isHopeful);
+  t.false(pool.mayConnect);
   t.like(await t.throwsAsync(() => Promise.reject(wait().error)), { code: 'ConnectionLost' });
 });
 
@@ -691,7 +691,7 @@ test('a connection that comes although its dial was given up is closed, and the 
     t.like(member.ended, { code: 'NoError' }, end);
     await clock.advance(10 * MINUTE_MS);
     t.is(dialer.begun, 1, end);
-    t.false(pool.isHopeful);
+    t.false(pool.mayConnect);
     t.deepEqual([pool.members, clock.pending], [[], 0]);
   }
 });

@@ -195,7 +195,7 @@ test('without a dial, or while unwanted, nothing is dialed', (t) => {
   redialer.isWanted = true;
   fill();
   t.deepEqual([dialer.begun, clock.pending], [0, 0]);
-  t.false(redialer.isHopeful);
+  t.false(redialer.mayConnect);
 });
 
 test('a connection that was lost is dialed again after a delay', async (t) => {
@@ -220,7 +220,7 @@ test('stopping gives up what is under way, and whoever comes next begins anew', 
   redialer.stop(new MeshError('ConnectionClosed', 'not wanted'));
   t.true(slow?.signal.aborted);
   t.like(slow?.signal.reason, { code: 'ConnectionClosed' });
-  t.false(redialer.isHopeful, 'nothing comes of a dial that is given up');
+  t.false(redialer.mayConnect, 'nothing comes of a dial that is given up');
   const second = redialer.connect();
   t.is(dialer.begun, 2);
   slow?.fail(new MeshError('Cancelled', 'given up at last'));

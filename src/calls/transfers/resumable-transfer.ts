@@ -23,7 +23,7 @@ export interface TransferSession {
 export interface TransferSource {
   readonly isOpen: boolean;
   /** Whether this side dials, or means to. */
-  readonly isHopeful: boolean;
+  readonly mayConnect: boolean;
   /** Whether it could: where it cannot, the peer may come back all the same. */
   readonly canDial: boolean;
   /** Fires when the peer is not wanted any more. */
@@ -124,8 +124,8 @@ class ResumableTransfer {
       maybeExecuted: this.#maybeExecuted,
     });
     // Streams hear of a loss before the pool does: asked only now, the answer is right.
-    const { isOpen, isHopeful, canDial } = this.#source;
-    if (canDial && !isOpen && !isHopeful) throw error;
+    const { isOpen, mayConnect, canDial } = this.#source;
+    if (canDial && !isOpen && !mayConnect) throw error;
   }
 
   get #leftMs(): number {

@@ -17,7 +17,7 @@ export interface StreamTableLimits {
 export class StreamTable {
   readonly #limits: StreamTableLimits;
   readonly #byId = new Map<number, MuxStream>();
-  /** This side's streams: waiting, admitted, and on the wire. */
+  /** This side's streams: waiting, open, and on the wire. */
   readonly #own = new Set<MuxStream>();
   /** Those of them beyond the peer's limit, first come first served. */
   readonly #waiting = new Set<MuxStream>();
@@ -33,7 +33,7 @@ export class StreamTable {
 
   /** Whether another stream of this side has a place now. */
   get hasRoom(): boolean {
-    return this.#waiting.size === 0 && this.#admitted < this.#limits.maxOutgoingStreams;
+    return this.#waiting.size === 0 && this.#openOutgoing < this.#limits.maxOutgoingStreams;
   }
 
   get ownStreams(): number {
@@ -71,13 +71,13 @@ export class StreamTable {
   /** Takes up a stream of this side. @throws MeshError Overloaded when too many wait already */
   add(stream: MuxStream): void {
     const { maxOutgoingStreams, maxQueuedStreams } = this.#limits;
-    const mustWait = this.#admitted >= maxOutgoingStreams;
+    const mustWait = this.#openOutgoing >= maxOutgoingStreams;
     if (mustWait && this.#waiting.size >= maxQueuedStreams) {
       throw new MeshError('Overloaded', `${maxQueuedStreams} streams wait for the peer's limit`);
     }
     this.#own.add(stream);
     if (mustWait) this.#waiting.add(stream);
-    else stream.isAdmitted = true;
+    else stream.mayStart = true;
   }
 
   /** Gives a stream of this side its id, with its first frame. */
@@ -122,12 +122,12 @@ export class StreamTable {
     this.#waiting.delete(stream);
   }
 
-  /** The stream whose turn it is to leave the queue, now admitted; `undefined` when none may or none waits. */
-  admitNext(): MuxStream | undefined {
-    if (this.#admitted >= this.#limits.maxOutgoingStreams) return undefined;
+  /** Takes the next stream from the queue, which may now start. `undefined` when none may start or none waits. */
+  takeNextWaiting(): MuxStream | undefined {
+    if (this.#openOutgoing >= this.#limits.maxOutgoingStreams) return undefined;
     for (const first of this.#waiting) {
       this.#waiting.delete(first);
-      first.isAdmitted = true;
+      first.mayStart = true;
       return first;
     }
     return undefined;
@@ -143,7 +143,7 @@ export class StreamTable {
     return all;
   }
 
-  get #admitted(): number {
+  get #openOutgoing(): number {
     return this.#own.size - this.#waiting.size;
   }
 

@@ -44,7 +44,7 @@ export class MuxStream implements FrameStream, InboxOwner {
   /** Set by {@link StreamHost.reclass} only. */
   priority: Priority;
   /** Whether the peer's stream limit leaves room for this stream. */
-  isAdmitted: boolean;
+  mayStart: boolean;
   readonly #host: StreamHost;
   readonly #outbox = new Outbox();
   readonly #inbox = new Inbox(this);
@@ -70,7 +70,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.#host = host;
     this.initiator = initiator;
     this.priority = priority;
-    this.isAdmitted = initiator === 'remote';
+    this.mayStart = initiator === 'remote';
     this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes, STREAM_GRANT_BYTES);
     this.#reader = reader;
   }
@@ -166,7 +166,7 @@ export class MuxStream implements FrameStream, InboxOwner {
   /** What the first waiting frame may need besides the socket: see {@link Outbox.next}. */
   get nextToSend(): 'none' | 'data' | 'bareEnd' {
     const { next } = this.#outbox;
-    if (!this.isAdmitted) return 'none';
+    if (!this.mayStart) return 'none';
     if (next === 'data' && (this.#outbox.credit.isExhausted || !this.mayFly)) return 'none';
     return next;
   }

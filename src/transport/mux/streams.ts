@@ -154,7 +154,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     this.sendsChecksum = limits.checksum;
     this.#tableLimits.maxOutgoingStreams = limits.maxOutgoingStreams;
     this.#tableLimits.maxIncomingStreams = incomingLimit(this.#role, limits.maxIncomingStreams);
-    this.#admitWaiting();
+    this.#startWaiting();
   }
 
   /** Grants what the connection's window is larger by than the peer counts on. Once, before any frame. */
@@ -333,12 +333,12 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   }
 
   #placeIsFree(): void {
-    this.#admitWaiting();
+    this.#startWaiting();
     this.#goAway?.advance();
   }
 
-  #admitWaiting(): void {
-    for (let next = this.#table.admitNext(); next; next = this.#table.admitNext()) {
+  #startWaiting(): void {
+    for (let next = this.#table.takeNextWaiting(); next; next = this.#table.takeNextWaiting()) {
       this.#scheduler.wake(next);
     }
   }

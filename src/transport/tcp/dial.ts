@@ -18,18 +18,18 @@ export interface DialTlsOptions<T> {
   readonly keyLog?: KeyLog | undefined;
   /** Any of them ends the attempt. */
   readonly signals: readonly AbortSignal[];
-  /** Makes the result of a socket whose TLS handshake is done, or throws why the peer is not wanted. */
-  readonly admit: (socket: TLSSocket) => T;
+  /** Turns a socket whose TLS handshake is done into the result, or throws the reason to refuse the peer. */
+  readonly adopt: (socket: TLSSocket) => T;
 }
 
 /**
- * Connects, and hands the socket to `admit` in the turn in which the handshake ends, so that nothing of it is
+ * Connects, and hands the socket to `adopt` in the turn in which the handshake ends, so that nothing of it is
  * missed. Settles once; until then the socket is its own, and no longer than `timeoutMs`.
  * @throws MeshError ConnectTimeout, ConnectFailed, Cancelled, TlsFailure, ApplicationProtocolMismatch, and
- *   what `admit` throws, of which the peer is told
+ *   what `adopt` throws, of which the peer is told
  */
 export function dialTls<T>(options: DialTlsOptions<T>) {
-  const { target, setup, timeoutMs, keyLog, signals, admit } = options;
+  const { target, setup, timeoutMs, keyLog, signals, adopt } = options;
   return new Promise<T>((resolve, reject) => {
     const aborted = signals.find((signal) => signal.aborted);
     if (aborted !== undefined) {
@@ -61,7 +61,7 @@ export function dialTls<T>(options: DialTlsOptions<T>) {
       settle();
       socket.off('close', onClose);
       try {
-        resolve(admit(socket));
+        resolve(adopt(socket));
         socket.off('error', onError);
       } catch (thrown) {
         const error = toMeshError(thrown);

@@ -71,7 +71,7 @@ export class TcpListener implements Listener {
     // Sockets come in through a server of ours and are passed on: so they can be counted, and dropped,
     // before any work is done for them.
     // Paused: TLS is to read all that arrives, also while a socket waits for its turn.
-    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#admit(socket));
+    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
     this.#tlsServer = createTlsServer({
       ...this.#setup.options,
       ALPNProtocols: [ALPN_PROTOCOL],
@@ -118,7 +118,7 @@ export class TcpListener implements Listener {
     for (const { socket } of this.#halfOpen.values()) socket.destroy();
   }
 
-  #admit(socket: Socket): void {
+  #accept(socket: Socket): void {
     // A socket that errs before TLS listens to it must not end the process.
     socket.on('error', () => {});
     const { handshakeTimeoutMs, counters } = this.#options;

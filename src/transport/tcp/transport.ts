@@ -90,7 +90,7 @@ export class TcpTransport implements Transport {
         timeoutMs: connectTimeoutMs ?? 5000,
         keyLog: this.#options.keyLog,
         signals: signal === undefined ? [shutdown] : [signal, shutdown],
-        admit: (socket) => {
+        adopt: (socket) => {
           // By what is in force now: certificates may have been reloaded since the dial began.
           const identity = identifyPeer(socket, this.#currentSetup().trust, 'acceptor');
           if (target.nodeId !== undefined) checkNodeId(identity, target.nodeId);
@@ -155,16 +155,16 @@ export class TcpTransport implements Transport {
     await Promise.all([...this.#connections].map((connection) => connection.close()));
   }
 
-  /** @returns whether the peer was let in */
+  /** @returns whether the peer's certificate was accepted */
   #accept(socket: TLSSocket, setup: TlsSetup, options: ListenOptions): boolean {
-    const connection = this.#admit(socket, setup, options.onRefused);
+    const connection = this.#adopt(socket, setup, options.onRefused);
     if (connection === undefined) return false;
     this.counters.accepted += 1;
     options.onConnection(connection);
     return true;
   }
 
-  #admit(
+  #adopt(
     socket: TLSSocket,
     setup: TlsSetup,
     onRefused: ListenOptions['onRefused'],

@@ -376,9 +376,9 @@ export class QuicConnection implements Connection {
     );
   }
 
-  get isWorn(): boolean {
+  get needsReplacement(): boolean {
     return (
-      this.#paths.isWorn ||
+      this.#paths.needsReplacement ||
       this.#datagramsSent >= MANY_DATAGRAMS ||
       this.#datagramsReceived >= MANY_DATAGRAMS ||
       this.#findsRttWrong()

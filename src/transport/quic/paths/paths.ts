@@ -118,7 +118,7 @@ export class ConnectionPaths {
   }
 
   /** Whether the connection has changed its path so often that it had better be replaced. */
-  get isWorn(): boolean {
+  get needsReplacement(): boolean {
     return Math.max(this.#known.length - 1, this.#ids.spent) >= MANY_PATHS;
   }
 

@@ -113,12 +113,12 @@ test('a move over a path that is dead fails in time, and the old path stays in u
   t.deepEqual(await request(dialer, Buffer.of(2)), Buffer.of(2));
 });
 
-test('a connection has so many paths in its life, and says before that it is worn', async (t) => {
+test('a connection has so many paths in its life, and says before that it needs a replacement', async (t) => {
   const { dialer } = await setUp(t, { direct: true });
   for (let path = 2; path <= MAX_PATHS; path += 1) {
     await dialer.migrate?.({});
     t.deepEqual(await request(dialer, Buffer.of(path)), Buffer.of(path));
-    t.is(dialer.isWorn, path > 24);
+    t.is(dialer.needsReplacement, path > 24);
   }
   const error = await t.throwsAsync(dialer.migrate?.({}) as Promise<void>);
   t.like(error, { code: 'MigrationFailed', message: `the connection has had ${MAX_PATHS} paths` });

@@ -53,11 +53,11 @@ test('once the round trip becomes short under load, the estimate follows, or the
   const connection = await dialer.dial(proxy.address);
   const isOver = { value: false };
   const asking = askAndAsk(connection, isOver);
-  t.false(await within(6, () => connection.isWorn || acceptor.clocks.found));
+  t.false(await within(6, () => connection.needsReplacement || acceptor.clocks.found));
 
   proxy.change({ delayMs: 0 });
   const isShort = ({ rttMs = 0 }: QuicConnection) => rttMs < SHORT_MS;
-  t.true(await within(60, () => connection.isWorn || isShort(connection)));
+  t.true(await within(60, () => connection.needsReplacement || isShort(connection)));
   t.true(await within(30, () => acceptor.clocks.found || isShort(accepted as QuicConnection)));
   t.log(`estimates stayed: dialer ${dialer.clocks.found}, acceptor ${acceptor.clocks.found}`);
   isOver.value = true;
