@@ -4,7 +4,7 @@ import { MeshError } from '../../errors.js';
 import { type FrameFields, frameBytes, writeFrame } from '../../protocol/frame.js';
 import type { ConnectionCounters } from '../connection.js';
 import type { Rank } from '../priority/class-turns.js';
-import type { Slab, WriteMemory } from './write-memory.js';
+import type { WriteChunk, WriteMemory } from './write-memory.js';
 
 /**
  * Unsent bytes at which a class of calls stops writing until the stream has drained, by its rank: what is urgent is to
@@ -25,7 +25,7 @@ export class FrameWriter {
   /** Never below the stream's own mark: above it `drain` is certain to come. */
   readonly #backlogBytes: readonly number[];
   /** Holds what this turn has put together, from `#start` on. */
-  #slab: Slab | undefined;
+  #chunk: WriteChunk | undefined;
   #start = 0;
   #isFlushDue = false;
   #isBackedUp = false;
@@ -57,9 +57,9 @@ export class FrameWriter {
   /** @returns the frame's size with its header */
   write(fields: FrameFields): number {
     const bytes = frameBytes(fields);
-    const slab = this.#slabFor(bytes);
-    writeFrame(fields, slab.bytes, slab.end);
-    slab.end += bytes;
+    const chunk = this.#chunkFor(bytes);
+    writeFrame(fields, chunk.bytes, chunk.end);
+    chunk.end += bytes;
     this.#scheduleFlush();
     this.#counters.framesSent += 1;
     this.#counters.bytesSent += bytes;
@@ -83,27 +83,27 @@ export class FrameWriter {
 
   /** Hands the byte stream what has been put together. Happens by itself at the end of a turn. */
   flush(): void {
-    const slab = this.#slab;
-    if (slab === undefined) return;
-    this.#slab = undefined;
-    const piece = slab.bytes.subarray(this.#start, slab.end);
-    slab.writes += 1;
-    this.#duplex.write(piece, () => this.#memory.written(slab));
-    this.#memory.give(slab);
+    const chunk = this.#chunk;
+    if (chunk === undefined) return;
+    this.#chunk = undefined;
+    const piece = chunk.bytes.subarray(this.#start, chunk.end);
+    chunk.writes += 1;
+    this.#duplex.write(piece, () => this.#memory.written(chunk));
+    this.#memory.give(chunk);
   }
 
-  /** A slab that has room, and goes out after whatever went before. */
-  #slabFor(bytes: number): Slab {
-    if (this.#slab !== undefined && this.#slab.roomBytes >= bytes) return this.#slab;
+  /** A chunk that has room, and goes out after whatever went before. */
+  #chunkFor(bytes: number): WriteChunk {
+    if (this.#chunk !== undefined && this.#chunk.roomBytes >= bytes) return this.#chunk;
     this.flush();
-    const slab = this.#memory.take(bytes);
-    this.#slab = slab;
-    this.#start = slab.end;
-    return slab;
+    const chunk = this.#memory.take(bytes);
+    this.#chunk = chunk;
+    this.#start = chunk.end;
+    return chunk;
   }
 
   get #unsentBytes(): number {
-    const waiting = this.#slab === undefined ? 0 : this.#slab.end - this.#start;
+    const waiting = this.#chunk === undefined ? 0 : this.#chunk.end - this.#start;
     return this.#duplex.writableLength + waiting;
   }
 

@@ -3,15 +3,15 @@
  * copies what comes in several. It is used again, since memory taken anew for bulk data costs more than its encryption.
  */
 
-/** Two chunks of a bulk transfer with all that goes around them. */
-const SLAB_BYTES = 132 * 1024;
+/** Two pieces of a bulk transfer with all that goes around them. */
+const CHUNK_BYTES = 132 * 1024;
 /** Kept while nobody needs them. */
-const MAX_IDLE_SLABS = 8;
-/** A slab with less room is not taken up again before it has been written. */
+const MAX_IDLE_CHUNKS = 8;
+/** A chunk with less room is not taken up again before it has been written. */
 const MIN_ROOM_BYTES = 1024;
 
-/** A piece of memory that one writer at a time puts frames into. */
-export class Slab {
+/** A block of memory that one writer at a time puts frames into. */
+export class WriteChunk {
   readonly bytes: Buffer;
   /** Where the next frame goes. */
   end = 0;
@@ -29,7 +29,7 @@ export class Slab {
 }
 
 export class WriteMemory {
-  readonly #idle: Slab[] = [];
+  readonly #idle: WriteChunk[] = [];
   readonly #isReusable: boolean;
 
   /** @param isReusable whether a byte stream keeps nothing of what it has written */
@@ -37,33 +37,33 @@ export class WriteMemory {
     this.#isReusable = isReusable;
   }
 
-  /** A slab with room for that many bytes. */
-  take(bytes: number): Slab {
-    if (bytes > SLAB_BYTES) return new Slab(bytes);
-    for (let slab = this.#idle.pop(); slab !== undefined; slab = this.#idle.pop()) {
-      if (slab.roomBytes < bytes) continue;
-      slab.isTaken = true;
-      return slab;
+  /** A chunk with room for that many bytes. */
+  take(bytes: number): WriteChunk {
+    if (bytes > CHUNK_BYTES) return new WriteChunk(bytes);
+    for (let chunk = this.#idle.pop(); chunk !== undefined; chunk = this.#idle.pop()) {
+      if (chunk.roomBytes < bytes) continue;
+      chunk.isTaken = true;
+      return chunk;
     }
-    return new Slab(SLAB_BYTES);
+    return new WriteChunk(CHUNK_BYTES);
   }
 
-  /** Takes a slab back that its writer puts nothing more into. */
-  give(slab: Slab): void {
-    slab.isTaken = false;
-    if (slab.roomBytes >= MIN_ROOM_BYTES) this.#keep(slab);
+  /** Takes a chunk back that its writer puts nothing more into. */
+  give(chunk: WriteChunk): void {
+    chunk.isTaken = false;
+    if (chunk.roomBytes >= MIN_ROOM_BYTES) this.#keep(chunk);
   }
 
-  /** One of a slab's writes is done. */
-  written(slab: Slab): void {
-    slab.writes -= 1;
-    if (slab.writes > 0 || slab.isTaken || !this.#isReusable) return;
-    slab.end = 0;
-    this.#keep(slab);
+  /** One of a chunk's writes is done. */
+  written(chunk: WriteChunk): void {
+    chunk.writes -= 1;
+    if (chunk.writes > 0 || chunk.isTaken || !this.#isReusable) return;
+    chunk.end = 0;
+    this.#keep(chunk);
   }
 
-  #keep(slab: Slab): void {
-    if (slab.bytes.length !== SLAB_BYTES || this.#idle.includes(slab)) return;
-    if (this.#idle.length < MAX_IDLE_SLABS) this.#idle.push(slab);
+  #keep(chunk: WriteChunk): void {
+    if (chunk.bytes.length !== CHUNK_BYTES || this.#idle.includes(chunk)) return;
+    if (this.#idle.length < MAX_IDLE_CHUNKS) this.#idle.push(chunk);
   }
 }

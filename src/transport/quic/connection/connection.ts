@@ -28,11 +28,11 @@ import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import { endOfStreams, endReason, refusalReason } from '../binding/end-reason.js';
 import type { NativeConnection } from '../binding/native.js';
 import { PeerGuards } from '../guards/peer-guards.js';
+import type { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
 import { DeadlineTimer } from '../io/deadline-timer.js';
 import type { SendFailures } from '../io/send-failures.js';
 import type { SendMemory } from '../io/send-memory.js';
-import type { Slab } from '../io/slab.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 import type { IdRoutes } from '../paths/connection-ids.js';
 import { DatagramSize } from '../paths/datagram-size.js';
@@ -53,7 +53,7 @@ export interface ConnectionHost extends IdRoutes {
   /** Memory for outgoing datagrams, shared by all connections of the endpoint. */
   readonly sendMemory: SendMemory;
   /** Memory for stream bytes, likewise. */
-  readonly readSlab: Slab;
+  readonly readBuffer: BumpBuffer;
   /** Memory for large frames, likewise. */
   readonly frameMemory: FrameMemory;
   /** The datagram's memory is the system's until it has taken it. */
@@ -591,7 +591,7 @@ export class QuicConnection implements Connection {
       role,
       limits,
       counters: this.counters,
-      slab: host.readSlab,
+      readBuffer: host.readBuffer,
       frameMemory: host.frameMemory,
       host: {
         isReady: () => this.#isReady,

@@ -21,12 +21,12 @@ import {
   readNativeFailure,
 } from '../binding/native.js';
 import { QuicConnection } from '../connection/connection.js';
+import { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
 import { ListeningSockets } from '../io/listening-sockets.js';
 import { CONNECTION_ID_BYTES, type DropReason, routeDatagram } from '../io/packet.js';
 import { SendFailures } from '../io/send-failures.js';
 import { SendMemory } from '../io/send-memory.js';
-import { Slab } from '../io/slab.js';
 import { UdpSocket, type UdpSocketHandler } from '../io/udp-socket.js';
 import type { PacerClocks } from '../paths/pacer-clocks.js';
 import { nativeAddress } from '../paths/path.js';
@@ -68,7 +68,7 @@ export interface EndpointOptions {
   readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
 }
 
-const READ_SLAB_BYTES = 64 * 1024;
+const READ_BUFFER_BYTES = 64 * 1024;
 const MIN_READ_BYTES = 4 * 1024;
 
 /** How often connections are looked after that have nothing to do, at least. */
@@ -83,7 +83,7 @@ const DROP_COUNTERS = {
 
 export class QuicEndpoint implements Home, UdpSocketHandler {
   readonly sendMemory = new SendMemory();
-  readonly readSlab = new Slab(READ_SLAB_BYTES, MIN_READ_BYTES);
+  readonly readBuffer = new BumpBuffer(READ_BUFFER_BYTES, MIN_READ_BYTES);
   readonly frameMemory = new FrameMemory();
   readonly counters: EndpointCounters;
   acceptor: EndpointAcceptor | undefined;

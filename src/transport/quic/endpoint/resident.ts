@@ -9,9 +9,9 @@ import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
 import type { ConnectionHost, QuicConnection } from '../connection/connection.js';
+import type { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
 import type { SendMemory } from '../io/send-memory.js';
-import type { Slab } from '../io/slab.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 
 /** The endpoint, as its residents know it. */
@@ -38,7 +38,7 @@ export interface Home extends SharedMemory {
 
 interface SharedMemory {
   readonly sendMemory: SendMemory;
-  readonly readSlab: Slab;
+  readonly readBuffer: BumpBuffer;
   readonly frameMemory: FrameMemory;
 }
 
@@ -108,8 +108,8 @@ export class Resident implements ConnectionHost {
     return this.#home.sendMemory;
   }
 
-  get readSlab(): Slab {
-    return this.#home.readSlab;
+  get readBuffer(): BumpBuffer {
+    return this.#home.readBuffer;
   }
 
   get frameMemory(): FrameMemory {

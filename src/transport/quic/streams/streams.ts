@@ -24,7 +24,7 @@ import { GoAway, type GoAwayHost, goingAwayError } from '../../go-away.js';
 import { RANKS, SLICE_BYTES } from '../../priority/class-turns.js';
 import { StreamRateGuard } from '../../stream-rate.js';
 import { type NativeConnection, readNativeFailure } from '../binding/native.js';
-import type { Slab } from '../io/slab.js';
+import type { BumpBuffer } from '../io/bump-buffer.js';
 import { BlockedStreams, LIFTED_URGENCY, URGENCIES } from './blocked-streams.js';
 import { BulkFlight } from './bulk-flight.js';
 import { BulkLift } from './bulk-lift.js';
@@ -65,7 +65,7 @@ export interface QuicStreamsOptions {
   readonly limits: StreamLimits;
   readonly counters: ConnectionCounters;
   /** Memory for stream bytes. */
-  readonly slab: Slab;
+  readonly readBuffer: BumpBuffer;
   /** Memory for large frames, outgoing. */
   readonly frameMemory: FrameMemory;
 }
@@ -93,7 +93,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly #role: Role;
   readonly #limits: StreamLimits;
   readonly #counters: ConnectionCounters;
-  readonly #slab: Slab;
+  readonly #readBuffer: BumpBuffer;
   #compressions: readonly Compression[] = [Compression.none];
   #onStream: ((stream: FrameStream) => FrameStreamHandler) | undefined;
 
@@ -163,7 +163,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#role = role;
     this.#limits = limits;
     this.#counters = options.counters;
-    this.#slab = options.slab;
+    this.#readBuffer = options.readBuffer;
     this.frameMemory = options.frameMemory;
     this.rates = new StreamRateGuard(limits);
     this.#partials = new PartialFrames(limits.maxConnectionWindowBytes);
@@ -678,12 +678,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   #streamRecv(stream: QuicStream): { bytes: Buffer; fin: boolean } | undefined {
-    const slab = this.#slab;
+    const buffer = this.#readBuffer;
     try {
-      const read = this.#native.streamRecv(stream.id, slab.room());
+      const read = this.#native.streamRecv(stream.id, buffer.room());
       if (read === null) return undefined;
       this.readBytes += read[0];
-      return { bytes: slab.take(read[0]), fin: read[1] };
+      return { bytes: buffer.take(read[0]), fin: read[1] };
     } catch (thrown) {
       this.#streamFailed(stream, thrown);
       return undefined;
@@ -691,11 +691,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   #readControl(id: number): void {
-    const slab = this.#slab;
+    const buffer = this.#readBuffer;
     for (;;) {
       let read: [number, boolean] | null;
       try {
-        read = this.#native.streamRecv(id, slab.room());
+        read = this.#native.streamRecv(id, buffer.room());
       } catch {
         read = [0, true];
       }
@@ -707,7 +707,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
           'the control stream is the only unidirectional one, and never ends',
         );
       }
-      this.#controlReceiver.receive(slab.take(read[0]), this.#controlHandler);
+      this.#controlReceiver.receive(buffer.take(read[0]), this.#controlHandler);
     }
   }
 
@@ -769,7 +769,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #drop(id: number): void {
     try {
       for (;;) {
-        const read = this.#native.streamRecv(id, this.#slab.room());
+        const read = this.#native.streamRecv(id, this.#readBuffer.room());
         if (read === null) return;
         this.readBytes += read[0];
       }

@@ -1,15 +1,15 @@
 /** Memory that the binding writes into, handed out in slices: one allocation serves many datagrams or reads. */
-export class Slab {
-  readonly #slabBytes: number;
+export class BumpBuffer {
+  readonly #blockBytes: number;
   readonly #minBytes: number;
   #buffer: Buffer;
   #offset = 0;
 
   /** @param minBytes what `room()` offers at least */
-  constructor(slabBytes: number, minBytes: number) {
-    this.#slabBytes = slabBytes;
+  constructor(blockBytes: number, minBytes: number) {
+    this.#blockBytes = blockBytes;
     this.#minBytes = minBytes;
-    this.#buffer = Buffer.allocUnsafeSlow(slabBytes);
+    this.#buffer = Buffer.allocUnsafeSlow(blockBytes);
   }
 
   /**
@@ -17,8 +17,8 @@ export class Slab {
    * @param maxBytes as much of it as is wanted, within what `room()` offers at least; by default all there is
    */
   room(maxBytes?: number): Buffer {
-    if (this.#slabBytes - this.#offset < this.#minBytes) {
-      this.#buffer = Buffer.allocUnsafeSlow(this.#slabBytes);
+    if (this.#blockBytes - this.#offset < this.#minBytes) {
+      this.#buffer = Buffer.allocUnsafeSlow(this.#blockBytes);
       this.#offset = 0;
     }
     if (maxBytes !== undefined) return this.#buffer.subarray(this.#offset, this.#offset + maxBytes);
