@@ -202,7 +202,7 @@ export class SendScheduler {
       if (draining.size === 0) continue;
       for (const stream of draining) {
         if (!this.#mayWrite(rank)) break;
-        if (stream.queuedBytes > this.#options.sendHighWaterBytes || !stream.mayFly) continue;
+        if (stream.queuedBytes > this.#options.sendHighWaterBytes || !stream.mayGo) continue;
         draining.delete(stream);
         stream.handler.onDrain?.();
         told += 1;
@@ -213,7 +213,7 @@ export class SendScheduler {
 
   #hasRoom(stream: MuxStream): boolean {
     const { writer, sendHighWaterBytes } = this.#options;
-    if (stream.queuedBytes > sendHighWaterBytes || !stream.mayFly) return false;
+    if (stream.queuedBytes > sendHighWaterBytes || !stream.mayGo) return false;
     return writer.hasRoom(RANKS[stream.priority]);
   }
 }

@@ -5,8 +5,8 @@ import type { Priority } from '../../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
 import type { Contention } from '../priority/contention.js';
 import { Assembly } from './assembly.js';
-import { BulkFlight } from './bulk-flight.js';
 import { INITIAL_STREAM_WINDOW_BYTES, ReceiveWindow, STREAM_GRANT_BYTES } from './credit.js';
+import { CreditInFlight } from './credit-in-flight.js';
 import { Inbox, type InboxOwner } from './inbox.js';
 import { Outbox, type OutgoingFrame } from './outbox.js';
 
@@ -50,7 +50,7 @@ export class MuxStream implements FrameStream, InboxOwner {
   readonly #inbox = new Inbox(this);
   readonly #window: ReceiveWindow;
   /** Of bulk data. */
-  #flight: BulkFlight | undefined;
+  #inFlight: CreditInFlight | undefined;
   #messageId = 0;
   /** Of the message that is arriving in pieces, if one is. */
   #assembly: Assembly | undefined;
@@ -167,7 +167,7 @@ export class MuxStream implements FrameStream, InboxOwner {
   get nextToSend(): 'none' | 'data' | 'bareEnd' {
     const { next } = this.#outbox;
     if (!this.mayStart) return 'none';
-    if (next === 'data' && (this.#outbox.credit.isExhausted || !this.mayFly)) return 'none';
+    if (next === 'data' && (this.#outbox.credit.isExhausted || !this.mayGo)) return 'none';
     return next;
   }
 
@@ -177,10 +177,13 @@ export class MuxStream implements FrameStream, InboxOwner {
   }
 
   /** Whether bulk data may go on, for the sake of others. */
-  get mayFly(): boolean {
+  get mayGo(): boolean {
     if (this.priority !== 'bulk') return true;
-    this.#flight ??= new BulkFlight(this.#host.contention, this.#outbox.credit.availableBytes);
-    return this.#flight.hasRoom(performance.now());
+    this.#inFlight ??= new CreditInFlight(
+      this.#host.contention,
+      this.#outbox.credit.availableBytes,
+    );
+    return this.#inFlight.hasRoom(performance.now());
   }
 
   /** The frame to be written now, or the next piece of it. Call {@link onWritten} when it is. */
@@ -190,7 +193,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     frame.messageId = this.#messageId;
     this.#hasSent = true;
     if (this.priority !== 'bulk') this.#host.contention.note();
-    else this.#flight?.sent(frame.payloadBytes, performance.now());
+    else this.#inFlight?.sent(frame.payloadBytes, performance.now());
     return frame;
   }
 
@@ -224,7 +227,7 @@ export class MuxStream implements FrameStream, InboxOwner {
   receiveCredit(bytes: number): void {
     const { credit } = this.#outbox;
     credit.grant(bytes);
-    this.#flight?.granted(bytes, credit.availableBytes, performance.now());
+    this.#inFlight?.granted(bytes, credit.availableBytes, performance.now());
     this.#host.wake(this);
   }
 

@@ -26,7 +26,6 @@ import { StreamRateGuard } from '../../stream-rate.js';
 import { type NativeConnection, readNativeFailure } from '../binding/native.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
 import { BlockedStreams, LIFTED_URGENCY, URGENCIES } from './blocked-streams.js';
-import { BulkFlight } from './bulk-flight.js';
 import { BulkLift } from './bulk-lift.js';
 import { ControlReserve } from './control-reserve.js';
 import {
@@ -36,6 +35,7 @@ import {
   ControlSender,
 } from './control-stream.js';
 import { PartialFrames } from './partial-frames.js';
+import { ProofInFlight } from './proof-in-flight.js';
 import { SeenStreams } from './seen-streams.js';
 import { StoppedStreams } from './stopped-streams.js';
 import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
@@ -107,7 +107,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** Streams in line for a place, in order. */
   readonly #waiting = new Set<QuicStream>();
   readonly #blocked = new BlockedStreams();
-  readonly #flight = new BulkFlight();
+  readonly #inFlight = new ProofInFlight();
   readonly #lift = new BulkLift((stream, isLifted) => {
     this.#urge(stream, isLifted ? LIFTED_URGENCY : URGENCIES.bulk);
   });
@@ -147,7 +147,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     onNotice: (messageId, error) => this.#receiveNotice(streamIdOf(messageId), error),
     onProofRequest: (nonce) => this.#controlSender.prove('answer', nonce, this.#writeControl),
     onProof: (nonce) => {
-      this.#flight.proofArrived(nonce, performance.now());
+      this.#inFlight.proofArrived(nonce, performance.now());
       this.#host.proofArrived(nonce);
     },
     onGoAway: (streams) => this.#receiveGoAway(streams),
@@ -405,8 +405,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     let allowed = this.#handLimitBytes - this.#handedBytes;
     if (bytes.length > allowed) this.#isHeld = true;
     allowed = Math.min(allowed, this.#unreserved(stream, bytes.length));
-    if (isBulk) allowed = Math.min(allowed, this.#flight.roomBytes(performance.now()));
-    else this.#flight.contention.note();
+    if (isBulk) allowed = Math.min(allowed, this.#inFlight.roomBytes(performance.now()));
+    else this.#inFlight.contention.note();
     const isCut = bytes.length > allowed;
     let took: number | null = null;
     try {
@@ -422,7 +422,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if ((took ?? 0) < bytes.length) this.#blocked.add(stream);
     this.#blocked.took(stream, took ?? 0);
     this.#handedBytes += took ?? 0;
-    if (isBulk) this.#flight.handed(took ?? 0);
+    if (isBulk) this.#inFlight.handed(took ?? 0);
     this.#host.flushSoon();
     return took ?? 0;
   }
@@ -464,12 +464,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Whether bulk data goes beside other calls. */
   get isShared(): boolean {
-    return this.#flight.isShared(nowMs);
+    return this.#inFlight.isShared(nowMs);
   }
 
   /** All that was handed over has left, as far as it could. @returns whether there is more to send */
   markSent(): boolean {
-    const nonce = this.#flight.takeMark(performance.now());
+    const nonce = this.#inFlight.takeMark(performance.now());
     if (nonce !== undefined) this.#controlSender.prove('request', nonce, this.#writeControl);
     return nonce !== undefined;
   }

@@ -5,7 +5,7 @@
 import type { Contention } from '../priority/contention.js';
 import { DelayWindow } from '../priority/delay-window.js';
 
-export class BulkFlight {
+export class CreditInFlight {
   readonly #contention: Contention;
   #sentBytes = 0;
   #consumedBytes = 0;

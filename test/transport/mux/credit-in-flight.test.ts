@@ -1,8 +1,8 @@
 /** How far bulk data holds back beside other calls: never so far that its receiver has nothing to say. SPEC.md, "Credit". */
 import test from 'ava';
 import fc from 'fast-check';
-import { BulkFlight } from '../../../src/transport/mux/bulk-flight.js';
 import { INITIAL_STREAM_WINDOW_BYTES, SendCredit } from '../../../src/transport/mux/credit.js';
+import { CreditInFlight } from '../../../src/transport/mux/credit-in-flight.js';
 import { Contention } from '../../../src/transport/priority/contention.js';
 
 const KIB = 1024;
@@ -39,7 +39,7 @@ test('whoever grants at half of his window, or earlier, gets all of it beside ot
 test('beside other calls less is under way once the receiver has shown that it grants often', (t) => {
   const contention = new Contention();
   const credit = new SendCredit(INITIAL_STREAM_WINDOW_BYTES);
-  const flight = new BulkFlight(contention, credit.availableBytes);
+  const flight = new CreditInFlight(contention, credit.availableBytes);
   let [underWay, nowMs] = [0, 0];
   const fill = () => {
     contention.note();
@@ -70,7 +70,7 @@ function transfer({ windowBytes, share, growth }: Receiver, bites: readonly numb
   let [sent, consumed, granted, owed, grants] = [0, 0, INITIAL_STREAM_WINDOW_BYTES, 0, 0];
   if (window > granted) credit.grant(window - granted);
   granted = window;
-  const flight = new BulkFlight(contention, credit.availableBytes);
+  const flight = new CreditInFlight(contention, credit.availableBytes);
   for (let turn = 0; sent < TOTAL_FRAMES; turn += 1) {
     contention.note();
     const before = sent + consumed;

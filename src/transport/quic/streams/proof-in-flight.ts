@@ -11,7 +11,7 @@ const MARK_EVERY_BYTES = MIN_WINDOW_BYTES / 2;
 /** An answer that is not there by then is not waited for: a peer may drop it. */
 const PATIENCE_MS = 1000;
 
-export class BulkFlight {
+export class ProofInFlight {
   readonly contention = new Contention();
   #sentBytes = 0;
   #markedBytes = 0;
