@@ -19,7 +19,7 @@ export const URGENCIES: Readonly<Record<Priority, number>> = {
 };
 
 /** Of bulk data whose turn it is. */
-export const LIFTED_URGENCY = 95;
+export const RAISED_URGENCY = 95;
 
 export class BlockedStreams {
   /** By the rank of a class, then by QUIC's id; among them some that are over but for that. */

@@ -25,8 +25,7 @@ import { RANKS, SLICE_BYTES } from '../../priority/class-turns.js';
 import { StreamRateGuard } from '../../stream-rate.js';
 import { type NativeConnection, readNativeFailure } from '../binding/native.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
-import { BlockedStreams, LIFTED_URGENCY, URGENCIES } from './blocked-streams.js';
-import { BulkLift } from './bulk-lift.js';
+import { BlockedStreams, RAISED_URGENCY, URGENCIES } from './blocked-streams.js';
 import { ControlReserve } from './control-reserve.js';
 import {
   CONTROL_STREAM_ID,
@@ -37,6 +36,7 @@ import {
 import { PartialFrames } from './partial-frames.js';
 import { ProofInFlight } from './proof-in-flight.js';
 import { SeenStreams } from './seen-streams.js';
+import { StarvationGuard } from './starvation-guard.js';
 import { StoppedStreams } from './stopped-streams.js';
 import { QuicStream, type StreamIo, streamIdOf } from './stream.js';
 import { UnexplainedEnds } from './unexplained-ends.js';
@@ -108,8 +108,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly #waiting = new Set<QuicStream>();
   readonly #blocked = new BlockedStreams();
   readonly #inFlight = new ProofInFlight();
-  readonly #lift = new BulkLift((stream, isLifted) => {
-    this.#urge(stream, isLifted ? LIFTED_URGENCY : URGENCIES.bulk);
+  readonly #starvation = new StarvationGuard((stream, isRaised) => {
+    this.#urge(stream, isRaised ? RAISED_URGENCY : URGENCIES.bulk);
   });
   /** Streams that the peer may stop without any other sign. */
   readonly #stopped = new StoppedStreams({
@@ -382,12 +382,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     const isBlocked = this.#blocked.delete(stream);
     stream.priority = priority;
     if (isBlocked) this.#blocked.add(stream);
-    this.#lift.delete(stream);
+    this.#starvation.delete(stream);
     this.#setUrgency(stream);
   }
 
   #setUrgency(stream: QuicStream): void {
-    if (stream.priority === 'bulk') this.#lift.add(stream);
+    if (stream.priority === 'bulk') this.#starvation.add(stream);
     else this.#urge(stream, URGENCIES[stream.priority]);
   }
 
@@ -459,7 +459,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** A datagram of so many bytes has left. */
   sent(bytes: number): void {
-    this.#lift.sent(bytes);
+    this.#starvation.sent(bytes);
   }
 
   /** Whether bulk data goes beside other calls. */
@@ -500,7 +500,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   finished(stream: QuicStream, mayReceive: boolean): void {
     this.#paused.delete(stream);
-    if (stream.priority === 'bulk') this.#lift.delete(stream);
+    if (stream.priority === 'bulk') this.#starvation.delete(stream);
     if (!this.#streams.delete(stream.id)) {
       if (stream.id < 0) this.#unplaced -= 1;
       this.#goAway?.advance();

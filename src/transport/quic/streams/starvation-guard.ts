@@ -5,21 +5,21 @@
 import { PATIENCE_BYTES, SLICE_BYTES } from '../../priority/class-turns.js';
 import type { QuicStream } from './stream.js';
 
-export class BulkLift {
-  readonly #setUrgency: (stream: QuicStream, isLifted: boolean) => void;
+export class StarvationGuard {
+  readonly #setUrgency: (stream: QuicStream, isRaised: boolean) => void;
   /** Streams of bulk data that have a place on the wire. */
   readonly #streams = new Set<QuicStream>();
   #sentBytes = 0;
-  #isLifted = false;
+  #isRaised = false;
 
-  /** @param setUrgency lifts a stream above the others, or lets it down again */
-  constructor(setUrgency: (stream: QuicStream, isLifted: boolean) => void) {
+  /** @param setUrgency raises a stream above the others, or lowers it again */
+  constructor(setUrgency: (stream: QuicStream, isRaised: boolean) => void) {
     this.#setUrgency = setUrgency;
   }
 
   add(stream: QuicStream): void {
     this.#streams.add(stream);
-    this.#setUrgency(stream, this.#isLifted);
+    this.#setUrgency(stream, this.#isRaised);
   }
 
   delete(stream: QuicStream): void {
@@ -30,9 +30,9 @@ export class BulkLift {
   sent(bytes: number): void {
     if (this.#streams.size === 0) return;
     this.#sentBytes += bytes;
-    if (this.#sentBytes < (this.#isLifted ? SLICE_BYTES : PATIENCE_BYTES)) return;
+    if (this.#sentBytes < (this.#isRaised ? SLICE_BYTES : PATIENCE_BYTES)) return;
     this.#sentBytes = 0;
-    this.#isLifted = !this.#isLifted;
-    for (const stream of this.#streams) this.#setUrgency(stream, this.#isLifted);
+    this.#isRaised = !this.#isRaised;
+    for (const stream of this.#streams) this.#setUrgency(stream, this.#isRaised);
   }
 }
