@@ -80,7 +80,7 @@ export interface FrameStream {
    * Takes back all that was handed over, its end too, where nothing of it has left: the stream is as it was when it was
    * opened, but keeps its place in line. Does nothing where `hasSent`, or on a stream that is over.
    */
-  takeBack(): void;
+  unsend(): void;
   /** Says that nothing more will be sent, without a frame. Does nothing when that was said already. */
   end(): void;
   /**

@@ -180,11 +180,11 @@ export function connectionSuite(
         openCollected(dialer),
       ) as [CollectedStream, CollectedStream, CollectedStream, CollectedStream];
       first.stream.send(Buffer.from('first'));
-      first.stream.takeBack();
+      first.stream.unsend();
       second.stream.send(Buffer.from('second'), { end: true });
       third.stream.send(Buffer.from('wrong'), { end: true });
       fourth.stream.send(Buffer.from('fourth'), { end: true });
-      third.stream.takeBack();
+      third.stream.unsend();
       t.false(third.stream.hasSent);
       third.stream.send(Buffer.from('right'), { end: true });
       first.stream.end();

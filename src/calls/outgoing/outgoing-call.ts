@@ -275,7 +275,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     // Before the handshake is answered the stream has another handler, who knows it.
     if (this.#settled || stream?.handler !== this) return undefined;
     this.#stream = undefined;
-    stream.takeBack();
+    stream.unsend();
     return { stream, opener: this.#host.opener };
   }
 

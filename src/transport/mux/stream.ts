@@ -115,7 +115,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     return this.#host.hasRoom(this);
   }
 
-  takeBack(): void {
+  unsend(): void {
     if (this.#hasSent || this.#sending === 'reset' || !this.#host.isOpen) return;
     this.#outbox.clear();
     this.#sending = 'open';

@@ -207,7 +207,7 @@ export class QuicStream implements FrameStream {
     return false;
   }
 
-  takeBack(): void {
+  unsend(): void {
     if (this.#hasSent || this.#phase.kind !== 'live') return;
     this.#dropUnsent();
     this.#endQueued = false;
