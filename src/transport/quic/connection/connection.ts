@@ -520,7 +520,7 @@ export class QuicConnection implements Connection {
       return true;
     } catch (thrown) {
       // What it is told goes with the end of the TLS handshake, and would take along what waits.
-      if (this.role === 'dialer' && this.#state.kind === 'early') this.#streams.takeBackEarly();
+      if (this.role === 'dialer' && this.#state.kind === 'early') this.#streams.unsendEarly();
       this.fail(toMeshError(thrown, 'CertificateInvalid'));
       return false;
     }

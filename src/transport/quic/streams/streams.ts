@@ -313,7 +313,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   /** A dialer's early data went to somebody else: nothing of it that waits, or was lost, is sent again to that peer. */
-  takeBackEarly(): void {
+  unsendEarly(): void {
     for (let id = 0; id < this.#nextStreamId; id += 4) {
       try {
         this.#native.streamShutdown(id, WRITING, wireCodeOf('Cancelled'));
