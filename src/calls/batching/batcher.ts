@@ -8,7 +8,7 @@ import { assertWhole } from '../../base/whole-number.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import type { Message } from '../../protocol/message.js';
 import { LOG_TYPES, typeRefusal } from '../call-types.js';
-import { DEFAULT_TIMEOUT_MS } from '../outgoing/outgoing-call.js';
+import { DEFAULT_TIMEOUT_MS } from '../time-left.js';
 import type { CallOptions, ReplyTo } from '../types.js';
 import { Batch, type Carry } from './batch.js';
 import { isMergeable, type LogMessage, messageBytes, ownMessage } from './merge-messages.js';

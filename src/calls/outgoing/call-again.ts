@@ -8,14 +8,11 @@ import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { delayCeilingMs } from '../../pool/backoff.js';
 import type { KeptMessage } from '../../protocol/kept-message.js';
 import type { Message } from '../../protocol/message.js';
+import { withExecution } from '../call-errors.js';
+import { DEFAULT_TIMEOUT_MS } from '../time-left.js';
 import type { RetryCounters } from '../types.js';
+import type { FailedCall, Recover } from './failed-call.js';
 import type { AttemptOptions } from './latest-calls.js';
-import {
-  DEFAULT_TIMEOUT_MS,
-  type FailedCall,
-  type Recover,
-  withExecution,
-} from './outgoing-call.js';
 import type { RetryBudget } from './retry-budget.js';
 import { type RetryPolicy, selectPolicy } from './retry-policy.js';
 

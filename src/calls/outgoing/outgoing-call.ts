@@ -2,60 +2,22 @@
 
 import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
 import { MAX_TIMER_MS } from '../../base/clock.js';
-import { isWireErrorCode, MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
+import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { type PackedPayload, rawBytesOf } from '../../protocol/compression.js';
 import type { Frame } from '../../protocol/frame.js';
-import type { FrameCodec } from '../../protocol/frame-codec.js';
 import { KeptMessage, messageIn, TailSum } from '../../protocol/kept-message.js';
-import type { ErrorMessage, Message, MessageType } from '../../protocol/message.js';
+import type { Message, MessageType } from '../../protocol/message.js';
 import { type Priority, priorityOf } from '../../protocol/priority.js';
-import type { FrameStream, FrameStreamHandler } from '../../transport/connection.js';
+import type { FrameStream } from '../../transport/connection.js';
 import type { BudgetWaiter, ByteBudget } from '../byte-budget.js';
+import { errorOfMessage, withExecution } from '../call-errors.js';
 import { Flow, type MessageSink, receiveFrame } from '../message-sink.js';
+import type { CallHandler } from '../stream-opener.js';
+import { DEFAULT_TIMEOUT_MS, noTimeLeft, withTimeout } from '../time-left.js';
+import type { CallerHost } from './caller-host.js';
+import type { FailedCall, Recover } from './failed-call.js';
 import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
-import {
-  CHANGED_TEXT,
-  compact,
-  type MessageCopies,
-  type WaitingMessage,
-} from './message-copies.js';
-
-export const DEFAULT_TIMEOUT_MS = 10_000;
-
-/** A call's end of its stream. */
-export interface CallHandler extends FrameStreamHandler {
-  /** The peer will not run the call, and did not: it turned the whole connection away. */
-  onRefused(error: MeshError): void;
-}
-
-/** A call that failed, and may be made again. */
-export interface FailedCall {
-  /** Its message, where anything of it is known. To be asked in the turn in which the call fails. */
-  keepMessage(): KeptMessage | undefined;
-}
-
-/** What becomes of a call that failed, in place of its failure. */
-export type Recover<T> = (error: MeshError, call: FailedCall) => Promise<T>;
-
-/** Where calls get their streams. */
-export interface StreamOpener {
-  /** @throws MeshError ConnectionClosed, GoingAway, Overloaded */
-  openStream(handler: CallHandler, priority: Priority): FrameStream;
-}
-
-/** What a call asks of the session that it goes by. */
-export interface CallerHost {
-  readonly opener: StreamOpener;
-  readonly codec: FrameCodec;
-  /** Of messages that were sent and not answered yet. */
-  readonly sendBudget: ByteBudget;
-  /** The same of calls that handlers make: those do not wait for calls whose answers may wait for them. See handling.ts. */
-  readonly nestedBudget: ByteBudget;
-  /** Of messages that wait. */
-  readonly copies: MessageCopies;
-  /** The call is over. Called once, ahead of whoever waits for it. */
-  callSettled(succeeded: boolean): void;
-}
+import { CHANGED_TEXT, compact, type WaitingMessage } from './message-copies.js';
 
 /** Sends `message` and waits for a message of type `expected`; see Peer.request. */
 export function callOnce(
@@ -418,48 +380,6 @@ const MAX_SHARED_MS = 10_000;
 /** What a one-way call settles with: nobody looks at it. */
 const NO_REPLY: Message = { type: 'response' };
 
-/** The message with the time left for it; a ping has no such field. */
-function withTimeout(message: Message, timeoutMs: number): Message {
-  if (timeoutMs > Number.MAX_SAFE_INTEGER || message.type === 'ping') return message;
-  const ms = Math.ceil(timeoutMs);
-  if ('timeoutMs' in message) return { ...message, timeoutMs: ms } as Message;
-  // In this order, since an engine may look for a new shape for every object that grows after it was spread.
-  return { timeoutMs: ms, ...message } as Message;
-}
-
-/** A call without time left is not made. */
-export function noTimeLeft(timeoutMs: number): MeshError {
-  return new MeshError('DeadlineExceeded', `no time left: ${timeoutMs} ms`);
-}
-
 function unexpected(text: string): MeshError {
   return new MeshError('UnexpectedMessage', text, { side: 'remote', maybeExecuted: true });
-}
-
-/** The error that an `error` message reports. */
-export function errorOfMessage(message: ErrorMessage): MeshError {
-  const code = isWireErrorCode(message.code) ? message.code : 'HandlerFailed';
-  return new MeshError(code, message.text, {
-    side: 'remote',
-    maybeExecuted: !NEVER_EXECUTED.has(code),
-    ...(message.retryable === undefined ? {} : { retryable: message.retryable }),
-  });
-}
-
-/** Answers that say that no handler ran. */
-const NEVER_EXECUTED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'NoHandler',
-  'UnknownMessageType',
-  'MalformedMessage',
-  'Overloaded',
-  'GoingAway',
-  'CapabilityMissing',
-  'Unauthorized',
-]);
-
-/** The same error, told whether the other side may have run the call. */
-export function withExecution(error: MeshError, maybeExecuted: boolean): MeshError {
-  if (error.maybeExecuted === maybeExecuted) return error;
-  const { code, message, side, retryable, cause = error } = error;
-  return new MeshError(code, message, { side, retryable, maybeExecuted, cause });
 }

@@ -9,7 +9,9 @@ import type { Waiter } from '../../pool/wait-queue.js';
 import type { MessageCodec } from '../../protocol/codec.js';
 import { type KeptMessage, messageIn } from '../../protocol/kept-message.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';
+import { withExecution } from '../call-errors.js';
 import type { Attempt } from '../outgoing/call-again.js';
+import type { FailedCall, Recover } from '../outgoing/failed-call.js';
 import type { AttemptOptions } from '../outgoing/latest-calls.js';
 import {
   CHANGED_TEXT,
@@ -17,12 +19,7 @@ import {
   type MessageCopies,
   type WaitingMessage,
 } from '../outgoing/message-copies.js';
-import {
-  DEFAULT_TIMEOUT_MS,
-  type FailedCall,
-  type Recover,
-  withExecution,
-} from '../outgoing/outgoing-call.js';
+import { DEFAULT_TIMEOUT_MS } from '../time-left.js';
 import { closeBytes } from '../transfers/chunk-source.js';
 import type { TransferOptions } from '../transfers/outgoing-transfer.js';
 import type { CallSession } from './session.js';

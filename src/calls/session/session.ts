@@ -3,28 +3,23 @@ import { MeshError } from '../../errors.js';
 import type { PoolMember } from '../../pool/member.js';
 import type { FrameAgreement, FrameCodec } from '../../protocol/frame-codec.js';
 import type { Capabilities, DataTransfer, Message } from '../../protocol/message.js';
-import { type Priority, priorityOf } from '../../protocol/priority.js';
+import { priorityOf } from '../../protocol/priority.js';
 import {
   type Connection,
   type FrameStream,
   type FrameStreamHandler,
   MAX_UNAGREED_BYTES,
-  type StreamOptions,
   type TransportName,
 } from '../../transport/connection.js';
 import { ByteBudget } from '../byte-budget.js';
 import type { HandlerSlots } from '../incoming/handler-slots.js';
 import { type CallHost, type Handlers, IncomingCall } from '../incoming/incoming-call.js';
+import type { CallerHost } from '../outgoing/caller-host.js';
+import type { Recover } from '../outgoing/failed-call.js';
 import type { AttemptOptions } from '../outgoing/latest-calls.js';
 import type { MessageCopies } from '../outgoing/message-copies.js';
-import {
-  type CallerHost,
-  callOnce,
-  type Recover,
-  type StreamOpener,
-  sendOnce,
-  trySendOnce,
-} from '../outgoing/outgoing-call.js';
+import { callOnce, sendOnce, trySendOnce } from '../outgoing/outgoing-call.js';
+import { ConnectionOpener, type StreamOpener } from '../stream-opener.js';
 import { OpenTransfers } from '../transfers/open-transfers.js';
 import {
   carryTransfer,
@@ -516,27 +511,6 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 function lostBeforeItLeft({ code, message, side }: MeshError): MeshError {
   return new MeshError(code === 'NoError' ? 'ConnectionClosed' : code, message, { side });
 }
-
-/** Streams of one connection, at the class of each call. */
-class ConnectionOpener implements StreamOpener {
-  readonly #connection: Connection;
-
-  constructor(connection: Connection) {
-    this.#connection = connection;
-  }
-
-  openStream(handler: FrameStreamHandler, priority: Priority): FrameStream {
-    return this.#connection.openStream(handler, STREAM_OPTIONS[priority]);
-  }
-}
-
-/** Made once: not for every call. */
-const STREAM_OPTIONS: Readonly<Record<Priority, StreamOptions>> = {
-  control: { priority: 'control' },
-  high: { priority: 'high' },
-  normal: { priority: 'normal' },
-  bulk: { priority: 'bulk' },
-};
 
 function callingPeerOf(nodeId: string, { peerIdentity, transport }: Connection): CallingPeer {
   const { nodeIds, fingerprint256, validToMs } = peerIdentity;

@@ -11,7 +11,7 @@ import {
   type FrameStreamHandler,
   MAX_UNAGREED_STREAMS,
 } from '../../transport/connection.js';
-import type { CallHandler, StreamOpener } from '../outgoing/outgoing-call.js';
+import type { CallHandler, StreamOpener } from '../stream-opener.js';
 
 /**
  * Closes by which an acceptor says that it never accepted, and so never ran a call. Not among them are those by which it also

@@ -9,14 +9,10 @@ import type { DataTransfer, Message } from '../../protocol/message.js';
 import { priorityOf } from '../../protocol/priority.js';
 import type { FrameStream } from '../../transport/connection.js';
 import type { ByteBudget } from '../byte-budget.js';
+import { errorOfMessage, withExecution } from '../call-errors.js';
 import { Flow, FlowSwitch, type MessageSink, receiveFrame } from '../message-sink.js';
-import {
-  type CallHandler,
-  errorOfMessage,
-  noTimeLeft,
-  type StreamOpener,
-  withExecution,
-} from '../outgoing/outgoing-call.js';
+import type { CallHandler, StreamOpener } from '../stream-opener.js';
+import { noTimeLeft } from '../time-left.js';
 import type { Bytes, StreamCallOptions } from '../types.js';
 import { ByteQueue } from './byte-queue.js';
 import { ChunkReceiver } from './chunk-receiver.js';

@@ -1,0 +1,31 @@
+/** How a call's failure is told. Pure. */
+import { isWireErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
+import type { ErrorMessage } from '../protocol/message.js';
+
+/** The error that an `error` message reports. */
+export function errorOfMessage(message: ErrorMessage): MeshError {
+  const code = isWireErrorCode(message.code) ? message.code : 'HandlerFailed';
+  return new MeshError(code, message.text, {
+    side: 'remote',
+    maybeExecuted: !NEVER_EXECUTED.has(code),
+    ...(message.retryable === undefined ? {} : { retryable: message.retryable }),
+  });
+}
+
+/** Answers that say that no handler ran. */
+const NEVER_EXECUTED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
+  'NoHandler',
+  'UnknownMessageType',
+  'MalformedMessage',
+  'Overloaded',
+  'GoingAway',
+  'CapabilityMissing',
+  'Unauthorized',
+]);
+
+/** The same error, told whether the other side may have run the call. */
+export function withExecution(error: MeshError, maybeExecuted: boolean): MeshError {
+  if (error.maybeExecuted === maybeExecuted) return error;
+  const { code, message, side, retryable, cause = error } = error;
+  return new MeshError(code, message, { side, retryable, maybeExecuted, cause });
+}
