@@ -8,8 +8,9 @@ import type { DataTransfer, Message, Response } from '../../protocol/message.js'
 import { priorityOf } from '../../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler } from '../../transport/connection.js';
 import type { ByteBudget } from '../byte-budget.js';
+import { Flow } from '../flow.js';
 import { endHandling, newHandling, runHandling } from '../handling.js';
-import { Flow, type MessageSink, receiveFrame } from '../message-sink.js';
+import { type MessageSink, receiveFrame } from '../receive-frame.js';
 import { closeBytes } from '../transfers/chunk-source.js';
 import { IncomingTransfer, type TransferHost } from '../transfers/incoming-transfer.js';
 import type { OpenTransfer, OpenTransfers } from '../transfers/open-transfers.js';

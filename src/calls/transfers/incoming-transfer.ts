@@ -5,7 +5,7 @@ import type { FrameCodec } from '../../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';
 import type { FrameStream } from '../../transport/connection.js';
 import type { ByteBudget } from '../byte-budget.js';
-import type { Flow } from '../message-sink.js';
+import type { Flow } from '../flow.js';
 import type { Bytes } from '../types.js';
 import { ByteQueue } from './byte-queue.js';
 import { ChunkReceiver } from './chunk-receiver.js';

@@ -5,7 +5,7 @@ import { MeshError, toMeshError } from '../../errors.js';
 import type { AcquireOptions } from '../../pool/options.js';
 import type { DataTransfer } from '../../protocol/message.js';
 import { withExecution } from '../call-errors.js';
-import { FlowSwitch } from '../message-sink.js';
+import { FlowSwitch } from '../flow.js';
 import { isLoss, pause } from '../outgoing/call-again.js';
 import { DEFAULT_RETRY } from '../outgoing/retry-policy.js';
 import { ByteQueue } from './byte-queue.js';

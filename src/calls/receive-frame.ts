@@ -3,7 +3,7 @@ import { type MeshError, toMeshError } from '../errors.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
 import type { Message } from '../protocol/message.js';
-import type { FrameStream } from '../transport/connection.js';
+import type { Flow } from './flow.js';
 
 /** Receives the messages of a stream. Its methods do not throw. */
 export interface MessageSink {
@@ -11,48 +11,6 @@ export interface MessageSink {
   /** @param frame that it came in */
   onMessage(message: Message, frame: Frame): void;
   onBadMessage(error: MeshError): void;
-}
-
-/** Whether a stream delivers: it does as long as nobody holds it. */
-export class Flow {
-  readonly #stream: FrameStream;
-  #holds = 0;
-
-  constructor(stream: FrameStream) {
-    this.#stream = stream;
-  }
-
-  hold(): void {
-    this.#holds += 1;
-    if (this.#holds === 1) this.#stream.pause();
-  }
-
-  release(): void {
-    this.#holds -= 1;
-    if (this.#holds === 0) this.#stream.resume();
-  }
-}
-
-/** The same of a reader that outlives the stream it reads from: what it wants holds for the next one too. */
-export class FlowSwitch {
-  #flow: Flow | undefined;
-  #isHeld = false;
-
-  hold(): void {
-    this.#isHeld = true;
-    this.#flow?.hold();
-  }
-
-  release(): void {
-    this.#isHeld = false;
-    this.#flow?.release();
-  }
-
-  /** The stream that is read from now on. */
-  turnTo(flow: Flow): void {
-    this.#flow = flow;
-    if (this.#isHeld) flow.hold();
-  }
 }
 
 /** Decodes a frame and hands its message over: at once, or with the stream held until then. */

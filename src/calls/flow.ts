@@ -1,0 +1,44 @@
+/** Pauses and resumes a stream for several who hold it. */
+import type { FrameStream } from '../transport/connection.js';
+
+/** Whether a stream delivers: it does as long as nobody holds it. */
+export class Flow {
+  readonly #stream: FrameStream;
+  #holds = 0;
+
+  constructor(stream: FrameStream) {
+    this.#stream = stream;
+  }
+
+  hold(): void {
+    this.#holds += 1;
+    if (this.#holds === 1) this.#stream.pause();
+  }
+
+  release(): void {
+    this.#holds -= 1;
+    if (this.#holds === 0) this.#stream.resume();
+  }
+}
+
+/** The same of a reader that outlives the stream it reads from: what it wants holds for the next one too. */
+export class FlowSwitch {
+  #flow: Flow | undefined;
+  #isHeld = false;
+
+  hold(): void {
+    this.#isHeld = true;
+    this.#flow?.hold();
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#flow?.release();
+  }
+
+  /** The stream that is read from now on. */
+  turnTo(flow: Flow): void {
+    this.#flow = flow;
+    if (this.#isHeld) flow.hold();
+  }
+}
