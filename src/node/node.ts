@@ -26,7 +26,7 @@ import type { NodeEvent, StatusOptions } from '../telemetry/status.js';
 import {
   type Connection,
   type Listener,
-  MAX_UNAGREED_BYTES,
+  MAX_PRE_HANDSHAKE_BYTES,
   type Refusal,
   type SocketAddress,
   type TransportName,
@@ -451,7 +451,7 @@ export class MeshNode {
     const { compressionThresholdBytes: thresholdBytes } = this.#config;
     const frames =
       negotiated === undefined
-        ? { maxMessageBytes: MAX_UNAGREED_BYTES, algorithms: [] }
+        ? { maxMessageBytes: MAX_PRE_HANDSHAKE_BYTES, algorithms: [] }
         : this.#agreement(negotiated);
     const session: CallSession = new CallSession({
       connection,

@@ -198,9 +198,9 @@ export const DEFAULT_STREAM_LIMITS: StreamLimits = {
  * Payloads that a dialer sends before its handshake is answered are no larger. It does not know yet what the acceptor
  * takes, but every acceptor takes that much.
  */
-export const MAX_UNAGREED_BYTES = 128 * 1024;
+export const MAX_PRE_HANDSHAKE_BYTES = 128 * 1024;
 /** Streams that a dialer opens before its handshake is answered, that of the handshake among them. */
-export const MAX_UNAGREED_STREAMS = 64;
+export const MAX_PRE_HANDSHAKE_STREAMS = 64;
 
 /** A secured connection to one peer. */
 export interface Connection {

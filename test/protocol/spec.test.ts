@@ -35,8 +35,8 @@ import {
 import {
   ALPN_PROTOCOL,
   DEFAULT_STREAM_LIMITS,
-  MAX_UNAGREED_BYTES,
-  MAX_UNAGREED_STREAMS,
+  MAX_PRE_HANDSHAKE_BYTES,
+  MAX_PRE_HANDSHAKE_STREAMS,
 } from '../../src/transport/connection.js';
 import { resolveDoorLimits } from '../../src/transport/quic/admission/door.js';
 import {
@@ -273,8 +273,8 @@ test('the table of limits has the numbers of the code', (t) => {
     'Largest payload': DEFAULT_MAX_PAYLOAD_BYTES,
     'Handshake timestamp window': DEFAULT_REPLAY_GUARD.windowMs,
     'Nonces remembered': DEFAULT_REPLAY_GUARD.maxNonces,
-    "Payloads before the handshake's answer": MAX_UNAGREED_BYTES,
-    "Streams before the handshake's answer": MAX_UNAGREED_STREAMS,
+    "Payloads before the handshake's answer": MAX_PRE_HANDSHAKE_BYTES,
+    "Streams before the handshake's answer": MAX_PRE_HANDSHAKE_STREAMS,
     'Streams open from one side': DEFAULT_STREAM_LIMITS.maxIncomingStreams,
     'Bytes taken before TLS is done (QUIC)': MAX_HALF_OPEN_BYTES,
     'CRYPTO frames taken in Initials (QUIC)': MAX_CRYPTO_FRAMES,

@@ -8,7 +8,7 @@ import {
   type Connection,
   type FrameStream,
   type FrameStreamHandler,
-  MAX_UNAGREED_BYTES,
+  MAX_PRE_HANDSHAKE_BYTES,
   type TransportName,
 } from '../../transport/connection.js';
 import { ByteBudget } from '../byte-budget.js';
@@ -47,7 +47,7 @@ import {
   type CallingPeer,
 } from './authorize.js';
 import { classRefusal, withClass } from './call-class.js';
-import { UnagreedStreams } from './unagreed-streams.js';
+import { PreHandshakeStreams } from './pre-handshake-streams.js';
 
 export interface CallSessionOptions {
   readonly connection: Connection;
@@ -142,7 +142,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   #peer: { readonly nodeId: string };
   #capabilities: Capabilities;
   /** Until the handshake is answered. */
-  #unagreed: UnagreedStreams | undefined;
+  #preHandshake: PreHandshakeStreams | undefined;
   #opener: StreamOpener;
   #incoming = 0;
   #outgoing = 0;
@@ -160,8 +160,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.transfers = options.transfers;
     this.#peer = Object.freeze({ nodeId: options.peerNodeId });
     this.#capabilities = options.capabilities;
-    this.#unagreed = options.agreed ? undefined : new UnagreedStreams(connection);
-    this.#opener = this.#unagreed ?? new ConnectionOpener(connection);
+    this.#preHandshake = options.agreed ? undefined : new PreHandshakeStreams(connection);
+    this.#opener = this.#preHandshake ?? new ConnectionOpener(connection);
     this.#onHandlerFailure = options.onHandlerFailure;
     this.#authorize = options.authorize;
     this.#onAuthorizeFailure = options.onAuthorizeFailure ?? (() => {});
@@ -207,7 +207,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   /** Whether the handshake is done. Before, only calls for which {@link takes} is true may be made. */
   get isAgreed(): boolean {
-    return this.#unagreed === undefined;
+    return this.#preHandshake === undefined;
   }
 
   /**
@@ -217,8 +217,9 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   takes(call: { readonly bytes: number; readonly replaySafe: boolean }): boolean {
     const { kind } = this.connection.state;
     if (kind === 'closing' || kind === 'closed' || this.connection.isGoingAway) return false;
-    if (this.#unagreed === undefined) return true;
-    if (!this.#unagreed.hasRoom || call.bytes > MAX_UNAGREED_BYTES - TIMEOUT_BYTES) return false;
+    if (this.#preHandshake === undefined) return true;
+    if (!this.#preHandshake.hasRoom || call.bytes > MAX_PRE_HANDSHAKE_BYTES - TIMEOUT_BYTES)
+      return false;
     return kind === 'open' || (kind === 'early' && call.replaySafe);
   }
 
@@ -233,10 +234,10 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#peer = Object.freeze({ nodeId: peerNodeId });
     this.#capabilities = capabilities;
     this.codec.agree(frames);
-    const unagreed = this.#unagreed;
-    this.#unagreed = undefined;
+    const preHandshake = this.#preHandshake;
+    this.#preHandshake = undefined;
     this.#opener = new ConnectionOpener(this.connection);
-    unagreed?.release();
+    preHandshake?.release();
   }
 
   /**
@@ -244,7 +245,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
    * @param refused by the peer, which has run none of them
    */
   fail(error: MeshError, refused: boolean): void {
-    this.#unagreed?.fail(error, refused);
+    this.#preHandshake?.fail(error, refused);
   }
 
   // ---- PoolMember ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import {
   type ConnectionCounters,
   DEFAULT_STREAM_LIMITS,
   type FrameStreamHandler,
-  MAX_UNAGREED_STREAMS,
+  MAX_PRE_HANDSHAKE_STREAMS,
   type Role,
   type StreamLimits,
   type StreamOptions,
@@ -350,5 +350,5 @@ export class MuxStreams implements StreamHost, GoAwayHost {
 
 /** A dialer may have opened so many before it knew the acceptor's limit, and they count until they are over. */
 function incomingLimit(role: Role, maxStreams: number): number {
-  return role === 'acceptor' ? Math.max(maxStreams, MAX_UNAGREED_STREAMS) : maxStreams;
+  return role === 'acceptor' ? Math.max(maxStreams, MAX_PRE_HANDSHAKE_STREAMS) : maxStreams;
 }

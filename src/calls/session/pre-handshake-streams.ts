@@ -9,7 +9,7 @@ import {
   type Connection,
   type FrameStream,
   type FrameStreamHandler,
-  MAX_UNAGREED_STREAMS,
+  MAX_PRE_HANDSHAKE_STREAMS,
 } from '../../transport/connection.js';
 import type { CallHandler, StreamOpener } from '../stream-opener.js';
 
@@ -43,7 +43,7 @@ function isRefusal({ side, code }: MeshError): boolean {
   return side === 'remote' && REFUSALS.has(code);
 }
 
-export class UnagreedStreams implements StreamOpener {
+export class PreHandshakeStreams implements StreamOpener {
   readonly #connection: Connection;
   readonly #held = new Map<FrameStream, CallHandler>();
   #opened = 1;
@@ -54,13 +54,13 @@ export class UnagreedStreams implements StreamOpener {
 
   /** Whether one more may be opened; the handshake's own stream counts. */
   get hasRoom(): boolean {
-    return this.#opened < MAX_UNAGREED_STREAMS;
+    return this.#opened < MAX_PRE_HANDSHAKE_STREAMS;
   }
 
   openStream(handler: CallHandler, priority: Priority): FrameStream {
     if (!this.hasRoom) throw new MeshError('Overloaded', 'too many calls before the handshake');
     // The session takes only replay-safe calls while the connection is early.
-    const stream = this.#connection.openStream(new UnagreedCall(handler), {
+    const stream = this.#connection.openStream(new PreHandshakeCall(handler), {
       early: true,
       priority,
     });
@@ -93,7 +93,7 @@ export class UnagreedStreams implements StreamOpener {
 }
 
 /** Stands before a call until the handshake is answered. */
-class UnagreedCall implements FrameStreamHandler {
+class PreHandshakeCall implements FrameStreamHandler {
   readonly #call: CallHandler;
 
   constructor(call: CallHandler) {
