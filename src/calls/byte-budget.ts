@@ -66,7 +66,7 @@ export class ByteBudget {
     // From the inside out: what waits for this budget alone is served by it.
     if (this.#waiting.size > 0) this.#grantWaiting();
     this.#parent?.give(bytes);
-    if (this.#starved.size > 0) this.#feed();
+    if (this.#starved.size > 0) this.#grantStarved();
   }
 
   /** @throws MeshError Overloaded when too many wait */
@@ -113,7 +113,7 @@ export class ByteBudget {
   }
 
   /** One waiter of each in turn would be fairer still; in turn by budget is fair enough. */
-  #feed(): void {
+  #grantStarved(): void {
     for (const child of this.#starved) {
       if (!this.#isFree) return;
       this.#starved.delete(child);

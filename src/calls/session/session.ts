@@ -24,8 +24,8 @@ import { OpenTransfers } from '../transfers/open-transfers.js';
 import {
   carryTransfer,
   openTransfer,
-  type TransferLine,
   type TransferOptions,
+  type TransferProgress,
 } from '../transfers/outgoing-transfer.js';
 import type { ResumedTransfers } from '../transfers/resumed-transfers.js';
 import {
@@ -340,13 +340,13 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
    * Makes one attempt at a transfer that may go on by another session.
    * @throws MeshError what it failed with
    */
-  carry(open: DataTransfer, options: TransferOptions, line: TransferLine): Promise<void> {
+  carry(open: DataTransfer, options: TransferOptions, progress: TransferProgress): Promise<void> {
     const refusal = this.#refusal(open, options);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
     const marked = withClass(open, options.priority);
     return new Promise((resolve, reject) => {
-      carryTransfer(this, marked, options, line, (failure) => {
+      carryTransfer(this, marked, options, progress, (failure) => {
         this.callSettled(failure === undefined);
         if (failure === undefined) resolve();
         else reject(failure);

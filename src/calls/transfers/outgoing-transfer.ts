@@ -28,8 +28,8 @@ export interface TransferOptions extends StreamCallOptions {
   readonly context?: AsyncResource | undefined;
 }
 
-/** What a transfer has come to, whatever number of connections it takes. */
-export interface TransferLine {
+/** How far a transfer has come, over all the connections that carried it. */
+export interface TransferProgress {
   readonly incoming: ByteQueue;
   /** That of `incoming`. */
   readonly flow: FlowSwitch;
@@ -60,8 +60,8 @@ export function openTransfer(
   const { offset, priorChecksum } = open;
   const received = new TransferChecksum(offset, priorChecksum);
   const sent = new TransferChecksum(offset, undefined);
-  const line = { incoming, flow, received, sent, resumedAt: 0 };
-  const transfer = new OutgoingTransfer(carrier, open, options, line, (failure) => {
+  const progress = { incoming, flow, received, sent, resumedAt: 0 };
+  const transfer = new OutgoingTransfer(carrier, open, options, progress, (failure) => {
     onOver(failure);
     if (failure === undefined) incoming.end();
     else incoming.fail(failure);
@@ -71,24 +71,24 @@ export function openTransfer(
 }
 
 /**
- * Makes one attempt at a transfer, from where `line` is. `onOver` is called once, with the failure if there is one;
- * nothing of it touches `line` after that.
+ * Makes one attempt at a transfer, from where `progress` is. `onOver` is called once, with the failure if there is one;
+ * nothing of it touches `progress` after that.
  */
 export function carryTransfer(
   carrier: TransferCarrier,
   open: DataTransfer,
   options: TransferOptions,
-  line: TransferLine,
+  progress: TransferProgress,
   onOver: (failure: MeshError | undefined) => void,
 ): void {
-  new OutgoingTransfer(carrier, open, options, line, onOver).start();
+  new OutgoingTransfer(carrier, open, options, progress, onOver).start();
 }
 
 class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   readonly #carrier: TransferCarrier;
   readonly #open: DataTransfer;
   readonly #options: TransferOptions;
-  readonly #line: TransferLine;
+  readonly #progress: TransferProgress;
   readonly #onOver: (failure: MeshError | undefined) => void;
   readonly #receiver: ChunkReceiver;
   readonly #gate = new DrainGate();
@@ -105,15 +105,15 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
     carrier: TransferCarrier,
     open: DataTransfer,
     options: TransferOptions,
-    line: TransferLine,
+    progress: TransferProgress,
     onOver: (failure: MeshError | undefined) => void,
   ) {
     this.#carrier = carrier;
     this.#open = open;
     this.#options = options;
-    this.#line = line;
+    this.#progress = progress;
     this.#onOver = onOver;
-    this.#receiver = new ChunkReceiver(line.received);
+    this.#receiver = new ChunkReceiver(progress.received);
     this.#context = options.context;
   }
 
@@ -128,7 +128,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
       this.#stream = stream;
       this.#carrier.openTransfers.add(this);
       this.#flow = new Flow(stream);
-      this.#line.flow.turnTo(this.#flow);
+      this.#progress.flow.turnTo(this.#flow);
       if (signal !== undefined) onAbort(signal, this.#aborted);
       if (timeoutMs <= MAX_TIMER_MS) this.#timer = setTimeout(this.#timedOut, timeoutMs);
       const taken = stream.send(payload, { tail, end: body === undefined });
@@ -145,16 +145,16 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   }
 
   get isHeldUp(): boolean {
-    return this.#line.incoming.isHeldUp || this.#gate.isAwaited;
+    return this.#progress.incoming.isHeldUp || this.#gate.isAwaited;
   }
 
   get isUnread(): boolean {
-    const { isHeldUp, hasReader } = this.#line.incoming;
+    const { isHeldUp, hasReader } = this.#progress.incoming;
     return isHeldUp && !hasReader;
   }
 
   get progress(): number {
-    const { incoming, sent } = this.#line;
+    const { incoming, sent } = this.#progress;
     return incoming.takenBytes + sent.offset;
   }
 
@@ -179,7 +179,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
     try {
       const data = this.#receiver.take(message, frame);
       const { resumeAt, priorChecksum } = message as DataTransfer;
-      this.#line.incoming.push(data);
+      this.#progress.incoming.push(data);
       if (resumeAt !== undefined) this.#askedFrom(resumeAt, priorChecksum);
     } catch (thrown) {
       this.#giveUp(thrown as MeshError);
@@ -212,7 +212,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   }
 
   #firstMessage(timeoutMs: number): DataTransfer {
-    const { received } = this.#line;
+    const { received } = this.#progress;
     const { priorChecksum: _prior, ...open } = this.#open;
     const { offset, value } = received;
     return {
@@ -234,14 +234,14 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
     if (prior === undefined || !isCrc32(prior)) {
       throw unexpected('resumeAt came without the checksum of what is before');
     }
-    const { sent } = this.#line;
+    const { sent } = this.#progress;
     const known = sent.at(resumeAt);
     if (known !== undefined && known !== prior) {
       const text = `the ${resumeAt} bytes that the peer has are not those that were sent`;
       throw new MeshError('ChecksumMismatch', text);
     }
     sent.restart(resumeAt, prior);
-    this.#line.resumedAt = Math.max(resumeAt, this.#line.resumedAt);
+    this.#progress.resumedAt = Math.max(resumeAt, this.#progress.resumedAt);
     this.#beginUpload(() => body(resumeAt), true);
   }
 
@@ -260,7 +260,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
       if (!hasRoom) await this.#gate.wait();
       await sendChunks(bytes, {
         transferId: this.#open.transferId,
-        checksum: this.#line.sent,
+        checksum: this.#progress.sent,
         stream,
         gate: this.#gate,
         codec: this.#carrier.codec,

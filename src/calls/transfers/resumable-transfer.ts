@@ -9,14 +9,14 @@ import { FlowSwitch } from '../flow.js';
 import { isLoss, pause } from '../outgoing/call-again.js';
 import { DEFAULT_RETRY } from '../outgoing/retry-policy.js';
 import { ByteQueue } from './byte-queue.js';
-import type { TransferLine, TransferOptions } from './outgoing-transfer.js';
+import type { TransferOptions, TransferProgress } from './outgoing-transfer.js';
 import { TransferChecksum } from './transfer-checksum.js';
 
 /** A connection, as far as a transfer is concerned. */
 export interface TransferSession {
   readonly isOpen: boolean;
   /** See {@link carryTransfer}; rejects with the failure. */
-  carry(open: DataTransfer, options: TransferOptions, line: TransferLine): Promise<void>;
+  carry(open: DataTransfer, options: TransferOptions, progress: TransferProgress): Promise<void>;
 }
 
 /** Where a transfer gets its connections. */
@@ -40,11 +40,11 @@ export function openResumable(
 ): AsyncIterable<Uint8Array> {
   const transfer = new ResumableTransfer(source, open, options);
   void transfer.run();
-  return transfer.line.incoming;
+  return transfer.progress.incoming;
 }
 
 class ResumableTransfer {
-  readonly line: TransferLine;
+  readonly progress: TransferProgress;
   readonly #source: TransferSource;
   readonly #open: DataTransfer;
   readonly #options: TransferOptions;
@@ -64,7 +64,7 @@ class ResumableTransfer {
     const abandoned = new AbortController();
     this.#ends = joinSignals(abandoned.signal, signal);
     const flow = new FlowSwitch();
-    this.line = {
+    this.progress = {
       incoming: new ByteQueue(flow, () => {
         abandoned.abort(new MeshError('Cancelled', 'the reader stopped before the end'));
       }),
@@ -77,7 +77,7 @@ class ResumableTransfer {
 
   /** Never rejects. */
   async run(): Promise<void> {
-    const { incoming } = this.line;
+    const { incoming } = this.progress;
     try {
       while (!(await this.#attempt()));
       incoming.end();
@@ -94,16 +94,16 @@ class ResumableTransfer {
    */
   async #attempt(): Promise<boolean> {
     let session: TransferSession | undefined;
-    const before = this.#progress;
+    const before = this.#reached;
     try {
       session = await this.#source.acquire({ timeoutMs: this.#leftMs, signal: this.#ends.signal });
       const options = { ...this.#options, timeoutMs: this.#leftMs, signal: this.#ends.signal };
-      await session.carry(this.#open, options, this.line);
+      await session.carry(this.#open, options, this.progress);
       return true;
     } catch (thrown) {
       const error = toMeshError(thrown);
       this.#maybeExecuted ||= error.maybeExecuted;
-      this.#fruitless = this.#progress > before ? 0 : this.#fruitless + 1;
+      this.#fruitless = this.#reached > before ? 0 : this.#fruitless + 1;
       // While its connection is there, a failure is the peer's answer.
       if (!isLoss(error.code) || session?.isOpen === true) throw error;
       await this.#rest(error);
@@ -132,8 +132,9 @@ class ResumableTransfer {
     return this.#endMs - performance.now();
   }
 
-  get #progress(): number {
-    const { received, resumedAt } = this.line;
+  /** Grows whenever an attempt brings something, in either direction. */
+  get #reached(): number {
+    const { received, resumedAt } = this.progress;
     return received.offset + resumedAt;
   }
 }
