@@ -28,7 +28,7 @@ function createTransport(
   keyLog: KeyLog | undefined,
 ): Transport {
   const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = config;
-  const { maxMessageBytes, maxStreams, door, migration, congestionControl } = config;
+  const { maxMessageBytes, maxStreams, door: admission, migration, congestionControl } = config;
   const { earlyData, sessionStore, ticketKeyLifetimeMs } = config;
   const { callBytes, connectionBytes, streamOpensPerSecond, streamResetsPerSecond } = config.limits;
   const limits = {
@@ -43,7 +43,7 @@ function createTransport(
     return new TcpTransport({
       tls,
       limits,
-      door,
+      admission,
       connectTimeoutMs,
       handshakeTimeoutMs: connectTimeoutMs,
       keepAliveMs,
@@ -53,7 +53,7 @@ function createTransport(
   return new QuicTransport({
     tls,
     limits,
-    door,
+    admission,
     connectTimeoutMs,
     keepAliveMs,
     idleTimeoutMs,

@@ -134,7 +134,7 @@ export const PROFILES = {
   slowStreams: { limits: { streamOpensPerSecond: 50 } },
   slowResets: { limits: { streamResetsPerSecond: 20 } },
   fewCalls: { limits: { callsPerPeer: 2 } },
-  narrowDoor: {
+  narrowAdmission: {
     connectTimeoutMs: 1000,
     door: { maxHalfOpenPerSource: 4, retryThreshold: 1000 },
   },

@@ -7,7 +7,7 @@ import { MessageCodec } from '../../src/protocol/codec.js';
 import type { Connection, DialTarget } from '../../src/transport/connection.js';
 import { DEFAULT_STREAM_LIMITS } from '../../src/transport/connection.js';
 import { dialHandshake } from '../../src/transport/dialing/handshaker.js';
-import { resolveDoorLimits } from '../../src/transport/quic/admission/door.js';
+import { resolveAdmissionLimits } from '../../src/transport/quic/admission/admission-policy.js';
 import { createNativeConfig } from '../../src/transport/quic/binding/config.js';
 import { loadNative } from '../../src/transport/quic/binding/native.js';
 import { QuicEndpoint } from '../../src/transport/quic/endpoint/endpoint.js';
@@ -268,7 +268,7 @@ async function dialWithoutCertificate(
       connectTimeoutMs: 5000,
       keepAliveMs: 5000,
       idleTimeoutMs: 30_000,
-      door: resolveDoorLimits({}),
+      admission: resolveAdmissionLimits({}),
       resetKey: 'none',
       migration: true,
       datagramLimits: () => ({ maxBytes: 1350, isFixed: true }),

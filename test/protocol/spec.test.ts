@@ -38,7 +38,7 @@ import {
   MAX_PRE_HANDSHAKE_BYTES,
   MAX_PRE_HANDSHAKE_STREAMS,
 } from '../../src/transport/connection.js';
-import { resolveDoorLimits } from '../../src/transport/quic/admission/door.js';
+import { resolveAdmissionLimits } from '../../src/transport/quic/admission/admission-policy.js';
 import {
   MAX_CRYPTO_FRAMES,
   MAX_HALF_OPEN_BYTES,
@@ -278,9 +278,9 @@ test('the table of limits has the numbers of the code', (t) => {
     'Streams open from one side': DEFAULT_STREAM_LIMITS.maxIncomingStreams,
     'Bytes taken before TLS is done (QUIC)': MAX_HALF_OPEN_BYTES,
     'CRYPTO frames taken in Initials (QUIC)': MAX_CRYPTO_FRAMES,
-    'Peers whose TLS handshake is not done': resolveDoorLimits({}).maxHalfOpen,
-    'The same, of one source': resolveDoorLimits({}).maxHalfOpenPerSource,
-    'The same, from which on Retry is sent': resolveDoorLimits({}).retryThreshold,
+    'Peers whose TLS handshake is not done': resolveAdmissionLimits({}).maxHalfOpen,
+    'The same, of one source': resolveAdmissionLimits({}).maxHalfOpenPerSource,
+    'The same, from which on Retry is sent': resolveAdmissionLimits({}).retryThreshold,
     'A token of a Retry is good for': RETRY_TOKEN_LIFETIME_MS,
     'Initial credit of a stream': DEFAULT_STREAM_LIMITS.streamWindowBytes,
     'Initial credit of a connection': DEFAULT_STREAM_LIMITS.connectionWindowBytes,

@@ -1,7 +1,7 @@
-/** Peers that knock and have not proved who they are: how many of them a listener bears, in all and by source. */
+/** How many peers may be in their handshake at a listener at once, in all and by source. Until then they have proved nothing. */
 
 export interface HalfOpenLimits {
-  /** Peers at once that are not connections yet. */
+  /** Peers at once whose handshake is under way. */
   readonly maxHalfOpen: number;
   /** The same of one source: an IPv4 address, or an IPv6 network of 64 bits. */
   readonly maxHalfOpenPerSource: number;
@@ -12,7 +12,7 @@ export const DEFAULT_HALF_OPEN_LIMITS: HalfOpenLimits = {
   maxHalfOpenPerSource: 64,
 };
 
-/** Counts who is half-open. Holds an entry for each source that has one, and so no more than are half-open. */
+/** Counts half-open peers. It holds an entry for each source that has one, so never more entries than half-open peers. */
 export class HalfOpenCount {
   readonly #bySource = new Map<string, number>();
   #total = 0;
@@ -30,7 +30,7 @@ export class HalfOpenCount {
     this.#bySource.set(source, this.of(source) + 1);
   }
 
-  /** To be called once for every `enter`. */
+  /** Call it once for every `enter`. */
   leave(source: string): void {
     const left = this.of(source) - 1;
     this.#total -= 1;
@@ -41,10 +41,10 @@ export class HalfOpenCount {
 
 const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
 const IPV6_GROUPS = 8;
-/** 64 bits: what a provider gives to a single customer, who then has every address in it. */
+/** 64 bits: a provider gives a single customer that much, and the customer may use every address in it. */
 const NETWORK_GROUPS = 4;
 
-/** The source that an address counts for. */
+/** The source that an address is counted under: an IPv4 address, or an IPv6 network of 64 bits. */
 export function sourceOf(host: string): string {
   if (!host.includes(':')) return host;
   const mapped = MAPPED_IPV4.exec(host)?.[1];

@@ -1,31 +1,31 @@
 /**
- * Work for peers that have yet to prove themselves, a little of it in each turn of the event loop: whatever arrived for
- * connections meanwhile comes first. A handshake costs as much as hundreds of calls, and many dialers at once would be
- * a wait for everybody else.
+ * Spreads the work of handshakes over turns of the event loop, so that whatever arrives for open connections comes first. A
+ * handshake costs as much as hundreds of calls: many dialers at once would hold up everybody else.
  */
 import { Fifo } from '../../base/fifo.js';
 
-export interface NewcomerTurnsOptions {
-  /** A turn begins no further step once its steps have taken so long; 0: one step in each turn. */
+export interface HandshakeTurnsOptions {
+  /** A turn begins no further step once its steps have taken this long. 0 means one step in each turn. */
   readonly turnMs: number;
-  /** Steps that wait at most. */
+  /** How many steps may wait. */
   readonly maxWaiting: number;
 }
 
-export class NewcomerTurns {
-  readonly #options: NewcomerTurnsOptions;
+/** Runs steps of handshakes within a time budget for each turn, in the order in which they came. */
+export class HandshakeTurns {
+  readonly #options: HandshakeTurnsOptions;
   readonly #waiting = new Fifo<() => void>();
-  /** What this turn may still spend; `undefined` outside of turns with any work of ours. */
+  /** What this turn may still spend; `undefined` while no turn has such work. */
   #leftMs: number | undefined;
 
-  constructor(options: NewcomerTurnsOptions) {
+  constructor(options: HandshakeTurnsOptions) {
     this.#options = options;
   }
 
   /**
-   * Runs a step now, if this turn still has time for it and none waits, or in a later one. What a step throws is the
-   * caller's, or an uncaught exception: steps are not to throw.
-   * @returns whether it was taken; `false` when too many wait
+   * Runs a step now if this turn has time left and no other step waits, else in a later turn. A step must not throw: in a
+   * later turn that would be an uncaught exception.
+   * @returns `false` when too many steps wait, and the step will not run
    */
   take(step: () => void): boolean {
     if (this.#leftMs === undefined) {
@@ -46,7 +46,7 @@ export class NewcomerTurns {
     this.#leftMs = (this.#leftMs ?? 0) - (performance.now() - beganMs);
   }
 
-  /** Immediates that are set while immediates run, run after the next look at the sockets. */
+  /** An immediate that is set while immediates run is called only after the sockets were polled again. */
   readonly #nextTurn = (): void => {
     if (this.#waiting.length === 0) {
       this.#leftMs = undefined;

@@ -21,7 +21,7 @@ import { isWildcard } from '../local-addresses.js';
 import { checkNodeId } from '../trust/identity.js';
 import type { KeyLog } from '../trust/key-log.js';
 import { isSameMaterial } from '../trust/tls-material.js';
-import { type DoorOptions, resolveDoorLimits } from './admission/door.js';
+import { type AdmissionOptions, resolveAdmissionLimits } from './admission/admission-policy.js';
 import { type CongestionControl, LOOPBACK_DATAGRAM_BYTES } from './binding/config.js';
 import { ConnectionKeys } from './binding/connection-keys.js';
 import { Credentials } from './binding/credentials.js';
@@ -52,7 +52,7 @@ export interface QuicTransportOptions {
    */
   readonly maxDatagramBytes?: number | 'auto' | undefined;
   /** Handshakes of dialers under way at once, and when a dialer has to prove its address. */
-  readonly door?: DoorOptions | undefined;
+  readonly admission?: AdmissionOptions | undefined;
   /** Whether sessions are resumed, and early data (0-RTT) sent and taken. Default true. */
   readonly earlyData?: boolean | undefined;
   /** Where a dialer keeps sessions. Default: in memory. */
@@ -266,7 +266,7 @@ export class QuicTransport implements Transport {
         connectTimeoutMs: this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
         keepAliveMs: this.#options.keepAliveMs ?? DEFAULTS.keepAliveMs,
         idleTimeoutMs: this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,
-        door: resolveDoorLimits(this.#options.door ?? {}),
+        admission: resolveAdmissionLimits(this.#options.admission ?? {}),
         resetKey: this.#options.tls().key,
         migration: this.#options.migration ?? DEFAULTS.migration,
         configFor: (remote, local, takenBytes = LOOPBACK_DATAGRAM_BYTES) => {

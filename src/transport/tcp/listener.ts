@@ -7,7 +7,7 @@ import {
 } from 'node:tls';
 import { MeshError } from '../../errors.js';
 import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../admission/half-open.js';
-import { NewcomerTurns } from '../admission/handshake-turns.js';
+import { HandshakeTurns } from '../admission/handshake-turns.js';
 import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
 import type { KeyLog } from '../trust/key-log.js';
 import type { TlsSetup } from './tls-context.js';
@@ -32,7 +32,7 @@ export interface TcpListenerOptions {
   readonly setup: () => TlsSetup;
   readonly handshakeTimeoutMs: number;
   /** How many sockets at once may not be connections yet. */
-  readonly door: HalfOpenLimits;
+  readonly admission: HalfOpenLimits;
   readonly counters: ListenerCounters;
   /** Gets the secrets of every connection. */
   readonly keyLog?: KeyLog | undefined;
@@ -55,7 +55,7 @@ interface HalfOpen {
 export class TcpListener implements Listener {
   readonly #options: TcpListenerOptions;
   /** In each turn one socket begins TLS, which costs about a millisecond. All wait that are half-open, if need be. */
-  readonly #turns: NewcomerTurns;
+  readonly #turns: HandshakeTurns;
   readonly #server: Server;
   readonly #tlsServer: TlsServer;
   /** By remote address: all that a TLS socket and the socket under it have in common. */
@@ -66,7 +66,7 @@ export class TcpListener implements Listener {
   /** @throws MeshError what `setup` throws */
   constructor(options: TcpListenerOptions) {
     this.#options = options;
-    this.#turns = new NewcomerTurns({ turnMs: 0, maxWaiting: options.door.maxHalfOpen });
+    this.#turns = new HandshakeTurns({ turnMs: 0, maxWaiting: options.admission.maxHalfOpen });
     this.#setup = options.setup();
     // Sockets come in through a server of ours and are passed on: so they can be counted, and dropped,
     // before any work is done for them.
@@ -145,7 +145,7 @@ export class TcpListener implements Listener {
   }
 
   #hasRoomFor(source: string): boolean {
-    const { maxHalfOpen, maxHalfOpenPerSource } = this.#options.door;
+    const { maxHalfOpen, maxHalfOpenPerSource } = this.#options.admission;
     return this.#count.total < maxHalfOpen && this.#count.of(source) < maxHalfOpenPerSource;
   }
 

@@ -39,7 +39,7 @@ export interface TcpTransportOptions {
   /** For an accepted socket to finish its TLS handshake, or to go when it is turned away. Default 5,000. */
   readonly handshakeTimeoutMs?: number | undefined;
   /** Accepted sockets at once that are not connections yet. Default 1,024, and 64 of one source. */
-  readonly door?: { readonly [K in keyof HalfOpenLimits]?: number | undefined } | undefined;
+  readonly admission?: { readonly [K in keyof HalfOpenLimits]?: number | undefined } | undefined;
   /** Gets the secrets of every connection. Default: none. */
   readonly keyLog?: KeyLog | undefined;
 }
@@ -112,16 +112,16 @@ export class TcpTransport implements Transport {
     if (this.#listener !== undefined) {
       throw new MeshError('InvalidArgument', 'a transport has at most one listener');
     }
-    const { door = {} } = this.#options;
+    const { admission = {} } = this.#options;
     const listener = new TcpListener({
       host: options.host,
       port: options.port,
       setup: () => this.#currentSetup(),
       handshakeTimeoutMs: this.#options.handshakeTimeoutMs ?? 5000,
-      door: {
-        maxHalfOpen: door.maxHalfOpen ?? DEFAULT_HALF_OPEN_LIMITS.maxHalfOpen,
+      admission: {
+        maxHalfOpen: admission.maxHalfOpen ?? DEFAULT_HALF_OPEN_LIMITS.maxHalfOpen,
         maxHalfOpenPerSource:
-          door.maxHalfOpenPerSource ?? DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource,
+          admission.maxHalfOpenPerSource ?? DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource,
       },
       counters: this.counters,
       keyLog: this.#options.keyLog,

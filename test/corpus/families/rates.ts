@@ -176,12 +176,12 @@ function* connections(): Generator<Case> {
   };
 }
 
-/** Nobody gets beyond the door: 127.0.0.5 is not where the witnesses are. */
-function* doors(): Generator<Case> {
+/** Nobody gets past admission: 127.0.0.5 is not where the witnesses are. */
+function* admissions(): Generator<Case> {
   yield {
     name: '20 sockets that say nothing, of a source that may have four',
     transports: ['tcp'],
-    profile: 'narrowDoor',
+    profile: 'narrowAdmission',
     begin: 'stray',
     steps: [
       run(async ({ subject }) => {
@@ -198,7 +198,7 @@ function* doors(): Generator<Case> {
   yield {
     name: '20 first flights of a source that may have four: from half of them on, a token is due',
     transports: ['quic'],
-    profile: 'narrowDoor',
+    profile: 'narrowAdmission',
     begin: 'stray',
     steps: [
       run(async ({ subject }) => {
@@ -215,7 +215,7 @@ function* doors(): Generator<Case> {
   yield {
     name: '100 datagrams of CRYPTO frames far apart, of one client',
     transports: ['quic'],
-    profile: 'narrowDoor',
+    profile: 'narrowAdmission',
     begin: 'stray',
     steps: [
       run(async ({ subject }) => {
@@ -238,5 +238,5 @@ function* doors(): Generator<Case> {
 
 export const rates: Family = {
   name: 'rates',
-  cases: [...streams(), ...handlers(), ...connections(), ...doors()],
+  cases: [...streams(), ...handlers(), ...connections(), ...admissions()],
 };

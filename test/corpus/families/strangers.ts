@@ -225,7 +225,7 @@ function* spoofed(): Generator<Case> {
     yield {
       name: `${copies} first flights of an address that never answers`,
       transports: ['quic'],
-      profile: 'narrowDoor',
+      profile: 'narrowAdmission',
       begin: 'stray',
       steps: [
         {

@@ -5,7 +5,7 @@
  */
 import { MeshError } from '../../../src/errors.js';
 import { DEFAULT_STREAM_LIMITS } from '../../../src/transport/connection.js';
-import { resolveDoorLimits } from '../../../src/transport/quic/admission/door.js';
+import { resolveAdmissionLimits } from '../../../src/transport/quic/admission/admission-policy.js';
 import { createNativeConfig } from '../../../src/transport/quic/binding/config.js';
 import { loadNative } from '../../../src/transport/quic/binding/native.js';
 import { QuicEndpoint } from '../../../src/transport/quic/endpoint/endpoint.js';
@@ -99,7 +99,7 @@ async function listen(host: string, retry: 'auto' | 'always') {
       connectTimeoutMs: 1000,
       keepAliveMs: 10_000,
       idleTimeoutMs: 30_000,
-      door: resolveDoorLimits({ retry }),
+      admission: resolveAdmissionLimits({ retry }),
       resetKey: tls.key,
       migration: true,
       datagramLimits: () => ({ maxBytes: 1350, isFixed: true }),

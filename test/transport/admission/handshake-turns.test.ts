@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import test from 'ava';
-import { NewcomerTurns } from '../../../src/transport/admission/handshake-turns.js';
+import { HandshakeTurns } from '../../../src/transport/admission/handshake-turns.js';
 
 test('a step runs at once while its turn has time, and those behind a full turn run in later ones, in order', async (t) => {
-  const turns = new NewcomerTurns({ turnMs: 0, maxWaiting: 10 });
+  const turns = new HandshakeTurns({ turnMs: 0, maxWaiting: 10 });
   const ran: number[] = [];
   for (const step of [1, 2, 3]) t.true(turns.take(() => ran.push(step)));
   t.deepEqual(ran, [1]);
@@ -17,7 +17,7 @@ test('a step runs at once while its turn has time, and those behind a full turn 
 });
 
 test('steps that cost little share a turn', async (t) => {
-  const turns = new NewcomerTurns({ turnMs: 10_000, maxWaiting: 0 });
+  const turns = new HandshakeTurns({ turnMs: 10_000, maxWaiting: 0 });
   let ran = 0;
   for (let step = 0; step < 100; step += 1) {
     t.true(
@@ -35,7 +35,7 @@ test('steps that cost little share a turn', async (t) => {
 });
 
 test('what arrives while steps wait comes between them', async (t) => {
-  const turns = new NewcomerTurns({ turnMs: 0, maxWaiting: 100 });
+  const turns = new HandshakeTurns({ turnMs: 0, maxWaiting: 100 });
   let ran = 0;
   for (let step = 0; step < 50; step += 1) {
     turns.take(() => {
@@ -49,7 +49,7 @@ test('what arrives while steps wait comes between them', async (t) => {
 });
 
 test('so many steps wait, and no more are taken until some have run', async (t) => {
-  const turns = new NewcomerTurns({ turnMs: 0, maxWaiting: 2 });
+  const turns = new HandshakeTurns({ turnMs: 0, maxWaiting: 2 });
   const ran: number[] = [];
   const taken = [1, 2, 3, 4].map((step) => turns.take(() => ran.push(step)));
   t.deepEqual(taken, [true, true, true, false]);
@@ -61,7 +61,7 @@ test('so many steps wait, and no more are taken until some have run', async (t) 
 });
 
 test('steps that steps bring about wait behind the others', async (t) => {
-  const turns = new NewcomerTurns({ turnMs: 0, maxWaiting: 10 });
+  const turns = new HandshakeTurns({ turnMs: 0, maxWaiting: 10 });
   const ran: string[] = [];
   turns.take(() => {
     ran.push('first');

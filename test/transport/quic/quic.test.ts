@@ -106,7 +106,7 @@ test('a peer that is gone without a word is noticed by the idle timeout', async 
 
 test('half-open connections are capped, and the places come back', async (t) => {
   const acceptor = await transportOf(t, 'n2', {
-    door: { maxHalfOpen: 5, retryThreshold: 5 },
+    admission: { maxHalfOpen: 5, retryThreshold: 5 },
     connectTimeoutMs: 3000,
   });
   const { address } = await listenOn(acceptor);

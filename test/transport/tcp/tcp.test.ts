@@ -325,7 +325,7 @@ test('garbage at the listener disturbs no one and is got rid of', async (t) => {
 });
 
 test('sockets that are not connections yet are bounded, and connections are not among them', async (t) => {
-  const listener = await listen(t, await nodeCert('n2'), { door: { maxHalfOpen: 2 } });
+  const listener = await listen(t, await nodeCert('n2'), { admission: { maxHalfOpen: 2 } });
   const dialer = transport(t, await nodeCert('n1'));
   for (let i = 0; i < 4; i += 1) await dialer.dial(listener.address);
   await until(() => listener.connections.length === 4);
@@ -342,8 +342,8 @@ test('sockets that are not connections yet are bounded, and connections are not 
 });
 
 test('a source has its share of them, and others still find room', async (t) => {
-  const door = { maxHalfOpen: 10, maxHalfOpenPerSource: 3 };
-  const listener = await listen(t, await nodeCert('n2'), { door });
+  const admission = { maxHalfOpen: 10, maxHalfOpenPerSource: 3 };
+  const listener = await listen(t, await nodeCert('n2'), { admission });
   const { counters } = listener.transport;
   const { port } = listener.address;
   const sockets = Array.from({ length: 5 }, () => connectFrom('127.0.0.2', port));

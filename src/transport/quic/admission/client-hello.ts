@@ -1,8 +1,9 @@
 /**
- * Reads from a ClientHello what the binding does not tell in time: how large the datagrams are that the client takes.
+ * Reads from a ClientHello how large a datagram the client takes. The binding tells that too late: the connection is
+ * configured before.
  * RFC 8446, section 4.1.2; RFC 9000, section 18.
  *
- * Pure: whatever a stranger sends gives a number or none.
+ * Pure: any bytes give a number or `undefined`; none make it throw.
  */
 import { ByteReader } from './initial-reader.js';
 
@@ -14,12 +15,12 @@ const MAX_UDP_PAYLOAD_SIZE = 0x03;
 
 /**
  * @param hello the beginning of the client's CRYPTO stream
- * @returns `undefined` where the client does not say so, or not in these bytes
+ * @returns the client's `max_udp_payload_size`; `undefined` where it is not in these bytes
  */
 export function takenDatagramBytes(hello: Buffer): number | undefined {
   const reader = new ByteReader(hello, 0);
   if (reader.u8() !== CLIENT_HELLO) return undefined;
-  // Its length, the version and the random bytes; then a session ID, cipher suites and compression methods.
+  // Length, version and random; then session ID, cipher suites and compression methods.
   reader.skip(3 + 2 + 32);
   reader.skip(reader.u8());
   reader.skip(reader.u16());

@@ -1,9 +1,9 @@
 /**
- * Opens a client's Initial packets beside the binding and counts their CRYPTO frames.
+ * Decrypts a client's Initial packets, beside the binding, and counts their CRYPTO frames.
  *
- * The keys of an Initial follow from its connection ID, so anybody can make one (RFC 9001, section 5.2), and the
- * binding keeps every CRYPTO frame that comes out of order: 60 KB of one-byte frames became 1.8 MB, before the
- * client had proved anything. How many there are shows only inside.
+ * The keys of an Initial follow from its connection ID, so anybody can make one (RFC 9001, section 5.2). The binding keeps
+ * every CRYPTO frame that comes out of order: 60 KB of one-byte frames became 1.8 MB, before the client had proved
+ * anything. Only a decrypted packet shows how many frames it has.
  */
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { QUIC_VERSION_1 } from '../io/packet.js';
@@ -14,12 +14,13 @@ const SAMPLE_BYTES = 16;
 const LONG_PACKET = { initial: 0, zeroRtt: 1, handshake: 2 } as const;
 const FRAME = { padding: 0x00, ping: 0x01, ack: 0x02, ackEcn: 0x03, crypto: 0x06, close: 0x1c };
 
-/** What a datagram has of Initial packets. */
+/** What the Initial packets of one datagram contain. */
 export interface InitialContent {
   readonly packets: number;
   readonly cryptoFrames: number;
 }
 
+/** Reads the Initials of one connection, whose keys it derives from the first connection ID. */
 export class InitialReader {
   readonly #key: Buffer;
   readonly #iv: Buffer;
@@ -27,7 +28,7 @@ export class InitialReader {
   #largestNumber = -1;
   #hello: Buffer | undefined;
 
-  /** @param connectionId the destination of the first Initial that the connection gets to see */
+  /** @param connectionId the destination connection ID of the first Initial that reaches the connection */
   constructor(connectionId: Uint8Array) {
     const initial = createHmac('sha256', INITIAL_SALT).update(connectionId).digest();
     const secret = expandLabel(initial, 'client in', 32);
@@ -36,21 +37,21 @@ export class InitialReader {
     this.#headerKey = expandLabel(secret, 'quic hp', 16);
   }
 
-  /** The beginning of the ClientHello, as far as one frame of what was read has it. */
+  /** The beginning of the ClientHello, as much of it as one CRYPTO frame had; `undefined` before one was read. */
   get hello(): Buffer | undefined {
     return this.#hello;
   }
 
   /**
-   * Reads all Initial packets of a datagram, which stays as it is.
-   * @returns `undefined` when one of them does not open, or has a frame that does not belong there
+   * Reads all Initial packets of a datagram, and leaves the datagram as it is.
+   * @returns `undefined` when one of them cannot be decrypted, or has a frame that no Initial may have
    */
   read(datagram: Buffer): InitialContent | undefined {
     let packets = 0;
     let cryptoFrames = 0;
     for (let start = 0; start < datagram.length; ) {
       const bounds = boundsOf(datagram, start);
-      // From here on the binding reads no further either.
+      // The binding stops reading here, too.
       if (bounds === undefined) break;
       if (bounds.type === LONG_PACKET.initial) {
         const payload = this.#open(datagram, start, bounds);
@@ -98,7 +99,7 @@ interface PacketBounds {
   readonly end: number;
 }
 
-/** Where a long packet with a length field has its number, and ends; `undefined` for anything else. */
+/** Where the packet number of a long-header packet is, and where the packet ends; `undefined` for anything else. */
 function boundsOf(datagram: Buffer, start: number): PacketBounds | undefined {
   const reader = new ByteReader(datagram, start + 1);
   const first = datagram[start] as number;
@@ -118,7 +119,7 @@ interface InitialFrames {
   readonly hello: Buffer | undefined;
 }
 
-/** `undefined` for a payload that is cut off, or has a frame of another kind (RFC 9000, section 17.2.2). */
+/** @returns `undefined` for a truncated payload, or one with a frame of another kind (RFC 9000, section 17.2.2) */
 function readFrames(payload: Buffer): InitialFrames | undefined {
   const reader = new ByteReader(payload, 0);
   let cryptoFrames = 0;
@@ -158,7 +159,7 @@ function skipAck(reader: ByteReader, hasEcn: boolean): void {
   for (let i = 0; hasEcn && i < 3; i += 1) reader.varint();
 }
 
-/** Reads bytes in order. What lies beyond the end reads as 0, and `isOver` tells of it. */
+/** Reads bytes in order. Beyond the end it reads zeros, and `isOver` becomes true: one check at the end is enough. */
 export class ByteReader {
   readonly #bytes: Buffer;
   at: number;
@@ -220,7 +221,7 @@ function nonceOf(iv: Buffer, packetNumber: number): Buffer {
   return nonce;
 }
 
-/** RFC 9000, appendix A.3, for numbers below 2^32: an Initial beyond that is nobody's. */
+/** RFC 9000, appendix A.3, for numbers below 2^32: no client sends so many Initials. */
 function nearestNumber(truncated: number, bytes: number, expected: number): number {
   const window = 2 ** (8 * bytes);
   const candidate = expected - (expected % window) + truncated;

@@ -1,19 +1,19 @@
 /**
- * Tokens of Retry packets (RFC 9000, sections 8.1.2 to 8.1.4): whoever brings one back receives datagrams at the
- * address that it was sent to. Nothing is remembered for it; all that is needed is in the token, under a MAC.
+ * Tokens of Retry packets (RFC 9000, sections 8.1.2 to 8.1.4). A client that brings one back has proved that it receives
+ * datagrams at its address. This side keeps no state for it: all that it needs is in the token, under a MAC.
  *
  *     mark u8 | key number u8 | issued u48, ms | original ID length u8 | original ID | MAC, 16 bytes
  *
- * The MAC covers that and the client's address and the source ID of the Retry, which the client's next packet
- * has as its destination: while that connection lives, the same packet again leads to it and not to another one.
+ * The MAC also covers the client's address and the source connection ID of the Retry. The client's next packet has that ID
+ * as its destination, so while its connection lives, a copy of the packet leads to that connection and begins no other.
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { SocketAddress } from '../../connection.js';
 import { MAX_ID_BYTES } from '../io/packet.js';
 
-/** How long a token is good for. The client has it back after a round trip. */
+/** How long a token is valid. A client brings it back after one round trip. */
 export const RETRY_TOKEN_LIFETIME_MS = 10_000;
-/** A key makes tokens for so long, and is then kept for as long again. Longer than a token lives. */
+/** A key makes tokens for one period, and checks them for one more. A period is longer than a token is valid. */
 const KEY_PERIOD_MS = 10 * 60_000;
 const KEY_BYTES = 32;
 const MARK = 0x71;
@@ -26,9 +26,9 @@ export type TokenVerdict =
       /** The destination connection ID of the client's first packet. */
       readonly originalId: Buffer;
     }
-  /** Made here, or made to look like it, but not for this client now. */
+  /** It looks like a token of this side, but is forged, expired or another client's. */
   | { readonly kind: 'invalid' }
-  /** No token, or one from elsewhere: counts as none (RFC 9000, section 8.1.3). */
+  /** No token, or another server's, which counts as none (RFC 9000, section 8.1.3). */
   | { readonly kind: 'foreign' };
 
 const INVALID: TokenVerdict = { kind: 'invalid' };
@@ -40,18 +40,18 @@ interface Key {
   readonly madeAtMs: number;
 }
 
-/** Issues and checks tokens, with keys of its own that no one else has and that do not outlive it. */
+/** Issues and checks tokens. Its keys are its own and are gone with it. */
 export class RetryTokens {
   #current: Key;
   #previous: Key | undefined;
 
-  /** @param nowMs any clock, as long as it is the same one throughout and never goes back */
+  /** @param nowMs on a monotonic clock, the same one for all calls */
   constructor(nowMs: number) {
     this.#current = makeKey(0, nowMs);
   }
 
   /**
-   * A token for a client.
+   * Makes a token for a client.
    * @param originalId the destination connection ID of its packet
    * @param retryId the source connection ID of the Retry that carries the token
    */
@@ -109,7 +109,7 @@ function makeKey(number: number, madeAtMs: number): Key {
   return { number, bytes: randomBytes(KEY_BYTES), madeAtMs };
 }
 
-/** Every part has its length before it, or a fixed one: no two inputs read the same. */
+/** Every part has a fixed length or its length before it, so no two inputs give the same bytes. */
 function macOf(key: Key, body: Buffer, client: SocketAddress, retryId: Uint8Array): Buffer {
   const place = Buffer.from(`${client.host} ${client.port}`);
   return createHmac('sha256', key.bytes)

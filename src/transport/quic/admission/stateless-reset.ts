@@ -1,25 +1,25 @@
 /**
- * Stateless resets (RFC 9000, section 10.3): how a node that has been started anew tells peers of its former life
- * that their connections are gone, before they have waited for the idle timeout.
+ * Stateless resets (RFC 9000, section 10.3). By them a node that was restarted tells its peers that their connections are
+ * gone, so that they need not wait for the idle timeout.
  *
- * A token belongs to one connection ID, and follows from it by a secret. That secret follows from the private key,
- * so it is the same after a restart and no one else has it; and from the address, so that of several sockets with
- * the same key none gives away what belongs to another.
+ * A token is a MAC of one connection ID under a secret. The secret is derived from the private key: it is the same after a
+ * restart, and nobody else has it. It is derived from the socket's address, too: sockets that share a key must not give
+ * away each other's tokens.
  *
- * The binding knows the token that an acceptor sends in its transport parameters, and no other: it is dialers that
- * learn something by a reset.
+ * The binding knows only the token that an acceptor sends in its transport parameters. So only dialers understand resets.
  */
 import { createHmac, hkdfSync } from 'node:crypto';
 import type { SocketAddress } from '../../connection.js';
 import { CONNECTION_ID_BYTES } from '../io/packet.js';
 
 export const RESET_TOKEN_BYTES = 16;
-/** Unpredictable bits before the token: five bytes (RFC 9000, section 10.3). */
+/** At least five unpredictable bytes come before the token (RFC 9000, section 10.3). */
 const MIN_RESET_BYTES = 5 + RESET_TOKEN_BYTES;
-/** Longer than the shortest packets of a connection: looks like any of them. */
+/** Longer than a connection's shortest packets, so that a reset looks like any other packet. */
 const MAX_RESET_BYTES = 43;
 const SECRET_BYTES = 32;
 
+/** Derives reset tokens for one socket, and writes resets with them. */
 export class ResetTokens {
   readonly #secret: Buffer;
 
@@ -32,21 +32,21 @@ export class ResetTokens {
     this.#secret = Buffer.from(hkdfSync('sha256', privateKey, '', info, SECRET_BYTES));
   }
 
-  /** The token of a connection ID of this side. */
+  /** The token of one of this side's connection IDs. */
   tokenOf(connectionId: Uint8Array): Buffer {
     const mac = createHmac('sha256', this.#secret).update(connectionId).digest();
     return mac.subarray(0, RESET_TOKEN_BYTES);
   }
 
-  /** The same as a number, which is what the binding takes. */
+  /** The same as a number, as the binding takes it. */
   numberOf(connectionId: Uint8Array): bigint {
     return BigInt(`0x${this.tokenOf(connectionId).toString('hex')}`);
   }
 
   /**
-   * The answer to a datagram with a short header for a connection that does not exist.
+   * Writes the reset that answers a datagram with a short header for a connection that does not exist.
    * @param random as many bytes as {@link MAX_RESET_RANDOM_BYTES}
-   * @returns `undefined` when it would not be shorter than what it answers: two sides must not go on for ever
+   * @returns `undefined` when it would not be shorter than the datagram: two sides must not answer each other for ever
    */
   answer(datagram: Buffer, random: Uint8Array): Buffer | undefined {
     const length = Math.min(datagram.length - 1, MAX_RESET_BYTES);
@@ -62,7 +62,7 @@ export class ResetTokens {
 
 export const MAX_RESET_RANDOM_BYTES = MAX_RESET_BYTES - RESET_TOKEN_BYTES;
 
-/** Whether a datagram is long enough to be a reset, and looks like a packet of a connection. */
+/** Whether a datagram is long enough for a reset, and has a short header. */
 export function mayBeReset(datagram: Buffer): boolean {
   return datagram.length >= MIN_RESET_BYTES && ((datagram[0] as number) & 0xc0) === 0x40;
 }

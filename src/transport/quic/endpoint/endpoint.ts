@@ -8,10 +8,10 @@ import { randomBytes } from 'node:crypto';
 import { MeshError } from '../../../errors.js';
 import type { PeerIdentity, SocketAddress, StreamLimits } from '../../connection.js';
 import { FrameMemory } from '../../frame-memory.js';
-import type { DoorLimits } from '../admission/door.js';
-import { type Admission, Doorkeeper } from '../admission/doorkeeper.js';
+import type { AdmissionLimits } from '../admission/admission-policy.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
-import { Newcomers } from '../admission/newcomers.js';
+import { HandshakeQueue } from '../admission/handshake-queue.js';
+import { type AcceptedInitial, InitialHandler } from '../admission/initial-handler.js';
 import { mayBeReset, ResetTokens } from '../admission/stateless-reset.js';
 import type { ConnectionKeys } from '../binding/connection-keys.js';
 import {
@@ -49,7 +49,7 @@ export interface EndpointOptions {
   /** Whether connections may change their paths. */
   readonly migration: boolean;
   /** Handshakes of dialers under way at once, and what is asked of dialers meanwhile. */
-  readonly door: DoorLimits;
+  readonly admission: AdmissionLimits;
   /** Private key, in PEM, that the tokens of stateless resets come from. */
   readonly resetKey: string;
   /** The binding's configuration for a connection with this peer, with the certificates in force now. */
@@ -100,9 +100,9 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   /** Datagrams whose memory the system may still read. */
   #sendsUnderWay = 0;
   #toFlush: Resident[] = [];
-  readonly #doorkeeper: Doorkeeper;
+  readonly #initials: InitialHandler;
   readonly #resetTokens: ResetTokens;
-  readonly #newcomers = new Newcomers();
+  readonly #handshakes = new HandshakeQueue();
   readonly #dialed = new DialedConnections();
   readonly #careTimer: NodeJS.Timeout;
   #closed = false;
@@ -133,10 +133,10 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     counters.receiveBufferBytes = socket.receiveBufferBytes;
     counters.sendBufferBytes = socket.sendBufferBytes;
     this.#resetTokens = new ResetTokens(options.resetKey, socket.address);
-    this.#doorkeeper = new Doorkeeper({
+    this.#initials = new InitialHandler({
       native: options.native,
       resetTokens: this.#resetTokens,
-      limits: options.door,
+      limits: options.admission,
       counters,
       send: (datagram, to, by) => this.sendDatagram(datagram, to, by),
     });
@@ -271,7 +271,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   }
 
   leave(source: string): void {
-    this.#doorkeeper.leave(source);
+    this.#initials.leave(source);
   }
 
   forget(resident: Resident): void {
@@ -312,14 +312,15 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     connectionId: string,
   ): void {
     const receive = () => connection.receive(datagram, from, socket, connectionId);
-    if (!this.#newcomers.take(datagram.length, receive)) this.counters.droppedNewcomers += 1;
+    if (!this.#handshakes.take(datagram.length, receive))
+      this.counters.droppedHandshakeQueueFull += 1;
   }
 
   #drop(reason: DropReason, datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
     this.counters[DROP_COUNTERS[reason]] += 1;
     if (reason === 'unknownConnection') this.#receiveStray(datagram, from, socket);
     if (reason === 'unknownVersion' && this.acceptor !== undefined) {
-      this.#doorkeeper.answerUnknownVersion(datagram, from, socket);
+      this.#initials.answerUnknownVersion(datagram, from, socket);
     }
   }
 
@@ -348,7 +349,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       return;
     }
     if (this.acceptor === undefined || !this.#sockets.has(socket)) return;
-    this.#doorkeeper.answerUnknownConnection(datagram, from, socket);
+    this.#initials.answerUnknownConnection(datagram, from, socket);
   }
 
   onSent(): void {
@@ -391,7 +392,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       return undefined;
     }
     this.#sockets.arrivedAt(socket);
-    const admission = this.#doorkeeper.admit(datagram, routeId, from, socket);
+    const admission = this.#initials.accept(datagram, routeId, from, socket);
     if (admission === undefined) return undefined;
     const { routes, source, guard } = admission;
     try {
@@ -411,7 +412,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
    * without is the token of stateless resets; such a peer finds out by silence that this node was started anew.
    */
   #acceptNative(
-    { connectionId, originalId, guard }: Admission,
+    { connectionId, originalId, guard }: AcceptedInitial,
     socket: UdpSocket,
     from: SocketAddress,
   ): NativeConnection {
@@ -455,7 +456,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       guard,
     });
     resident.connection = connection;
-    if (halfOpenSource !== undefined) this.#doorkeeper.enter(halfOpenSource);
+    if (halfOpenSource !== undefined) this.#initials.enter(halfOpenSource);
     this.#residents.add(resident);
     return connection;
   }

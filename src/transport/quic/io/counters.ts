@@ -22,8 +22,8 @@ export interface EndpointCounters extends Record<string, number> {
   droppedInvalidToken: number;
   /** Datagrams beyond what a connection may receive before its handshake is done. */
   droppedHalfOpenExcess: number;
-  /** Datagrams of handshakes that came while too many waited for their turn. */
-  droppedNewcomers: number;
+  /** Datagrams of handshakes that came while too many others waited for their turn. */
+  droppedHandshakeQueueFull: number;
   retriesSent: number;
   versionNegotiationsSent: number;
   statelessResetsSent: number;
@@ -79,7 +79,7 @@ export function newEndpointCounters(): EndpointCounters {
     droppedSourceLimit: 0,
     droppedInvalidToken: 0,
     droppedHalfOpenExcess: 0,
-    droppedNewcomers: 0,
+    droppedHandshakeQueueFull: 0,
     retriesSent: 0,
     versionNegotiationsSent: 0,
     statelessResetsSent: 0,

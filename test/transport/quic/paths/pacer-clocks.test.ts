@@ -2,7 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { MeshError } from '../../../../src/errors.js';
 import { DEFAULT_STREAM_LIMITS } from '../../../../src/transport/connection.js';
-import { resolveDoorLimits } from '../../../../src/transport/quic/admission/door.js';
+import { resolveAdmissionLimits } from '../../../../src/transport/quic/admission/admission-policy.js';
 import { createNativeConfig } from '../../../../src/transport/quic/binding/config.js';
 import { loadNative } from '../../../../src/transport/quic/binding/native.js';
 import type { QuicConnection } from '../../../../src/transport/quic/connection/connection.js';
@@ -88,7 +88,7 @@ async function bindPaced(t: ExecutionContext, nodeId: TestNodeId) {
       connectTimeoutMs: 10_000,
       keepAliveMs: 10_000,
       idleTimeoutMs: 30_000,
-      door: resolveDoorLimits({}),
+      admission: resolveAdmissionLimits({}),
       resetKey: tls.key,
       migration: true,
       datagramLimits: () => ({ maxBytes: 1350, isFixed: true }),

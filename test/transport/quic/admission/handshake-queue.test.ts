@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import test from 'ava';
-import { Newcomers } from '../../../../src/transport/quic/admission/newcomers.js';
+import { HandshakeQueue } from '../../../../src/transport/quic/admission/handshake-queue.js';
 
 /** Takes all the time that a turn has. */
 function useUpTurn(): void {
@@ -13,17 +13,17 @@ for (const [bytes, most] of [
   [65_000, 64],
 ] as const) {
   test(`of datagrams of ${bytes} bytes ${most} wait`, async (t) => {
-    const newcomers = new Newcomers();
-    newcomers.take(bytes, useUpTurn);
+    const queue = new HandshakeQueue();
+    queue.take(bytes, useUpTurn);
     let received = 0;
     let taken = 0;
     const receive = () => {
       received += 1;
     };
-    while (newcomers.take(bytes, receive)) taken += 1;
+    while (queue.take(bytes, receive)) taken += 1;
     t.is(taken, most);
     while (received < taken) await nextTurn();
-    t.true(newcomers.take(bytes, receive));
+    t.true(queue.take(bytes, receive));
     t.is(received, taken + 1);
   });
 }

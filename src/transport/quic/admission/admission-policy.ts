@@ -1,10 +1,11 @@
 /**
- * Who may come in. Pure: counts and verdicts, no socket; the caller brings the clock.
+ * Decides whether a client's Initial begins a connection, has to come back with a token, or is dropped. Pure: counts in,
+ * verdicts out; the caller brings the clock.
  *
- * A client's first packet proves nothing, not even that its source address is its own. While few are half-open
- * that is risked, and a connection costs one round trip less; from a threshold on the client has to come back
- * with a token that was sent to that address (RFC 9000, section 8.1.2). So forged packets never take more than
- * the places below the threshold, and the others stay free for clients that are where they say.
+ * A client's first packet proves nothing, not even that its source address is its own. While few connections are
+ * half-open, that risk is taken: it saves a round trip. From a threshold on, the client has to come back with a token
+ * that was sent to its address (RFC 9000, section 8.1.2). So forged packets take no more places than the threshold has,
+ * and the others stay free for clients that are where they say.
  */
 import {
   DEFAULT_HALF_OPEN_LIMITS,
@@ -12,80 +13,83 @@ import {
   type HalfOpenLimits,
 } from '../../admission/half-open.js';
 
-export interface DoorLimits extends HalfOpenLimits {
+export interface AdmissionLimits extends HalfOpenLimits {
   /** `'auto'`: from the threshold on; `'always'`: at any time. */
   readonly retry: 'auto' | 'always';
   /**
-   * So many half-open connections, or half of what a single source may have, bring Retry about. Those that were sent
-   * a Retry count among them for a while, so that a flood is not let in again whenever the first have gone.
+   * Half-open connections from which on clients are sent a Retry; for a single source, half of its limit. Clients that
+   * were sent a Retry count for a while, too: else a flood would be accepted again whenever the first of it have gone.
    */
   readonly retryThreshold: number;
 }
 
 /** Defaults: 1024, 64 and `'auto'`; for the threshold 64, or half of `maxHalfOpen` if that is less. */
-export type DoorOptions = { readonly [K in keyof DoorLimits]?: DoorLimits[K] | undefined };
+export type AdmissionOptions = {
+  readonly [K in keyof AdmissionLimits]?: AdmissionLimits[K] | undefined;
+};
 
 const DEFAULT_RETRY_THRESHOLD = 64;
-/** As long as a forged packet would have kept its place. */
-const SENT_AWAY_MS = 5000;
+/** Until a Retry no longer counts: as long as a forged packet would have kept its place. */
+const RETRIED_MS = 5000;
 
-/** What becomes of a client's first packet; what is dropped, is dropped for the counter's reason. */
+/** What becomes of a client's first packet. A drop is named by the counter that it raises. */
 export type Verdict = 'accept' | 'retry' | 'droppedNotAccepting' | 'droppedSourceLimit';
 
-export class Door {
-  readonly #limits: DoorLimits;
+/** Counts half-open connections and judges Initials by {@link AdmissionLimits}. */
+export class AdmissionPolicy {
+  readonly #limits: AdmissionLimits;
   readonly #halfOpen = new HalfOpenCount();
-  readonly #sentAway = new RecentCount(SENT_AWAY_MS);
+  readonly #retried = new RecentCount(RETRIED_MS);
 
-  constructor(limits: DoorLimits) {
+  constructor(limits: AdmissionLimits) {
     this.#limits = limits;
   }
 
-  /** Those that came in and have neither become connections nor gone. */
+  /** Connections whose handshake is under way. */
   get halfOpen(): number {
     return this.#halfOpen.total;
   }
 
   /**
-   * @param isValidated the source address is the client's own, as a token shows
-   * @param nowMs of a clock that never goes back
+   * @param isValidated whether a token proves that the source address is the client's own
+   * @param nowMs on a monotonic clock
    */
   judge(source: string, isValidated: boolean, nowMs: number): Verdict {
     const { maxHalfOpen, maxHalfOpenPerSource } = this.#limits;
     if (this.#halfOpen.total >= maxHalfOpen) return 'droppedNotAccepting';
     if (!isValidated && this.#demandsToken(source, nowMs)) {
-      this.#sentAway.add(nowMs);
+      this.#retried.add(nowMs);
       return 'retry';
     }
     if (this.#halfOpen.of(source) >= maxHalfOpenPerSource) return 'droppedSourceLimit';
     return 'accept';
   }
 
-  /** One came in. */
+  /** A half-open connection begins. */
   enter(source: string): void {
     this.#halfOpen.enter(source);
   }
 
-  /** One of them became a connection, or is gone with all its memory. */
+  /** The handshake of one is done, or it is gone with all its memory. Call it once for every `enter`. */
   leave(source: string): void {
     this.#halfOpen.leave(source);
   }
 
   /**
-   * Of a single source only half of its places go to packets without a token: else whoever forges a peer's address
-   * could keep that peer out.
+   * Packets without a token get only half of a source's places. Else whoever forges a peer's address could lock that
+   * peer out.
    */
   #demandsToken(source: string, nowMs: number): boolean {
     const { retry, retryThreshold, maxHalfOpenPerSource } = this.#limits;
     return (
       retry === 'always' ||
-      this.#halfOpen.total + this.#sentAway.at(nowMs) >= retryThreshold ||
+      this.#halfOpen.total + this.#retried.at(nowMs) >= retryThreshold ||
       this.#halfOpen.of(source) >= Math.ceil(maxHalfOpenPerSource / 2)
     );
   }
 }
 
-/** How often something happened lately: within one to two periods. */
+/** How often something happened lately: within the last one to two periods. */
 class RecentCount {
   readonly #periodMs: number;
   #current = 0;
@@ -114,8 +118,8 @@ class RecentCount {
   }
 }
 
-/** Fills in defaults. A threshold that is not given leaves at least half of the places to clients with a token. */
-export function resolveDoorLimits(given: DoorOptions): DoorLimits {
+/** Fills in defaults. The default threshold leaves at least half of the places to clients with a token. */
+export function resolveAdmissionLimits(given: AdmissionOptions): AdmissionLimits {
   const {
     maxHalfOpen = DEFAULT_HALF_OPEN_LIMITS.maxHalfOpen,
     maxHalfOpenPerSource = DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource,

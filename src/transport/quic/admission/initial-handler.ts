@@ -1,6 +1,7 @@
 /**
- * Answers datagrams of strangers: lets their connections in, or sends them a Retry, the versions that are spoken
- * here, or a stateless reset; or drops what they sent. Every answer is shorter than what it answers.
+ * Handles datagrams that belong to no connection yet. An Initial is accepted, answered with a Retry, or dropped; a
+ * datagram of another version is answered with Version Negotiation, a stray one with a stateless reset. Every answer is
+ * shorter than what it answers, so that nobody can use this node to amplify traffic.
  */
 import { randomBytes } from 'node:crypto';
 import { RateLimit } from '../../../base/rate-limit.js';
@@ -15,7 +16,7 @@ import {
   readInitialHeader,
 } from '../io/packet.js';
 import type { UdpSocket } from '../io/udp-socket.js';
-import { Door, type DoorLimits } from './door.js';
+import { type AdmissionLimits, AdmissionPolicy } from './admission-policy.js';
 import { HalfOpenGuard } from './half-open-guard.js';
 import { RetryTokens } from './retry-token.js';
 import { MAX_RESET_RANDOM_BYTES, type ResetTokens } from './stateless-reset.js';
@@ -23,55 +24,56 @@ import { answerVersion } from './version-negotiation.js';
 
 /** Header and IDs of 7 + 20 + 16 bytes, a token of 45, a tag of 16. */
 const MAX_RETRY_BYTES = 128;
-/** Of each kind, to whomever: an honest peer needs one once in a long while, many at once after a crash. */
+/** Limits for each kind of answer. An honest peer needs one rarely; after a crash, many peers need one at once. */
 const ANSWERS_PER_SECOND = 20;
 const ANSWERS_AT_ONCE = 100;
 
-export interface DoorkeeperOptions {
+export interface InitialHandlerOptions {
   readonly native: NativeQuic;
-  readonly limits: DoorLimits;
+  readonly limits: AdmissionLimits;
   readonly counters: EndpointCounters;
   readonly resetTokens: ResetTokens;
   /** Takes the datagram's memory over. */
   readonly send: (datagram: Buffer, to: SocketAddress, by: UdpSocket) => void;
 }
 
-/** A client that may come in. Its place is taken as soon as `enter` is told of it. */
-export interface Admission {
+/** A client that may connect. It takes a half-open place once `enter` is called for it. */
+export interface AcceptedInitial {
   readonly source: string;
-  /** The ID of this side. */
+  /** This side's connection ID. */
   readonly connectionId: Buffer;
   /** After a Retry: the ID that the client chose first (RFC 9000, section 7.3). */
   readonly originalId: Buffer | null;
-  /** IDs that lead to the connection, as keys of routes. */
+  /** Connection IDs that lead to the connection, as keys of the routing table. */
   readonly routes: readonly string[];
   readonly guard: HalfOpenGuard;
 }
 
-export class Doorkeeper {
-  readonly #options: DoorkeeperOptions;
-  readonly #door: Door;
+/** Judges Initials by the admission policy, and writes the answers that need no connection. */
+export class InitialHandler {
+  readonly #options: InitialHandlerOptions;
+  readonly #policy: AdmissionPolicy;
   readonly #tokens = new RetryTokens(performance.now());
   readonly #versionAnswers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
   readonly #resets = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
 
-  constructor(options: DoorkeeperOptions) {
+  constructor(options: InitialHandlerOptions) {
     this.#options = options;
-    this.#door = new Door(options.limits);
+    this.#policy = new AdmissionPolicy(options.limits);
   }
 
   /**
-   * A client's first packet.
-   * @param routeId its destination, as a key of routes
-   * @param at where it arrived, and an answer leaves
+   * Judges a client's first packet.
+   * @param routeId its destination connection ID, as a key of the routing table
+   * @param at the socket where it arrived, and from which it is answered
    * @returns `undefined` where it was dropped or answered
    */
-  admit(
+  accept(
     datagram: Buffer,
     routeId: string,
     from: SocketAddress,
     at: UdpSocket,
-  ): Admission | undefined {
+  ): AcceptedInitial | undefined {
     const { counters } = this.#options;
     const header = readInitialHeader(datagram);
     if (header === undefined) {
@@ -81,13 +83,13 @@ export class Doorkeeper {
     const nowMs = performance.now();
     const token = this.#tokens.check(header.token, from, header.destinationId, nowMs);
     if (token.kind === 'invalid') {
-      // The client takes no second Retry, and without its token it cannot come in.
+      // A client accepts no second Retry (RFC 9000, section 17.2.5), so this one cannot connect any more.
       counters.droppedInvalidToken += 1;
       return undefined;
     }
     const isValidated = token.kind === 'valid';
     const source = sourceOf(from.host);
-    const verdict = this.#door.judge(source, isValidated, nowMs);
+    const verdict = this.#policy.judge(source, isValidated, nowMs);
     if (verdict === 'retry') {
       this.#sendRetry(header, from, at);
       return undefined;
@@ -108,20 +110,22 @@ export class Doorkeeper {
       return { source, connectionId, originalId: token.originalId, routes: [routeId], guard };
     }
     const connectionId = randomBytes(CONNECTION_ID_BYTES);
-    // The client's own choice stays a route: its first packets may arrive late or twice.
+    // The ID that the client chose stays a route: its first packets may arrive late or twice.
     const routes = [connectionId.toString('latin1'), routeId];
     return { source, connectionId, originalId: null, routes, guard };
   }
 
+  /** A connection that `accept` returned is set up. */
   enter(source: string): void {
-    this.#door.enter(source);
+    this.#policy.enter(source);
   }
 
+  /** Its handshake is done, or it is gone. Call it once for every `enter`. */
   leave(source: string): void {
-    this.#door.leave(source);
+    this.#policy.leave(source);
   }
 
-  /** A datagram of another version. */
+  /** Answers a datagram of another version with Version Negotiation. */
   answerUnknownVersion(datagram: Buffer, from: SocketAddress, at: UdpSocket): void {
     const { counters, send } = this.#options;
     const answer = answerVersion(datagram, randomBytes(5));
@@ -130,7 +134,7 @@ export class Doorkeeper {
     send(answer, from, at);
   }
 
-  /** A datagram with a short header for a connection that does not exist. */
+  /** Answers a datagram with a short header for a connection that does not exist with a stateless reset. */
   answerUnknownConnection(datagram: Buffer, from: SocketAddress, at: UdpSocket): void {
     const { counters, resetTokens, send } = this.#options;
     if (!this.#resets.take(performance.now())) return;
@@ -140,7 +144,7 @@ export class Doorkeeper {
     send(answer, from, at);
   }
 
-  /** RFC 9000, section 8.1.2. Shorter than what it answers, and nothing is kept of it. */
+  /** RFC 9000, section 8.1.2. It is shorter than what it answers, and this side keeps no state for it. */
   #sendRetry({ destinationId, sourceId }: InitialHeader, to: SocketAddress, by: UdpSocket): void {
     const { native, counters, send } = this.#options;
     const retryId = randomBytes(CONNECTION_ID_BYTES);

@@ -1,12 +1,12 @@
-/** Who may come in: the policy by itself, then on the wire with forged first packets from many addresses. */
+/** The admission policy by itself, then on the wire with forged Initials from many addresses. */
 import { createCipheriv, randomBytes } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import type { Connection, Listener } from '../../../../src/transport/connection.js';
 import {
-  Door,
-  type DoorOptions,
-  resolveDoorLimits,
-} from '../../../../src/transport/quic/admission/door.js';
+  type AdmissionOptions,
+  AdmissionPolicy,
+  resolveAdmissionLimits,
+} from '../../../../src/transport/quic/admission/admission-policy.js';
 import {
   QuicTransport,
   type QuicTransportOptions,
@@ -44,73 +44,73 @@ const RETRY_OPTIONS: readonly (readonly [string, Partial<QuicTransportOptions>])
 // The policy.
 
 test('below the threshold nobody is asked for a token, from it on everybody is', (t) => {
-  const door = doorWith({ retryThreshold: 3 });
+  const policy = policyWith({ retryThreshold: 3 });
   for (let i = 0; i < 3; i += 1) {
-    t.is(door.judge(`s${i}`, false, 0), 'accept');
-    door.enter(`s${i}`);
+    t.is(policy.judge(`s${i}`, false, 0), 'accept');
+    policy.enter(`s${i}`);
   }
-  t.is(door.judge('s9', false, 0), 'retry');
-  t.is(door.judge('s9', true, 0), 'accept');
+  t.is(policy.judge('s9', false, 0), 'retry');
+  t.is(policy.judge('s9', true, 0), 'accept');
 });
 
 test('those who were sent away count for a while, so that a flood does not come in by turns', (t) => {
-  const door = doorWith({ retryThreshold: 3 });
-  for (let i = 0; i < 3; i += 1) door.enter(`s${i}`);
+  const policy = policyWith({ retryThreshold: 3 });
+  for (let i = 0; i < 3; i += 1) policy.enter(`s${i}`);
   let nowMs = 0;
-  for (; nowMs < 30_000; nowMs += 1000) t.is(door.judge('s9', false, nowMs), 'retry');
+  for (; nowMs < 30_000; nowMs += 1000) t.is(policy.judge('s9', false, nowMs), 'retry');
   // Their places are free again, but as many would come as took them.
-  for (let i = 0; i < 3; i += 1) door.leave(`s${i}`);
-  for (; nowMs < 60_000; nowMs += 1000) t.is(door.judge('s9', false, nowMs), 'retry');
-  t.is(door.judge('s9', true, nowMs), 'accept');
-  t.is(door.judge('s9', false, nowMs + 15_000), 'accept');
+  for (let i = 0; i < 3; i += 1) policy.leave(`s${i}`);
+  for (; nowMs < 60_000; nowMs += 1000) t.is(policy.judge('s9', false, nowMs), 'retry');
+  t.is(policy.judge('s9', true, nowMs), 'accept');
+  t.is(policy.judge('s9', false, nowMs + 15_000), 'accept');
 });
 
 test('always means always', (t) => {
-  const door = doorWith({ retry: 'always' });
-  t.is(door.judge('s', false, 0), 'retry');
-  t.is(door.judge('s', true, 0), 'accept');
+  const policy = policyWith({ retry: 'always' });
+  t.is(policy.judge('s', false, 0), 'retry');
+  t.is(policy.judge('s', true, 0), 'accept');
 });
 
 test('a token does not open a full house, nor one that is full of the same source', (t) => {
-  const door = doorWith({ maxHalfOpen: 5, maxHalfOpenPerSource: 3 });
-  for (let i = 0; i < 3; i += 1) door.enter('a');
-  t.is(door.judge('a', true, 0), 'droppedSourceLimit');
-  t.is(door.judge('b', true, 0), 'accept');
-  door.enter('b');
-  door.enter('b');
-  t.is(door.judge('c', true, 0), 'droppedNotAccepting');
-  t.is(door.judge('c', false, 0), 'droppedNotAccepting');
-  for (let i = 0; i < 3; i += 1) door.leave('a');
-  t.is(door.judge('c', true, 0), 'accept');
-  t.is(door.halfOpen, 2);
+  const policy = policyWith({ maxHalfOpen: 5, maxHalfOpenPerSource: 3 });
+  for (let i = 0; i < 3; i += 1) policy.enter('a');
+  t.is(policy.judge('a', true, 0), 'droppedSourceLimit');
+  t.is(policy.judge('b', true, 0), 'accept');
+  policy.enter('b');
+  policy.enter('b');
+  t.is(policy.judge('c', true, 0), 'droppedNotAccepting');
+  t.is(policy.judge('c', false, 0), 'droppedNotAccepting');
+  for (let i = 0; i < 3; i += 1) policy.leave('a');
+  t.is(policy.judge('c', true, 0), 'accept');
+  t.is(policy.halfOpen, 2);
 });
 
 test('packets with the address of a peer take no more than half of its places', (t) => {
-  const door = doorWith({ maxHalfOpenPerSource: 4 });
+  const policy = policyWith({ maxHalfOpenPerSource: 4 });
   for (let i = 0; i < 2; i += 1) {
-    t.is(door.judge('peer', false, 0), 'accept');
-    door.enter('peer');
+    t.is(policy.judge('peer', false, 0), 'accept');
+    policy.enter('peer');
   }
-  t.is(door.judge('peer', false, 0), 'retry');
-  t.is(door.judge('peer', true, 0), 'accept');
-  t.is(door.judge('other', false, 0), 'accept');
+  t.is(policy.judge('peer', false, 0), 'retry');
+  t.is(policy.judge('peer', true, 0), 'accept');
+  t.is(policy.judge('other', false, 0), 'accept');
 });
 
 test('unless it is set, the threshold leaves half of the places to clients with a token', (t) => {
-  t.like(resolveDoorLimits({}), {
+  t.like(resolveAdmissionLimits({}), {
     maxHalfOpen: 1024,
     maxHalfOpenPerSource: 64,
     retryThreshold: 64,
   });
-  t.is(resolveDoorLimits({ maxHalfOpen: 10 }).retryThreshold, 5);
-  t.is(resolveDoorLimits({ maxHalfOpen: 1 }).retryThreshold, 1);
-  t.is(resolveDoorLimits({ maxHalfOpen: 10, retryThreshold: 20 }).retryThreshold, 20);
+  t.is(resolveAdmissionLimits({ maxHalfOpen: 10 }).retryThreshold, 5);
+  t.is(resolveAdmissionLimits({ maxHalfOpen: 1 }).retryThreshold, 1);
+  t.is(resolveAdmissionLimits({ maxHalfOpen: 10, retryThreshold: 20 }).retryThreshold, 20);
 });
 
 // On the wire.
 
 test('past the threshold a Retry comes back, before it none does, and a peer gets in at once', async (t) => {
-  const { transport, address } = await listenWith(t, { door: { retryThreshold: 3 } });
+  const { transport, address } = await listenWith(t, { admission: { retryThreshold: 3 } });
   const forger = await createForger(await nodeCert('n1'));
   const early: Stranger[] = [];
   for (let i = 1; i <= 3; i += 1) {
@@ -143,7 +143,7 @@ test('past the threshold a Retry comes back, before it none does, and a peer get
 });
 
 test('always on request: the peer comes in with its token, and calls go both ways', async (t) => {
-  const { transport, address, accepted } = await listenWith(t, { door: { retry: 'always' } });
+  const { transport, address, accepted } = await listenWith(t, { admission: { retry: 'always' } });
   const dialer = await transportOf(t, 'n1');
   const connections = await Promise.all(
     Array.from({ length: 8 }, () => dialer.dial({ ...address, nodeId: 'n2' })),
@@ -161,7 +161,7 @@ test('always on request: the peer comes in with its token, and calls go both way
 for (const [what, options] of RETRY_OPTIONS) {
   test(`after a Retry clients come in whatever the length of their first connection ID: ${what}`, async (t) => {
     const { transport, address, accepted } = await listenWith(t, {
-      door: { retry: 'always' },
+      admission: { retry: 'always' },
       ...options,
     });
     const forger = await createForger(await nodeCert('n1'));
@@ -216,7 +216,7 @@ test('a resumed dial that meets a Retry loses none of its early calls, and runs 
 });
 
 test('a token of another client is dropped, one from elsewhere counts as none', async (t) => {
-  const { transport, address } = await listenWith(t, { door: { retry: 'always' } });
+  const { transport, address } = await listenWith(t, { admission: { retry: 'always' } });
   const { counters } = transport;
   const forger = await createForger(await nodeCert('n1'));
   const owner = await strangerOf(t, '127.0.1.1');
@@ -242,7 +242,7 @@ test('a token of another client is dropped, one from elsewhere counts as none', 
 });
 
 test('whoever forges the address of a peer does not keep that peer out', async (t) => {
-  const { transport, address } = await listenWith(t, { door: { maxHalfOpenPerSource: 6 } });
+  const { transport, address } = await listenWith(t, { admission: { maxHalfOpenPerSource: 6 } });
   const forger = await createForger(await nodeCert('n1'));
   const stranger = await strangerOf(t, '127.0.0.1');
   for (let i = 0; i < 50; i += 1) await stranger.send(forger.initial(), address);
@@ -259,7 +259,7 @@ test('whoever forges the address of a peer does not keep that peer out', async (
 
 test('a source has no more places than its share, tokens or not', async (t) => {
   const { transport, address } = await listenWith(t, {
-    door: { retry: 'always', maxHalfOpenPerSource: 2 },
+    admission: { retry: 'always', maxHalfOpenPerSource: 2 },
   });
   const forger = await createForger(await nodeCert('n1'));
   const strangers: Stranger[] = [];
@@ -289,7 +289,7 @@ test('no more than 64 KiB of a client come in before it has proved itself', asyn
   // They wait for their turns.
   await until(() => counters.droppedHalfOpenExcess === 80 - Math.floor((64 * 1024) / 1200));
   t.is(counters.datagramsReceived, 80);
-  t.is(counters.droppedNewcomers, 0);
+  t.is(counters.droppedHandshakeQueueFull, 0);
 });
 
 test('an address that proved nothing gets three times what it sent at most', async (t) => {
@@ -314,8 +314,8 @@ test('an address that proved nothing gets three times what it sent at most', asy
     await pinging.send(forger.initial({ ...ping, padTo: packetNumber < 15 ? 80 : 1200 }), address);
   }
 
-  const knocking = await stranger('127.0.1.3');
-  for (let i = 0; i < 40; i += 1) await knocking.send(forger.initial(), address);
+  const repeating = await stranger('127.0.1.3');
+  for (let i = 0; i < 40; i += 1) await repeating.send(forger.initial(), address);
 
   // A ClientHello that TLS refuses, answered by an alert.
   const refused = await stranger('127.0.1.4');
@@ -333,7 +333,7 @@ test('an address that proved nothing gets three times what it sent at most', asy
   }
 
   const { counters } = transport;
-  // Of the one that knocks, every second place of its source is for those with a token.
+  // Of the one that repeats its Initial, every second place of its source is for those with a token.
   await until(() => counters.refused === 4 + 32);
   for (const [i, { received, receivedBytes, sentBytes }] of strangers.entries()) {
     t.true(received.length > 0, `${i}`);
@@ -346,7 +346,7 @@ test('an address that proved nothing gets three times what it sent at most', asy
 test('garbage and TLS that fails take no place that they keep', async (t) => {
   const { transport, address } = await listenWith(t, {
     connectTimeoutMs: 300,
-    door: { maxHalfOpen: 4, retryThreshold: 4 },
+    admission: { maxHalfOpen: 4, retryThreshold: 4 },
   });
   const forger = await createForger(await nodeCert('n1'));
   const stranger = await strangerOf(t, '127.0.1.1');
@@ -371,8 +371,8 @@ test('garbage and TLS that fails take no place that they keep', async (t) => {
   t.is((await dialer.dial({ ...address, nodeId: 'n2' })).state.kind, 'open');
 });
 
-function doorWith(options: DoorOptions): Door {
-  return new Door(resolveDoorLimits(options));
+function policyWith(options: AdmissionOptions): AdmissionPolicy {
+  return new AdmissionPolicy(resolveAdmissionLimits(options));
 }
 
 async function transportOf(
