@@ -23,7 +23,8 @@ export type {
   TrySendOptions,
 } from './calls/types.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
-export { type ConnectOptions, createNode, MeshNode, type NodeCounters } from './node/node.js';
+export type { ConnectOptions, NodeCounters } from './node/mesh-node.js';
+export { createNode, MeshNode } from './node/node.js';
 export type {
   AuthTokenOptions,
   NodeDoorOptions,

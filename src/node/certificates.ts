@@ -10,7 +10,7 @@ import {
   type Doubt,
   doubtsAbout,
 } from '../transport/trust/tls-material.js';
-import { resolveTlsMaterial, type TlsOption } from './options.js';
+import { type NodeConfig, resolveTlsMaterial, type TlsOption } from './options.js';
 
 /** A connection whose peer would not be let in now. */
 export interface Unacceptable {
@@ -26,8 +26,8 @@ const REVIEWED_AT_ONCE = 64;
 export interface CertificatesOptions {
   readonly tls: TlsOption;
   readonly nodeId: string;
-  /** Whether QUIC goes by them. */
-  readonly usesQuic: boolean;
+  /** Those given by name go by them; those that the user brings have certificates of their own. */
+  readonly transports: NodeConfig['transports'];
 }
 
 export class Certificates {
@@ -75,9 +75,14 @@ export class Certificates {
     return reloaded;
   }
 
-  /** Remembers a connection as long as it is open. */
+  /** Whether the connection goes by them: over a transport that the user brought it does not. */
+  governs({ transport }: Connection): boolean {
+    return this.#options.transports.some((known) => known === transport);
+  }
+
+  /** Remembers a connection that goes by them, as long as it is open. */
   watch(connection: Connection): void {
-    if (this.#connections.has(connection)) return;
+    if (!this.governs(connection) || this.#connections.has(connection)) return;
     this.#connections.add(connection);
     void connection.closed.then(() => this.#connections.delete(connection));
   }
@@ -110,10 +115,10 @@ function objectionTo(connection: Connection, trust: TrustStore): MeshError | und
 }
 
 /** Checked as far as it can be without a peer. */
-async function readTls({ tls: option, usesQuic }: CertificatesOptions): Promise<TlsMaterial> {
+async function readTls({ tls: option, transports }: CertificatesOptions): Promise<TlsMaterial> {
   const tls = resolveTlsMaterial(typeof option === 'function' ? await option() : option);
   checkTlsMaterial(tls);
-  if (usesQuic) checkQuicKey(tls);
+  if (transports.includes('quic')) checkQuicKey(tls);
   checkAnchors(tls, Date.now());
   return tls;
 }

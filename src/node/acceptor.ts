@@ -1,0 +1,99 @@
+/** Accepts the peers of a node: listens, takes dialers through the handshake, and turns away those beyond the limits. */
+import type { Logger } from 'pino';
+import { MeshError, toMeshError } from '../errors.js';
+import { ReplayGuard } from '../protocol/replay-guard.js';
+import type { Connection, Listener, Refusal, SocketAddress } from '../transport/connection.js';
+import { awaitHandshake } from '../transport/dialing/handshaker.js';
+import type { TransportManager } from '../transport/dialing/manager.js';
+import { dialableAddresses } from '../transport/local-addresses.js';
+import type { Certificates } from './certificates.js';
+import type { KnownPeers } from './known-peers.js';
+import type { Link } from './link.js';
+import type { Negotiation } from './negotiation.js';
+import type { NodeConfig } from './options.js';
+import type { SessionFactory } from './session-factory.js';
+import type { SessionRegistry } from './session-registry.js';
+
+/** What an {@link Acceptor} is made of. */
+export interface AcceptorOptions {
+  readonly config: NodeConfig;
+  readonly manager: TransportManager;
+  readonly negotiation: Negotiation;
+  readonly certificates: Certificates;
+  readonly factory: SessionFactory;
+  readonly sessions: SessionRegistry;
+  readonly links: KnownPeers<Link>;
+  readonly log: Logger;
+  /** The node closes: it takes no more peers. */
+  readonly stopping: AbortSignal;
+  readonly onRefused: (refusal: Refusal) => void;
+}
+
+/** Owns the listener, and the guard that tells recorded handshakes from fresh ones. */
+export class Acceptor {
+  readonly #options: AcceptorOptions;
+  readonly #replayGuard = new ReplayGuard();
+  #listener: Listener | undefined;
+
+  constructor(options: AcceptorOptions) {
+    this.#options = options;
+  }
+
+  /** See `MeshNode.addresses`. */
+  get addresses(): readonly SocketAddress[] {
+    return this.#listener === undefined ? [] : dialableAddresses(this.#listener.address);
+  }
+
+  /** Does nothing for a node that only dials. */
+  async start(): Promise<void> {
+    const { config, manager, log, onRefused } = this.#options;
+    if (config.listen === undefined) return;
+    this.#listener = await manager.listen({
+      ...config.listen,
+      onConnection: (connection) => void this.#acceptPeer(connection),
+      onRefused,
+    });
+    log.info(this.#listener.address, 'listening');
+  }
+
+  async close(): Promise<void> {
+    await this.#listener?.close();
+  }
+
+  /** Runs the handshake with a peer that dialed, and registers its session or refuses it. */
+  async #acceptPeer(connection: Connection): Promise<void> {
+    const { config, negotiation, certificates, factory, sessions, onRefused } = this.#options;
+    certificates.watch(connection);
+    try {
+      await awaitHandshake(connection, {
+        config: negotiation.handshakeConfig,
+        codec: factory.codec,
+        timeoutMs: config.handshakeTimeoutMs,
+        replayGuard: this.#replayGuard,
+        refusalOf: (nodeId) => this.#refusalOf(nodeId),
+        accepted: (negotiated) => {
+          const session = factory.create(connection, negotiated.peerNodeId, negotiated);
+          sessions.register(session);
+          return session.accept;
+        },
+      });
+    } catch (thrown) {
+      const { transport, remoteAddress } = connection;
+      const error = toMeshError(thrown);
+      // A dialer that left, because another of its transports was faster, was not turned away.
+      if (error.code === 'ConnectionClosed' && error.side === 'remote') return;
+      onRefused({ error, remoteAddress, transport });
+    }
+  }
+
+  /** Why that node may not have another connection, if it may not. */
+  #refusalOf(nodeId: string): MeshError | undefined {
+    const { config, links, sessions, stopping } = this.#options;
+    if (stopping.aborted) return new MeshError('GoingAway', 'node is closing');
+    const { maxConnections, maxConnectionsPerPeer } = config;
+    const members = links.get(nodeId)?.pool.members ?? [];
+    const accepted = members.filter(({ connection }) => connection.role === 'acceptor').length;
+    if (sessions.size < maxConnections && accepted < maxConnectionsPerPeer) return undefined;
+    return new MeshError('ConnectionLimitExceeded', 'too many connections, of this node or in all');
+  }
+}

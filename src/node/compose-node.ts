@@ -1,0 +1,134 @@
+/** Makes the parts of a node and ties them together; nothing happens yet. */
+import type { Logger } from 'pino';
+import { SYSTEM_CLOCK } from '../base/clock.js';
+import { createLogger } from '../telemetry/logging.js';
+import { Reports } from '../telemetry/reports.js';
+import type { Refusal } from '../transport/connection.js';
+import { TransportManager } from '../transport/dialing/manager.js';
+import { Acceptor } from './acceptor.js';
+import type { Certificates } from './certificates.js';
+import { createTransports } from './create-transports.js';
+import { Dialer } from './dialer.js';
+import { HandlerRegistry } from './handler-registry.js';
+import { KnownPeers } from './known-peers.js';
+import { Link } from './link.js';
+import { Negotiation } from './negotiation.js';
+import { type NodeCounts, newCounts } from './node-counts.js';
+import type { NodeConfig } from './options.js';
+import { Renewal } from './renewal.js';
+import { SessionFactory } from './session-factory.js';
+import { SessionRegistry } from './session-registry.js';
+import { TlsReload } from './tls-reload.js';
+
+/** What a node is made of. Each part owns its state. */
+export interface NodeParts {
+  readonly config: NodeConfig;
+  readonly log: Logger;
+  readonly reports: Reports;
+  readonly counts: NodeCounts;
+  readonly certificates: Certificates;
+  readonly manager: TransportManager;
+  readonly negotiation: Negotiation;
+  readonly handlers: HandlerRegistry;
+  readonly links: KnownPeers<Link>;
+  readonly sessions: SessionRegistry;
+  readonly renewal: Renewal;
+  readonly dialer: Dialer;
+  readonly acceptor: Acceptor;
+  readonly tlsReload: TlsReload;
+  /** Aborted when the node begins to close. */
+  readonly stopping: AbortController;
+}
+
+/** Functions among the parts run only once all parts exist: so parts may refer to each other. */
+export function composeNode(config: NodeConfig, certificates: Certificates): NodeParts {
+  const log = createLogger(config.logger, config.nodeId);
+  const reports = new Reports(log);
+  const counts = newCounts();
+  const handlers = new HandlerRegistry();
+  const negotiation = new Negotiation(config, log);
+  const stopping = new AbortController();
+  const onRefused = (refusal: Refusal): void => {
+    if (stopping.signal.aborted) return;
+    counts.handshakes.refused += 1;
+    reports.refused(refusal);
+  };
+  const manager = new TransportManager({
+    transports: createTransports(config, () => certificates.inForce, log),
+    onUnavailable: ({ name }, error) => {
+      log.warn({ transport: name, code: error.code }, error.message);
+    },
+    fallbackDelayMs: config.fallbackDelayMs,
+    discovery: config.discovery,
+  });
+  const factory = new SessionFactory({
+    config,
+    negotiation,
+    handlers: handlers.handlers,
+    counts,
+    log,
+  });
+  const links: KnownPeers<Link> = new KnownPeers(
+    (nodeId) =>
+      new Link({
+        nodeId,
+        // The one with the greater name gives way; both know both names.
+        yields: config.nodeId.toLowerCase() > nodeId.toLowerCase(),
+        config,
+        codec: factory.codec,
+        copies: factory.copies,
+        reports,
+        dial: (target, options) => dialer.dial(target, options),
+        onRest: () => links.reviewOne(nodeId),
+      }),
+    SYSTEM_CLOCK,
+  );
+  const renewal = new Renewal({
+    afterStreams: config.renewAfterStreams,
+    afterMs: config.renewAfterMs,
+    dial: (target, betterThan) => dialer.dial(target, { betterThan }),
+    mayImprove: ({ connection }) => manager.mayImprove(connection),
+    onRenewed: (session) => {
+      reports.renewed(session);
+      links.obtain(session.peer.nodeId).pool.retire(session, 'connection was renewed');
+    },
+    onFailed: (session, error) => reports.cannotRenew(session, error),
+  });
+  const sessions = new SessionRegistry({
+    links,
+    counts,
+    reports,
+    onClosed: (session) => renewal.forget(session),
+    onRefused,
+  });
+  const shared = {
+    config,
+    manager,
+    negotiation,
+    certificates,
+    factory,
+    sessions,
+    stopping: stopping.signal,
+  };
+  const dialer = new Dialer({ ...shared, renewal });
+  const acceptor = new Acceptor({ ...shared, links, log, onRefused });
+  const { drainTimeoutMs } = config;
+  const tlsReload = new TlsReload({ certificates, sessions, renewal, reports, drainTimeoutMs });
+  return {
+    config,
+    log,
+    reports,
+    counts,
+    certificates,
+    manager,
+    negotiation,
+    handlers,
+    links,
+    sessions,
+    renewal,
+    dialer,
+    acceptor,
+    tlsReload,
+    stopping,
+  };
+}

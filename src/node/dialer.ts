@@ -1,0 +1,107 @@
+/** Dials the peers of a node: limits, the signals that end a dial, and what becomes of a handshake that succeeds. */
+import { AsyncResource } from 'node:async_hooks';
+import { joinSignals } from '../base/abortable.js';
+import type { CallSession } from '../calls/session/session.js';
+import { MeshError } from '../errors.js';
+import type { TransportName } from '../transport/connection.js';
+import type { PeerTarget } from '../transport/dialing/discovery.js';
+import type { TransportManager } from '../transport/dialing/manager.js';
+import type { Certificates } from './certificates.js';
+import { dialPeer } from './dial-peer.js';
+import type { Negotiation } from './negotiation.js';
+import type { NodeConfig } from './options.js';
+import type { Renewal } from './renewal.js';
+import type { SessionFactory } from './session-factory.js';
+import type { SessionRegistry } from './session-registry.js';
+
+/** What a {@link Dialer} is made of. */
+export interface DialerOptions {
+  readonly config: NodeConfig;
+  readonly manager: TransportManager;
+  readonly negotiation: Negotiation;
+  readonly certificates: Certificates;
+  readonly factory: SessionFactory;
+  readonly sessions: SessionRegistry;
+  readonly renewal: Renewal;
+  /** The node closes: every dial ends. */
+  readonly stopping: AbortSignal;
+}
+
+/** How a node dials. */
+export interface NodeDialOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** A session that may take some calls before the dial is done. */
+  readonly offer?: ((session: CallSession) => void) | undefined;
+  /** The round trip to the peer, where it is known. */
+  readonly rttMs?: number | undefined;
+  /** Only by a transport that is preferred to this one. */
+  readonly betterThan?: TransportName | undefined;
+  /** The connection stands beside those that the peer's pool may have. */
+  readonly isPinned?: boolean | undefined;
+}
+
+/** Counts the dials under way; their connections are registered as soon as the peer has accepted the handshake. */
+export class Dialer {
+  readonly #options: DialerOptions;
+  /** The async context of the node's creation. */
+  readonly #home = new AsyncResource('quicmesh.Dialer');
+  #dials = 0;
+
+  constructor(options: DialerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * In the node's own async context, and not in that of whoever wants the peer: what a connection's sockets and timers call
+   * runs in the one that they were made in, and that are handlers, for as long as the connection lives.
+   * @throws MeshError as `connect`, and ConnectionLimitExceeded
+   */
+  dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
+    return this.#home.runInAsyncScope(() => this.#dial(target, options));
+  }
+
+  async #dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
+    const { config, manager, negotiation, factory, certificates, sessions, stopping } =
+      this.#options;
+    const { signal, offer = () => {}, rttMs, betterThan, isPinned } = options;
+    const { connectTimeoutMs, handshakeTimeoutMs, maxConnections } = config;
+    if (sessions.size + this.#dials >= maxConnections) {
+      throw new MeshError('ConnectionLimitExceeded', `node has ${maxConnections} connections`);
+    }
+    const ends = joinSignals(signal, stopping);
+    this.#dials += 1;
+    const { cert } = certificates.inForce;
+    try {
+      return await dialPeer(target, ends.signal, {
+        manager,
+        config: () => negotiation.handshakeConfig,
+        codec: factory.codec,
+        connectTimeoutMs,
+        handshakeTimeoutMs,
+        betterThan,
+        rttMs,
+        offer,
+        createSession: (connection) => {
+          certificates.watch(connection);
+          return factory.create(connection, target.nodeId ?? '');
+        },
+        accepted: (session, negotiated) => {
+          session.agree(negotiation.agreementOf(negotiated));
+          this.#renewInTime(session, target, cert);
+          sessions.register(session, isPinned);
+          return session.accept;
+        },
+      });
+    } finally {
+      ends.release();
+      this.#dials -= 1;
+    }
+  }
+
+  /** @param cert the certificate with which the dial began: where it is another by now, the peer is to see that one */
+  #renewInTime(session: CallSession, target: PeerTarget, cert: string): void {
+    const { certificates, renewal } = this.#options;
+    const isOld = cert !== certificates.inForce.cert;
+    renewal.watch(session, target, isOld && certificates.governs(session.connection));
+  }
+}

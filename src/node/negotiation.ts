@@ -1,0 +1,77 @@
+/** What this node offers in a handshake, and what a handshake settles. SPEC.md, "Handshake". */
+import type { Logger } from 'pino';
+import { isError, isPromised } from '../base/realms.js';
+import type { SessionAgreement } from '../calls/session/session.js';
+import { toMeshError } from '../errors.js';
+import { type Algorithm, loadCompression } from '../protocol/compression.js';
+import type { HandshakeConfig, Negotiated } from '../protocol/handshake.js';
+import type { NodeConfig } from './options.js';
+
+/** Holds the compressions that work here: handshakes offer these, and sessions use those that both sides have. */
+export class Negotiation {
+  readonly #config: NodeConfig;
+  readonly #log: Logger;
+  /** Best first. */
+  #algorithms: readonly Algorithm[] = [];
+
+  constructor(config: NodeConfig, log: Logger) {
+    this.#config = config;
+    this.#log = log;
+  }
+
+  /** Loads the compressions; without one that does not load here, the node goes on. */
+  async load(): Promise<void> {
+    const loaded: Algorithm[] = [];
+    for (const name of this.#config.compressions) {
+      try {
+        loaded.push(await loadCompression(name));
+      } catch (thrown) {
+        this.#log.warn(
+          { compression: name },
+          `cannot be used here: ${toMeshError(thrown).message}`,
+        );
+      }
+    }
+    this.#algorithms = loaded;
+  }
+
+  /** This node's side of a handshake. */
+  get handshakeConfig(): HandshakeConfig {
+    const { nodeId, cluster, authToken, capabilities, maxStreams, maxMessageBytes, checksum } =
+      this.#config;
+    const compressions = this.#algorithms.map(({ name }) => name);
+    return {
+      nodeId,
+      cluster,
+      capabilities: { ...capabilities, maxStreams, maxMessageBytes, compressions, checksum },
+      ...(authToken?.token === undefined ? {} : { authToken: authToken.token }),
+      ...(authToken?.verify === undefined ? {} : { verifyToken: this.#verifyToken }),
+    };
+  }
+
+  /** What a session goes by once its handshake is done. */
+  agreementOf({ peerNodeId, capabilities }: Negotiated): SessionAgreement {
+    const { compressions, maxMessageBytes } = capabilities;
+    const agreed = compressions.map((name) =>
+      this.#algorithms.find((known) => known.name === name),
+    );
+    const algorithms = agreed.filter((algorithm) => algorithm !== undefined);
+    return { peerNodeId, capabilities, maxMessageBytes, algorithms };
+  }
+
+  /** The user's function. Of what it throws only the kind is logged, since the text might quote a token. */
+  readonly #verifyToken = (token: string | undefined, nodeId: string): boolean => {
+    let verdict: unknown;
+    let flaw: string | undefined;
+    try {
+      verdict = this.#config.authToken?.verify?.(token, nodeId);
+    } catch (thrown) {
+      flaw = isError(thrown) ? thrown.name : typeof thrown;
+    }
+    if (isPromised(verdict)) {
+      flaw = 'it answered by a promise, which is no answer';
+    }
+    if (flaw !== undefined) this.#log.error({ peer: nodeId, flaw }, 'authToken.verify failed');
+    return verdict === true;
+  };
+}

@@ -1,0 +1,73 @@
+/** The sessions of a node whose handshake is done, by connection, from then until the connection is closed. */
+import type { CallSession } from '../calls/session/session.js';
+import type { MeshError } from '../errors.js';
+import { isOffence, type Reports } from '../telemetry/reports.js';
+import type { Connection, Refusal } from '../transport/connection.js';
+import type { KnownPeers } from './known-peers.js';
+import type { Link } from './link.js';
+import type { NodeCounts } from './node-counts.js';
+
+/** What a {@link SessionRegistry} is made of. */
+export interface SessionRegistryOptions {
+  readonly links: KnownPeers<Link>;
+  readonly counts: NodeCounts;
+  readonly reports: Reports;
+  /** The connection of this session is closed. */
+  readonly onClosed: (session: CallSession) => void;
+  /** A connection ended before TLS was done at both sides: nobody has called over it. */
+  readonly onRefused: (refusal: Refusal) => void;
+}
+
+/** Holds every session, and hands each to the pool of its peer. */
+export class SessionRegistry {
+  readonly #options: SessionRegistryOptions;
+  readonly #sessions = new Map<Connection, CallSession>();
+
+  constructor(options: SessionRegistryOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get all(): readonly CallSession[] {
+    return [...this.#sessions.values()];
+  }
+
+  get(connection: Connection): CallSession | undefined {
+    return this.#sessions.get(connection);
+  }
+
+  /**
+   * Registers a session whose handshake is done. The pool uses it once TLS is done, too: until then the peer's early data
+   * may be a replay.
+   * @param isPinned the connection stands beside those that the peer's pool may have
+   */
+  register(session: CallSession, isPinned = false): void {
+    const { links, counts, reports } = this.#options;
+    const { connection } = session;
+    const link = links.obtain(session.peer.nodeId);
+    session.slots = link.slots;
+    this.#sessions.set(connection, session);
+    counts.handshakes.accepted += 1;
+    connection.onPathEvent = (event) => reports.pathChanged(session, event);
+    const use = (): void => {
+      reports.peerUp(session);
+      links.obtain(link.nodeId).pool.add(session, { isPinned });
+    };
+    if (connection.state.kind === 'open') use();
+    else void connection.opened.then((opened) => opened && use());
+    void connection.closed.then((error) => this.#forget(session, error));
+  }
+
+  async #forget(session: CallSession, error: MeshError): Promise<void> {
+    const { counts, reports, onClosed, onRefused } = this.#options;
+    const { transport, connection } = session;
+    this.#sessions.delete(connection);
+    onClosed(session);
+    if (isOffence(error)) counts.refusals.connections += 1;
+    if (await connection.opened) reports.peerDown(session, error);
+    else onRefused({ error, remoteAddress: connection.remoteAddress, transport });
+  }
+}
