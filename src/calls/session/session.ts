@@ -4,12 +4,11 @@ import type { PoolMember } from '../../pool/member.js';
 import type { FrameAgreement, FrameCodec } from '../../protocol/frame-codec.js';
 import type { Capabilities, DataTransfer, Message } from '../../protocol/message.js';
 import { priorityOf } from '../../protocol/priority.js';
-import {
-  type Connection,
-  type FrameStream,
-  type FrameStreamHandler,
-  MAX_PRE_HANDSHAKE_BYTES,
-  type TransportName,
+import type {
+  Connection,
+  FrameStream,
+  FrameStreamHandler,
+  TransportName,
 } from '../../transport/connection.js';
 import { ByteBudget } from '../byte-budget.js';
 import type { HandlerSlots } from '../incoming/handler-slots.js';
@@ -19,7 +18,7 @@ import type { Recover } from '../outgoing/failed-call.js';
 import type { AttemptOptions } from '../outgoing/latest-calls.js';
 import type { MessageCopies } from '../outgoing/message-copies.js';
 import { callOnce, sendOnce, trySendOnce } from '../outgoing/outgoing-call.js';
-import { ConnectionOpener, type StreamOpener } from '../stream-opener.js';
+import { ConnectionOpener } from '../stream-opener.js';
 import { OpenTransfers } from '../transfers/open-transfers.js';
 import {
   carryTransfer,
@@ -40,14 +39,11 @@ import {
   type RequestMessage,
   type TrySendOptions,
 } from '../types.js';
-import {
-  type Authorize,
-  type AuthorizeFailureListener,
-  authorizationRefusal,
-  type CallingPeer,
-} from './authorize.js';
+import type { Authorize, AuthorizeFailureListener } from './authorize.js';
 import { classRefusal, withClass } from './call-class.js';
-import { PreHandshakeStreams } from './pre-handshake-streams.js';
+import { CallPermissions } from './call-permissions.js';
+import { SessionDrain } from './session-drain.js';
+import { SessionOpener } from './session-opener.js';
 
 export interface CallSessionOptions {
   readonly connection: Connection;
@@ -87,30 +83,9 @@ export interface SessionAgreement extends FrameAgreement {
   readonly capabilities: Capabilities;
 }
 
-/** The capability that each kind of message needs on both sides. */
-const NEEDED: Readonly<
-  Partial<Record<Message['type'], 'query' | 'replication' | 'consensus' | 'dataTransfer'>>
-> = {
-  queryRequest: 'query',
-  replicationLog: 'replication',
-  consensus: 'consensus',
-  dataTransfer: 'dataTransfer',
-};
-
 const PING_OPTIONS = { timeoutMs: 60_000 };
 
-/** A retired connection on which no call was under way for so long is given up, where the peer has not answered. */
-const RETIRE_QUIET_MS = 5000;
-/** The same of one whose node closes. */
-const DRAIN_QUIET_MS = 1000;
-/** Of the time that a node has to close: a transfer that stands still for so long holds it up no more. */
-const STALLED_FRACTION = 0.2;
-/** So many times as long where it has: what was sent last may take its time to arrive. */
-const MAX_QUIET_WAITS = 12;
-
-/** Room for the time left, which a message is given as it leaves. */
-const TIMEOUT_BYTES = 32;
-
+/** All calls of one connection: those that this side makes, and those that the peer makes. */
 export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly connection: Connection;
   readonly codec: FrameCodec;
@@ -132,25 +107,16 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly receiveBudget: ByteBudget;
   readonly nestedReceiveBudget: ByteBudget;
   readonly openTransfers = new OpenTransfers();
+  readonly opener: SessionOpener;
+  readonly #permissions: CallPermissions;
+  readonly #drain = new SessionDrain(this);
   readonly #onHandlerFailure: HandlerFailureListener;
-  readonly #authorize: Authorize | undefined;
-  readonly #onAuthorizeFailure: AuthorizeFailureListener;
-  /** What `authorize` is told, once it was asked. */
-  #callingPeer: CallingPeer | undefined;
   readonly #onCallRefused: CallRefusalListener;
   #slots: HandlerSlots | undefined;
-  #peer: { readonly nodeId: string };
-  #capabilities: Capabilities;
-  /** Until the handshake is answered. */
-  #preHandshake: PreHandshakeStreams | undefined;
-  #opener: StreamOpener;
   #incoming = 0;
   #outgoing = 0;
   /** Of the peer: they ask for a sign of life, and are no calls. */
   #pings = 0;
-  #draining = false;
-  /** Whoever waits until no call is under way. */
-  #onQuiet: (() => void)[] = [];
 
   constructor(options: CallSessionOptions) {
     const { connection } = options;
@@ -158,13 +124,9 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.codec = options.codec;
     this.handlers = options.handlers;
     this.transfers = options.transfers;
-    this.#peer = Object.freeze({ nodeId: options.peerNodeId });
-    this.#capabilities = options.capabilities;
-    this.#preHandshake = options.agreed ? undefined : new PreHandshakeStreams(connection);
-    this.#opener = this.#preHandshake ?? new ConnectionOpener(connection);
+    this.opener = new SessionOpener(connection, options.agreed);
+    this.#permissions = new CallPermissions(options);
     this.#onHandlerFailure = options.onHandlerFailure;
-    this.#authorize = options.authorize;
-    this.#onAuthorizeFailure = options.onAuthorizeFailure ?? (() => {});
     this.#onCallRefused = options.onCallRefused;
     const { connectionBytes, send, nested, chunks, receive, nestedReceive, copies } =
       options.budgets;
@@ -193,7 +155,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   get peer(): { readonly nodeId: string } {
-    return this.#peer;
+    return this.#permissions.peer;
   }
 
   get transport(): TransportName {
@@ -202,42 +164,29 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   get isOpen(): boolean {
     const { state, isGoingAway } = this.connection;
-    return this.isAgreed && state.kind === 'open' && !this.#draining && !isGoingAway;
+    return this.isAgreed && state.kind === 'open' && !isGoingAway && !this.#drain.isDraining;
   }
 
   /** Whether the handshake is done. Before, only calls for which {@link takes} is true may be made. */
   get isAgreed(): boolean {
-    return this.#preHandshake === undefined;
+    return this.opener.isAgreed;
   }
 
-  /**
-   * Whether a call may leave now. Before the handshake is answered a message has to be small, and before TLS is done
-   * the call has to stand being replayed.
-   */
+  /** See {@link SessionOpener.takes}. */
   takes(call: { readonly bytes: number; readonly replaySafe: boolean }): boolean {
-    const { kind } = this.connection.state;
-    if (kind === 'closing' || kind === 'closed' || this.connection.isGoingAway) return false;
-    if (this.#preHandshake === undefined) return true;
-    if (!this.#preHandshake.hasRoom || call.bytes > MAX_PRE_HANDSHAKE_BYTES - TIMEOUT_BYTES)
-      return false;
-    return kind === 'open' || (kind === 'early' && call.replaySafe);
+    return this.opener.takes(call);
   }
 
   /** Whether the connection has ended before its handshake was done. */
   get isVain(): boolean {
-    const { kind } = this.connection.state;
-    return !this.isAgreed && (kind === 'closing' || kind === 'closed');
+    return this.opener.isVain;
   }
 
   /** The peer has accepted the handshake. */
   agree({ peerNodeId, capabilities, ...frames }: SessionAgreement): void {
-    this.#peer = Object.freeze({ nodeId: peerNodeId });
-    this.#capabilities = capabilities;
+    this.#permissions.agree(peerNodeId, capabilities);
     this.codec.agree(frames);
-    const preHandshake = this.#preHandshake;
-    this.#preHandshake = undefined;
-    this.#opener = new ConnectionOpener(this.connection);
-    preHandshake?.release();
+    this.opener.agree();
   }
 
   /**
@@ -245,7 +194,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
    * @param refused by the peer, which has run none of them
    */
   fail(error: MeshError, refused: boolean): void {
-    this.#preHandshake?.fail(error, refused);
+    this.opener.fail(error, refused);
   }
 
   // ---- PoolMember ---------------------------------------------------------------------------------------
@@ -359,12 +308,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
    * `timeoutMs` is over. The peer's calls that were on their way are served. Transfers whose bytes nobody takes are not waited
    * for: those that nobody has begun to read end at once, others when they have stood still for a while.
    */
-  async drain(timeoutMs: number): Promise<void> {
-    this.#draining = true;
-    const patienceMs = Math.max(DRAIN_QUIET_MS, timeoutMs * STALLED_FRACTION);
-    const stop = this.openTransfers.giveUpStalled(patienceMs);
-    await Promise.race([this.#drained(DRAIN_QUIET_MS), delay(timeoutMs)]);
-    stop();
+  drain(timeoutMs: number): Promise<void> {
+    return this.#drain.drain(timeoutMs);
   }
 
   /**
@@ -373,42 +318,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
    * deadlines bound it, and after the last of them a peer that does not go away too is waited for 5 s, one whose streams
    * do not end for a minute.
    */
-  async retire(reason: string): Promise<void> {
-    const { connection } = this;
-    const isPeersWish = connection.isGoingAway;
-    await this.#drained(RETIRE_QUIET_MS);
-    if (isPeersWish) await Promise.race([connection.closed, delay(RETIRE_QUIET_MS)]);
-    await connection.close('NoError', reason);
-  }
-
-  async #drained(quietMs: number): Promise<void> {
-    const { connection } = this;
-    const { onGoAway } = connection;
-    let hasAnswered = connection.isGoingAway;
-    connection.onGoAway = () => {
-      hasAnswered = true;
-      onGoAway?.();
-    };
-    connection.goAway();
-    let isDrained = false;
-    const drained = connection.drained.then(() => {
-      isDrained = true;
-    });
-    for (let waits = 0; !isDrained && waits < (hasAnswered ? MAX_QUIET_WAITS : 1); ) {
-      await Promise.race([drained, this.#quiet()]);
-      const { handled } = this.counters;
-      await Promise.race([drained, delay(quietMs)]);
-      waits = this.#isQuiet && this.counters.handled === handled ? waits + 1 : 0;
-    }
-  }
-
-  /** Fulfils when no call is under way, or the connection is over. */
-  async #quiet(): Promise<void> {
-    if (this.#isQuiet) return;
-    await new Promise<void>((resolve) => {
-      this.#onQuiet.push(resolve);
-      void this.connection.closed.then(() => resolve());
-    });
+  retire(reason: string): Promise<void> {
+    return this.#drain.retire(reason);
   }
 
   /** What leaves before TLS is done is replay-safe, and the peer runs it early only if it says so. */
@@ -421,35 +332,21 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   // ---- CallerHost ---------------------------------------------------------------------------------------
 
-  get opener(): StreamOpener {
-    return this.#opener;
-  }
-
   callSettled(succeeded: boolean): void {
     this.#outgoing -= 1;
     if (succeeded) this.counters.succeeded += 1;
     else this.counters.failed += 1;
-    this.#checkQuiet();
+    this.#drain.callEnded();
   }
 
   // ---- CallHost -----------------------------------------------------------------------------------------
 
   capabilityRefusal(type: Message['type']): MeshError | undefined {
-    const needed = NEEDED[type];
-    if (needed === undefined || this.#capabilities[needed]) return undefined;
-    const text = `${this.peer.nodeId} and this node do not share ${needed}`;
-    return new MeshError('CapabilityMissing', text);
+    return this.#permissions.capabilityRefusal(type);
   }
 
   authorizationRefusal(message: HandledMessages[HandlerKind]): MeshError | undefined {
-    if (this.#authorize === undefined) return undefined;
-    this.#callingPeer ??= callingPeerOf(this.peer.nodeId, this.connection);
-    return authorizationRefusal(
-      this.#authorize,
-      this.#callingPeer,
-      message,
-      this.#onAuthorizeFailure,
-    );
+    return this.#permissions.authorizationRefusal(message);
   }
 
   get isEarly(): boolean {
@@ -482,23 +379,14 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   finished(): void {
     this.#incoming -= 1;
-    this.#checkQuiet();
-  }
-
-  get #isQuiet(): boolean {
-    return this.#incoming === 0 && this.#outgoing === 0;
-  }
-
-  #checkQuiet(): void {
-    if (this.#onQuiet.length === 0 || !this.#isQuiet) return;
-    for (const resolve of this.#onQuiet.splice(0)) resolve();
+    this.#drain.callEnded();
   }
 
   #refusal(
     message: RequestMessage | DataTransfer,
     { priority }: TransferOptions,
   ): MeshError | undefined {
-    if (this.#draining) return new MeshError('NodeClosed', 'node is closing');
+    if (this.#drain.isDraining) return new MeshError('NodeClosed', 'node is closing');
     return classRefusal(message, priority) ?? this.capabilityRefusal(message.type);
   }
 
@@ -511,14 +399,4 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 /** A call that waited for room was not sent. */
 function lostBeforeItLeft({ code, message, side }: MeshError): MeshError {
   return new MeshError(code === 'NoError' ? 'ConnectionClosed' : code, message, { side });
-}
-
-function callingPeerOf(nodeId: string, { peerIdentity, transport }: Connection): CallingPeer {
-  const { nodeIds, fingerprint256, validToMs } = peerIdentity;
-  return Object.freeze({ nodeId, certificate: { nodeIds, fingerprint256, validToMs }, transport });
-}
-
-/** Keeps no process alive. */
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }
