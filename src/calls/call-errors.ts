@@ -1,5 +1,5 @@
 /** How a call's failure is told. Pure. */
-import { isWireErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
+import { isNeverExecuted, isWireErrorCode, MeshError } from '../errors.js';
 import type { ErrorMessage } from '../protocol/message.js';
 
 /** The error that an `error` message reports. */
@@ -7,21 +7,10 @@ export function errorOfMessage(message: ErrorMessage): MeshError {
   const code = isWireErrorCode(message.code) ? message.code : 'HandlerFailed';
   return new MeshError(code, message.text, {
     side: 'remote',
-    maybeExecuted: !NEVER_EXECUTED.has(code),
+    maybeExecuted: !isNeverExecuted(code),
     ...(message.retryable === undefined ? {} : { retryable: message.retryable }),
   });
 }
-
-/** Answers that say that no handler ran. */
-const NEVER_EXECUTED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'NoHandler',
-  'UnknownMessageType',
-  'MalformedMessage',
-  'Overloaded',
-  'GoingAway',
-  'CapabilityMissing',
-  'Unauthorized',
-]);
 
 /** The same error, told whether the other side may have run the call. */
 export function withExecution(error: MeshError, maybeExecuted: boolean): MeshError {

@@ -1,7 +1,7 @@
 /** The sessions of a node whose handshake is done, by connection, from then until the connection is closed. */
 import type { CallSession } from '../calls/session/session.js';
-import type { MeshError } from '../errors.js';
-import { isOffence, type Reports } from '../telemetry/reports.js';
+import { isOffence, type MeshError } from '../errors.js';
+import type { Reports } from '../telemetry/reports.js';
 import type { Connection, Refusal } from '../transport/connection.js';
 import type { KnownPeers } from './known-peers.js';
 import type { Link } from './link.js';

@@ -6,7 +6,7 @@
 
 import { joinSignals } from '../base/abortable.js';
 import type { PoolClock } from '../base/clock.js';
-import { isRefusal, type MeshError, type MeshErrorCode, toMeshError } from '../errors.js';
+import { isLastingRefusal, isOwnFault, type MeshError, toMeshError } from '../errors.js';
 import { Backoff, type BackoffLimits, type Delay } from './backoff.js';
 
 /** Makes a connection. `signal` gives it up. Must settle, and soon after the signal. */
@@ -37,14 +37,6 @@ export interface DialFailure {
   /** Whether nothing comes of waiting for the next dial, soon or at all. */
   readonly isFinal: boolean;
 }
-
-/** What is wrong with the dial itself, whoever answers. */
-const FLAWS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'InvalidArgument',
-  'InvalidOptions',
-  'NodeClosed',
-  'TransportUnavailable',
-]);
 
 interface DialUnderWay<M> {
   readonly connected: Promise<M>;
@@ -193,7 +185,7 @@ export class Redialer<M> {
   #failed(dial: DialUnderWay<M>, error: MeshError, isGivenUp: boolean): void {
     this.#underWay.delete(dial);
     const { isAwaited } = dial;
-    const isRefused = !isGivenUp && isRefusal(error);
+    const isRefused = !isGivenUp && isLastingRefusal(error);
     if (!isGivenUp) {
       const delay = isRefused
         ? this.#backoff.refused(this.#random())
@@ -201,7 +193,7 @@ export class Redialer<M> {
       this.#due = { sinceMs: this.#clock.nowMs(), delay, isRefusal: isRefused };
     }
     const retryInMs = this.isWanted ? this.#due?.delay.patientMs : undefined;
-    const isFinal = isRefused || (!isGivenUp && FLAWS.has(error.code));
+    const isFinal = isRefused || (!isGivenUp && isOwnFault(error.code));
     this.#host.dialFailed(error, { isAwaited, isRefusal: isRefused, isFinal, retryInMs });
   }
 }

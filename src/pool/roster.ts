@@ -4,7 +4,7 @@
  */
 
 import type { PoolClock } from '../base/clock.js';
-import { MeshError } from '../errors.js';
+import { isOrderly, MeshError } from '../errors.js';
 import type { HealthLimits } from './health.js';
 import {
   type MemberState,
@@ -163,8 +163,7 @@ export class Roster<M extends PoolMember> {
   #closed(entry: PooledConnection<M>, error: MeshError): void {
     const wasOpen = this.#close(entry);
     this.#members.delete(entry.member);
-    const isInOrder = error.code === 'NoError' || error.code === 'GoingAway';
-    entry.moveTo(isInOrder ? { kind: 'closed' } : { kind: 'failed', error });
+    entry.moveTo(isOrderly(error.code) ? { kind: 'closed' } : { kind: 'failed', error });
     if (this.#members.size === 0) this.#rest();
     this.#options.host.closed(error, wasOpen);
   }

@@ -8,13 +8,12 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { CallSession } from '../calls/session/session.js';
-import type { MeshError, MeshErrorCode } from '../errors.js';
+import { isOrderly, type MeshError } from '../errors.js';
 import type { MemberState, MemberStateKind } from '../pool/member.js';
 import { sourceOf } from '../transport/admission/half-open.js';
 import type { PathEvent, Refusal, TransportName } from '../transport/connection.js';
 import type { TrustStore } from '../transport/trust/identity.js';
 import type { Doubt } from '../transport/trust/tls-material.js';
-import { VIOLATIONS } from '../transport/violations.js';
 import { LINE_INTERVAL_MS, LineLimit } from './line-limit.js';
 import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
 
@@ -22,14 +21,6 @@ import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
 export interface CertificateFindings {
   readonly outdatedCrls: ReturnType<TrustStore['outdatedCrls']>;
   readonly doubts: readonly Doubt[];
-}
-
-/** What ends a connection whose peer was let in and broke a rule. */
-const OFFENCES: ReadonlySet<MeshErrorCode> = new Set([...VIOLATIONS, 'HandshakeRepeated'] as const);
-
-/** Whether this side ended a connection over what its peer sent. */
-export function isOffence({ code, side }: MeshError): boolean {
-  return side === 'local' && OFFENCES.has(code);
 }
 
 export class Reports {
@@ -58,9 +49,9 @@ export class Reports {
   }
 
   peerDown({ transport, peer: { nodeId } }: CallSession, error: MeshError): void {
-    const isInOrder = error.code === 'NoError' || error.code === 'GoingAway';
-    const level = isInOrder ? 'info' : 'warn';
-    if (isInOrder || this.#mayWrite(`node ${nodeId}`)) {
+    const wasOrderly = isOrderly(error.code);
+    const level = wasOrderly ? 'info' : 'warn';
+    if (wasOrderly || this.#mayWrite(`node ${nodeId}`)) {
       const details = { peer: nodeId, transport, code: error.code, side: error.side };
       this.#log[level](details, 'peer down');
     }

@@ -4,7 +4,7 @@
  */
 
 import { cancelledError, joinSignals, offAbort, onAbort } from '../../base/abortable.js';
-import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
+import { isLoss, MeshError, toMeshError } from '../../errors.js';
 import { delayCeilingMs } from '../../pool/backoff.js';
 import type { KeptMessage } from '../../protocol/kept-message.js';
 import type { Message } from '../../protocol/message.js';
@@ -15,22 +15,6 @@ import type { FailedCall, Recover } from './failed-call.js';
 import type { AttemptOptions } from './latest-calls.js';
 import type { RetryBudget } from './retry-budget.js';
 import { type RetryPolicy, selectPolicy } from './retry-policy.js';
-
-/** What ends a connection, or a dial, without anybody's decision. */
-const LOSSES: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'ConnectionLost',
-  'IdleTimeout',
-  'ConnectTimeout',
-  'ConnectFailed',
-  'HandshakeTimeout',
-  // The peer shuts down, and is expected back.
-  'GoingAway',
-]);
-
-/** Whether a connection was lost, not closed. */
-export function isLoss(code: MeshErrorCode): boolean {
-  return LOSSES.has(code);
-}
 
 /** One attempt at a call. */
 export interface Attempt<T> {

@@ -2,7 +2,7 @@
  * Streams of calls that leave before the handshake is answered. What comes back waits until it is: only then is known
  * what the peer's frames may look like. SPEC.md, "Pipelining".
  */
-import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { MeshError, wasNeverAccepted } from '../../errors.js';
 import type { Frame } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
 import {
@@ -12,36 +12,6 @@ import {
   MAX_PRE_HANDSHAKE_STREAMS,
 } from '../../transport/connection.js';
 import type { CallHandler, StreamOpener } from '../stream-opener.js';
-
-/**
- * Closes by which an acceptor says that it never accepted, and so never ran a call. Not among them are those by which it also
- * closes what it had accepted: over QUIC the acceptance may have been lost.
- */
-const REFUSALS: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'CertificateRequired',
-  'CertificateUntrusted',
-  'CertificateExpired',
-  'CertificateNotYetValid',
-  'CertificateNameMismatch',
-  'CertificateUsage',
-  'CertificateInvalid',
-  'CertificateRevoked',
-  'ApplicationProtocolMismatch',
-  'ConnectionLimitExceeded',
-  'VersionUnsupported',
-  'ClusterMismatch',
-  'NodeIdMismatch',
-  'AuthTokenRejected',
-  'NonceReplayed',
-  'ClockSkew',
-  'HandshakeTimeout',
-  'HandshakeRequired',
-  'MalformedMessage',
-]);
-
-function isRefusal({ side, code }: MeshError): boolean {
-  return side === 'remote' && REFUSALS.has(code);
-}
 
 export class PreHandshakeStreams implements StreamOpener {
   readonly #connection: Connection;
@@ -84,7 +54,7 @@ export class PreHandshakeStreams implements StreamOpener {
   fail(error: MeshError, refused: boolean): void {
     const handlers = [...this.#held.values()];
     this.#held.clear();
-    const unrun = refused || isRefusal(error);
+    const unrun = refused || wasNeverAccepted(error);
     for (const handler of handlers) {
       if (unrun) handler.onRefused(error);
       else handler.onReset(error);
@@ -109,7 +79,7 @@ class PreHandshakeCall implements FrameStreamHandler {
   }
 
   onReset(error: MeshError): void {
-    if (isRefusal(error)) this.#call.onRefused(error);
+    if (wasNeverAccepted(error)) this.#call.onRefused(error);
     else this.#call.onReset(error);
   }
 

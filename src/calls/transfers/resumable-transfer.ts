@@ -1,12 +1,12 @@
 /** A dataTransfer that this side opened and that goes on over the next connection when its own is lost. */
 
 import { type JoinedSignal, joinSignals } from '../../base/abortable.js';
-import { MeshError, toMeshError } from '../../errors.js';
+import { isLoss, MeshError, toMeshError } from '../../errors.js';
 import type { AcquireOptions } from '../../pool/options.js';
 import type { DataTransfer } from '../../protocol/message.js';
 import { withExecution } from '../call-errors.js';
 import { FlowSwitch } from '../flow.js';
-import { isLoss, pause } from '../outgoing/call-again.js';
+import { pause } from '../outgoing/call-again.js';
 import { DEFAULT_RETRY } from '../outgoing/retry-policy.js';
 import { ByteQueue } from './byte-queue.js';
 import type { TransferOptions, TransferProgress } from './outgoing-transfer.js';

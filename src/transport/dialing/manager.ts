@@ -2,7 +2,7 @@
  * Which transport reaches a peer: the preferred one, and the next beside it where that takes long. Listens on all of
  * them under one port number.
  */
-import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
+import { isUnreached, MeshError, toMeshError } from '../../errors.js';
 import type {
   Connection,
   DialOptions,
@@ -18,14 +18,6 @@ import { type Discovery, locate, type PeerTarget } from './discovery.js';
 import { dnsDiscovery } from './dns-discovery.js';
 import { type RacingDial, raceDials } from './race.js';
 import { ReachMemory, type ReachMemoryOptions } from './reach-memory.js';
-
-/** Failures to reach a peer at all. Anything else is the peer's answer, and another transport would get the same. */
-const UNREACHED: ReadonlySet<MeshErrorCode> = new Set<MeshErrorCode>([
-  'ConnectTimeout',
-  'ConnectFailed',
-  'ConnectionLost',
-  'TransportUnavailable',
-]);
 
 /** How to dial a peer by whatever reaches it. */
 export interface ManagedDialOptions extends DialOptions {
@@ -146,7 +138,7 @@ export class TransportManager {
     try {
       const { connection, winner, begun } = await raceDials(dials, {
         staggerMs: Math.max(this.#fallbackDelayMs, 2 * rttMs),
-        isRefusal: ({ code }) => !UNREACHED.has(code),
+        isRefusal: ({ code }) => !isUnreached(code),
         endsOnRefusal: addresses.length === 1,
         signal,
       });

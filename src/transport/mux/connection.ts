@@ -6,7 +6,7 @@
  * written: a TLS socket, or a pair of streams within one process.
  */
 import type { Duplex } from 'node:stream';
-import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
+import { isViolation, MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { decodeCredit, decodeGoAway, decodeReset, encodeReset } from '../../protocol/control.js';
 import {
   CHECKSUM_BYTES,
@@ -32,7 +32,6 @@ import {
   type TransportName,
 } from '../connection.js';
 import { certificateAlert } from '../trust/tls-errors.js';
-import { VIOLATIONS } from '../violations.js';
 import { FrameWriter } from './frame-writer.js';
 import { lingerClose } from './linger.js';
 import { type MuxCounters, type MuxLink, MuxStreams } from './streams.js';
@@ -253,7 +252,7 @@ export class MuxConnection implements Connection {
   /** Closes over a peer's violation, or over a handler that threw. */
   #caught(thrown: unknown): void {
     const error = toMeshError(thrown);
-    if (VIOLATIONS.has(error.code)) {
+    if (isViolation(error.code)) {
       this.fail(error);
       return;
     }

@@ -1,7 +1,7 @@
 /** What node and OpenSSL call a failure -> what quicmesh calls it. */
 
 import { isError } from '../../base/realms.js';
-import { MeshError, type MeshErrorCode } from '../../errors.js';
+import { isAboutCertificate, MeshError, type MeshErrorCode } from '../../errors.js';
 import { TLS_ALERTS, type TlsAlert } from './tls-alerts.js';
 
 /** Codes of errors that a socket emits before its TLS handshake is done. Other `ERR_SSL_*`: TlsFailure. */
@@ -36,7 +36,7 @@ export function handshakeError(cause: unknown): MeshError {
  */
 export function certificateAlert(cause: unknown): MeshError | undefined {
   const alert = ALERTS.get(describe(cause).code);
-  if (alert?.code.startsWith('Certificate') !== true) return undefined;
+  if (alert === undefined || !isAboutCertificate(alert.code)) return undefined;
   return new MeshError(alert.code, alert.text, { side: 'remote', cause });
 }
 

@@ -1,5 +1,5 @@
 /** Why a connection is over, in the words of this library: from what the binding knows of its end. */
-import { MeshError, toMeshError } from '../../../errors.js';
+import { isAboutCertificate, MeshError, toMeshError } from '../../../errors.js';
 import { errorOfClose } from './close-codes.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
 
@@ -44,7 +44,7 @@ export function refusalReason(
 function localCloseError(native: NativeConnection, error: MeshError, check: ChainCheck): MeshError {
   const chain = native.peerCertChain();
   // A signature that is not its CA's is an alert of cryptography in general.
-  const mayBeOfChain = error.code === 'TlsFailure' || error.code.startsWith('Certificate');
+  const mayBeOfChain = error.code === 'TlsFailure' || isAboutCertificate(error.code);
   if (chain === null || !mayBeOfChain) return error;
   try {
     check(chain);
