@@ -27,7 +27,7 @@ import { ConnectionKeys } from './binding/connection-keys.js';
 import { Credentials } from './binding/credentials.js';
 import { loadNative, type NativeQuic } from './binding/native.js';
 import { QuicEndpoint } from './endpoint/endpoint.js';
-import { reaches } from './endpoint/route.js';
+import { reaches } from './endpoint/reachability.js';
 import { type EndpointCounters, newEndpointCounters } from './io/counters.js';
 import { ListeningSockets } from './io/listening-sockets.js';
 import { ETHERNET_DATAGRAM_BYTES } from './io/packet.js';
@@ -92,7 +92,7 @@ export class QuicTransport implements Transport {
   readonly #counters = newEndpointCounters();
   readonly #options: QuicTransportOptions;
   /** The async context that connections live in, whoever dials. */
-  readonly #home = new AsyncResource('quicmesh.QuicTransport');
+  readonly #asyncScope = new AsyncResource('quicmesh.QuicTransport');
   readonly #limits: StreamLimits;
   readonly #sessions: SessionStore;
   readonly #keys: ConnectionKeys | undefined;
@@ -118,7 +118,7 @@ export class QuicTransport implements Transport {
   }
 
   dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
-    return this.#home.runInAsyncScope(() => this.#dial(target, options));
+    return this.#asyncScope.runInAsyncScope(() => this.#dial(target, options));
   }
 
   async #dial(target: DialTarget, options: DialOptions): Promise<Connection> {

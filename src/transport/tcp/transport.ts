@@ -61,7 +61,7 @@ export class TcpTransport implements Transport {
   };
   readonly #options: TcpTransportOptions;
   /** The async context that connections live in, whoever dials. */
-  readonly #home = new AsyncResource('quicmesh.TcpTransport');
+  readonly #asyncScope = new AsyncResource('quicmesh.TcpTransport');
   /** A TLS socket has encrypted what it has written. */
   readonly #writeMemory = new WriteMemory(true);
   readonly #connections = new Set<MuxConnection>();
@@ -74,7 +74,7 @@ export class TcpTransport implements Transport {
   }
 
   dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
-    return this.#home.runInAsyncScope(() => this.#dial(target, options));
+    return this.#asyncScope.runInAsyncScope(() => this.#dial(target, options));
   }
 
   async #dial(target: DialTarget, options: DialOptions): Promise<Connection> {

@@ -67,7 +67,7 @@ export interface ConnectionHost extends IdRoutes {
   /** Calls the connection's `flush()` once this turn's input is read. */
   flushSoon(): void;
   /** The estimate of the round trip is too long for what is sent: with the pacer's clock it would be again. */
-  outpaced(): void;
+  pacerRanAhead(): void;
   /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
   verifyPeer(chain: readonly Uint8Array[]): PeerIdentity;
   /** An acceptor's early data may be read: the certificate of the resumed session is good. */
@@ -151,7 +151,7 @@ export class QuicConnection implements Connection {
   #released = false;
   /** From when the connection is over to when it is forgotten. */
   #closing: ClosingPeriod | undefined;
-  #tendedMs = performance.now();
+  #maintainedMs = performance.now();
   readonly #rttWatch = new RttWatch();
   #rttLookedAtMs = 0;
   #datagramsSent = 0;
@@ -270,7 +270,7 @@ export class QuicConnection implements Connection {
       return;
     }
     const nowMs = performance.now();
-    const path = this.#paths.admit(from, socket, connectionId, nowMs);
+    const path = this.#paths.route(from, socket, connectionId, nowMs);
     if (path === undefined) return;
     this.lastReceivedMs = nowMs;
     this.#streams.rates.nowMs = nowMs;
@@ -354,7 +354,7 @@ export class QuicConnection implements Connection {
       this.#flushClosing(this.#closing);
       return;
     }
-    if (this.#paths.isAttentive) this.#paths.tend();
+    if (this.#paths.isMaintenanceDue) this.#paths.maintain();
     let isDone = this.#flushDatagrams();
     if (this.isOpen) {
       if (this.#streams.markSent()) isDone = this.#flushDatagrams();
@@ -394,11 +394,11 @@ export class QuicConnection implements Connection {
     if (path === undefined) return false;
     const { rtt: rttMs, cwnd: windowBytes, pmtu } = path;
     const { handedBytes } = this.#streams;
-    if (this.#rttWatch.isOutpaced({ nowMs, rttMs, windowBytes, handedBytes })) {
-      this.#host.outpaced();
+    if (this.#rttWatch.isOverestimate({ nowMs, rttMs, windowBytes, handedBytes })) {
+      this.#host.pacerRanAhead();
       return true;
     }
-    return this.#rttWatch.isAbsurd(rttMs, windowBytes / pmtu);
+    return this.#rttWatch.isRunaway(rttMs, windowBytes / pmtu);
   }
 
   migrate(options: MigrateOptions): Promise<void> {
@@ -426,16 +426,16 @@ export class QuicConnection implements Connection {
    * silent peer for a sign of life, so that neither side's idle timeout strikes. A dialer that waits for an answer asks
    * soon: after a change of path on the way, the answers may go where nobody is, until the peer hears from here.
    */
-  lookAfter(nowMs: number, keepAliveMs: number): void {
+  maintain(nowMs: number, keepAliveMs: number): void {
     if (this.#state.kind !== 'open') return;
     // Nobody renews an acceptor's connection, but the next one may do without the pacer's clock.
     if (this.role === 'acceptor' && this.#rttWatch.isBusy(this.#streams.handedBytes)) {
       this.#findsRttWrong();
     }
-    const isDue = nowMs - this.#tendedMs >= keepAliveMs / 2;
+    const isDue = nowMs - this.#maintainedMs >= keepAliveMs / 2;
     if (isDue) {
-      this.#tendedMs = nowMs;
-      this.#paths.tend(nowMs);
+      this.#maintainedMs = nowMs;
+      this.#paths.maintain(nowMs);
       this.#size.tick(nowMs);
     }
     const isAwaiting = this.role === 'dialer' && this.openStreams > 0;

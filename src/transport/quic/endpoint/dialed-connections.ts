@@ -1,8 +1,9 @@
-/** Dialed connections by the address of their peer: whom a packet can be for that no connection ID leads anywhere. */
+/** Finds dialed connections by their peer's address. A stateless reset carries no connection ID that leads anywhere. */
 import type { SocketAddress } from '../../connection.js';
 import type { QuicConnection } from '../connection/connection.js';
 import { isLoopback } from '../paths/pacer-clocks.js';
 
+/** An index of dialed connections by the address of their peer. */
 export class DialedConnections {
   readonly #byAddress = new Map<string, Set<QuicConnection>>();
   readonly #addresses = new Map<QuicConnection, string>();
@@ -30,7 +31,7 @@ export class DialedConnections {
   }
 }
 
-/** Who listens on all addresses may answer from another one of loopback than was dialed. */
+/** A peer that listens on all addresses may answer from another loopback address than the one that was dialed. */
 function keyOf({ host, port }: SocketAddress): string {
   return `${isLoopback(host) ? 'loopback' : host} ${port}`;
 }

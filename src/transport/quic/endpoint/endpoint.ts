@@ -31,14 +31,14 @@ import { UdpSocket, type UdpSocketHandler } from '../io/udp-socket.js';
 import type { PacerClocks } from '../paths/pacer-clocks.js';
 import { nativeAddress } from '../paths/path.js';
 import type { PathMtuLimits } from '../paths/path-mtu.js';
-import { DialedConnections } from './dialed-connections.js';
 import {
+  ConnectionSlot,
   type Dial,
   type EndpointAcceptor,
   type EndpointDialOptions,
-  type Home,
-  Resident,
-} from './resident.js';
+  type SlotHost,
+} from './connection-slot.js';
+import { DialedConnections } from './dialed-connections.js';
 
 export interface EndpointOptions {
   readonly native: NativeQuic;
@@ -72,7 +72,7 @@ const READ_BUFFER_BYTES = 64 * 1024;
 const MIN_READ_BYTES = 4 * 1024;
 
 /** How often connections are looked after that have nothing to do, at least. */
-const MAX_CARE_INTERVAL_MS = 1000;
+const MAX_MAINTENANCE_INTERVAL_MS = 1000;
 
 const DROP_COUNTERS = {
   malformed: 'droppedMalformed',
@@ -81,30 +81,30 @@ const DROP_COUNTERS = {
   unknownConnection: 'droppedUnknownConnection',
 } as const;
 
-export class QuicEndpoint implements Home, UdpSocketHandler {
+export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   readonly sendMemory = new SendMemory();
   readonly readBuffer = new BumpBuffer(READ_BUFFER_BYTES, MIN_READ_BYTES);
   readonly frameMemory = new FrameMemory();
   readonly counters: EndpointCounters;
   acceptor: EndpointAcceptor | undefined;
 
-  readonly routes = new Map<string, Resident>();
+  readonly routes = new Map<string, ConnectionSlot>();
   readonly #sockets: ListeningSockets;
   /** The async context that connections live in, whoever moves them to another socket. */
-  readonly #home = new AsyncResource('quicmesh.QuicEndpoint');
+  readonly #asyncScope = new AsyncResource('quicmesh.QuicEndpoint');
   /** Those that connections moved to. */
   readonly #extraSockets = new Set<UdpSocket>();
   readonly #options: EndpointOptions;
-  readonly #residents = new Set<Resident>();
+  readonly #slots = new Set<ConnectionSlot>();
   #failures = new SendFailures();
   /** Datagrams whose memory the system may still read. */
   #sendsUnderWay = 0;
-  #toFlush: Resident[] = [];
+  #toFlush: ConnectionSlot[] = [];
   readonly #initials: InitialHandler;
   readonly #resetTokens: ResetTokens;
   readonly #handshakes = new HandshakeQueue();
   readonly #dialed = new DialedConnections();
-  readonly #careTimer: NodeJS.Timeout;
+  readonly #maintenanceTimer: NodeJS.Timeout;
   #closed = false;
   #retiring = false;
 
@@ -140,9 +140,9 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       counters,
       send: (datagram, to, by) => this.sendDatagram(datagram, to, by),
     });
-    this.#careTimer = setInterval(
-      () => this.#lookAfter(),
-      Math.min(options.keepAliveMs / 2, MAX_CARE_INTERVAL_MS),
+    this.#maintenanceTimer = setInterval(
+      () => this.#maintain(),
+      Math.min(options.keepAliveMs / 2, MAX_MAINTENANCE_INTERVAL_MS),
     ).unref();
   }
 
@@ -171,7 +171,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     });
     // Where what follows throws, nobody gets to wait for it.
     ready.catch(() => {});
-    const connection = this.#admit(native, 'dialer', remote, {
+    const connection = this.#register(native, 'dialer', remote, {
       socket: this.#sockets.main,
       ids: [connectionId.toString('latin1')],
       connectTimeoutMs: options.connectTimeoutMs,
@@ -215,21 +215,21 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   async retire(): Promise<void> {
     this.acceptor = undefined;
     this.#retiring = true;
-    if (this.#residents.size === 0) await this.close(new MeshError('NoError', 'listener closed'));
+    if (this.#slots.size === 0) await this.close(new MeshError('NoError', 'listener closed'));
   }
 
   /** Closes every connection with this code, then the socket. */
   async close(error: MeshError): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#careTimer);
+    clearInterval(this.#maintenanceTimer);
     const connections = this.#connections;
     for (const connection of connections) connection.fail(error);
     for (const connection of connections) connection.release();
     await this.#sockets.close();
   }
 
-  // ---- Home ---------------------------------------------------------------------------------------------
+  // ---- SlotHost -----------------------------------------------------------------------------------------
 
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void {
     this.counters.datagramsSent += 1;
@@ -238,7 +238,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   }
 
   async openSocket(address: SocketAddress): Promise<UdpSocket> {
-    const socket = await this.#home.runInAsyncScope(() => UdpSocket.bind(address));
+    const socket = await this.#asyncScope.runInAsyncScope(() => UdpSocket.bind(address));
     socket.handler = this;
     this.#extraSockets.add(socket);
     return socket;
@@ -256,8 +256,8 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     return this.#resetTokens.numberOf(connectionId);
   }
 
-  flushSoon(resident: Resident): void {
-    this.#toFlush.push(resident);
+  flushSoon(slot: ConnectionSlot): void {
+    this.#toFlush.push(slot);
     // After the poll phase: answers to all datagrams of this turn share packets and acknowledgements.
     if (this.#toFlush.length === 1) setImmediate(() => this.#flushAll());
   }
@@ -266,7 +266,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     return this.#options.verifyDialer(chain);
   }
 
-  outpaced(host: string): void {
+  pacerRanAhead(host: string): void {
     this.#options.pacerClocks.ranAhead(host);
   }
 
@@ -274,9 +274,9 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     this.#initials.leave(source);
   }
 
-  forget(resident: Resident): void {
-    this.#residents.delete(resident);
-    if (resident.connection !== undefined) this.#dialed.delete(resident.connection);
+  forget(slot: ConnectionSlot): void {
+    this.#slots.delete(slot);
+    if (slot.connection !== undefined) this.#dialed.delete(slot.connection);
     if (this.#retiring) void this.retire();
   }
 
@@ -293,7 +293,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     const { connectionId } = route;
     const connection =
       route.kind === 'known'
-        ? this.#admitted(datagram, connectionId, from)
+        ? this.#route(datagram, connectionId, from)
         : this.#accept(datagram, connectionId, from, socket);
     if (connection === undefined) return;
     if (connection.isOpen || connection.isOver) {
@@ -325,11 +325,7 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
   }
 
   /** The connection, unless its guard refuses the datagram. */
-  #admitted(
-    datagram: Buffer,
-    connectionId: string,
-    from: SocketAddress,
-  ): QuicConnection | undefined {
+  #route(datagram: Buffer, connectionId: string, from: SocketAddress): QuicConnection | undefined {
     const connection = this.routes.get(connectionId)?.connection;
     const refused = connection?.guard?.refuses(datagram, connection.isRemote(from));
     if (refused === undefined) return connection;
@@ -397,8 +393,8 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     const { routes, source, guard } = admission;
     try {
       const native = this.#acceptNative(admission, socket, from);
-      const newcomer = { socket, ids: routes, halfOpenSource: source, guard };
-      return this.#admit(native, 'acceptor', from, newcomer);
+      const given = { socket, ids: routes, halfOpenSource: source, guard };
+      return this.#register(native, 'acceptor', from, given);
     } catch {
       // An address that the binding cannot read.
       this.counters.droppedMalformed += 1;
@@ -432,20 +428,20 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
     }
   }
 
-  #admit(
+  #register(
     native: NativeConnection,
     role: 'dialer' | 'acceptor',
     remoteAddress: SocketAddress,
-    newcomer: Newcomer,
+    given: NewConnection,
   ): QuicConnection {
-    const { halfOpenSource, guard, connectTimeoutMs } = newcomer;
-    const resident = new Resident(this, {
-      ...newcomer,
+    const { halfOpenSource, guard, connectTimeoutMs } = given;
+    const slot = new ConnectionSlot(this, {
+      ...given,
       collectKeys: this.#options.keys?.watch(native),
     });
     const connection = new QuicConnection({
       native,
-      host: resident,
+      host: slot,
       role,
       remoteAddress,
       limits: this.#options.limits,
@@ -455,34 +451,34 @@ export class QuicEndpoint implements Home, UdpSocketHandler {
       connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,
       guard,
     });
-    resident.connection = connection;
+    slot.connection = connection;
     if (halfOpenSource !== undefined) this.#initials.enter(halfOpenSource);
-    this.#residents.add(resident);
+    this.#slots.add(slot);
     return connection;
   }
 
   #flushAll(): void {
-    const residents = this.#toFlush;
+    const slots = this.#toFlush;
     this.#toFlush = [];
-    for (const resident of residents) resident.isFlushDue = false;
-    for (const { connection } of residents) connection?.flush();
+    for (const slot of slots) slot.isFlushDue = false;
+    for (const { connection } of slots) connection?.flush();
   }
 
-  #lookAfter(): void {
+  #maintain(): void {
     const nowMs = performance.now();
     for (const connection of this.#connections) {
-      connection.lookAfter(nowMs, this.#options.keepAliveMs);
+      connection.maintain(nowMs, this.#options.keepAliveMs);
     }
   }
 
   get #connections(): QuicConnection[] {
-    return [...this.#residents].flatMap(({ connection }) => connection ?? []);
+    return [...this.#slots].flatMap(({ connection }) => connection ?? []);
   }
 
   readonly #isKnown = (connectionId: string): boolean => this.routes.has(connectionId);
 }
 
-interface Newcomer {
+interface NewConnection {
   readonly socket: UdpSocket;
   readonly ids: readonly string[];
   readonly halfOpenSource?: string;

@@ -34,7 +34,7 @@ import { PeerAddress } from './peer-address.js';
 /** With so many, the connection had better be renewed. */
 const MANY_PATHS = 24;
 /** How long the binding is asked with every flush what became of paths and connection IDs. */
-const ATTENTION_MS = 3000;
+const WATCH_MS = 3000;
 const MIGRATION_TIMEOUT_MS = 5000;
 /** Until a socket that was moved away from is closed: what is still under way to it may arrive. */
 const OLD_SOCKET_MS = 1000;
@@ -67,8 +67,8 @@ export interface PathsOptions {
 }
 
 export class ConnectionPaths {
-  /** Whether `tend` is to be called with the next flush. */
-  isAttentive = false;
+  /** Whether `maintain` is to be called with the next flush. */
+  isMaintenanceDue = false;
   readonly #native: NativeConnection;
   readonly #role: Role;
   readonly #host: PathsHost;
@@ -85,7 +85,7 @@ export class ConnectionPaths {
   #currentSequence = 0;
   /** Whether more than one socket may be named by the binding. */
   #hasMoved = false;
-  #attentiveUntilMs = 0;
+  #watchedUntilMs = 0;
   #migration: Migration | undefined;
   #retryMs = MIN_RETRY_MS;
   #retryAtMs = 0;
@@ -126,14 +126,14 @@ export class ConnectionPaths {
    * The path that a datagram came over, as far as its addresses and its connection ID tell.
    * @returns `undefined` when it is to be dropped
    */
-  admit(from: SocketAddress, socket: UdpSocket, id: string, nowMs: number): Path | undefined {
+  route(from: SocketAddress, socket: UdpSocket, id: string, nowMs: number): Path | undefined {
     const remote = this.#peer?.current ?? this.#heardFrom;
     const isUsual =
       from.port === remote.port &&
       from.host === remote.host &&
       socket === this.#arrivalSocket &&
       id === this.#ids.last;
-    return isUsual ? this.#current : this.#admitUnusual(from, socket, id, nowMs);
+    return isUsual ? this.#current : this.#routeUnusual(from, socket, id, nowMs);
   }
 
   /** Whether datagrams from this address, or at this socket, are to be followed once they prove to be the peer's. */
@@ -196,9 +196,9 @@ export class ConnectionPaths {
   }
 
   /** Learns from the binding what became of paths and connection IDs, and acts on it. */
-  tend(nowMs = performance.now()): void {
+  maintain(nowMs = performance.now()): void {
     const isBusy = this.#migration !== undefined || this.#peer?.isOnTrial === true;
-    if (!isBusy && nowMs > this.#attentiveUntilMs) this.isAttentive = false;
+    if (!isBusy && nowMs > this.#watchedUntilMs) this.isMaintenanceDue = false;
     this.#ids.forgetRetired();
     this.#drainEvents();
     this.#leaveUnproven(nowMs);
@@ -257,7 +257,7 @@ export class ConnectionPaths {
 
   // ---- The peer's address -------------------------------------------------------------------------------
 
-  #admitUnusual(
+  #routeUnusual(
     from: SocketAddress,
     socket: UdpSocket,
     id: string,
@@ -268,28 +268,28 @@ export class ConnectionPaths {
         this.#host.counters.droppedUnknownConnection += 1;
         return undefined;
       }
-      if (this.#host.isOpen()) this.#attend(nowMs);
+      if (this.#host.isOpen()) this.#watch(nowMs);
     }
     const path =
       this.#peer === undefined
-        ? this.#admitToDialer(from, socket, nowMs)
-        : this.#admitToAcceptor(this.#peer, from, socket, nowMs);
+        ? this.#routeToDialer(from, socket, nowMs)
+        : this.#routeToAcceptor(this.#peer, from, socket, nowMs);
     if (path === undefined) this.#host.counters.pathChangesRefused += 1;
     return path;
   }
 
-  #admitToDialer(from: SocketAddress, socket: UdpSocket, nowMs: number): Path | undefined {
+  #routeToDialer(from: SocketAddress, socket: UdpSocket, nowMs: number): Path | undefined {
     const current = this.#current;
     if (this.#isAt(socket, current) && isFrom(from, current.remote)) {
       this.#arrivalSocket = socket;
       this.#heardFrom = from;
       return current;
     }
-    this.#attend(nowMs);
+    this.#watch(nowMs);
     return this.#known.find((path) => this.#isAt(socket, path) && isFrom(from, path.remote));
   }
 
-  #admitToAcceptor(
+  #routeToAcceptor(
     peer: PeerAddress,
     from: SocketAddress,
     socket: UdpSocket,
@@ -298,7 +298,7 @@ export class ConnectionPaths {
     const current = this.#current;
     if (!this.#isAt(socket, current)) return undefined;
     if (isSame(from, peer.current)) return current;
-    this.#attend(nowMs);
+    this.#watch(nowMs);
     const mayFollow = this.#mayMove && this.#host.isOpen() && peer.mayFollowTo(from, nowMs);
     return mayFollow ? current : undefined;
   }
@@ -317,9 +317,9 @@ export class ConnectionPaths {
     this.#failed(this.#current.socket.address, remote);
   }
 
-  #attend(nowMs: number): void {
-    this.isAttentive = true;
-    this.#attentiveUntilMs = nowMs + ATTENTION_MS;
+  #watch(nowMs: number): void {
+    this.isMaintenanceDue = true;
+    this.#watchedUntilMs = nowMs + WATCH_MS;
   }
 
   #drainEvents(): void {
@@ -400,7 +400,7 @@ export class ConnectionPaths {
       MIGRATION_TIMEOUT_MS,
     );
     this.#migration = migration;
-    this.isAttentive = true;
+    this.isMaintenanceDue = true;
     return migration;
   }
 
@@ -413,7 +413,7 @@ export class ConnectionPaths {
     this.#retireOld(sequence);
     this.#closeLater(old.socket);
     this.#retryMs = MIN_RETRY_MS;
-    this.#attend(performance.now());
+    this.#watch(performance.now());
     // Tells the peer, who goes by the first packet that is more than a probe.
     this.#native.sendAckEliciting();
     this.#host.flushSoon();

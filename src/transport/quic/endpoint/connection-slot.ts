@@ -1,9 +1,10 @@
 /**
- * A connection's place at its endpoint: the IDs it is found by, what it takes of the endpoint, and who hears how far it is.
+ * A connection's slot in the routing table of its endpoint: the connection IDs that lead to it, what it uses of the
+ * endpoint, and whom its progress is reported to.
  *
- * The endpoint's tables hold places, and a place lets go of its connection when that is over: a hash table that grew or
- * shrank is dead, but V8 keeps what was in it through every minor collection. Connections that come and go would all be
- * copied to the old generation, and everybody would wait for that.
+ * The tables hold slots, and a slot lets go of its connection when that is over. The reason is garbage collection: when a
+ * hash table grows or shrinks, V8 keeps the old table's contents alive through every minor collection. Connections that
+ * come and go would all be copied to the old generation, and that pauses the process.
  */
 import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress } from '../../connection.js';
@@ -14,26 +15,27 @@ import type { EndpointCounters } from '../io/counters.js';
 import type { SendMemory } from '../io/send-memory.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 
-/** The endpoint, as its residents know it. */
-export interface Home extends SharedMemory {
+/** What slots ask of their endpoint. */
+export interface SlotHost extends SharedMemory {
   readonly counters: EndpointCounters;
   readonly acceptor: EndpointAcceptor | undefined;
-  /** Every connection under each of its IDs. */
-  readonly routes: Map<string, Resident>;
+  /** Every slot under each of its connection IDs. */
+  readonly routes: Map<string, ConnectionSlot>;
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
   openSocket(address: SocketAddress): Promise<UdpSocket>;
   closeSocket(socket: UdpSocket): void;
   isListening(socket: UdpSocket): boolean;
   resetTokenOf(connectionId: Uint8Array): bigint;
-  /** Flushes the connection at the end of this turn. */
-  flushSoon(resident: Resident): void;
+  /** Has the connection flushed at the end of this turn of the event loop. */
+  flushSoon(slot: ConnectionSlot): void;
   /** @throws MeshError with a Certificate* code */
   verifyDialer(chain: readonly Uint8Array[]): PeerIdentity;
-  /** The pacer's clock ran ahead with this host. */
-  outpaced(host: string): void;
-  /** Another dialer of this source may begin its handshake. */
+  /** The binding's pacer clock ran ahead of the time on a connection to this host. */
+  pacerRanAhead(host: string): void;
+  /** A half-open connection of this source is done or gone. */
   leave(source: string): void;
-  forget(resident: Resident): void;
+  /** The connection is over, and its native connection drained. */
+  forget(slot: ConnectionSlot): void;
 }
 
 interface SharedMemory {
@@ -42,7 +44,7 @@ interface SharedMemory {
   readonly frameMemory: FrameMemory;
 }
 
-/** What a listener wants to hear; see ListenOptions. */
+/** Whom a listening endpoint tells of connections; see `ListenOptions`. */
 export interface EndpointAcceptor {
   readonly onConnection: (connection: QuicConnection) => void;
   readonly onRefused?: ((refusal: Refusal) => void) | undefined;
@@ -50,122 +52,126 @@ export interface EndpointAcceptor {
 
 export interface EndpointDialOptions {
   readonly connectTimeoutMs: number;
-  /** The same of the acceptor, which must be the node that is dialed. */
+  /** Checks the acceptor's certificates, which must be those of the dialed node. @throws MeshError Certificate*, NodeIdMismatch */
   readonly verifyPeer: (chain: readonly Uint8Array[]) => PeerIdentity;
-  /** An earlier connection's, to be resumed. */
+  /** The TLS session of an earlier connection, to resume. */
   readonly session?: Uint8Array | undefined;
-  /** The acceptor gave a session to keep. */
+  /** Gets the session that the acceptor gave, which is then the callee's. */
   readonly onSession?: ((session: Uint8Array) => void) | undefined;
 }
 
-/** A dial, and whom to tell what becomes of it. */
+/** A dial under way, and the promise that it settles. */
 export interface Dial {
   readonly options: EndpointDialOptions;
   readonly resolve: () => void;
   readonly reject: (error: MeshError) => void;
 }
 
-export interface ResidentOptions {
-  /** Where its first datagram arrived, or leaves. */
+export interface ConnectionSlotOptions {
+  /** The socket where its first datagram arrived, or from which it leaves. */
   readonly socket: UdpSocket;
   readonly ids: readonly string[];
-  /** Whose place it takes, of those for dialers whose handshake is under way. */
+  /** The source that it counts for among half-open connections; `undefined` for a dialed one. */
   readonly halfOpenSource?: string | undefined;
   readonly dial?: Dial | undefined;
-  /** Where secrets are logged. */
+  /** Moves the connection's secrets to the key log, where there is one. */
   readonly collectKeys?: (() => void) | undefined;
 }
 
-export class Resident implements ConnectionHost {
-  /** None before it is made, and once it is over. */
+/** Holds one connection of an endpoint, and is its {@link ConnectionHost}. */
+export class ConnectionSlot implements ConnectionHost {
+  /** `undefined` before the connection is created, and after it is over. */
   connection: QuicConnection | undefined;
-  /** It is flushed at the end of this turn. */
+  /** Whether the endpoint will flush it at the end of this turn. */
   isFlushDue = false;
   readonly socket: UdpSocket;
-  readonly #home: Home;
+  readonly #host: SlotHost;
   readonly #ids: Set<string>;
   readonly #collectKeys: (() => void) | undefined;
   #dial: Dial | undefined;
   #halfOpenSource: string | undefined;
-  /** Its early data made a connection of it before TLS is done. */
+  /** Whether the acceptor got the connection before TLS was done, because it brought early data. */
   #handedOut = false;
 
-  constructor(home: Home, { socket, ids, halfOpenSource, dial, collectKeys }: ResidentOptions) {
-    this.#home = home;
+  constructor(
+    host: SlotHost,
+    { socket, ids, halfOpenSource, dial, collectKeys }: ConnectionSlotOptions,
+  ) {
+    this.#host = host;
     this.socket = socket;
     this.#ids = new Set(ids);
     this.#halfOpenSource = halfOpenSource;
     this.#dial = dial;
     this.#collectKeys = collectKeys;
-    for (const id of ids) home.routes.set(id, this);
+    for (const id of ids) host.routes.set(id, this);
   }
 
   get counters(): EndpointCounters {
-    return this.#home.counters;
+    return this.#host.counters;
   }
 
   get sendMemory(): SendMemory {
-    return this.#home.sendMemory;
+    return this.#host.sendMemory;
   }
 
   get readBuffer(): BumpBuffer {
-    return this.#home.readBuffer;
+    return this.#host.readBuffer;
   }
 
   get frameMemory(): FrameMemory {
-    return this.#home.frameMemory;
+    return this.#host.frameMemory;
   }
 
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void {
-    this.#home.sendDatagram(datagram, to, socket);
+    this.#host.sendDatagram(datagram, to, socket);
   }
 
   openSocket(address: SocketAddress): Promise<UdpSocket> {
-    return this.#home.openSocket(address);
+    return this.#host.openSocket(address);
   }
 
   closeSocket(socket: UdpSocket): void {
-    this.#home.closeSocket(socket);
+    this.#host.closeSocket(socket);
   }
 
   isListening(socket: UdpSocket): boolean {
-    return this.#home.isListening(socket);
+    return this.#host.isListening(socket);
   }
 
   addRoute(id: string): void {
     this.#ids.add(id);
-    this.#home.routes.set(id, this);
+    this.#host.routes.set(id, this);
   }
 
   removeRoute(id: string): void {
     this.#ids.delete(id);
-    this.#home.routes.delete(id);
+    this.#host.routes.delete(id);
   }
 
   resetTokenOf(id: Uint8Array): bigint {
-    return this.#home.resetTokenOf(id);
+    return this.#host.resetTokenOf(id);
   }
 
   flushSoon(): void {
     if (this.isFlushDue) return;
     this.isFlushDue = true;
-    this.#home.flushSoon(this);
+    this.#host.flushSoon(this);
   }
 
-  outpaced(): void {
-    if (this.connection !== undefined) this.#home.outpaced(this.connection.remoteAddress.host);
+  pacerRanAhead(): void {
+    if (this.connection !== undefined) this.#host.pacerRanAhead(this.connection.remoteAddress.host);
   }
 
   verifyPeer(chain: readonly Uint8Array[]): PeerIdentity {
     return this.#dial === undefined
-      ? this.#home.verifyDialer(chain)
+      ? this.#host.verifyDialer(chain)
       : this.#dial.options.verifyPeer(chain);
   }
 
   early(): void {
-    const { acceptor, counters } = this.#home;
+    const { acceptor, counters } = this.#host;
     if (this.connection === undefined || acceptor === undefined) return;
-    // Half-open still: that the dialer is there now is known once TLS is done.
+    // It stays half-open: early data may be a replay, and only the end of TLS proves that the dialer is there.
     this.#handedOut = true;
     counters.earlyAccepted += 1;
     acceptor.onConnection(this.connection);
@@ -178,7 +184,7 @@ export class Resident implements ConnectionHost {
   established(): void {
     const { connection } = this;
     if (connection === undefined) return;
-    const { acceptor, counters } = this.#home;
+    const { acceptor, counters } = this.#host;
     this.#collectKeys?.();
     if (connection.isResumed) counters.resumed += 1;
     if (connection.role === 'dialer') {
@@ -192,34 +198,34 @@ export class Resident implements ConnectionHost {
 
   ended(error: MeshError): void {
     if (this.connection === undefined) return;
-    const { acceptor, counters } = this.#home;
+    const { acceptor, counters } = this.#host;
     const { remoteAddress } = this.connection;
     this.#collectKeys?.();
     this.#dial?.reject(error);
-    // Until it is released it keeps its place: the binding's connection lives on, for a while where this side closed.
+    // It keeps its half-open place until it is released: the native connection lives on for a while, to repeat its close.
     if (this.#halfOpenSource === undefined) return;
     counters.refused += 1;
-    // Whoever has the connection has heard; a dialer that gave up was not turned away.
+    // Whoever has the connection is told by the connection itself. A dialer that gave up was not refused.
     if (this.#handedOut || hasLeft(error)) return;
     acceptor?.onRefused?.({ error, remoteAddress, transport: 'quic' });
   }
 
   released(): void {
-    for (const id of this.#ids) this.#home.routes.delete(id);
+    for (const id of this.#ids) this.#host.routes.delete(id);
     this.#settleHalfOpen();
-    this.#home.forget(this);
+    this.#host.forget(this);
     this.#dial = undefined;
     this.connection = undefined;
   }
 
   #settleHalfOpen(): void {
     if (this.#halfOpenSource === undefined) return;
-    this.#home.leave(this.#halfOpenSource);
+    this.#host.leave(this.#halfOpenSource);
     this.#halfOpenSource = undefined;
   }
 }
 
-/** Whether a dialer closed early, as one does whose other transport was faster. */
+/** Whether the dialer gave up, as it does when its other transport was faster. */
 function hasLeft({ code, side }: MeshError): boolean {
   return side === 'remote' && code === 'ConnectFailed';
 }

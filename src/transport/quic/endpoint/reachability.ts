@@ -1,4 +1,4 @@
-/** From which of this machine's addresses a peer is reached, as the system would pick it. */
+/** Decides whether a peer can be reached from a given address of this machine. */
 import { createSocket } from 'node:dgram';
 import { BlockList, isIPv6 } from 'node:net';
 import { MeshError } from '../../../errors.js';
@@ -7,15 +7,15 @@ import { localAddresses } from '../../local-addresses.js';
 import { isLoopback } from '../paths/pacer-clocks.js';
 
 /**
- * Whether what is sent from a socket bound to this address reaches the peer and is answered: where the system would send
- * from the same address, or from another one of the same network on the same interface.
- * @throws MeshError ConnectFailed when the system knows no way to the peer
+ * Whether datagrams from a socket that is bound to this address reach the peer, and its answers come back. That is so when
+ * the system would pick the same source address for the peer, or one of the same network on the same interface.
+ * @throws MeshError ConnectFailed when the system has no route to the peer
  */
 export async function reaches(bound: string, peer: SocketAddress): Promise<boolean> {
   if (bound === peer.host || (isLoopback(bound) && isLoopback(peer.host))) return true;
   const source = await sourceTowards(peer);
   if (source === bound) return true;
-  // One of this machine is reached from any other of it, as long as both are of loopback or neither is.
+  // Addresses of this machine reach each other, as long as both are loopback addresses or neither is.
   if (source === peer.host && isLoopback(bound) === isLoopback(source)) return true;
   const its = localAddresses();
   const via = its.find(({ host }) => host === source);
@@ -27,7 +27,7 @@ export async function reaches(bound: string, peer: SocketAddress): Promise<boole
   return network.check(withoutZone(bound), family);
 }
 
-/** Asks the system by a socket that is connected and sends nothing. */
+/** The source address that the system picks. A connected UDP socket shows it, and sends nothing. */
 async function sourceTowards({ host, port }: SocketAddress): Promise<string> {
   const socket = createSocket({
     type: isIPv6(host) ? 'udp6' : 'udp4',
