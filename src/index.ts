@@ -26,13 +26,17 @@ export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
 export type { ConnectOptions, NodeCounters } from './node/mesh-node.js';
 export { createNode, MeshNode } from './node/node.js';
 export type {
-  AuthTokenOptions,
-  NodeDoorOptions,
+  NodeAuthOptions,
+  NodeCompressionOptions,
   NodeHealthOptions,
+  NodeLimitOptions,
   NodeOptions,
   NodePoolOptions,
+  NodeQuicOptions,
   NodeReconnectOptions,
+  NodeRenewalOptions,
   NodeRetryOptions,
+  NodeTimeoutOptions,
   TlsOption,
 } from './node/options.js';
 export { Peer, type PeerConnection, type TransferOpening } from './node/peer.js';
@@ -71,6 +75,7 @@ export {
   staticDiscovery,
 } from './transport/dialing/discovery.js';
 export { type DnsDiscoveryOptions, dnsDiscovery } from './transport/dialing/dns-discovery.js';
+export type { AdmissionOptions } from './transport/quic/admission/admission-policy.js';
 export {
   MemorySessionStore,
   type MemorySessionStoreOptions,

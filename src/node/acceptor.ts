@@ -68,7 +68,7 @@ export class Acceptor {
       await awaitHandshake(connection, {
         config: negotiation.handshakeConfig,
         codec: factory.codec,
-        timeoutMs: config.handshakeTimeoutMs,
+        timeoutMs: config.timeouts.handshakeMs,
         replayGuard: this.#replayGuard,
         refusalOf: (nodeId) => this.#refusalOf(nodeId),
         accepted: (negotiated) => {
@@ -90,10 +90,10 @@ export class Acceptor {
   #refusalOf(nodeId: string): MeshError | undefined {
     const { config, links, sessions, stopping } = this.#options;
     if (stopping.aborted) return new MeshError('GoingAway', 'node is closing');
-    const { maxConnections, maxConnectionsPerPeer } = config;
+    const { connections, connectionsPerPeer } = config.limits;
     const members = links.get(nodeId)?.pool.members ?? [];
     const accepted = members.filter(({ connection }) => connection.role === 'acceptor').length;
-    if (sessions.size < maxConnections && accepted < maxConnectionsPerPeer) return undefined;
+    if (sessions.size < connections && accepted < connectionsPerPeer) return undefined;
     return new MeshError('ConnectionLimitExceeded', 'too many connections, of this node or in all');
   }
 }

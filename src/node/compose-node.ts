@@ -58,7 +58,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     onUnavailable: ({ name }, error) => {
       log.warn({ transport: name, code: error.code }, error.message);
     },
-    fallbackDelayMs: config.fallbackDelayMs,
+    fallbackDelayMs: config.timeouts.fallbackDelayMs,
     discovery: config.discovery,
   });
   const factory = new SessionFactory({
@@ -84,8 +84,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     SYSTEM_CLOCK,
   );
   const renewal = new Renewal({
-    afterStreams: config.renewAfterStreams,
-    afterMs: config.renewAfterMs,
+    ...config.renewal,
     dial: (target, betterThan) => dialer.dial(target, { betterThan }),
     mayImprove: ({ connection }) => manager.mayImprove(connection),
     onRenewed: (session) => {
@@ -112,8 +111,8 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
   };
   const dialer = new Dialer({ ...shared, renewal });
   const acceptor = new Acceptor({ ...shared, links, log, onRefused });
-  const { drainTimeoutMs } = config;
-  const tlsReload = new TlsReload({ certificates, sessions, renewal, reports, drainTimeoutMs });
+  const { drainMs } = config.timeouts;
+  const tlsReload = new TlsReload({ certificates, sessions, renewal, reports, drainMs });
   return {
     config,
     log,

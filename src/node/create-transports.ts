@@ -1,6 +1,6 @@
 /** The transports of a node, as its options want them. */
 import type { Logger } from 'pino';
-import type { TlsMaterial, Transport } from '../transport/connection.js';
+import type { StreamLimits, TlsMaterial, Transport } from '../transport/connection.js';
 import { QuicTransport } from '../transport/quic/transport.js';
 import { TcpTransport } from '../transport/tcp/transport.js';
 import { KeyLog } from '../transport/trust/key-log.js';
@@ -27,51 +27,32 @@ function createTransport(
   tls: () => TlsMaterial,
   keyLog: KeyLog | undefined,
 ): Transport {
-  const { connectTimeoutMs, keepAliveMs, idleTimeoutMs, maxDatagramBytes } = config;
-  const { maxMessageBytes, maxStreams, door: admission, migration, congestionControl } = config;
-  const { earlyData, sessionStore, ticketKeyLifetimeMs } = config;
-  const { callBytes, connectionBytes, streamOpensPerSecond, streamResetsPerSecond } = config.limits;
-  const limits = {
-    maxMessageBytes,
-    maxIncomingStreams: maxStreams,
-    maxStreamWindowBytes: callBytes,
-    maxConnectionWindowBytes: connectionBytes,
-    streamOpensPerSecond,
-    streamResetsPerSecond,
-  };
-  if (name === 'tcp') {
-    return new TcpTransport({
-      tls,
-      limits,
-      admission,
-      connectTimeoutMs,
-      handshakeTimeoutMs: connectTimeoutMs,
-      keepAliveMs,
-      keyLog,
-    });
-  }
-  return new QuicTransport({
-    tls,
-    limits,
-    admission,
-    connectTimeoutMs,
-    keepAliveMs,
-    idleTimeoutMs,
-    maxDatagramBytes,
-    earlyData,
-    sessionStore,
-    ticketKeyLifetimeMs,
-    keyLog,
-    migration,
-    congestionControl,
-  });
+  const { admission, timeouts, quic } = config;
+  const { connectMs: connectTimeoutMs, keepAliveMs } = timeouts;
+  const limits = streamLimits(config.limits);
+  const both = { tls, limits, admission, connectTimeoutMs, keepAliveMs, keyLog };
+  if (name === 'tcp') return new TcpTransport({ ...both, handshakeTimeoutMs: connectTimeoutMs });
+  const { required: _, ...quicOptions } = quic;
+  return new QuicTransport({ ...both, ...quicOptions, idleTimeoutMs: timeouts.idleMs });
 }
 
-function createKeyLog({ tlsKeyLogFile }: NodeConfig, log: Logger): KeyLog | undefined {
-  if (tlsKeyLogFile === undefined) return undefined;
-  const where = { tlsKeyLogFile };
+/** The node's limits by the names that transports have for them. */
+function streamLimits(limits: NodeConfig['limits']): Partial<StreamLimits> {
+  return {
+    maxMessageBytes: limits.messageBytes,
+    maxIncomingStreams: limits.streams,
+    maxStreamWindowBytes: limits.callBytes,
+    maxConnectionWindowBytes: limits.connectionBytes,
+    streamOpensPerSecond: limits.streamOpensPerSecond,
+    streamResetsPerSecond: limits.streamResetsPerSecond,
+  };
+}
+
+function createKeyLog({ keyLogFile }: NodeConfig, log: Logger): KeyLog | undefined {
+  if (keyLogFile === undefined) return undefined;
+  const where = { keyLogFile };
   log.warn(where, 'the secrets of every connection are written to a file: for debugging only');
-  return new KeyLog(tlsKeyLogFile, (error) => {
+  return new KeyLog(keyLogFile, (error) => {
     log.error({ ...where, code: error.code }, `cannot log secrets: ${error.message}`);
   });
 }

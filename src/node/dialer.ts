@@ -64,9 +64,9 @@ export class Dialer {
     const { config, manager, negotiation, factory, certificates, sessions, stopping } =
       this.#options;
     const { signal, offer = () => {}, rttMs, betterThan, isPinned } = options;
-    const { connectTimeoutMs, handshakeTimeoutMs, maxConnections } = config;
-    if (sessions.size + this.#dials >= maxConnections) {
-      throw new MeshError('ConnectionLimitExceeded', `node has ${maxConnections} connections`);
+    const { limits, timeouts } = config;
+    if (sessions.size + this.#dials >= limits.connections) {
+      throw new MeshError('ConnectionLimitExceeded', `node has ${limits.connections} connections`);
     }
     const ends = joinSignals(signal, stopping);
     this.#dials += 1;
@@ -76,8 +76,8 @@ export class Dialer {
         manager,
         config: () => negotiation.handshakeConfig,
         codec: factory.codec,
-        connectTimeoutMs,
-        handshakeTimeoutMs,
+        connectTimeoutMs: timeouts.connectMs,
+        handshakeTimeoutMs: timeouts.handshakeMs,
         betterThan,
         rttMs,
         offer,

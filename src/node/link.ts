@@ -60,7 +60,7 @@ export class Link {
     this.peer = new Peer(
       nodeId,
       this.pool,
-      codec.withLimit(config.maxMessageBytes),
+      codec.withLimit(config.limits.messageBytes),
       copies,
       config.retry,
     );
@@ -85,15 +85,15 @@ export class Link {
   }
 
   #createPool({ config, yields }: LinkOptions): ConnectionPool<CallSession> {
-    const { pool: limits, health, reconnect: backoff, keepAliveMs, maxMessageBytes } = config;
+    const { pool: limits, health, reconnect: backoff } = config;
     const { maxQueuedStreams, connectionWindowBytes } = DEFAULT_STREAM_LIMITS;
     return new ConnectionPool<CallSession>({
       limits,
-      health: { ...health, idleIntervalMs: IDLE_PATIENCE * keepAliveMs },
+      health: { ...health, idleIntervalMs: IDLE_PATIENCE * config.timeouts.keepAliveMs },
       backoff,
       waiters: {
         maxWaiters: maxQueuedStreams,
-        maxWeight: maxMessageBytes + connectionWindowBytes,
+        maxWeight: config.limits.messageBytes + connectionWindowBytes,
       },
       yields: () => yields,
       onChange: (change) => this.#changed(change),

@@ -22,7 +22,7 @@ export class Negotiation {
   /** Loads the compressions; without one that does not load here, the node goes on. */
   async load(): Promise<void> {
     const loaded: Algorithm[] = [];
-    for (const name of this.#config.compressions) {
+    for (const name of this.#config.compression.algorithms) {
       try {
         loaded.push(await loadCompression(name));
       } catch (thrown) {
@@ -37,15 +37,15 @@ export class Negotiation {
 
   /** This node's side of a handshake. */
   get handshakeConfig(): HandshakeConfig {
-    const { nodeId, cluster, authToken, capabilities, maxStreams, maxMessageBytes, checksum } =
-      this.#config;
+    const { nodeId, cluster, auth, capabilities, limits, checksum } = this.#config;
+    const { streams: maxStreams, messageBytes: maxMessageBytes } = limits;
     const compressions = this.#algorithms.map(({ name }) => name);
     return {
       nodeId,
       cluster,
       capabilities: { ...capabilities, maxStreams, maxMessageBytes, compressions, checksum },
-      ...(authToken?.token === undefined ? {} : { authToken: authToken.token }),
-      ...(authToken?.verify === undefined ? {} : { verifyToken: this.#verifyToken }),
+      ...(auth?.token === undefined ? {} : { authToken: auth.token }),
+      ...(auth?.verify === undefined ? {} : { verifyToken: this.#verifyToken }),
     };
   }
 
@@ -64,14 +64,14 @@ export class Negotiation {
     let verdict: unknown;
     let flaw: string | undefined;
     try {
-      verdict = this.#config.authToken?.verify?.(token, nodeId);
+      verdict = this.#config.auth?.verify?.(token, nodeId);
     } catch (thrown) {
       flaw = isError(thrown) ? thrown.name : typeof thrown;
     }
     if (isPromised(verdict)) {
       flaw = 'it answered by a promise, which is no answer';
     }
-    if (flaw !== undefined) this.#log.error({ peer: nodeId, flaw }, 'authToken.verify failed');
+    if (flaw !== undefined) this.#log.error({ peer: nodeId, flaw }, 'auth.verify failed');
     return verdict === true;
   };
 }

@@ -141,7 +141,7 @@ export class MeshNode {
    * one, the connections that it dialed are renewed, so that its peers see it. And a connection whose peer would not be
    * let in any more is closed, with the code that says why on both sides: at once, unless this node dialed it and its
    * peer was not revoked. That peer is asked first whether it has a better certificate by now, in a new connection; calls
-   * then move over, and have `drainTimeoutMs`.
+   * then move over, and have `timeouts.drainMs`.
    *
    * Fulfils when every open connection has been looked at. Renewals go on behind.
    * @throws MeshError InvalidOptions when they cannot be read, or what `tls` as a function throws; then the old ones stay in
@@ -153,7 +153,7 @@ export class MeshNode {
   }
 
   /**
-   * Ends the node: tells its peers to make no more calls, gives those under way `drainTimeoutMs`, closes every connection
+   * Ends the node: tells its peers to make no more calls, gives those under way `timeouts.drainMs`, closes every connection
    * and the sockets. Calling it again waits for the same end.
    */
   close(): Promise<void> {
@@ -185,7 +185,7 @@ export class MeshNode {
     for (const link of links.held) link.close(error);
     links.close();
     const sessions = this.#parts.sessions.all;
-    await Promise.all(sessions.map((session) => session.drain(config.drainTimeoutMs)));
+    await Promise.all(sessions.map((session) => session.drain(config.timeouts.drainMs)));
     await Promise.all(
       sessions.map(({ connection }) => connection.close('GoingAway', 'node closed')),
     );

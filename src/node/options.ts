@@ -23,22 +23,11 @@ import {
   type TransportName,
 } from '../transport/connection.js';
 import type { Discovery } from '../transport/dialing/discovery.js';
+import type { AdmissionOptions } from '../transport/quic/admission/admission-policy.js';
 import type { SessionStore } from '../transport/quic/resumption/sessions.js';
 
 /** PEM texts, or where to get them: asked at the start and again by `reloadTls()`. */
 export type TlsOption = TlsMaterial | (() => TlsMaterial | Promise<TlsMaterial>);
-
-/** How a listening node treats peers that are not connections yet. */
-export interface NodeDoorOptions {
-  /** Such peers at once, for each transport. Default 1024. */
-  readonly maxHalfOpen?: number | undefined;
-  /** The same from one IPv4 address, or one IPv6 network of 64 bits. Default 64. */
-  readonly maxHalfOpenPerSource?: number | undefined;
-  /** When a dialer over QUIC has to prove its address first, by a round trip more. Default `'auto'`: under load. */
-  readonly retry?: 'auto' | 'always' | undefined;
-  /** So many half-open connections are load. Default 64, or half of `maxHalfOpen` if that is less. */
-  readonly retryThreshold?: number | undefined;
-}
 
 /** The connections that a node keeps to each peer that it dials. */
 export interface NodePoolOptions {
@@ -76,10 +65,19 @@ export interface NodeReconnectOptions {
 }
 
 /**
- * What calls may have in flight, in bytes of messages, and what a peer may ask of this node. A call counts from when it
- * leaves until it is answered, a one-way message and an answer until the transport has taken them.
+ * How large a message may be, how many connections and calls there may be, and how many bytes of messages calls may have
+ * in flight. For the bytes, a call counts from when it leaves until it is answered; a one-way message and an answer count
+ * until the transport has taken them.
  */
 export interface NodeLimitOptions {
+  /** Of one message, before compression. Default 16 MiB. */
+  readonly messageBytes?: number | undefined;
+  /** Calls that a peer may have under way on one connection. Default 1024. */
+  readonly streams?: number | undefined;
+  /** Connections in all, dialed and accepted. Beyond, none is dialed and dialers are refused. Default 4096. */
+  readonly connections?: number | undefined;
+  /** Connections that one peer may have dialed. Default 64. */
+  readonly connectionsPerPeer?: number | undefined;
   /** Of one call, before its reader takes them: the largest window of a stream. Default 4 MiB, 1 MiB at least. */
   readonly callBytes?: number | undefined;
   /**
@@ -111,16 +109,77 @@ export interface NodeRetryOptions extends RetryOptions {
   readonly budgetRatio?: number | undefined;
 }
 
-/** A token that peers are asked for, where one shared secret is not enough. */
-export interface AuthTokenOptions {
-  /** What this node shows to peers that it dials, at most 1024 characters. Without `verify`, dialers have to show the same. */
+/** What peers need beside a certificate. */
+export interface NodeAuthOptions {
+  /** A secret of the cluster, at most 1024 characters. Dialed peers see it. Without `verify`, dialers must show the same. */
   readonly token?: string | undefined;
   /**
-   * Whether that token of a dialer will do: says so at once, by true. Compare secrets with `sameToken`, whose time tells
-   * nothing. What it throws is a no.
-   * @param nodeId who dials, as its certificate proves
+   * Decides synchronously whether a dialer's token is accepted: `true` accepts it, anything else, an error included,
+   * refuses it. Compare secrets with `sameToken`, which takes constant time.
+   * @param nodeId the dialer, as its certificate proves
    */
   readonly verify?: ((token: string | undefined, nodeId: string) => boolean) | undefined;
+  /** Asked before the handler for every call of a peer, ping excepted. Default: every call is allowed. */
+  readonly authorize?: Authorize | undefined;
+}
+
+/** How long the node waits. */
+export interface NodeTimeoutOptions {
+  /** For one transport to connect. Default 5000. */
+  readonly connectMs?: number | undefined;
+  /** For the next transport to start beside one that has not connected yet. Default 200. */
+  readonly fallbackDelayMs?: number | undefined;
+  /** For the handshake of quicmesh, once the transport is connected. Default 5000. */
+  readonly handshakeMs?: number | undefined;
+  /** For any datagram on a QUIC connection, which is dead without one. Default 30,000. */
+  readonly idleMs?: number | undefined;
+  /** After so long a silence the transport asks its peer for a sign of life. Default 10,000. */
+  readonly keepAliveMs?: number | undefined;
+  /** For calls under way when the node closes. Default 5000. */
+  readonly drainMs?: number | undefined;
+}
+
+/** What only QUIC has. */
+export interface NodeQuicOptions {
+  /** Forbids every other transport, whatever `transports` says, and leaves the others alone. Default false. */
+  readonly required?: boolean | undefined;
+  /**
+   * Largest datagram, in bytes of UDP payload, 1,200 to 65,527. `'auto'`, the default, asks the path: from 1,200 up to
+   * what the interface takes. A number is taken without asking, and left only where the path swallows such datagrams.
+   */
+  readonly maxDatagramBytes?: number | 'auto' | undefined;
+  /**
+   * Whether connections resume those before them, and calls that are `replaySafe` may leave, and are run, as 0-RTT data.
+   * Default true.
+   */
+  readonly earlyData?: boolean | undefined;
+  /** Where sessions to resume are kept, which hold secrets. Default: in memory. */
+  readonly sessionStore?: SessionStore | undefined;
+  /** How long one key encrypts the tickets that peers resume by. Default 12 hours. */
+  readonly ticketKeyLifetimeMs?: number | undefined;
+  /**
+   * Whether connections may change their paths: follow a peer whose address changes, and move when this node's own does.
+   * Default true.
+   */
+  readonly migration?: boolean | undefined;
+  /** Default `'cubic'`. */
+  readonly congestionControl?: 'cubic' | 'reno' | 'bbr' | undefined;
+}
+
+/** When a connection that this node dialed is replaced by another. Calls under way end on the old one. */
+export interface NodeRenewalOptions {
+  /** After so many streams. Default 4,000,000. */
+  readonly afterStreams?: number | undefined;
+  /** Or after so much time, up to a tenth less. Default 24 hours. */
+  readonly afterMs?: number | undefined;
+}
+
+/** How messages are compressed. Bulk transfers are not. */
+export interface NodeCompressionOptions {
+  /** What to offer peers, best first. Default `['lz4', 'zstd']`; `[]` for none. */
+  readonly algorithms?: readonly CompressionName[] | undefined;
+  /** Messages from this size on are compressed, where that makes them smaller. Default 4096. */
+  readonly thresholdBytes?: number | undefined;
 }
 
 /** Options of {@link createNode}. Durations are in milliseconds, sizes in bytes. */
@@ -138,12 +197,8 @@ export interface NodeOptions {
    * is left open.
    */
   readonly transports?: readonly ('quic' | 'tcp' | Transport)[] | undefined;
-  /** Forbids every transport but QUIC, whatever `transports` says, and leaves the others alone. Default false. */
-  readonly requireQuic?: boolean | undefined;
   /** What the names of peers mean. Default: DNS, with A, AAAA and SRV records. */
   readonly discovery?: Discovery | undefined;
-  /** A transport that takes longer to connect is not waited for: the next one starts beside it. Default 200. */
-  readonly fallbackDelayMs?: number | undefined;
   /** What this node takes part in. Default: all of it. */
   readonly capabilities?:
     | {
@@ -153,30 +208,17 @@ export interface NodeOptions {
         readonly dataTransfer?: boolean | undefined;
       }
     | undefined;
-  /** A secret of the cluster, shown to every peer and demanded of those that dial; or what to show and how to judge. */
-  readonly authToken?: string | AuthTokenOptions | undefined;
-  /** Asked for every call of a peer, ping excepted, before its handler. Default: every call is let in. */
-  readonly authorize?: Authorize | undefined;
-  /** Largest message, before compression. Default 16 MiB. */
-  readonly maxMessageBytes?: number | undefined;
-  /** Calls that a peer may have under way on one connection. Default 1024. */
-  readonly maxStreams?: number | undefined;
-  /** Compressions to offer, best first. Default `['lz4', 'zstd']`; `[]` for none. */
-  readonly compressions?: readonly CompressionName[] | undefined;
-  /** Messages from this size on are compressed, where that makes them smaller. Bulk transfers are not. Default 4096. */
-  readonly compressionThresholdBytes?: number | undefined;
-  /** CRC-32 on every frame. Default true; off only where both sides say so. */
-  readonly checksum?: boolean | undefined;
-  /** Time for one transport to connect. Default 5000. */
-  readonly connectTimeoutMs?: number | undefined;
-  /** Time for the handshake above it. Default 5000. */
-  readonly handshakeTimeoutMs?: number | undefined;
-  /** A QUIC connection without any datagram for so long is dead. Default 30,000. */
-  readonly idleTimeoutMs?: number | undefined;
-  /** After so long a silence the transport asks for a sign of life. Default 10,000. */
-  readonly keepAliveMs?: number | undefined;
-  /** Time that `close()` gives calls under way. Default 5000. */
-  readonly drainTimeoutMs?: number | undefined;
+  /** Tokens, and which calls are allowed. Default: certificates decide alone. */
+  readonly auth?: NodeAuthOptions | undefined;
+  /**
+   * How many dialers may be in their TLS handshake at once, on each transport. Default: 1024 in all, 64 from one IPv4
+   * address or one IPv6 network of 64 bits, and over QUIC a Retry from 64 on.
+   */
+  readonly admission?: AdmissionOptions | undefined;
+  /** Sizes and counts that peers and calls have to keep to. */
+  readonly limits?: NodeLimitOptions | undefined;
+  readonly timeouts?: NodeTimeoutOptions | undefined;
+  readonly quic?: NodeQuicOptions | undefined;
   /** Connections to each peer that this node dials. */
   readonly pool?: NodePoolOptions | undefined;
   /** When a silent peer is asked, and when it is given up. */
@@ -185,47 +227,16 @@ export interface NodeOptions {
   readonly reconnect?: NodeReconnectOptions | undefined;
   /** When calls that failed are made again. */
   readonly retry?: NodeRetryOptions | undefined;
-  /** Connections in all, dialed and accepted; beyond, none is dialed and dialers are refused. Default 4096. */
-  readonly maxConnections?: number | undefined;
-  /** Connections that one peer may have dialed. Default 64. */
-  readonly maxConnectionsPerPeer?: number | undefined;
-  /** Bytes in flight, and what a peer may ask of this node. */
-  readonly limits?: NodeLimitOptions | undefined;
-  /** Who may knock at once without having proved who it is. */
-  readonly door?: NodeDoorOptions | undefined;
+  /** When connections that this node dialed are replaced before they grow old. */
+  readonly renewal?: NodeRenewalOptions | undefined;
+  readonly compression?: NodeCompressionOptions | undefined;
+  /** CRC-32 on every frame. Default true; off only where both sides say so. */
+  readonly checksum?: boolean | undefined;
   /**
-   * Largest QUIC datagram, in bytes of UDP payload, 1,200 to 65,527. `'auto'`, the default, asks the path: from 1,200 up to
-   * what the interface takes. A number is taken without asking, and left only where the path swallows such datagrams.
-   */
-  readonly maxDatagramBytes?: number | 'auto' | undefined;
-  /**
-   * Whether QUIC connections resume those before them, and calls that are `replaySafe` may leave, and are run, as 0-RTT
-   * data. Default true.
-   */
-  readonly earlyData?: boolean | undefined;
-  /** Where sessions to resume are kept, which hold secrets. Default: in memory. */
-  readonly sessionStore?: SessionStore | undefined;
-  /** How long one key encrypts the tickets that peers resume by. Default 12 hours. */
-  readonly ticketKeyLifetimeMs?: number | undefined;
-  /**
-   * Where to append the secrets of every connection, for Wireshark: for debugging only. Default: what the environment
+   * A file to append the secrets of every connection to, for Wireshark: for debugging only. Default: what the environment
    * has as SSLKEYLOGFILE, if anything.
    */
-  readonly tlsKeyLogFile?: string | undefined;
-  /**
-   * Whether QUIC connections may change their paths: follow a peer whose address changes, and move when this node's
-   * own does. Default true.
-   */
-  readonly migration?: boolean | undefined;
-  /**
-   * A connection that this node dialed is replaced by another after so many streams; calls under way end on the old
-   * one. Default 4,000,000.
-   */
-  readonly renewAfterStreams?: number | undefined;
-  /** Or after so much time, up to a tenth less. Default 24 hours. */
-  readonly renewAfterMs?: number | undefined;
-  /** Congestion control of QUIC. Default `'cubic'`. */
-  readonly congestionControl?: 'cubic' | 'reno' | 'bbr' | undefined;
+  readonly keyLogFile?: string | undefined;
   /** A pino logger, or the level of the default one on standard error. Default `'warn'`. */
   readonly logger?: LoggingOption | undefined;
 }
@@ -247,7 +258,7 @@ const perSecond = z
 const poolSize = z.number().int().min(1).max(10);
 
 /** Its length alone may be told. */
-const authToken = z.string().min(1).max(1024);
+const token = z.string().min(1).max(1024);
 
 function callback(name: string) {
   return z.custom<(...given: never[]) => unknown>(
@@ -297,8 +308,6 @@ const schema = z.strictObject({
       'names a transport twice',
     )
     .default(['quic', 'tcp']),
-  requireQuic: z.boolean().default(false),
-  fallbackDelayMs: durationMs.default(200),
   discovery: z
     .custom<Discovery>(
       (value) => typeof value === 'object' && value !== null && 'resolve' in value,
@@ -313,40 +322,19 @@ const schema = z.strictObject({
       dataTransfer: z.boolean().default(true),
     })
     .prefault({}),
-  authToken: z
-    .union([
-      authToken.transform((token): AuthTokenOptions => ({ token })),
-      z
-        .strictObject({ token: authToken.optional(), verify: callback('verify').optional() })
-        .transform((given) => given as AuthTokenOptions)
-        .refine((given) => given.token ?? given.verify, 'must have a token, or verify'),
-    ])
+  auth: z
+    .strictObject({
+      token: token.optional(),
+      verify: callback('verify').optional(),
+      authorize: callback('authorize').optional(),
+    })
+    .transform((given) => redactFields(given as NodeAuthOptions, ['token']))
+    .refine(
+      ({ token, verify, authorize }) => token ?? verify ?? authorize,
+      'must have a token, verify or authorize',
+    )
     .optional(),
-  authorize: callback('authorize')
-    .transform((authorize) => authorize as Authorize)
-    .optional(),
-  maxMessageBytes: z
-    .number()
-    .int()
-    .min(128 * 1024)
-    .max(256 * MIB)
-    .default(DEFAULT_STREAM_LIMITS.maxMessageBytes),
-  maxStreams: z.number().int().min(2).max(65_536).default(DEFAULT_STREAM_LIMITS.maxIncomingStreams),
-  compressions: z
-    .array(z.enum(['lz4', 'zstd']))
-    .max(2)
-    .default(['lz4', 'zstd']),
-  compressionThresholdBytes: z.number().int().min(64).max(0x7fff_ffff).default(4096),
-  checksum: z.boolean().default(true),
-  connectTimeoutMs: durationMs.default(5000),
-  handshakeTimeoutMs: durationMs.default(5000),
-  idleTimeoutMs: durationMs.default(30_000),
-  keepAliveMs: durationMs.default(10_000),
-  drainTimeoutMs: durationMs.default(5000),
-  maxDatagramBytes: z
-    .union([z.literal('auto'), z.number().int().min(1200).max(65_527)])
-    .default('auto'),
-  door: z
+  admission: z
     .strictObject({
       maxHalfOpen: places.optional(),
       maxHalfOpenPerSource: places.optional(),
@@ -354,6 +342,59 @@ const schema = z.strictObject({
       retryThreshold: z.number().int().min(0).max(MAX_PLACES).optional(),
     })
     .default({}),
+  limits: z
+    .strictObject({
+      messageBytes: z
+        .number()
+        .int()
+        .min(128 * 1024)
+        .max(256 * MIB)
+        .default(DEFAULT_STREAM_LIMITS.maxMessageBytes),
+      streams: z
+        .number()
+        .int()
+        .min(2)
+        .max(65_536)
+        .default(DEFAULT_STREAM_LIMITS.maxIncomingStreams),
+      connections: places.default(4096),
+      connectionsPerPeer: places.default(64),
+      callBytes: bytesInFlight
+        .min(DEFAULT_STREAM_LIMITS.streamWindowBytes)
+        .default(DEFAULT_STREAM_LIMITS.maxStreamWindowBytes),
+      connectionBytes: bytesInFlight
+        .min(DEFAULT_STREAM_LIMITS.connectionWindowBytes)
+        .default(DEFAULT_STREAM_LIMITS.maxConnectionWindowBytes),
+      nodeBytes: bytesInFlight.min(DEFAULT_STREAM_LIMITS.connectionWindowBytes).default(256 * MIB),
+      callsPerPeer: places.default(1024),
+      streamOpensPerSecond: perSecond.default(DEFAULT_STREAM_LIMITS.streamOpensPerSecond),
+      streamResetsPerSecond: perSecond.default(DEFAULT_STREAM_LIMITS.streamResetsPerSecond),
+    })
+    .prefault({}),
+  timeouts: z
+    .strictObject({
+      connectMs: durationMs.default(5000),
+      fallbackDelayMs: durationMs.default(200),
+      handshakeMs: durationMs.default(5000),
+      idleMs: durationMs.default(30_000),
+      keepAliveMs: durationMs.default(10_000),
+      drainMs: durationMs.default(5000),
+    })
+    .prefault({}),
+  quic: z
+    .strictObject({
+      required: z.boolean().default(false),
+      maxDatagramBytes: z
+        .union([z.literal('auto'), z.number().int().min(1200).max(65_527)])
+        .default('auto'),
+      earlyData: z.boolean().default(true),
+      sessionStore: z
+        .custom<SessionStore>(isSessionStore, 'must have the methods put and take')
+        .optional(),
+      ticketKeyLifetimeMs: durationMs.default(12 * 60 * 60 * 1000),
+      migration: z.boolean().default(true),
+      congestionControl: z.enum(['cubic', 'reno', 'bbr']).default('cubic'),
+    })
+    .prefault({}),
   pool: z
     .strictObject({
       min: poolSize.default(DEFAULT_POOL_LIMITS.min),
@@ -411,41 +452,32 @@ const schema = z.strictObject({
       ({ minDelayMs, maxDelayMs }) => minDelayMs <= maxDelayMs,
       'minDelayMs is above maxDelayMs',
     ),
-  maxConnections: places.default(4096),
-  maxConnectionsPerPeer: places.default(64),
-  limits: z
+  renewal: z
     .strictObject({
-      callBytes: bytesInFlight
-        .min(DEFAULT_STREAM_LIMITS.streamWindowBytes)
-        .default(DEFAULT_STREAM_LIMITS.maxStreamWindowBytes),
-      connectionBytes: bytesInFlight
-        .min(DEFAULT_STREAM_LIMITS.connectionWindowBytes)
-        .default(DEFAULT_STREAM_LIMITS.maxConnectionWindowBytes),
-      nodeBytes: bytesInFlight.min(DEFAULT_STREAM_LIMITS.connectionWindowBytes).default(256 * MIB),
-      callsPerPeer: places.default(1024),
-      streamOpensPerSecond: perSecond.default(DEFAULT_STREAM_LIMITS.streamOpensPerSecond),
-      streamResetsPerSecond: perSecond.default(DEFAULT_STREAM_LIMITS.streamResetsPerSecond),
+      afterStreams: z
+        .number()
+        .int()
+        .min(1)
+        .max(2 ** 31)
+        .default(4_000_000),
+      afterMs: durationMs.default(24 * 60 * 60 * 1000),
     })
     .prefault({}),
-  earlyData: z.boolean().default(true),
-  sessionStore: z
-    .custom<SessionStore>(isSessionStore, 'must have the methods put and take')
-    .optional(),
-  ticketKeyLifetimeMs: durationMs.default(12 * 60 * 60 * 1000),
-  tlsKeyLogFile: z
+  compression: z
+    .strictObject({
+      algorithms: z
+        .array(z.enum(['lz4', 'zstd']))
+        .max(2)
+        .default(['lz4', 'zstd']),
+      thresholdBytes: z.number().int().min(64).max(0x7fff_ffff).default(4096),
+    })
+    .prefault({}),
+  checksum: z.boolean().default(true),
+  keyLogFile: z
     .string()
     .min(1)
     .optional()
     .transform((path) => path ?? (process.env.SSLKEYLOGFILE || undefined)),
-  migration: z.boolean().default(true),
-  renewAfterStreams: z
-    .number()
-    .int()
-    .min(1)
-    .max(2 ** 31)
-    .default(4_000_000),
-  renewAfterMs: durationMs.default(24 * 60 * 60 * 1000),
-  congestionControl: z.enum(['cubic', 'reno', 'bbr']).default('cubic'),
   logger: z
     .union([
       z.enum(['silent', 'error', 'warn', 'info', 'debug']),
@@ -498,8 +530,7 @@ export function resolveOptions(options: NodeOptions): NodeConfig {
     });
   }
   const { data } = parsed;
-  const config = data.requireQuic ? { ...data, transports: [quicOf(data)] } : data;
-  return Object.freeze(redactFields(config, ['authToken']));
+  return Object.freeze(data.quic.required ? { ...data, transports: [quicOf(data)] } : data);
 }
 
 function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {

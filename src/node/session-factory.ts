@@ -53,7 +53,7 @@ export class SessionFactory {
     negotiated?: Negotiated | undefined,
   ): CallSession {
     const { config, negotiation, handlers, counts, log } = this.#options;
-    const { compressionThresholdBytes: thresholdBytes, authorize } = config;
+    const { thresholdBytes } = config.compression;
     const frames =
       negotiated === undefined
         ? { maxMessageBytes: MAX_PRE_HANDSHAKE_BYTES, algorithms: [] }
@@ -70,7 +70,7 @@ export class SessionFactory {
       onHandlerFailure: (type, { code }) => {
         log.debug({ peer: session.peer.nodeId, type, code }, 'handler failed');
       },
-      authorize,
+      authorize: config.auth?.authorize,
       onAuthorizeFailure: ({ message }) => {
         log.error({ peer: session.peer.nodeId }, `authorize failed: ${message}`);
       },

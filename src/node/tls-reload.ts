@@ -12,7 +12,7 @@ export interface TlsReloadOptions {
   readonly renewal: Renewal;
   readonly reports: Reports;
   /** How long calls may take to move over from a connection whose peer would not be let in now. */
-  readonly drainTimeoutMs: number;
+  readonly drainMs: number;
 }
 
 /** One per node; `reloadTls()` of the node is {@link TlsReload.run}. */
@@ -42,14 +42,14 @@ export class TlsReload {
    * better certificate by now.
    */
   async #closeUntrusted({ connection, error }: Unacceptable): Promise<void> {
-    const { sessions, renewal, drainTimeoutMs } = this.#options;
+    const { sessions, renewal, drainMs } = this.#options;
     const session = sessions.get(connection);
     const mayImprove = connection.role === 'dialer' && error.code !== 'CertificateRevoked';
     if (session === undefined || !mayImprove) {
       connection.fail(error);
       return;
     }
-    const limit = setTimeout(() => connection.fail(error), drainTimeoutMs).unref();
+    const limit = setTimeout(() => connection.fail(error), drainMs).unref();
     void connection.closed.then(() => clearTimeout(limit));
     const isReplaced = await renewal.renewNow(session);
     if (!isReplaced && !connection.isGoingAway) connection.fail(error);

@@ -8,7 +8,7 @@ export type LoggingOption = Logger | LogLevel;
 
 /** None of these is ever logged: this is for the day on which somebody forgets. */
 const SECRETS = {
-  paths: ['key', 'token', 'authToken', '*.key', '*.token', '*.authToken'],
+  paths: ['key', 'token', 'authToken', '*.key', '*.token', '*.authToken', '*.auth.token'],
   censor: '[redacted]',
 };
 

@@ -24,6 +24,7 @@ export {
 export { type DnsDiscoveryOptions, dnsDiscovery } from './dialing/dns-discovery.js';
 export { awaitHandshake, dialHandshake, type HandshakeOptions } from './dialing/handshaker.js';
 export { TransportManager, type TransportManagerOptions } from './dialing/manager.js';
+export type { AdmissionOptions } from './quic/admission/admission-policy.js';
 export {
   MemorySessionStore,
   type MemorySessionStoreOptions,

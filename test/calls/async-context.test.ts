@@ -111,8 +111,11 @@ for (const transport of TEST_TRANSPORTS) {
     const n2 = await within('n2', () =>
       startNode(t, 'n2', {
         transports: [transport],
-        authorize: () => note('authorize', true),
-        authToken: { token: 'secret', verify: () => note('verify', true) },
+        auth: {
+          authorize: () => note('authorize', true),
+          token: 'secret',
+          verify: () => note('verify', true),
+        },
       }),
     );
     n2.handle('request', () => ({}));
@@ -121,7 +124,7 @@ for (const transport of TEST_TRANSPORTS) {
       resolve: async () => note('resolve', [{ host: '127.0.0.1', port }]),
     };
     const n1 = await within('n1', () =>
-      startNode(t, 'n1', { transports: [transport], discovery, authToken: 'secret' }),
+      startNode(t, 'n1', { transports: [transport], discovery, auth: { token: 'secret' } }),
     );
     await within('caller', async () => {
       const peer = await n1.connect({ nodeId: 'n2', host: 'n2.somewhere', port });

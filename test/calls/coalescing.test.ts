@@ -11,7 +11,7 @@ const CALL_BYTES = 100;
 const BODY = 'x'.repeat(CALL_BYTES);
 
 test('quic: a small call takes one datagram, and a batch of them next to none', async (t) => {
-  const n2 = await startNode(t, 'n2', { transports: ['quic'], maxDatagramBytes: 1350 });
+  const n2 = await startNode(t, 'n2', { transports: ['quic'], quic: { maxDatagramBytes: 1350 } });
   n2.handle('request', () => ({}));
   n2.handle('replicationLog', () => ({}));
   const sizes: number[] = [];
@@ -64,8 +64,8 @@ async function ask(
   const options = {
     transports: [transport],
     listen: undefined,
-    maxDatagramBytes: 1350,
-    compressions: [],
+    quic: { maxDatagramBytes: 1350 },
+    compression: { algorithms: [] },
   } as const;
   const n1 = await startNode(t, 'n1', options);
   const peer = await n1.connect({ nodeId: 'n2', ...address });

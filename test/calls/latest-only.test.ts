@@ -25,7 +25,11 @@ for (const transport of TEST_TRANSPORTS) {
     const hole = (blackHole: boolean): void =>
       proxy.change({ udp: { blackHole }, tcp: { blackHole } });
     hole(true);
-    const n1 = await startNode(t, 'n1', { transports, listen: undefined, connectTimeoutMs: 500 });
+    const n1 = await startNode(t, 'n1', {
+      transports,
+      listen: undefined,
+      timeouts: { connectMs: 500 },
+    });
     const connected = n1.connect({ nodeId: 'n2', ...proxy.address }, { retry: true });
     const peer = n1.peer('n2') as Peer;
     const older = [ask(peer, 'a', LATEST), beat(peer, 'b', LATEST)];
@@ -38,7 +42,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: at the peer's stream limit a newer call takes the older one's place in line`, async (t) => {
-    const { n2, served, release } = await server(t, { transports, maxStreams: 2 });
+    const { n2, served, release } = await server(t, { transports, limits: { streams: 2 } });
     const n1 = await startNode(t, 'n1', { transports, listen: undefined });
     const peer = await n1.connect(targetOf(n2));
     const hanging = [ask(peer, 'hang1', PATIENT), ask(peer, 'hang2', PATIENT)];
@@ -60,7 +64,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: under backpressure a newer call takes the place of one that has no byte sent`, async (t) => {
-    const options = { transports, compressions: [] };
+    const options = { transports, compression: { algorithms: [] } };
     const { n2, served, release } = await server(t, options);
     const limits = { connectionBytes: 16 * 1024 * 1024 };
     const n1 = await startNode(t, 'n1', { ...options, limits, listen: undefined });
@@ -93,7 +97,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: whoever gives up a call that waits is told so, and a newer one still goes`, async (t) => {
-    const { n2, served, release } = await server(t, { transports, maxStreams: 2 });
+    const { n2, served, release } = await server(t, { transports, limits: { streams: 2 } });
     const n1 = await startNode(t, 'n1', { transports, listen: undefined });
     const peer = await n1.connect(targetOf(n2));
     const hanging = [ask(peer, 'hang1', PATIENT), ask(peer, 'hang2', PATIENT)];
@@ -110,11 +114,11 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: a newer call that cannot be sent has superseded, and leaves nothing behind`, async (t) => {
-    const { n2, served, release } = await server(t, { transports, maxStreams: 2 });
+    const { n2, served, release } = await server(t, { transports, limits: { streams: 2 } });
     const n1 = await startNode(t, 'n1', {
       transports,
       listen: undefined,
-      maxMessageBytes: 128 * 1024,
+      limits: { messageBytes: 128 * 1024 },
     });
     const peer = await n1.connect(targetOf(n2));
     const hanging = [ask(peer, 'hang1', PATIENT), ask(peer, 'hang2', PATIENT)];

@@ -20,7 +20,7 @@ interface Pair {
 /** Two nodes with a slow link between them. */
 async function slowPair(t: ExecutionContext, transport: TestTransport): Promise<Pair> {
   // Messages are sent in the turn in which they are made, and are as long as they look.
-  const options = { transports: [transport], compressions: [] };
+  const options = { transports: [transport], compression: { algorithms: [] } };
   const server = await startNode(t, 'n2', options);
   const client = await startNode(t, 'n1', options);
   const served: string[] = [];

@@ -253,12 +253,14 @@ for (const transport of TEST_TRANSPORTS) {
     const n2 = await startNode(t, 'n2', {
       transports: [transport],
       limits: foreign('({ callsPerPeer: 10 })'),
-      authorize: (_peer, message) => {
-        asked.push(message.type);
-        if (message.type === 'queryRequest') return foreign('Promise.resolve(true)');
-        if (message.type === 'replicationLog')
-          return foreign('({ then: 1, get code() { return 1; } })');
-        return true;
+      auth: {
+        authorize: (_peer, message) => {
+          asked.push(message.type);
+          if (message.type === 'queryRequest') return foreign('Promise.resolve(true)');
+          if (message.type === 'replicationLog')
+            return foreign('({ then: 1, get code() { return 1; } })');
+          return true;
+        },
       },
     });
     n2.handle('query', () => ({}));
@@ -325,7 +327,7 @@ for (const transport of TEST_TRANSPORTS) {
     const copy = await otherCopy(t);
     const n2 = await startNode(t, 'n2', {
       transports: [transport],
-      authorize: () => new copy.MeshError('CapabilityMissing', 'not for you'),
+      auth: { authorize: () => new copy.MeshError('CapabilityMissing', 'not for you') },
     });
     n2.handle('request', () => ({}));
     const n1 = await startNode(t, 'n1', { transports: [transport] });

@@ -119,8 +119,8 @@ for (const transport of TEST_TRANSPORTS) {
     let runs = 0;
     const n2 = await startNode(t, 'n2', {
       transports: [transport],
-      migration: false,
-      drainTimeoutMs: 1,
+      quic: { migration: false },
+      timeouts: { drainMs: 1 },
     });
     n2.handle('query', () => {
       runs += 1;
@@ -132,8 +132,8 @@ for (const transport of TEST_TRANSPORTS) {
     const n1 = await startNode(t, 'n1', {
       transports: [transport],
       listen: undefined,
-      drainTimeoutMs: 1,
-      migration: false,
+      timeouts: { drainMs: 1 },
+      quic: { migration: false },
       health: { intervalMs: 100 },
       retry: { budget: 1, budgetRatio: 0 },
     });
@@ -170,8 +170,12 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: calls that never left go by the next connection without the budget's leave`, async (t) => {
-    const options = { transports: [transport], migration: false, drainTimeoutMs: 1 };
-    const n2 = await startNode(t, 'n2', { ...options, maxStreams: 2 });
+    const options = {
+      transports: [transport],
+      quic: { migration: false },
+      timeouts: { drainMs: 1 },
+    };
+    const n2 = await startNode(t, 'n2', { ...options, limits: { streams: 2 } });
     let hanging = 0;
     n2.handle('request', ({ method }) => {
       if (method !== 'hang') return {};

@@ -142,7 +142,12 @@ for (const transport of TEST_TRANSPORTS) {
     });
 
     test(`${transport}: ${bytes} bytes may be changed while their calls wait for a stream`, async (t) => {
-      const { peer, n2, held, release } = await startHeld(t, transport, {}, { maxStreams: 2 });
+      const { peer, n2, held, release } = await startHeld(
+        t,
+        transport,
+        {},
+        { limits: { streams: 2 } },
+      );
       const { seen, wrong } = watch(n2);
       const hold = { type: 'queryRequest', query: 'hold' } as const;
       const waits = Promise.all([peer.request(hold, PATIENT), peer.request(hold, PATIENT)]);

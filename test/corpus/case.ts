@@ -121,24 +121,24 @@ export interface Family {
 /** Nodes under test. */
 export const PROFILES = {
   plain: {},
-  hasty: { handshakeTimeoutMs: 1000, connectTimeoutMs: 1000 },
+  hasty: { timeouts: { handshakeMs: 1000, connectMs: 1000 } },
   noChecksum: { checksum: false },
-  token: { authToken: 'a secret of the cluster' },
+  token: { auth: { token: 'a secret of the cluster' } },
   partial: {
     capabilities: { query: false, replication: false, consensus: false, dataTransfer: false },
   },
-  small: { maxMessageBytes: 128 * 1024 },
-  oneConnection: { maxConnectionsPerPeer: 1 },
-  full: { maxConnections: 3 },
-  fewStreams: { maxStreams: 2 },
+  small: { limits: { messageBytes: 128 * 1024 } },
+  oneConnection: { limits: { connectionsPerPeer: 1 } },
+  full: { limits: { connections: 3 } },
+  fewStreams: { limits: { streams: 2 } },
   slowStreams: { limits: { streamOpensPerSecond: 50 } },
   slowResets: { limits: { streamResetsPerSecond: 20 } },
   fewCalls: { limits: { callsPerPeer: 2 } },
   narrowAdmission: {
-    connectTimeoutMs: 1000,
-    door: { maxHalfOpenPerSource: 4, retryThreshold: 1000 },
+    timeouts: { connectMs: 1000 },
+    admission: { maxHalfOpenPerSource: 4, retryThreshold: 1000 },
   },
-  retry: { door: { retry: 'always' } },
+  retry: { admission: { retry: 'always' } },
   revoked: { tls: revoking('n3') },
 } as const satisfies Record<string, Partial<NodeOptions>>;
 

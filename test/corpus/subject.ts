@@ -41,24 +41,23 @@ export class Subject {
 
   static async start(profile: keyof typeof PROFILES): Promise<Subject> {
     const lines: LogLine[] = [];
+    const options: Partial<NodeOptions> = PROFILES[profile];
     const node = await createNode({
       ...(await common('n2')),
       listen: { host: '127.0.0.1', port: 0 },
-      drainTimeoutMs: 100,
       logger: pino({ level: 'warn' }, lineWriter(lines)),
-      ...PROFILES[profile],
+      ...options,
+      timeouts: { drainMs: 100, ...options.timeouts },
     });
     const subject = new Subject(node, lines);
     subject.#serve();
     for (const transport of TEST_TRANSPORTS) {
-      const { authToken }: Partial<NodeOptions> = PROFILES[profile];
-      const options: NodeOptions = {
+      const witness = await createNode({
         ...(await common(WITNESS_IDS[transport])),
         transports: [transport],
         logger: 'silent',
-        authToken,
-      };
-      const witness = await createNode(options);
+        auth: options.auth,
+      });
       subject.#nodes.push(witness);
       subject.#witnesses.push(await witness.connect(targetOf(node), { retry: true }));
     }

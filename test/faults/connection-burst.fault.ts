@@ -24,7 +24,7 @@ const LOOK_MS = 30_000;
 for (const transport of ['quic', 'tcp'] as const) {
   test(`${transport}: ${ATTEMPTS} attempts to connect disturb nobody who is connected`, async (t) => {
     // As many as the node takes may come from one source: here all do.
-    const options = { transports: [transport], door: { maxHalfOpenPerSource: 1024 } };
+    const options = { transports: [transport], admission: { maxHalfOpenPerSource: 1024 } };
     const n2 = await RemoteNode.start(t, 'n2', { options });
     const n1 = await RemoteNode.start(t, 'n1', { listens: false, options });
     await n1.connect(n2.target, true);

@@ -173,7 +173,7 @@ test('a size that is given is used at once, and left when the path swallows it',
   const { n1, peer, proxy } = await connect(
     t,
     {},
-    { transports: ['quic'], maxDatagramBytes: 1350 },
+    { transports: ['quic'], quic: { maxDatagramBytes: 1350 } },
   );
   t.is(datagramBytesOf(peer), 1350);
   for (let call = 0; call < 5; call += 1) await echo(t, peer);

@@ -65,7 +65,7 @@ async function setUp(
   const server = await RemoteNode.start(t, 'server', {
     tls: { ca, ...nodes.server! },
     // All dialers have the address of this machine.
-    options: { transports, door: { maxHalfOpenPerSource: 4 * DIALERS } },
+    options: { transports, admission: { maxHalfOpenPerSource: 4 * DIALERS } },
   });
   const processes = Array.from({ length: PROCESSES }, () => new NodeProcess(t));
   const dialers = ids.map((id, i) =>

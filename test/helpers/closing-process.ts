@@ -17,7 +17,7 @@ async function start(nodeId: 'n1' | 'n2') {
     tls: await nodeCert(nodeId),
     listen: { host: '127.0.0.1', port: 0 },
     logger: 'silent',
-    drainTimeoutMs: LONG_MS,
+    timeouts: { drainMs: LONG_MS },
     ...(transports === undefined ? {} : { transports }),
   });
 }

@@ -83,13 +83,17 @@ async function createNodes(
   far: Transports,
   options: PairOfNodesOptions,
 ): Promise<{ n1: MeshNode; n2: MeshNode }> {
-  const common = { cluster: 'test', logger: 'silent', drainTimeoutMs: 2000 } as const;
+  const common = { cluster: 'test', logger: 'silent' } as const;
   const [tls1, tls2] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
   const listen = { host: '127.0.0.1', port: 0 };
   const dialing: NodeOptions = { ...common, nodeId: 'n1', tls: tls1, transports: near };
   const listening: NodeOptions = { ...common, nodeId: 'n2', tls: tls2, listen, transports: far };
-  const n2 = await createNode({ ...listening, ...options.n2 });
-  return { n1: await createNode({ ...dialing, ...options.n1 }), n2 };
+  const n2 = await createNode({ ...listening, ...patient(options.n2) });
+  return { n1: await createNode({ ...dialing, ...patient(options.n1) }), n2 };
+}
+
+function patient(options: Partial<NodeOptions> = {}): Partial<NodeOptions> {
+  return { ...options, timeouts: { drainMs: 2000, ...options.timeouts } };
 }
 
 function addressOf({ address }: MeshNode): SocketAddress {

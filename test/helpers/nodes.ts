@@ -18,8 +18,8 @@ export async function startNode(
     tls: await nodeCert(nodeId),
     listen: { host: '127.0.0.1', port: 0 },
     logger: 'silent',
-    drainTimeoutMs: 2000,
     ...options,
+    timeouts: { drainMs: 2000, ...options.timeouts },
   });
   t.teardown(() => node.close());
   return node;

@@ -82,8 +82,8 @@ for (const transport of ['quic', 'tcp'] as const) {
     nodeId: 'n1',
     tls: () => n1Tls,
     transports: [transport],
-    authToken: TOKEN,
-    sessionStore,
+    auth: { token: TOKEN },
+    quic: { sessionStore },
     logger,
   };
   const n1 = await createNode(options);
@@ -93,10 +93,13 @@ for (const transport of ['quic', 'tcp'] as const) {
     nodeId: 'n2',
     tls: { ca: certs.ca, ...certs.nodes.n2 },
     transports: [transport],
-    authToken: { token: TOKEN, verify: (token) => token === TOKEN },
-    authorize: (peer, message) => {
-      show('authorize', peer, message);
-      return message.type !== 'request';
+    auth: {
+      token: TOKEN,
+      verify: (token) => token === TOKEN,
+      authorize: (peer, message) => {
+        show('authorize', peer, message);
+        return message.type !== 'request';
+      },
     },
     logger: 'debug',
   });
@@ -136,7 +139,7 @@ for (const transport of ['quic', 'tcp'] as const) {
     cluster: 'test',
     tls: { ca: certs.ca, ...certs.nodes.n3 },
     transports: [transport],
-    authToken: OTHER_TOKEN,
+    auth: { token: OTHER_TOKEN },
     logger,
   });
   await showFailure('another token', () => n3.connect(target));
@@ -161,9 +164,10 @@ for (const transport of ['quic', 'tcp'] as const) {
   show('config', resolveOptions(options), resolveOptions({ ...options, tls: n1Of() }));
   show('material', resolveTlsMaterial(n1Of()));
   for (const wrong of [
-    { authToken: [TOKEN] },
-    { authToken: { token: TOKEN, extra: TOKEN } },
-    { authToken: TOKEN.repeat(100) },
+    { auth: TOKEN },
+    { auth: { token: [TOKEN] } },
+    { auth: { token: TOKEN, extra: TOKEN } },
+    { auth: { token: TOKEN.repeat(100) } },
     { tls: { ...n1Of(), key: [n1Of().key] } },
     { tls: { ...n1Of(), key: `${n1Of().key.slice(0, 100)}\n-----END PRIVATE KEY-----` } },
   ]) {

@@ -193,7 +193,7 @@ interop(
     }
     t.is(node.counters.transports.quic?.retriesSent, 13);
   },
-  { door: { retry: 'always' } },
+  { admission: { retry: 'always' } },
 );
 
 interop('either side answers what the other asks for by proofs', async (t, { run }) => {
@@ -268,7 +268,7 @@ interop(
     t.true(((await scenario.said('kept')) as number) > 1500);
     await scenario.succeeded();
   },
-  { keepAliveMs: 300, idleTimeoutMs: 1500 },
+  { timeouts: { keepAliveMs: 300, idleMs: 1500 } },
 );
 
 for (const kind of ['answering', 'silent']) {
@@ -297,7 +297,7 @@ for (const { title, options, code } of REFUSALS) {
       await scenario.succeeded();
       t.deepEqual(seen.methods, []);
     },
-    { authToken: TOKEN },
+    { auth: { token: TOKEN } },
   );
 }
 

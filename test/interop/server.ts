@@ -32,7 +32,7 @@ const node = await createNode({
   listen: { host: '127.0.0.1', port: 0 },
   transports: ['tcp'],
   logger: 'silent',
-  drainTimeoutMs: 1,
+  timeouts: { drainMs: 1 },
 });
 
 node.handle('query', ({ parameters }) => ({ result: parameters }));

@@ -14,11 +14,11 @@ const REFUSED = { code: 'AuthTokenRejected', side: 'remote', retryable: false } 
 async function dial(
   t: ExecutionContext,
   transport: TestTransport,
-  dialing: NodeOptions['authToken'],
+  dialing: NodeOptions['auth'],
   accepting: Partial<NodeOptions>,
 ): Promise<unknown> {
   const n2 = await startNode(t, 'n2', { transports: [transport], ...accepting });
-  const n1 = await startNode(t, 'n1', { transports: [transport], authToken: dialing });
+  const n1 = await startNode(t, 'n1', { transports: [transport], auth: dialing });
   const log = new EventLog(n2);
   try {
     const peer = await n1.connect(targetOf(n2));
@@ -36,11 +36,15 @@ async function dial(
 
 for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: a shared token opens, another one or none does not`, async (t) => {
-    t.is(await dial(t, transport, SECRET, { authToken: SECRET }), undefined);
-    t.is(await dial(t, transport, { token: SECRET }, { authToken: { token: SECRET } }), undefined);
-    t.is(await dial(t, transport, SECRET, {}), undefined);
-    for (const shown of [`${SECRET}x`, SECRET.slice(1), { verify: () => true }, undefined]) {
-      t.like(await dial(t, transport, shown, { authToken: { token: SECRET } }), REFUSED);
+    t.is(await dial(t, transport, { token: SECRET }, { auth: { token: SECRET } }), undefined);
+    t.is(await dial(t, transport, { token: SECRET }, {}), undefined);
+    for (const shown of [
+      { token: `${SECRET}x` },
+      { token: SECRET.slice(1) },
+      { verify: () => true },
+      undefined,
+    ]) {
+      t.like(await dial(t, transport, shown, { auth: { token: SECRET } }), REFUSED);
     }
   });
 
@@ -50,10 +54,10 @@ for (const transport of TEST_TRANSPORTS) {
       asked.push([token, nodeId]);
       return sameToken(token, `${SECRET} of ${nodeId}`);
     };
-    const authToken = { verify };
-    t.is(await dial(t, transport, `${SECRET} of n1`, { authToken }), undefined);
-    t.like(await dial(t, transport, `${SECRET} of n2`, { authToken }), REFUSED);
-    t.like(await dial(t, transport, undefined, { authToken }), REFUSED);
+    const auth = { verify };
+    t.is(await dial(t, transport, { token: `${SECRET} of n1` }, { auth }), undefined);
+    t.like(await dial(t, transport, { token: `${SECRET} of n2` }, { auth }), REFUSED);
+    t.like(await dial(t, transport, undefined, { auth }), REFUSED);
     t.deepEqual(asked, [
       [`${SECRET} of n1`, 'n1'],
       [`${SECRET} of n2`, 'n1'],
@@ -83,9 +87,9 @@ for (const transport of TEST_TRANSPORTS) {
     ];
     for (const verdict of verdicts) {
       const verify = verdict as () => boolean;
-      t.like(await dial(t, transport, SECRET, { authToken: { verify }, logger }), REFUSED);
+      t.like(await dial(t, transport, { token: SECRET }, { auth: { verify }, logger }), REFUSED);
     }
-    t.is(lines.filter((line) => line.includes('authToken.verify failed')).length, 3);
+    t.is(lines.filter((line) => line.includes('auth.verify failed')).length, 3);
     t.true(lines.some((line) => line.includes('RangeError')));
     t.false(lines.some((line) => line.includes(SECRET)));
   });
@@ -102,19 +106,20 @@ test('tokens are the same if they are, and no token is like none', (t) => {
 
 test('a token option that is none is InvalidOptions, and is not quoted', async (t) => {
   const tls = await nodeCert('n1');
-  for (const authToken of [
+  for (const auth of [
     {},
-    '',
-    SECRET.repeat(100),
+    SECRET,
+    { token: '' },
+    { token: SECRET.repeat(100) },
     { token: 7 },
     { verify: SECRET },
     { token: SECRET, more: 1 },
     [SECRET],
   ]) {
-    const options = { nodeId: 'n1', cluster: 'test', tls, authToken } as unknown as NodeOptions;
+    const options = { nodeId: 'n1', cluster: 'test', tls, auth } as unknown as NodeOptions;
     const error = await t.throwsAsync(createNode(options));
     t.like(error, { code: 'InvalidOptions' });
-    t.regex(error?.message as string, /authToken/);
+    t.regex(error?.message as string, /auth/);
     t.false(error?.message.includes(SECRET));
   }
 });

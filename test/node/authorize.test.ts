@@ -38,7 +38,7 @@ async function setUp(
   authorize: Authorize,
   more: Partial<NodeOptions> = {},
 ): Promise<Pair> {
-  const n2 = await startNode(t, 'n2', { transports: [transport], authorize, ...more });
+  const n2 = await startNode(t, 'n2', { transports: [transport], auth: { authorize }, ...more });
   const n1 = await startNode(t, 'n1', { transports: [transport] });
   const handled: HandlerKind[] = [];
   n2.handle('query', ({ query }) => {
@@ -178,7 +178,7 @@ for (const transport of TEST_TRANSPORTS) {
 
   test(`${transport}: whether there is a handler is not told to whom it is not for`, async (t) => {
     const options = { transports: [transport] };
-    const n2 = await startNode(t, 'n2', { ...options, authorize: () => false });
+    const n2 = await startNode(t, 'n2', { ...options, auth: { authorize: () => false } });
     const n1 = await startNode(t, 'n1', options);
     const peer = await n1.connect(targetOf(n2));
     const request = peer.request({ type: 'request', method: 'm' });

@@ -174,7 +174,7 @@ async function captureCalls(
   const directory = await mkdtemp(join(tmpdir(), 'quicmesh-capture-'));
   t.teardown(() => rm(directory, { recursive: true }));
   const keys = join(directory, 'keys.txt');
-  const options = { transports: [transport], tlsKeyLogFile: keys };
+  const options = { transports: [transport], keyLogFile: keys };
   const n2 = await startNode(t, 'n2', options);
   n2.handle('request', ({ body }) => ({ body }));
   const n1 = await startNode(t, 'n1', { ...options, listen: undefined });

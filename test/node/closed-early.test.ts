@@ -22,7 +22,7 @@ const REFUSED_MS = 30_000;
 for (const transport of TEST_TRANSPORTS) {
   for (const { direction, forwarded, title } of POINTS) {
     test(`${transport}: a peer that stops after ${title}, and comes back, is dialed again soon`, async (t) => {
-      const options = { transports: [transport], drainTimeoutMs: 100 } as const;
+      const options = { transports: [transport], timeouts: { drainMs: 100 } } as const;
       const first = await startNode(t, 'n2', options);
       const { host, port } = targetOf(first);
       const proxy = await ChaosProxy.start({ target: { host, port }, faults: { delayMs: 40 } });
@@ -94,7 +94,7 @@ test('a dialer that gives up in the middle of a handshake is not told of as refu
   const extraHosts = Array.from({ length: 50 }, (_, i) => `${i}.a-rather-long-name.example`);
   const n2 = await startNode(t, 'n2', {
     transports: ['quic'],
-    maxDatagramBytes: 1200,
+    quic: { maxDatagramBytes: 1200 },
     tls: await certNamed('n2', { extraHosts }),
   });
   let answers = 0;

@@ -13,9 +13,9 @@ const MIB = 1024 * 1024;
 
 const LOG = { type: 'replicationLog', term: 1, prevIndex: 0, commitIndex: 0, entries: [] } as const;
 
-async function setUp(t: ExecutionContext, transport: TestTransport, drainTimeoutMs = LONG_MS) {
-  const patience = { connectTimeoutMs: 60_000, handshakeTimeoutMs: 60_000 };
-  const options = { transports: [transport], drainTimeoutMs, ...patience };
+async function setUp(t: ExecutionContext, transport: TestTransport, drainMs = LONG_MS) {
+  const timeouts = { connectMs: 60_000, handshakeMs: 60_000, drainMs };
+  const options = { transports: [transport], timeouts };
   const n2 = await startNode(t, 'n2', options);
   const n1 = await startNode(t, 'n1', options);
   n2.handle('dataTransfer', async function* () {

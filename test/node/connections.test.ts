@@ -55,7 +55,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: a node that has as many connections as it takes of a peer refuses more`, async (t) => {
-    const n2 = await startNode(t, 'n2', { transports, maxConnectionsPerPeer: 2 });
+    const n2 = await startNode(t, 'n2', { transports, limits: { connectionsPerPeer: 2 } });
     const n1 = await startNode(t, 'n1', { transports, pool: { min: 3 } });
     const failed = nextEvent(n1, 'dialFailed');
     const peer = await n1.connect(targetOf(n2));
@@ -67,8 +67,8 @@ for (const transport of TEST_TRANSPORTS) {
     t.true((await n3.connect(targetOf(n2))).isConnected, 'other nodes are none of its business');
   });
 
-  test(`${transport}: maxConnections bounds what is dialed and what is accepted`, async (t) => {
-    const n2 = await startNode(t, 'n2', { transports, maxConnections: 1 });
+  test(`${transport}: limits.connections bounds what is dialed and what is accepted`, async (t) => {
+    const n2 = await startNode(t, 'n2', { transports, limits: { connections: 1 } });
     const n1 = await startNode(t, 'n1', { transports });
     const n3 = await startNode(t, 'n3', { transports });
     await n1.connect(targetOf(n2));
@@ -82,7 +82,7 @@ for (const transport of TEST_TRANSPORTS) {
     const n2 = await startNode(t, 'n2', { transports });
     const target = targetOf(n2);
     await n2.close();
-    const n1 = await startNode(t, 'n1', { transports, connectTimeoutMs: 500 });
+    const n1 = await startNode(t, 'n1', { transports, timeouts: { connectMs: 500 } });
     const failed = nextEvent(n1, 'dialFailed');
     const connecting = n1.connect(target, { retry: true });
     t.true(((await failed).retryInMs ?? -1) >= 0);
@@ -135,7 +135,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: a peer that takes its time is alive`, async (t) => {
-    const n2 = await startNode(t, 'n2', { transports, maxStreams: 4 });
+    const n2 = await startNode(t, 'n2', { transports, limits: { streams: 4 } });
     n2.handle('query', async () => {
       await delay(1500);
       return {};

@@ -106,7 +106,7 @@ withDns('a peer is found by A record, and again where it is after it has moved',
   await dns.serve({ hosts: { 'n2.test': '127.0.0.2' } });
   const n1 = await startNode(t, 'n1', {
     discovery: dnsDiscovery({ servers: [dns.server] }),
-    connectTimeoutMs: 300,
+    timeouts: { connectMs: 300 },
   });
   const target = { nodeId: 'n2', host: 'n2.test', port };
   t.is(((await t.throwsAsync(n1.connect(target))) as { code?: string }).code, 'ConnectFailed');
@@ -124,7 +124,7 @@ withDns(
     await dns.serve({ hosts: { 'n2.test': '127.0.0.1' } });
     const n1 = await startNode(t, 'n1', {
       discovery: dnsDiscovery({ servers: [dns.server] }),
-      connectTimeoutMs: 1000,
+      timeouts: { connectMs: 1000 },
     });
     const peer = await n1.connect({ nodeId: 'n2', host: 'n2.test', port });
     await n2.close();

@@ -100,8 +100,7 @@ for (const transport of TEST_TRANSPORTS) {
     const n1 = await startNode(t, 'n1', { transports });
     const n2 = await startNode(t, 'n2', {
       transports,
-      maxStreams: 2,
-      maxMessageBytes: 1024 * 1024,
+      limits: { streams: 2, messageBytes: 1024 * 1024 },
     });
     n2.handle('request', ({ body }) => ({ body }));
     const peer = n1.connectEarly(targetOf(n2));
@@ -195,7 +194,7 @@ for (const transport of TEST_TRANSPORTS) {
 }
 
 test('a call may be given up while it waits: by its time, by its signal, by its reader', async (t) => {
-  const n1 = await startNode(t, 'n1', { transports: ['quic'], connectTimeoutMs: 60_000 });
+  const n1 = await startNode(t, 'n1', { transports: ['quic'], timeouts: { connectMs: 60_000 } });
   const peer = n1.connectEarly({ nodeId: 'n2', ...(await deafPort(t)) });
   const message = { type: 'request', method: 'a' } as const;
   const late = await t.throwsAsync(peer.request(message, { timeoutMs: 20 }));
@@ -210,7 +209,7 @@ test('a call may be given up while it waits: by its time, by its signal, by its 
 });
 
 test('an unreached peer fails its calls, one that is no call fails at once', async (t) => {
-  const n1 = await startNode(t, 'n1', { connectTimeoutMs: 200 });
+  const n1 = await startNode(t, 'n1', { timeouts: { connectMs: 200 } });
   const events = n1.status();
   const target = { nodeId: 'n2', ...(await deafPort(t)) };
   const peer = n1.connectEarly(target);
@@ -228,7 +227,7 @@ test('an unreached peer fails its calls, one that is no call fails at once', asy
 });
 
 test('calls go by the transport that reaches the peer', async (t) => {
-  const n1 = await startNode(t, 'n1', { connectTimeoutMs: 3000 });
+  const n1 = await startNode(t, 'n1', { timeouts: { connectMs: 3000 } });
   const n2 = await startNode(t, 'n2', { transports: ['tcp'] });
   const seen = echo(n2);
   const peer = n1.connectEarly(targetOf(n2));

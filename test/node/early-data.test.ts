@@ -96,7 +96,7 @@ test('a recorded first flight that is replayed five times runs its calls once in
 });
 
 test('a first flight that is kept from the peer and replayed five times runs its calls once in all', async (t) => {
-  const { n1, n2, proxy, target, asked } = await setUpProxy(t, { connectTimeoutMs: 1500 });
+  const { n1, n2, proxy, target, asked } = await setUpProxy(t, { timeouts: { connectMs: 1500 } });
   await callBoth(n1, target);
   await hangUp(n1, n2);
   const flight = record(proxy, 'drop');
@@ -146,7 +146,7 @@ test('a restarted peer that grants less than it did gets the early calls within 
   await hangUp(n1, n2);
   await n2.close();
   const listen = { host: target.host, port: target.port };
-  const again = await startNode(t, 'n2', { ...QUIC, listen, maxStreams: 2 });
+  const again = await startNode(t, 'n2', { ...QUIC, listen, limits: { streams: 2 } });
   const asked = serve(again);
   const peer = n1.connectEarly(target);
   const methods = Array.from({ length: 20 }, (_, i) => `call ${i}`);
@@ -159,7 +159,10 @@ test('a restarted peer that grants less than it did gets the early calls within 
 
 test('a ticket key lasts as long as it is set to, and no longer than the certificate', async (t) => {
   let tls = await nodeCert('n2');
-  const { n1, n2, target } = await setUp(t, { tls: () => tls, ticketKeyLifetimeMs: 60_000 });
+  const { n1, n2, target } = await setUp(t, {
+    tls: () => tls,
+    quic: { ticketKeyLifetimeMs: 60_000 },
+  });
   await callBoth(n1, target);
   await hangUp(n1, n2);
   tls = { ...tls };
@@ -170,7 +173,7 @@ test('a ticket key lasts as long as it is set to, and no longer than the certifi
   tls = renewed;
   await n2.reloadTls();
   t.like(await callBoth(n1, target), { safe: false });
-  const shortLived = await setUp(t, { ticketKeyLifetimeMs: 1 });
+  const shortLived = await setUp(t, { quic: { ticketKeyLifetimeMs: 1 } });
   await callBoth(n1, shortLived.target);
   await hangUp(n1, shortLived.n2);
   t.like(await callBoth(n1, shortLived.target), { safe: false });
@@ -178,8 +181,8 @@ test('a ticket key lasts as long as it is set to, and no longer than the certifi
 
 test('either side can do without early data', async (t) => {
   for (const [dialing, accepting] of [
-    [{ earlyData: false }, {}],
-    [{}, { earlyData: false }],
+    [{ quic: { earlyData: false } }, {}],
+    [{}, { quic: { earlyData: false } }],
   ]) {
     const { n1, n2, target } = await setUp(t, accepting, dialing);
     for (let i = 0; i < 2; i += 1) {
@@ -278,7 +281,7 @@ test('early data without a handshake request runs nothing, whatever it says of i
 
 test('calls that are replay-safe go by TCP where the resumed QUIC connection does not come about', async (t) => {
   const { n1, n2, proxy, target, asked } = await setUpProxy(t, {
-    connectTimeoutMs: 3000,
+    timeouts: { connectMs: 3000 },
     transports: ['quic', 'tcp'],
   });
   await callBoth(n1, target);
@@ -292,8 +295,7 @@ test('calls that are replay-safe go by TCP where the resumed QUIC connection doe
 
 test('lost and doubled packets of the first flights lose and double no call', async (t) => {
   const { n1, n2, proxy, target, asked } = await setUpProxy(t, {
-    connectTimeoutMs: 30_000,
-    handshakeTimeoutMs: 30_000,
+    timeouts: { connectMs: 30_000, handshakeMs: 30_000 },
   });
   await callBoth(n1, target);
   for (let i = 0; i < 6; i += 1) {
@@ -315,7 +317,7 @@ test('lost and doubled packets of the first flights lose and double no call', as
 });
 
 test('an acceptor that asks for a token first gets each call of the early flight once', async (t) => {
-  const { n1, n2, target, asked } = await setUp(t, { door: { retry: 'always' } });
+  const { n1, n2, target, asked } = await setUp(t, { admission: { retry: 'always' } });
   await callBoth(n1, target);
   for (let i = 0; i < 3; i += 1) {
     await hangUp(n1, n2);
@@ -329,7 +331,7 @@ test('a kept session serves no certificate that is expired by now', async (t) =>
   const notAfter = new Date(Date.now() + 6000);
   const tls = await certNamed('n1', { notAfter });
   const store = new AnySession();
-  const { n1, n2, target, asked } = await setUp(t, {}, { tls, sessionStore: store });
+  const { n1, n2, target, asked } = await setUp(t, {}, { tls, quic: { sessionStore: store } });
   const refusals = followRefusals(n2);
   await callBoth(n1, target);
   await hangUp(n1, n2);
@@ -348,7 +350,7 @@ test('a kept session serves no certificate that was revoked since, of either sid
   const { n1, n2, target, asked } = await setUp(
     t,
     { tls: () => ({ ...n2Tls, revoked: trust }) },
-    { tls: () => ({ ...n1Tls, revoked: n1Trust }), sessionStore: new AnySession() },
+    { tls: () => ({ ...n1Tls, revoked: n1Trust }), quic: { sessionStore: new AnySession() } },
   );
   await callBoth(n1, target);
   await hangUp(n1, n2);
@@ -374,12 +376,12 @@ test('a kept session serves no certificate that was revoked since, of either sid
 
 test('a kept session gives no other name than that of its certificate', async (t) => {
   const store = new AnySession();
-  const { n1, n2, target, asked } = await setUp(t, {}, { sessionStore: store });
+  const { n1, n2, target, asked } = await setUp(t, {}, { quic: { sessionStore: store } });
   await callBoth(n1, target);
   await hangUp(n1, n2);
   await n1.close();
   // n3 has come by the session of n1, and by no certificate of n1's.
-  const n3 = await startNode(t, 'n3', { ...QUIC, sessionStore: store });
+  const n3 = await startNode(t, 'n3', { ...QUIC, quic: { sessionStore: store } });
   const error = await t.throwsAsync(callBoth(n3, target));
   t.like(error, { code: 'CertificateNameMismatch', side: 'remote', maybeExecuted: false });
   t.is(asked.length, 2);
@@ -389,7 +391,7 @@ test('a kept session gives no other name than that of its certificate', async (t
 test('a dialer sends nothing early to a node of another name, or of a CA it no longer trusts', async (t) => {
   const store = new AnySession();
   let tls = await nodeCert('n1');
-  const { n1, n2, target } = await setUp(t, {}, { sessionStore: store, tls: () => tls });
+  const { n1, n2, target } = await setUp(t, {}, { quic: { sessionStore: store }, tls: () => tls });
   await callBoth(n1, target);
   const error = await t.throwsAsync(callBoth(n1, { ...target, nodeId: 'n3' }));
   t.like(error, { code: 'CertificateNameMismatch', side: 'local' });
@@ -411,7 +413,7 @@ test('a store that fails, or gives what is no session, costs the resumption and 
     },
     take: () => Buffer.from('no session'),
   };
-  const { n1, n2, target } = await setUp(t, {}, { sessionStore: broken });
+  const { n1, n2, target } = await setUp(t, {}, { quic: { sessionStore: broken } });
   for (let i = 0; i < 2; i += 1) {
     t.like(await callBoth(n1, target), { safe: false });
     await hangUp(n1, n2);
@@ -442,9 +444,13 @@ async function setUp(
 ): Promise<{ n1: MeshNode; n2: MeshNode; target: Target; asked: Asked[] }> {
   const n2 = await startNode(t, 'n2', { ...QUIC, ...accepting });
   const store = new MemorySessionStore();
-  const n1 = await startNode(t, 'n1', { ...QUIC, sessionStore: store, ...dialing });
-  const givesSessions = accepting.earlyData !== false && dialing.earlyData !== false;
-  if (givesSessions && dialing.sessionStore === undefined) stores.set(n1, store);
+  const n1 = await startNode(t, 'n1', {
+    ...QUIC,
+    ...dialing,
+    quic: { sessionStore: store, ...dialing.quic },
+  });
+  const givesSessions = accepting.quic?.earlyData !== false && dialing.quic?.earlyData !== false;
+  if (givesSessions && dialing.quic?.sessionStore === undefined) stores.set(n1, store);
   return { n1, n2, target: targetOf(n2), asked: serve(n2) };
 }
 

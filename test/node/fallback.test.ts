@@ -13,7 +13,10 @@ async function reachThroughProxy(t: ExecutionContext, options: Partial<NodeOptio
   const proxy = await ChaosProxy.start({ target: targetOf(n2) });
   t.teardown(() => proxy.close());
   t.log(`seed ${proxy.seed}`);
-  const n1 = await startNode(t, 'n1', { connectTimeoutMs: LONG_MS, ...options });
+  const n1 = await startNode(t, 'n1', {
+    ...options,
+    timeouts: { connectMs: LONG_MS, ...options.timeouts },
+  });
   return { n1, n2, proxy, target: { ...proxy.address, nodeId: 'n2' } };
 }
 
@@ -53,7 +56,9 @@ test('calls that ride along with a dial go by whichever transport connects', asy
 });
 
 test('QUIC wins though TCP was started beside it, and nobody is told of a refusal', async (t) => {
-  const { n1, n2, target, proxy } = await reachThroughProxy(t, { fallbackDelayMs: 1 });
+  const { n1, n2, target, proxy } = await reachThroughProxy(t, {
+    timeouts: { fallbackDelayMs: 1 },
+  });
   proxy.change({ tcp: { delayMs: 300 } });
   const peer = await n1.connect(target);
   t.is(peer.transport, 'quic');
@@ -63,7 +68,7 @@ test('QUIC wins though TCP was started beside it, and nobody is told of a refusa
 
 test('once UDP gets through again, calls move over to QUIC, and none is lost on the way', async (t) => {
   t.timeout(120_000);
-  const { n1, n2, proxy, target } = await reachThroughProxy(t, { connectTimeoutMs: 1000 });
+  const { n1, n2, proxy, target } = await reachThroughProxy(t, { timeouts: { connectMs: 1000 } });
   proxy.change({ udp: { blackHole: true } });
   const events: string[] = [];
   const following = (async () => {
@@ -89,10 +94,10 @@ test('once UDP gets through again, calls move over to QUIC, and none is lost on 
   await following;
 });
 
-test('requireQuic forbids the fallback, of the node that dials and of the one that listens', async (t) => {
+test('quic.required forbids the fallback, of the node that dials and of the one that listens', async (t) => {
   const { n1, proxy, target } = await reachThroughProxy(t, {
-    requireQuic: true,
-    connectTimeoutMs: 300,
+    quic: { required: true },
+    timeouts: { connectMs: 300 },
   });
   proxy.change({ udp: { blackHole: true } });
   t.like(await t.throwsAsync(n1.connect(target)), { code: 'ConnectTimeout' });

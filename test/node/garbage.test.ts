@@ -4,7 +4,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import type { MeshNode, Peer, SocketAddress } from '../../src/index.js';
+import type { MeshNode, NodeOptions, Peer, SocketAddress } from '../../src/index.js';
 import { encodeFrame } from '../../src/protocol/frame.js';
 import { nodeCert } from '../helpers/certs.js';
 import { startNode, targetOf } from '../helpers/nodes.js';
@@ -64,7 +64,7 @@ test('an HTTP request, random bytes and silence on the TCP port are turned away'
 
 for (const transport of ['quic', 'tcp'] as const) {
   test(`${transport}: half a frame and then silence holds up nobody else`, async (t) => {
-    const { node, peer } = await servedPeer(t, transport, { handshakeTimeoutMs: 500 });
+    const { node, peer } = await servedPeer(t, transport, { handshakeMs: 500 });
     const events = node.status();
     const dial = transport === 'quic' ? rawQuicClient : rawTlsClient;
     const clients = await Promise.all(
@@ -109,9 +109,9 @@ for (const transport of ['quic', 'tcp'] as const) {
 async function servedPeer(
   t: ExecutionContext,
   transport: 'quic' | 'tcp',
-  options: { handshakeTimeoutMs?: number; connectTimeoutMs?: number } = {},
+  timeouts: NodeOptions['timeouts'] = {},
 ): Promise<{ node: MeshNode; peer: Peer }> {
-  const node = await startNode(t, 'n2', { transports: [transport], ...options });
+  const node = await startNode(t, 'n2', { transports: [transport], timeouts });
   node.handle('request', ({ body }) => ({ body }));
   const n1 = await startNode(t, 'n1', { transports: [transport] });
   return { node, peer: await n1.connect(targetOf(node)) };

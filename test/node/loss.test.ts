@@ -6,7 +6,7 @@ import { startNode, targetOf } from '../helpers/nodes.js';
 for (const maxDatagramBytes of [1350, 'auto'] as const) {
   test(`1,000 calls over 4 ms and 6 % of loss each way take no more than seconds, datagrams ${maxDatagramBytes}`, async (t) => {
     t.timeout(200_000);
-    const options = { transports: ['quic'] as const, maxDatagramBytes };
+    const options = { transports: ['quic'] as const, quic: { maxDatagramBytes } };
     const n2 = await startNode(t, 'n2', options);
     n2.handle('query', ({ query }) => ({ result: query }));
     // Losses come in another order each time: two links, because one may be lucky.
@@ -18,7 +18,7 @@ for (const maxDatagramBytes of [1350, 'auto'] as const) {
         });
         t.teardown(() => proxy.close());
         t.log(`seed ${proxy.seed}`);
-        const node = await startNode(t, nodeId, { ...options, connectTimeoutMs: 30_000 });
+        const node = await startNode(t, nodeId, { ...options, timeouts: { connectMs: 30_000 } });
         return node.connect({ ...proxy.address, nodeId: 'n2' });
       }),
     );

@@ -171,8 +171,7 @@ async function withDeadAddresses(
   }));
   const n1 = await startNode(t, 'n1', {
     transports,
-    connectTimeoutMs: 500,
-    fallbackDelayMs: 5,
+    timeouts: { connectMs: 500, fallbackDelayMs: 5 },
     reconnect: { maxDelayMs: 200 },
     ...options,
   });

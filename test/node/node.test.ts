@@ -20,9 +20,9 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: an auth token is demanded where it is set`, async (t) => {
-    const n1 = await startNode(t, 'n1', { transports, authToken: 'open sesame' });
+    const n1 = await startNode(t, 'n1', { transports, auth: { token: 'open sesame' } });
     const n2 = await startNode(t, 'n2', { transports });
-    const n3 = await startNode(t, 'n3', { transports, authToken: 'open sesame' });
+    const n3 = await startNode(t, 'n3', { transports, auth: { token: 'open sesame' } });
     t.like(await t.throwsAsync(n2.connect(targetOf(n1))), {
       code: 'AuthTokenRejected',
       side: 'remote',

@@ -104,7 +104,7 @@ for (const transport of TEST_TRANSPORTS) {
     // All of 127.0.0.0/8 is loopback: nobody else listens there on a port of these tests.
     const dead = Array.from({ length: 15 }, (_, i) => ({ host: `127.78.0.${i + 1}`, port }));
     const { signal } = new AbortController();
-    const fast = await startNode(t, 'n4', { transports, fallbackDelayMs: 1 });
+    const fast = await startNode(t, 'n4', { transports, timeouts: { fallbackDelayMs: 1 } });
     const addresses = [...dead, targetOf(n2)];
     const peers = await Promise.all(
       [n1, fast].map((node) => node.connect({ nodeId: 'n2', addresses }, { signal })),

@@ -7,7 +7,10 @@ import { MemoryHub, MemoryTransport } from '../helpers/memory-transport.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
 
-const PATIENT = { connectTimeoutMs: 60_000, handshakeTimeoutMs: 60_000, logger: 'silent' } as const;
+const PATIENT = {
+  timeouts: { connectMs: 60_000, handshakeMs: 60_000 },
+  logger: 'silent',
+} as const;
 
 /** A node that comes, asks once, and goes. */
 async function visit(options: NodeOptions, n1: MeshNode): Promise<void> {

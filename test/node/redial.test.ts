@@ -6,13 +6,13 @@ import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 
 /** Soon dead, so that tests are soon done. */
-const IMPATIENT = { idleTimeoutMs: 1500, keepAliveMs: 300 } as const;
+const IMPATIENT = { idleMs: 1500, keepAliveMs: 300 } as const;
 
 test('without migration a new source port ends the connection, and no replay-safe call is lost', async (t) => {
   const { n1, n2, proxy } = await setUp(t, {
-    ...IMPATIENT,
+    timeouts: IMPATIENT,
     transports: ['quic'],
-    migration: false,
+    quic: { migration: false },
   });
   const peer = await n1.connect({ nodeId: 'n2', ...proxy.address });
   t.like(await t.throwsAsync(peer.migrate()), { code: 'MigrationFailed' });
@@ -46,7 +46,11 @@ test('without migration a new source port ends the connection, and no replay-saf
 });
 
 test('without migration a call that may have run fails, and tells so; the next one dials', async (t) => {
-  const { n1, proxy } = await setUp(t, { ...IMPATIENT, transports: ['quic'], migration: false });
+  const { n1, proxy } = await setUp(t, {
+    timeouts: IMPATIENT,
+    transports: ['quic'],
+    quic: { migration: false },
+  });
   const peer = await n1.connect({ nodeId: 'n2', ...proxy.address });
   const slow = peer.request({ type: 'request', method: '9000' });
   await delay(50);
@@ -73,8 +77,8 @@ test('over TCP a connection that is reset is dialed again', async (t) => {
 
 for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: a call keeps trying until its time is up`, async (t) => {
-    const options = { ...IMPATIENT, transports: [transport], connectTimeoutMs: 2000 } as const;
-    const { n1, proxy } = await setUp(t, options);
+    const timeouts = { ...IMPATIENT, connectMs: 2000 };
+    const { n1, proxy } = await setUp(t, { timeouts, transports: [transport] });
     const peer = await n1.connect({ nodeId: 'n2', ...proxy.address });
     const fault = { [transport === 'quic' ? 'udp' : 'tcp']: { blackHole: true } };
     proxy.change(fault);
@@ -92,9 +96,8 @@ for (const transport of TEST_TRANSPORTS) {
 
 test('a call that waits for a new connection can be given up', async (t) => {
   const { n1, proxy } = await setUp(t, {
-    ...IMPATIENT,
+    timeouts: { ...IMPATIENT, connectMs: 2000 },
     transports: ['quic'],
-    connectTimeoutMs: 2000,
   });
   const peer = await n1.connect({ nodeId: 'n2', ...proxy.address });
   proxy.change({ udp: { blackHole: true } });

@@ -130,7 +130,7 @@ const CASES: readonly Case[] = [
   {
     title: 'a dialer without the auth token',
     code: 'AuthTokenRejected',
-    listener: async () => ({ authToken: 'secret' }),
+    listener: async () => ({ auth: { token: 'secret' } }),
   },
 ];
 
@@ -181,7 +181,10 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: a dialer that never shakes hands is let go with HandshakeTimeout`, async (t) => {
-    const n2 = await startNode(t, 'n2', { transports: [transport], handshakeTimeoutMs: 100 });
+    const n2 = await startNode(t, 'n2', {
+      transports: [transport],
+      timeouts: { handshakeMs: 100 },
+    });
     const refusals = n2.status();
     const tls = await nodeCert('n1');
     const own =

@@ -29,7 +29,11 @@ async function start(
   const changing = { tls: tls ?? (await nodeCert(nodeId)) } as {
     -readonly [K in keyof Changing]: Changing[K];
   };
-  const options = { transports: [transport], tls: () => changing.tls, renewAfterMs: 60_000 };
+  const options = {
+    transports: [transport],
+    tls: () => changing.tls,
+    renewal: { afterMs: 60_000 },
+  };
   changing.node = await startNode(t, nodeId, options);
   changing.log = new EventLog(changing.node);
   changing.change = async (fresh) => {
@@ -199,7 +203,7 @@ for (const transport of TEST_TRANSPORTS) {
     await assertEnded(t, { by: n1, told: n2 }, 'CertificateUntrusted');
   });
 
-  test(`${transport}: calls move to what a peer shows by now; who stays behind has drainTimeoutMs`, async (t) => {
+  test(`${transport}: calls move to what a peer shows by now; who stays behind has timeouts.drainMs`, async (t) => {
     const old = await otherCaCert('n2');
     const n1 = await start(t, 'n1', transport, await twoCas('n1', old.ca));
     const n2 = await start(t, 'n2', transport, { ...old, ca: n1.tls.ca });

@@ -9,7 +9,10 @@ import { until } from '../helpers/until.js';
 
 for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: connections are renewed under load from both sides, and no call is lost`, async (t) => {
-    const { n1, n2, peer } = await setUp(t, { transports: [transport], renewAfterStreams: 400 });
+    const { n1, n2, peer } = await setUp(t, {
+      transports: [transport],
+      renewal: { afterStreams: 400 },
+    });
     const events = eventsOf(n1);
     const renewals = () => events.filter(({ kind }) => kind === 'renewed').length;
     const ends = () => events.filter(({ kind }) => kind === 'peerDown').length;
@@ -34,7 +37,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: a transfer under way ends on the connection that it began on`, async (t) => {
-    const { n1, n2, peer } = await setUp(t, { transports: [transport], renewAfterMs: 400 });
+    const { n1, n2, peer } = await setUp(t, { transports: [transport], renewal: { afterMs: 400 } });
     n2.handle('dataTransfer', async function* () {
       for (let i = 0; i < 60; i += 1) {
         yield Buffer.alloc(1000, i);
@@ -53,15 +56,14 @@ test('no call is lost in renewals over a link that loses', async (t) => {
   t.timeout(120_000);
   const options = {
     transports: ['quic'] as const,
-    connectTimeoutMs: 30_000,
-    handshakeTimeoutMs: 30_000,
+    timeouts: { connectMs: 30_000, handshakeMs: 30_000 },
   };
   const n2 = await startNode(t, 'n2', options);
   const faults = { delayMs: 2, udp: { loss: 0.1, reorder: 0.1 } };
   const proxy = await ChaosProxy.start({ target: targetOf(n2), faults });
   t.teardown(() => proxy.close());
   t.log(`seed ${proxy.seed}`);
-  const n1 = await startNode(t, 'n1', { ...options, renewAfterStreams: 150 });
+  const n1 = await startNode(t, 'n1', { ...options, renewal: { afterStreams: 150 } });
   for (const node of [n1, n2]) node.handle('query', ({ query }) => ({ result: query }));
   const peer = await n1.connect({ ...proxy.address, nodeId: 'n2' });
   await until(() => n2.peer('n1')?.isConnected === true);
@@ -88,7 +90,7 @@ test('a renewal that fails leaves the connection as it is', async (t) => {
   const n2 = await startNode(t, 'n2');
   n2.handle('query', ({ query }) => ({ result: query }));
   let tls = await nodeCert('n1');
-  const n1 = await startNode(t, 'n1', { tls: () => tls, renewAfterStreams: 1 });
+  const n1 = await startNode(t, 'n1', { tls: () => tls, renewal: { afterStreams: 1 } });
   const peer = await n1.connect(targetOf(n2));
   const events = eventsOf(n2);
   tls = { ...(await otherCaCert('n1')), ca: tls.ca };
@@ -105,9 +107,9 @@ async function setUp(
   t: ExecutionContext,
   options: Partial<NodeOptions>,
 ): Promise<{ n1: MeshNode; n2: MeshNode; peer: Peer }> {
-  const { renewAfterStreams, renewAfterMs, ...both } = options;
+  const { renewal, ...both } = options;
   const n2 = await startNode(t, 'n2', both);
-  const n1 = await startNode(t, 'n1', { ...both, renewAfterStreams, renewAfterMs });
+  const n1 = await startNode(t, 'n1', { ...both, renewal });
   for (const node of [n1, n2]) node.handle('query', ({ query }) => ({ result: query }));
   const peer = await n1.connect(targetOf(n2));
   await until(() => n2.peer('n1')?.isConnected === true);

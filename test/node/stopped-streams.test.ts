@@ -93,7 +93,7 @@ test('a download that waits for its window learns of STOP_SENDING', async (t) =>
 });
 
 async function setUp(t: ExecutionContext): Promise<{ node: MeshNode; client: PlainClient }> {
-  const options = { transports: ['quic'] as const, maxStreams: MAX_STREAMS };
+  const options = { transports: ['quic'] as const, limits: { streams: MAX_STREAMS } };
   const node = await startNode(t, 'n2', options);
   const client = await PlainClient.connect(t, targetOf(node), await nodeCert('n1'));
   return { node, client };

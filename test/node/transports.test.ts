@@ -73,7 +73,7 @@ test('the same name twice is InvalidOptions, by name or as an object, and leaves
   t.false(memory.isClosed);
 });
 
-test('requireQuic leaves a transport of ones own aside, unless it is one of QUIC', async (t) => {
+test('quic.required leaves a transport of ones own aside, unless it is one of QUIC', async (t) => {
   const memory = new MemoryTransport({ hub: new MemoryHub(), nodeIds: ['n1'] });
   const quic: Transport = {
     name: 'quic',
@@ -83,7 +83,7 @@ test('requireQuic leaves a transport of ones own aside, unless it is one of QUIC
     close: () => memory.close(),
   };
   const listen = LISTEN;
-  const options = await optionsOf('n1', memory, { listen, requireQuic: true });
+  const options = await optionsOf('n1', memory, { listen, quic: { required: true } });
   await using plain = await createNode({ ...options, listen: { ...listen, port: 0 } });
   t.deepEqual(Object.keys(plain.counters.transports), ['quic']);
   t.false(memory.isClosed);
@@ -108,7 +108,7 @@ test('certificates of a node say nothing of connections over a transport of ones
 });
 
 test('memory: to dial nobody is ConnectFailed, a silent address ConnectTimeout, a wrong name a mismatch', async (t) => {
-  const { n1, n2, hub } = await memoryNodes(t, { connectTimeoutMs: 30 });
+  const { n1, n2, hub } = await memoryNodes(t, { timeouts: { connectMs: 30 } });
   const silent = { host: '127.0.0.1', port: 9 };
   hub.silence(silent);
   const nobody = n1.connect({ nodeId: 'n3', host: '127.0.0.1', port: 8 });

@@ -51,7 +51,7 @@ function quicmeshOver(transport: 'quic' | 'tcp'): Contender {
     tls,
     transports: [transport],
     logger: 'error' as const,
-    maxDatagramBytes,
+    quic: { maxDatagramBytes },
   });
   return {
     async serve(options) {
@@ -60,7 +60,7 @@ function quicmeshOver(transport: 'quic' | 'tcp'): Contender {
         nodeId: SERVER_NAME,
         listen: { host: options.host, port: 0 },
         // A thousand idle connections are those of one client.
-        maxConnectionsPerPeer: MANY_CONNECTIONS,
+        limits: { connectionsPerPeer: MANY_CONNECTIONS },
       });
       node.handle('request', ({ method, body }, { early }) => ({
         body: method === FIRST ? { early, payload: body } : body,
@@ -102,7 +102,7 @@ async function prepareFirstCall(
   history: History,
 ): Promise<FirstCall> {
   const sessions = new Sessions();
-  const node = await createNode({ ...options, sessionStore: sessions });
+  const node = await createNode({ ...options, quic: { ...options.quic, sessionStore: sessions } });
   if (history === 'resumed') {
     const former = await node.connect(target);
     await sessions.kept;

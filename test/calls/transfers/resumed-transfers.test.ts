@@ -162,7 +162,7 @@ for (const transport of TEST_TRANSPORTS) {
         await new Promise(setImmediate);
       }
     };
-    const first = await startNode(t, 'n2', { transports, drainTimeoutMs: 1 });
+    const first = await startNode(t, 'n2', { transports, timeouts: { drainMs: 1 } });
     first.handle('dataTransfer', receive);
     const target = targetOf(first);
     const peer = await n1.connect(target);

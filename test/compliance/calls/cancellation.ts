@@ -188,7 +188,7 @@ export function cancellation({ shared, own }: CallsSuite): void {
 
   own(
     'a call that waits for the peer’s limit of streams can be cancelled, and never leaves',
-    { n2: { maxStreams: 2 } },
+    { n2: { limits: { streams: 2 } } },
     async (t, stage) => {
       let runs = 0;
       const answer = deferred();

@@ -9,7 +9,7 @@ const QUERY = { type: 'queryRequest', query: 'q' } as const;
 export function closing({ own }: CallsSuite): void {
   own(
     'close lets calls under way finish, those on their way too, and then there are no new ones',
-    { n2: { drainTimeoutMs: 30_000 } },
+    { n2: { timeouts: { drainMs: 30_000 } } },
     async (t, stage) => {
       const { peer, n2 } = stage;
       const { begun, answer } = serveWhenTold(stage);
@@ -49,7 +49,7 @@ export function closing({ own }: CallsSuite): void {
 
   own(
     'close waits for transfers under way, and they arrive whole',
-    { n2: { drainTimeoutMs: 30_000 } },
+    { n2: { timeouts: { drainMs: 30_000 } } },
     async (t, stage) => {
       const goOn = deferred();
       stage.serve('dataTransfer', 't', async function* (_transfer, { body }) {
@@ -74,8 +74,8 @@ export function closing({ own }: CallsSuite): void {
   );
 
   own(
-    'close waits no longer than drainTimeoutMs',
-    { n2: { drainTimeoutMs: 50 } },
+    'close waits no longer than timeouts.drainMs',
+    { n2: { timeouts: { drainMs: 50 } } },
     async (t, stage) => {
       const { begun } = serveWhenTold(stage);
       const failed = t.throwsAsync(stage.peer.request(QUERY, { timeoutMs: 60_000 }));

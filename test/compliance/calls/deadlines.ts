@@ -176,7 +176,7 @@ export function deadlines({ shared, own }: CallsSuite): void {
 
   own(
     'time runs for a call that waits for the peer’s limit of streams, and it never leaves',
-    { n2: { maxStreams: 2 } },
+    { n2: { limits: { streams: 2 } } },
     async (t, stage) => {
       const answer = deferred();
       let runs = 0;

@@ -10,8 +10,7 @@ const IMPATIENT = {
   health: { intervalMs: 100, misses: 3 },
   reconnect: { minDelayMs: 60_000, maxDelayMs: 60_000 },
   // Of QUIC: this is how a side that owes answers and waits for none notices.
-  idleTimeoutMs: 1000,
-  keepAliveMs: 200,
+  timeouts: { idleMs: 1000, keepAliveMs: 200 },
 } as const;
 const CUTTABLE = { n1: IMPATIENT, n2: IMPATIENT, isCuttable: true } as const;
 
@@ -48,7 +47,7 @@ export function loss({ own }: CallsSuite): void {
 
   own(
     'calls under way fail when the peer’s node has ended, and may have run',
-    { n2: { drainTimeoutMs: 1 } },
+    { n2: { timeouts: { drainMs: 1 } } },
     async (t, stage) => {
       const { outcomes } = await underWay(stage);
       await stage.n2.close();
@@ -65,7 +64,7 @@ export function loss({ own }: CallsSuite): void {
 
   own(
     'calls under way fail when this node ends, and their handlers hear of it',
-    { n1: { drainTimeoutMs: 1 } },
+    { n1: { timeouts: { drainMs: 1 } } },
     async (t, stage) => {
       const { outcomes, stopped } = await underWay(stage);
       await stage.n1.close();

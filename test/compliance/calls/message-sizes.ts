@@ -24,7 +24,7 @@ export function messageSizes({ own }: CallsSuite): void {
 
   own(
     'a message as large as the peer takes arrives, one byte more is refused here',
-    { n2: { maxMessageBytes: LIMIT } },
+    { n2: { limits: { messageBytes: LIMIT } } },
     async (t, stage) => {
       stage.serve('request', 'size', ({ body }) => ({ body: (body as Uint8Array).length }));
       const call = (bytes: number) => {
@@ -51,7 +51,7 @@ export function messageSizes({ own }: CallsSuite): void {
 
   own(
     'an answer as large as the caller takes arrives, one byte more fails the call',
-    { n1: { maxMessageBytes: LIMIT } },
+    { n1: { limits: { messageBytes: LIMIT } } },
     async (t, stage) => {
       stage.serve('request', 'give', ({ body }) => ({ body: randomBytes(body as number) }));
       const call = (body: number) => stage.peer.request({ type: 'request', method: 'give', body });
@@ -71,7 +71,10 @@ export function messageSizes({ own }: CallsSuite): void {
     const compressions = [compression];
     own(
       `what ${compression} makes smaller travels smaller, both ways, in order`,
-      { n1: { compressions }, n2: { compressions } },
+      {
+        n1: { compression: { algorithms: compressions } },
+        n2: { compression: { algorithms: compressions } },
+      },
       async (t, stage) => {
         stage.serve('request', 'm', ({ body }) => ({ body }));
         const bytes = () => stage.connection.bytes.sent + stage.connection.bytes.received;
@@ -97,7 +100,7 @@ export function messageSizes({ own }: CallsSuite): void {
 
   own(
     'nodes without a compression in common send plain',
-    { n1: { compressions: ['lz4'] }, n2: { compressions: ['zstd'] } },
+    { n1: { compression: { algorithms: ['lz4'] } }, n2: { compression: { algorithms: ['zstd'] } } },
     async (t, stage) => {
       stage.serve('request', 'm', ({ body }) => ({ body }));
       const body = 'plain '.repeat(10_000);

@@ -60,7 +60,7 @@ export function observing({ shared, own, transport }: CallsSuite): void {
 
   own(
     'a connection counts the bytes that it sends and receives',
-    { n1: { compressions: [] } },
+    { n1: { compression: { algorithms: [] } } },
     async (t, stage) => {
       stage.serve('request', 'size', ({ body }) => ({ body: (body as Uint8Array).length }));
       const before = stage.connection.bytes;

@@ -215,7 +215,7 @@ export function requests({ shared, own, transport }: CallsSuite): void {
 
   own(
     '500 calls at once over a limit of 16 streams are all answered',
-    { n2: { maxStreams: 16 } },
+    { n2: { limits: { streams: 16 } } },
     async (t, stage) => {
       let running = 0;
       let most = 0;

@@ -31,7 +31,7 @@ export function transferEnds({ shared, own }: CallsSuite): void {
 
   own(
     'an answer that does not wait for the upload ends it, and costs no stream',
-    { n2: { maxStreams: 4 } },
+    { n2: { limits: { streams: 4 } } },
     async (t, stage) => {
       stage.serve('dataTransfer', 'endless', async () => [Buffer.from('enough')]);
       for (let round = 0; round < 8; round += 1) {

@@ -3,7 +3,7 @@ import type { NodeOptions, SocketAddress, TransportName } from '../../../src/ind
 import type { NodeCredentials } from '../../helpers/certs.js';
 
 /** Options of `createNode` that a test sets, beside those that every node of a test needs. */
-export type FaultNodeOptions = Pick<NodeOptions, 'transports' | 'door' | 'listen'>;
+export type FaultNodeOptions = Pick<NodeOptions, 'transports' | 'admission' | 'listen'>;
 
 export interface Target extends SocketAddress {
   readonly nodeId: string;

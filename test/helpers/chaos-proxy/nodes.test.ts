@@ -56,7 +56,7 @@ for (const transport of TEST_TRANSPORTS) {
 
 test('where UDP vanishes, TCP on the same port serves', async (t) => {
   const faults = { udp: { blackHole: true } };
-  const { n1, proxy, target } = await setUp(t, { faults }, { connectTimeoutMs: 400 });
+  const { n1, proxy, target } = await setUp(t, { faults }, { timeouts: { connectMs: 400 } });
   const peer = await n1.connect(target);
   t.is(peer.transport, 'tcp');
   t.is((await peer.request({ type: 'queryRequest', query: 'q' })).result, 'q');

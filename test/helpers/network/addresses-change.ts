@@ -76,7 +76,7 @@ async function start(nodeId: 'n1' | 'n2' | 'n3', options: Partial<NodeOptions>) 
     nodeId,
     cluster: 't',
     tls: await nodeCert(nodeId),
-    requireQuic: true,
+    quic: { required: true },
     health: PATIENT,
     logger: 'silent',
     ...options,

@@ -43,7 +43,7 @@ async function outcomeOf(seed: number): Promise<LossyLinkOutcome> {
     listen: { host: HOST, port: 0 },
     transports: ['quic'],
     logger: 'silent',
-    drainTimeoutMs: 2000,
+    timeouts: { drainMs: 2000 },
   });
   serveClient(node);
   const { host, port } = node.address ?? { host: HOST, port: 0 };

@@ -11,7 +11,7 @@ const lines = Array.from({ length: MANY }, (_, i) => {
   return `addr add 10.9.${i >> 8}.${i & 255}/32 dev lo`;
 });
 execFileSync('ip', ['-batch', '-'], { input: lines.join('\n') });
-const common = { cluster: 't', requireQuic: true, logger: 'silent' } as const;
+const common = { cluster: 't', quic: { required: true }, logger: 'silent' } as const;
 const n2 = await createNode({
   ...common,
   nodeId: 'n2',

@@ -65,8 +65,7 @@ async function start(
     cluster: 't',
     tls: { ca, ...nodes[nodeId] },
     listen,
-    connectTimeoutMs: 300,
-    fallbackDelayMs: 1,
+    timeouts: { connectMs: 300, fallbackDelayMs: 1 },
     logger: 'silent',
   });
   return node.handle('request', () => ({ body: nodeId }));

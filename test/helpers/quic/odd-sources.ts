@@ -71,7 +71,7 @@ async function start(nodeId: 'n1' | 'n2', retry: 'auto' | 'always'): Promise<Mes
     tls: await nodeCert(nodeId),
     listen: { host: '127.0.0.1', port: 0 },
     transports: ['quic'],
-    door: { retry },
+    admission: { retry },
     logger: 'silent',
   });
   return node.handle('request', () => ({ body: nodeId }));

@@ -148,7 +148,10 @@ test('there must be a transport, and counters go by its name', (t) => {
 
 test('a node whose QUIC nobody answers is reached over TCP', async (t) => {
   const tcpOnly = await startNode(t, 'n2', { transports: ['tcp'] });
-  const both = await startNode(t, 'n1', { transports: ['quic', 'tcp'], connectTimeoutMs: 300 });
+  const both = await startNode(t, 'n1', {
+    transports: ['quic', 'tcp'],
+    timeouts: { connectMs: 300 },
+  });
   const peer = await both.connect(targetOf(tcpOnly));
   t.is(peer.transport, 'tcp');
 });

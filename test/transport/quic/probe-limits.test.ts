@@ -73,7 +73,7 @@ test.serial('a peer that takes no datagrams above 1,200 bytes is asked for none'
 
 test.serial('a given size above what a peer takes is no reason to ask it for more', async (t) => {
   const probes = await countProbes(t);
-  const node = await startReplier(t, { maxDatagramBytes: 9000 });
+  const node = await startReplier(t, { quic: { maxDatagramBytes: 9000 } });
   await replyTo(t, node, (config) => config.setMaxRecvUdpPayloadSize(1350));
   t.is(probes.refused, 0);
   const bytes = node.peer('n1')?.connections[0]?.datagramBytes;

@@ -19,8 +19,8 @@ for (const transport of TEST_TRANSPORTS) {
     const options = { transports: [transport] };
     const nodes = [];
     for (const nodeId of ['n1', 'n2'] as const) {
-      const tlsKeyLogFile = join(directory, nodeId);
-      nodes.push(await startNode(t, nodeId, { ...options, tlsKeyLogFile }));
+      const keyLogFile = join(directory, nodeId);
+      nodes.push(await startNode(t, nodeId, { ...options, keyLogFile }));
     }
     const [n1, n2] = nodes as [(typeof nodes)[0], (typeof nodes)[0]];
     for (let i = 0; i < 2; i += 1) {
@@ -50,7 +50,7 @@ test.serial(
     });
     process.env.SSLKEYLOGFILE = join(directory, 'keys');
     const n1 = await startNode(t, 'n1');
-    const n2 = await startNode(t, 'n2', { tlsKeyLogFile: join(directory, 'own') });
+    const n2 = await startNode(t, 'n2', { keyLogFile: join(directory, 'own') });
     delete process.env.SSLKEYLOGFILE;
     await n1.connect(targetOf(n2));
     await Promise.all([n1.close(), n2.close()]);

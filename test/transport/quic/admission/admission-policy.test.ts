@@ -189,7 +189,7 @@ for (const [what, options] of RETRY_OPTIONS) {
 test('a resumed dial that meets a Retry loses none of its early calls, and runs none twice', async (t) => {
   const transports = ['quic'] as const;
   const n1 = await startNode(t, 'n1', { transports });
-  const n2 = await startNode(t, 'n2', { transports, door: { retry: 'always' } });
+  const n2 = await startNode(t, 'n2', { transports, admission: { retry: 'always' } });
   const asked: unknown[] = [];
   n2.handle('request', ({ method }) => {
     asked.push(method);
