@@ -23,8 +23,8 @@ export type {
   TrySendOptions,
 } from './calls/types.js';
 export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
-export type { ConnectOptions, NodeCounters } from './node/mesh-node.js';
-export { createNode, MeshNode } from './node/node.js';
+export type { ConnectOptions, MeshNode, NodeCounters } from './node/mesh-node.js';
+export { createNode } from './node/node.js';
 export type {
   NodeAuthOptions,
   NodeCompressionOptions,
@@ -39,7 +39,7 @@ export type {
   NodeTimeoutOptions,
   TlsOption,
 } from './node/options.js';
-export { Peer, type PeerConnection, type TransferOpening } from './node/peer.js';
+export type { Peer, PeerConnection, TransferOpening } from './node/peer.js';
 export type { MemberStateKind } from './pool/member.js';
 export type { PoolStatistics } from './pool/options.js';
 export type { Strategy } from './pool/select.js';

@@ -11,7 +11,7 @@ import type { Reports } from '../telemetry/reports.js';
 import { DEFAULT_STREAM_LIMITS, type TransportName } from '../transport/connection.js';
 import type { PeerTarget } from '../transport/dialing/discovery.js';
 import type { NodeConfig } from './options.js';
-import { Peer } from './peer.js';
+import { PooledPeer } from './pooled-peer.js';
 
 /** A peer whose name is known. */
 export type NamedTarget = PeerTarget & { readonly nodeId: string };
@@ -44,7 +44,7 @@ const IDLE_PATIENCE = 1.5;
 export class Link {
   readonly nodeId: string;
   readonly pool: ConnectionPool<CallSession>;
-  readonly peer: Peer;
+  readonly peer: PooledPeer;
   /** Calls of this peer that are handled now. */
   readonly slots: HandlerSlots;
   readonly #options: LinkOptions;
@@ -57,13 +57,13 @@ export class Link {
     this.#options = options;
     this.slots = new HandlerSlots(config.limits.callsPerPeer);
     this.pool = this.#createPool(options);
-    this.peer = new Peer(
+    this.peer = new PooledPeer({
       nodeId,
-      this.pool,
-      codec.withLimit(config.limits.messageBytes),
+      pool: this.pool,
+      codec: codec.withLimit(config.limits.messageBytes),
       copies,
-      config.retry,
-    );
+      retry: config.retry,
+    });
   }
 
   /** Whether there is a connection, one may come about, or calls of the peer still run. */

@@ -28,7 +28,7 @@ test('the example runs as it stands, in a project that has installed the package
 
 test('every entry point of the package resolves and exports what the README names', async (t) => {
   const names: Readonly<Record<string, readonly string[]>> = {
-    quicmesh: ['createNode', 'MeshNode', 'Peer', 'MeshError'],
+    quicmesh: ['createNode', 'MeshError'],
     'quicmesh/transport': ['QuicTransport', 'TcpTransport', 'TransportManager'],
     'quicmesh/protocol': ['FrameDecoder', 'encodeFrame', 'MessageCodec', 'acceptHandshake'],
     'quicmesh/certs': ['generateDevCerts', 'writeDevCerts'],

@@ -1,0 +1,248 @@
+/** The peer that a node hands out: its calls, over whichever connection of the pool is open. */
+import { AsyncResource } from 'node:async_hooks';
+import type { Carry } from '../calls/batching/batch.js';
+import { type BatchOptions, MessageBatcher } from '../calls/batching/batcher.js';
+import { OpenBatches } from '../calls/batching/open-batches.js';
+import { ONE_WAY_TYPES, REQUEST_TYPES, TRANSFER_TYPES, typeRefusal } from '../calls/call-types.js';
+import { nestingOfCalls } from '../calls/handling.js';
+import { callAgain, type MakeAttempt, type RetryHost } from '../calls/outgoing/call-again.js';
+import { type AttemptOptions, LatestCalls } from '../calls/outgoing/latest-calls.js';
+import type { MessageCopies } from '../calls/outgoing/message-copies.js';
+import { RetryBudget, type RetryBudgetLimits } from '../calls/outgoing/retry-budget.js';
+import type { RetryPolicy } from '../calls/outgoing/retry-policy.js';
+import { CallQueue, type StartCall } from '../calls/session/call-queue.js';
+import type { CallSession } from '../calls/session/session.js';
+import type { TransferOptions } from '../calls/transfers/outgoing-transfer.js';
+import { openResumable } from '../calls/transfers/resumable-transfer.js';
+import { checkCrc32 } from '../calls/transfers/transfer-checksum.js';
+import type {
+  CallOptions,
+  OneWayMessage,
+  ReplyTo,
+  RequestMessage,
+  RetryCounters,
+  StreamCallOptions,
+  TrySendOptions,
+} from '../calls/types.js';
+import { MeshError } from '../errors.js';
+import type { MemberStateKind } from '../pool/member.js';
+import type { PoolStatistics } from '../pool/options.js';
+import type { ConnectionPool } from '../pool/pool.js';
+import type { MessageCodec } from '../protocol/codec.js';
+import type { DataTransfer, Message } from '../protocol/message.js';
+import type { MigrateOptions, TransportName } from '../transport/connection.js';
+import type { Peer, PeerConnection, TransferOpening } from './peer.js';
+
+/** What a {@link PooledPeer} is made of. */
+export interface PooledPeerOptions {
+  readonly nodeId: string;
+  readonly pool: ConnectionPool<CallSession>;
+  /** Holds the messages of calls that wait to this side's own limit. */
+  readonly codec: MessageCodec;
+  /** Of those messages. */
+  readonly copies: MessageCopies;
+  readonly retry: RetryPolicy & RetryBudgetLimits;
+}
+
+/** A peer whose calls go over the connections of a pool. See {@link Peer} for what its methods do. */
+export class PooledPeer implements Peer {
+  readonly nodeId: string;
+  readonly #pool: ConnectionPool<CallSession>;
+  readonly #queue: CallQueue;
+  readonly #retry: RetryHost;
+  readonly #latest = new LatestCalls();
+  readonly #batches: OpenBatches;
+
+  constructor({ nodeId, pool, codec, copies, retry }: PooledPeerOptions) {
+    this.nodeId = nodeId;
+    this.#pool = pool;
+    this.#queue = new CallQueue(codec, copies, (call) => pool.wait(call));
+    this.#batches = new OpenBatches(() => pool.end);
+    this.#retry = {
+      policy: retry,
+      budget: new RetryBudget(retry),
+      counters: { attempts: 0, denied: 0 },
+      random: Math.random,
+      hasWay: () => pool.isOpen || pool.mayConnect,
+      released: () => pool.released,
+    };
+  }
+
+  get isConnected(): boolean {
+    return this.#pool.isOpen;
+  }
+
+  get transport(): TransportName | undefined {
+    const { wellMembers, members } = this.#pool;
+    return (wellMembers.at(-1) ?? members.find(({ isOpen }) => isOpen))?.transport;
+  }
+
+  get connections(): readonly PeerConnection[] {
+    return this.#pool.members.map((session) => describe(session, this.#pool.stateOf(session)));
+  }
+
+  get statistics(): PoolStatistics {
+    return this.#pool.statistics;
+  }
+
+  get retries(): Readonly<RetryCounters> {
+    return { ...this.#retry.counters };
+  }
+
+  request<M extends RequestMessage>(message: M, options: CallOptions = {}): Promise<ReplyTo<M>> {
+    const refusal = typeRefusal(message, REQUEST_TYPES);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#call(message, options, (session, its, left, recover) =>
+      session.request(its as M, left, recover),
+    );
+  }
+
+  send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
+    const refusal = typeRefusal(message, ONE_WAY_TYPES);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#call(message, options, (session, its, left, recover) =>
+      session.send(its as OneWayMessage, left, recover),
+    );
+  }
+
+  trySend(message: OneWayMessage, options: TrySendOptions = {}): boolean {
+    const refusal = typeRefusal(message, ONE_WAY_TYPES);
+    if (refusal !== undefined) throw refusal;
+    return this.#pool.select()?.trySend(message, options) ?? false;
+  }
+
+  stream(transfer: TransferOpening, options: StreamCallOptions = {}): AsyncIterable<Uint8Array> {
+    if (transfer?.type !== undefined || typeof transfer !== 'object') {
+      const refusal = typeRefusal(transfer, TRANSFER_TYPES);
+      if (refusal !== undefined) throw refusal;
+    }
+    const nested = nestingOfCalls() === undefined ? {} : { nested: true };
+    const open: DataTransfer = { offset: 0, ...transfer, ...nested, type: 'dataTransfer' };
+    checkTransfer(open, options);
+    const own = withContext(options);
+    if (own.resume === true) {
+      if (!this.#retry.hasWay()) this.#checkMayConnect();
+      return openResumable(this.#pool, this.#queue.capture(open), own);
+    }
+    const session = this.#pool.select();
+    if (session !== undefined) return session.stream(open, own);
+    this.#checkMayConnect();
+    return this.#queue.stream(open, own);
+  }
+
+  batch(options: BatchOptions = {}): MessageBatcher {
+    const carry: Carry = (message, left) => this.request(message, left);
+    return new MessageBatcher(carry, this.#batches, options);
+  }
+
+  async ping(options: CallOptions = {}): Promise<number> {
+    const startMs = performance.now();
+    await this.request({ type: 'ping' }, options);
+    return performance.now() - startMs;
+  }
+
+  async migrate(options: MigrateOptions = {}): Promise<void> {
+    const movable = this.#pool.members
+      .map(({ connection }) => connection)
+      .filter(({ migrate, role }) => migrate !== undefined && role === 'dialer');
+    if (movable.length === 0) {
+      const text = `there is no QUIC connection to ${this.nodeId} that this node dialed`;
+      throw new MeshError('MigrationFailed', text);
+    }
+    for (const connection of movable) await connection.migrate?.(options);
+  }
+
+  async close(): Promise<void> {
+    this.#pool.release(new MeshError('ConnectionClosed', 'peer was closed by this side'));
+    const closed = this.#pool.members.map(({ connection }) =>
+      connection.close('NoError', 'peer closed'),
+    );
+    this.#batches.flush();
+    await Promise.all(closed);
+  }
+
+  /** Sends what waits in batches: the node is about to close. */
+  flushBatches(): void {
+    this.#batches.flush();
+  }
+
+  #call<T>(
+    message: RequestMessage | OneWayMessage,
+    options: CallOptions,
+    start: StartCall<T>,
+  ): Promise<T> {
+    const { latestOnly } = options;
+    if (latestOnly === undefined) return this.#callAgain(message, options, start);
+    return this.#latest.call(latestOnly, options, (placed) =>
+      this.#callAgain(message, placed, start),
+    );
+  }
+
+  /** A handler's calls are told apart where they are made: attempts are made wherever there is a connection. */
+  #placed(options: AttemptOptions): AttemptOptions {
+    const nesting = nestingOfCalls();
+    return nesting === undefined ? options : { ...options, nesting };
+  }
+
+  #callAgain<T>(
+    message: RequestMessage | OneWayMessage,
+    options: AttemptOptions,
+    start: StartCall<T>,
+  ): Promise<T> {
+    const attempt: MakeAttempt<T> = (left, recover, kept: Message = message) => {
+      const session = this.#pool.select();
+      if (session !== undefined) {
+        return { result: start(session, kept, left, recover), carrier: session };
+      }
+      this.#checkMayConnect();
+      return this.#queue.call(kept, left, start, recover);
+    };
+    const isReplaySafe = options.replaySafe === true || message.type === 'ping';
+    try {
+      return callAgain(attempt, this.#placed(options), isReplaySafe, this.#retry);
+    } catch (thrown) {
+      return Promise.reject(thrown);
+    }
+  }
+
+  /** @throws MeshError ConnectionLost, NodeClosed where no connection will come about */
+  #checkMayConnect(): void {
+    const { unavailableReason } = this.#pool;
+    if (unavailableReason !== undefined) throw unavailableReason;
+  }
+}
+
+/** With a body the transfer needs to know where it is to be pulled. */
+function withContext(options: StreamCallOptions): TransferOptions {
+  if (options.body === undefined) return options;
+  return { ...options, context: new AsyncResource('quicmesh.Transfer') };
+}
+
+/** @throws MeshError InvalidArgument */
+function checkTransfer({ priorChecksum }: DataTransfer, options: StreamCallOptions): void {
+  const { body, resume = false } = options;
+  if (priorChecksum !== undefined) checkCrc32(priorChecksum);
+  if (body === undefined || (typeof body === 'function') === resume) return;
+  throw new MeshError(
+    'InvalidArgument',
+    resume
+      ? 'a transfer that is resumed needs its body as a function of the offset'
+      : 'a body that is a function is for transfers with resume',
+  );
+}
+
+function describe({ connection, counters }: CallSession, state: MemberStateKind): PeerConnection {
+  const { transport, role, remoteAddress, datagramBytes, peerIdentity } = connection;
+  const { fingerprint256, validToMs } = peerIdentity;
+  const { bytesSent: sent, bytesReceived: received } = connection.counters;
+  return {
+    transport,
+    role,
+    state,
+    remoteAddress,
+    datagramBytes,
+    certificate: { fingerprint256, validToMs },
+    calls: { ...counters },
+    bytes: { sent, received },
+  };
+}
