@@ -1,6 +1,6 @@
 /**
  * How much a peer may send that brings nothing: a guard against holes of quiche 0.18.0, which keeps without limit what
- * some frames carry (CVE-2023-6193, CVE-2024-1410, CVE-2024-1765). README, "Security".
+ * some frames carry (CVE-2023-6193, CVE-2024-1410, CVE-2024-1765). SECURITY.md.
  *
  * Frames are not to be seen from here. But what honest peers send is, but for a few bytes of each datagram, either stream
  * bytes, which are read soon, or acknowledgements, which are few beside what they acknowledge. What a connection received

@@ -1,6 +1,6 @@
 /**
  * Guards against what an authenticated peer can do with the known holes of quiche 0.18.0, for one connection. They see
- * totals only, and cost additions and comparisons as long as a peer is honest. README, "Security".
+ * totals only, and cost additions and comparisons as long as a peer is honest. SECURITY.md.
  */
 import { randomBytes } from 'node:crypto';
 import { MeshError } from '../../../errors.js';

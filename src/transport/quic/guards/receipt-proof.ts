@@ -1,6 +1,6 @@
 /**
  * Whether a peer receives what it acknowledges: a guard against holes of quiche 0.18.0, which believes acknowledgements
- * of packets that nobody has received yet, or that it never sent (CVE-2025-4820, CVE-2025-4821). README, "Security".
+ * of packets that nobody has received yet, or that it never sent (CVE-2025-4820, CVE-2025-4821). SECURITY.md.
  *
  * Whoever acknowledges ahead makes this side send as fast as it can, whatever the network bears. So the peer is asked now
  * and then for something that only the bytes themselves tell: a nonce on the control stream, which it has to send back.
