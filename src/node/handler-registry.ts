@@ -1,5 +1,5 @@
 /** The handlers of a node, one for each kind of call. */
-import type { Handlers } from '../calls/incoming/incoming-call.js';
+import type { Handlers } from '../calls/incoming/call-host.js';
 import type { Handler, HandlerKind } from '../calls/types.js';
 import { MeshError } from '../errors.js';
 

@@ -1,7 +1,7 @@
 /** Makes the sessions of a node: calls over one connection, with what all connections of the node share. */
 import type { Logger } from 'pino';
 import { ByteBudget } from '../calls/byte-budget.js';
-import type { Handlers } from '../calls/incoming/incoming-call.js';
+import type { Handlers } from '../calls/incoming/call-host.js';
 import { MessageCopies } from '../calls/outgoing/message-copies.js';
 import { CallSession, type SessionBudgets } from '../calls/session/session.js';
 import { ResumedTransfers } from '../calls/transfers/resumed-transfers.js';

@@ -4,59 +4,19 @@ import { isThenable } from '../../base/realms.js';
 import { isWireErrorCode, MeshError, toMeshError } from '../../errors.js';
 import { type PackedPayload, rawBytesOf } from '../../protocol/compression.js';
 import type { Frame } from '../../protocol/frame.js';
-import type { DataTransfer, Message, Response } from '../../protocol/message.js';
+import type { DataTransfer, Message } from '../../protocol/message.js';
 import { priorityOf } from '../../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler } from '../../transport/connection.js';
 import type { ByteBudget } from '../byte-budget.js';
 import { Flow } from '../flow.js';
 import { endHandling, newHandling, runHandling } from '../handling.js';
 import { type MessageSink, receiveFrame } from '../receive-frame.js';
-import { closeBytes } from '../transfers/chunk-source.js';
-import { IncomingTransfer, type TransferHost } from '../transfers/incoming-transfer.js';
-import type { OpenTransfer, OpenTransfers } from '../transfers/open-transfers.js';
-import type { ResumedTransfers, TransferTurn } from '../transfers/resumed-transfers.js';
-import {
-  type Bytes,
-  type Handler,
-  type HandlerKind,
-  REPLY_TYPES,
-  type RequestMessage,
-} from '../types.js';
-import { type ContextHost, HandlerContext } from './handler-context.js';
-import type { HandlerSlots, SlotKind } from './handler-slots.js';
-
-/** Handlers by kind, as a node holds them. */
-export type Handlers = ReadonlyMap<HandlerKind, Handler<HandlerKind>>;
-
-/** What a call asks of the session it belongs to. */
-export interface CallHost extends ContextHost, TransferHost {
-  readonly handlers: Handlers;
-  /** Of messages that are handled, and of answers that wait to be sent. */
-  readonly receiveBudget: ByteBudget;
-  /** The same of calls that handlers of the peer make. */
-  readonly nestedReceiveBudget: ByteBudget;
-  /** Of the peer, over all of its connections. */
-  readonly slots: HandlerSlots;
-  readonly transfers: ResumedTransfers;
-  readonly openTransfers: OpenTransfers;
-  /** Calls back once TLS is done; never, if the connection ends before. */
-  whenOpen(proceed: () => void): void;
-  /** Why the two nodes do not exchange such messages, if they do not. */
-  capabilityRefusal(type: Message['type']): MeshError | undefined;
-  /** Why the peer may not make that call, if it may not. */
-  authorizationRefusal(message: HandledMessage): MeshError | undefined;
-  /** The peer broke the protocol in a way that no single call can answer for. */
-  violated(error: MeshError): void;
-  handlerFailed(kind: Message['type'], error: MeshError): void;
-  /** The call is answered with an error that is no handler's. */
-  callRefused(): void;
-  /** The call was a sign of life that the peer asked for. */
-  pinged(): void;
-  /** The call is over. Called once. */
-  finished(): void;
-}
-
-type HandledMessage = Exclude<RequestMessage, { type: 'ping' }> | DataTransfer;
+import type { Bytes, Handler, HandlerKind, RequestMessage } from '../types.js';
+import type { CallHost, HandledMessage } from './call-host.js';
+import { HandlerContext } from './handler-context.js';
+import type { SlotKind } from './handler-slots.js';
+import { replyTo } from './reply.js';
+import { TransferAttempt } from './transfer-attempt.js';
 
 const KIND_OF: Readonly<Partial<Record<Message['type'], HandlerKind>>> = {
   queryRequest: 'query',
@@ -71,9 +31,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   readonly #stream: FrameStream;
   #message: Message | undefined;
   #context: HandlerContext | undefined;
-  #transfer: IncomingTransfer | undefined;
-  /** Of a transfer that may be resumed: makes way for its next attempt. */
-  #leave: (() => void) | undefined;
+  #transfer: TransferAttempt | undefined;
   #flow: Flow | undefined;
   /** Of the call's message, before compression. */
   #messageBytes = 0;
@@ -86,7 +44,6 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #budget: ByteBudget;
   #over = false;
   #hasRun = false;
-  #isHandlerDone = false;
   readonly #handling = newHandling();
 
   constructor(host: CallHost, stream: FrameStream) {
@@ -187,48 +144,17 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   #beginTransfer(handler: Handler<HandlerKind>, message: DataTransfer, frame: Frame): void {
-    const transfer = new IncomingTransfer(message, this.#stream, this.#host, this.flow);
-    this.#transfer = transfer;
-    const context = new HandlerContext(this.#host, message, transfer);
+    const attempt = new TransferAttempt(message, this.#stream, this.#host, {
+      flow: this.flow,
+      isOver: () => this.#over,
+      run: () => this.#run(handler, message, context),
+      refuse: (error) => this.onBadMessage(error),
+      supersede: (error) => this.#supersede(error),
+    });
+    this.#transfer = attempt;
+    const context = new HandlerContext(this.#host, message, attempt.transfer);
     this.#context = context;
-    if (message.resume === true) {
-      this.#takeTurn(transfer, message, () => this.#run(handler, message, context));
-      return;
-    }
-    transfer.begin(undefined);
-    if (message.data !== undefined || message.checksum !== undefined)
-      transfer.receive(message, frame);
-    this.#run(handler, message, context);
-  }
-
-  /** Waits, with the stream held, until no other handler is at the same transfer. */
-  #takeTurn(transfer: IncomingTransfer, { transferId }: DataTransfer, run: () => void): void {
-    const { transfers, peer } = this.#host;
-    const key = `${peer.nodeId.toLowerCase()} ${transferId}`;
-    let hasBegun = false;
-    let isHeld = false;
-    const turn: TransferTurn = {
-      start: (memory) => {
-        try {
-          transfer.begin(memory);
-          hasBegun = true;
-          run();
-        } catch (thrown) {
-          this.onBadMessage(toMeshError(thrown));
-        }
-        if (isHeld) this.flow.release();
-      },
-      cancel: (error) => this.#supersede(error),
-    };
-    this.#leave = () => {
-      // Over, but its handler is not done yet.
-      if (hasBegun && !this.#isHandlerDone) return;
-      transfers.leave(key, turn, hasBegun ? transfer.memory : undefined);
-    };
-    transfers.enter(key, turn);
-    if (hasBegun || this.#over) return;
-    isHeld = true;
-    this.flow.hold();
+    attempt.begin(message, frame);
   }
 
   /** @throws MeshError Overloaded */
@@ -320,10 +246,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   #handlerDone(): void {
-    this.#isHandlerDone = true;
     endHandling(this.#handling);
     this.#freeSlot();
-    this.#leave?.();
+    this.#transfer?.handlerDone();
   }
 
   #answer(message: RequestMessage, result: unknown): void {
@@ -340,32 +265,14 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     }
   }
 
-  async #answerBytes(bytes: Bytes | undefined, transfer: IncomingTransfer): Promise<void> {
-    const { openTransfers } = this.#host;
-    const open = this.#openTransfer(transfer);
-    openTransfers.add(open);
+  async #answerBytes(bytes: Bytes | undefined, transfer: TransferAttempt): Promise<void> {
     try {
-      if (this.#over) await closeBytes(bytes);
-      else await runHandling(this.#handling, () => transfer.answer(bytes));
+      await transfer.answer(bytes, this.#handling);
       this.#finish();
     } catch (thrown) {
       if (!this.#over) this.#handlerFailed(thrown);
     }
-    openTransfers.delete(open);
     this.#handlerDone();
-  }
-
-  #openTransfer(transfer: IncomingTransfer): OpenTransfer {
-    return {
-      get isHeldUp() {
-        return transfer.isHeldUp;
-      },
-      isUnread: false,
-      get progress() {
-        return transfer.sentBytes;
-      },
-      giveUp: () => this.#supersede(UNTAKEN),
-    };
   }
 
   /** Ends the call with an error, of which its handler hears as well. */
@@ -442,7 +349,6 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (this.#over) return;
     this.#over = true;
     this.#transfer?.fail(error);
-    this.#leave?.();
     // Whoever still reads the body after the answer reads in vain; what still arrives is dropped.
     this.#context?.close();
     if (!this.#hasRun) this.#freeSlot();
@@ -451,27 +357,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 }
 
-/** The node closes, and the peer does not read. */
-const UNTAKEN = new MeshError('GoingAway', 'nobody takes the bytes of the transfer');
-
 /** What still wants to send on a call that is over. It goes no further. */
 const ANSWERED = new MeshError('Cancelled', 'the call was answered');
-
-/** A reply with the fields that a handler answered. */
-function replyTo(message: RequestMessage, fields: object | undefined): Message {
-  const type = REPLY_TYPES[message.type];
-  // Nearly all replies have one field, if any: a copy of everything costs more than the rest of the answer.
-  if (type === 'response') {
-    const { body } = (fields ?? NO_FIELDS) as Partial<Response>;
-    return body === undefined ? { type } : { type, body };
-  }
-  if (message.type === 'consensus' && message.group !== undefined) {
-    return { group: message.group, ...fields, type } as Message;
-  }
-  return { ...fields, type } as Message;
-}
-
-const NO_FIELDS = {};
 
 /** Whether a call may be run before it is certain that it is no replay. */
 function isReplaySafe(message: Message): boolean {

@@ -11,8 +11,9 @@ import type {
   TransportName,
 } from '../../transport/connection.js';
 import { ByteBudget } from '../byte-budget.js';
+import type { CallHost, Handlers } from '../incoming/call-host.js';
 import type { HandlerSlots } from '../incoming/handler-slots.js';
-import { type CallHost, type Handlers, IncomingCall } from '../incoming/incoming-call.js';
+import { IncomingCall } from '../incoming/incoming-call.js';
 import type { CallerHost } from '../outgoing/caller-host.js';
 import type { Recover } from '../outgoing/failed-call.js';
 import type { AttemptOptions } from '../outgoing/latest-calls.js';
