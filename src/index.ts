@@ -7,6 +7,7 @@ export type { LogMessage } from './calls/batching/merge-messages.js';
 export type { Authorize, CallingPeer } from './calls/session/authorize.js';
 export { crc32 } from './calls/transfers/transfer-checksum.js';
 export type {
+  Bytes,
   CallContext,
   CallCounters,
   CallOptions,
@@ -22,7 +23,7 @@ export type {
   StreamCallOptions,
   TrySendOptions,
 } from './calls/types.js';
-export { type ErrorSide, MeshError, type MeshErrorCode } from './errors.js';
+export { type ErrorSide, MeshError, type MeshErrorCode, type MeshErrorDetails } from './errors.js';
 export type { ConnectOptions, MeshNode, NodeCounters } from './node/mesh-node.js';
 export { createNode } from './node/node.js';
 export type {
@@ -43,6 +44,7 @@ export type { Peer, PeerConnection, TransferOpening } from './node/peer.js';
 export type { MemberStateKind } from './pool/member.js';
 export type { PoolStatistics } from './pool/options.js';
 export type { Strategy } from './pool/select.js';
+export type { CompressionName } from './protocol/compression.js';
 export { sameToken } from './protocol/handshake.js';
 export type {
   Consensus,
@@ -58,12 +60,14 @@ export type {
   Request,
   Response,
 } from './protocol/message.js';
+export type { Priority } from './protocol/priority.js';
 export type { LoggingOption, LogLevel } from './telemetry/logging.js';
 export type { NodeEvent, StatusOptions } from './telemetry/status.js';
 export type {
   DialTarget,
   MigrateOptions,
   PathEvent,
+  Role,
   SocketAddress,
   TlsMaterial,
   TransportName,

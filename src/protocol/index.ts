@@ -1,13 +1,98 @@
 /** `quicmesh/protocol`: frames, messages, codec and handshake, for those who build their own layer. */
-export * from '../errors.js';
+export {
+  codeOfWire,
+  ERROR_CODES,
+  type ErrorSide,
+  isWireErrorCode,
+  MeshError,
+  type MeshErrorCode,
+  type MeshErrorDetails,
+  toMeshError,
+  wireCodeOf,
+} from '../errors.js';
 export { type CborLimits, DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
 export { crc32 } from './checksum.js';
 export { isMessageType, MessageCodec } from './codec.js';
-export * from './compression.js';
-export * from './control.js';
-export * from './frame.js';
+export {
+  type Algorithm,
+  type CompressionName,
+  compressionsOf,
+  loadCompression,
+  type PackedPayload,
+  packPayload,
+  rawBytesOf,
+  unpackPayload,
+} from './compression.js';
+export {
+  decodeCredit,
+  decodeGoAway,
+  decodeReset,
+  encodeAllOver,
+  encodeCredit,
+  encodeGoAway,
+  encodeReason,
+  encodeReset,
+  MAX_REASON_BYTES,
+  type ResetFields,
+} from './control.js';
+export {
+  CHECKSUM_BYTES,
+  Compression,
+  DEFAULT_MAX_PAYLOAD_BYTES,
+  encodeFrame,
+  type Frame,
+  FrameDecoder,
+  type FrameDecoderOptions,
+  type FrameFields,
+  FrameFlag,
+  frameBytes,
+  HEADER_BYTES,
+  WIRE_VERSION,
+  writeFrame,
+} from './frame.js';
 export { FrameCodec, type FrameCodecOptions } from './frame-codec.js';
-export * from './handshake.js';
-export * from './message.js';
-export * from './priority.js';
-export * from './replay-guard.js';
+export {
+  type AcceptanceContext,
+  acceptHandshake,
+  completeHandshake,
+  createHandshakeRequest,
+  type HandshakeConfig,
+  type HandshakeState,
+  type HandshakeStateKind,
+  type HandshakeVerdict,
+  type Negotiated,
+  negotiateCapabilities,
+  nextHandshakeState,
+  type ResponseContext,
+  SUPPORTED_VERSIONS,
+  sameNodeId,
+  sameToken,
+} from './handshake.js';
+export {
+  type Capabilities,
+  type Consensus,
+  type DataTransfer,
+  type ErrorMessage,
+  type HandshakeRequest,
+  type HandshakeResponse,
+  type LogEntry,
+  MAX_ITEMS,
+  type Message,
+  type MessageOf,
+  type MessageType,
+  type Ping,
+  type Pong,
+  type QueryRequest,
+  type QueryResponse,
+  type RaftBody,
+  type ReplicationLog,
+  type Request,
+  type Response,
+} from './message.js';
+export { defaultPriority, isPriority, PRIORITIES, type Priority, priorityOf } from './priority.js';
+export {
+  DEFAULT_REPLAY_GUARD,
+  ReplayGuard,
+  type ReplayGuardOptions,
+  type ReplayVerdict,
+} from './replay-guard.js';

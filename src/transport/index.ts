@@ -1,20 +1,41 @@
 /** `quicmesh/transport`: connections without nodes and calls, for those who build their own layer. */
-export * from '../errors.js';
-export type { BackoffLimits } from '../pool/backoff.js';
-export { connectionMember } from '../pool/connection-member.js';
-export type { HealthLimits } from '../pool/health.js';
-export type { MemberState, MemberStateKind, PoolMember } from '../pool/member.js';
-export type {
-  AcquireOptions,
-  MemberChange,
-  PoolLimits,
-  PoolOptions,
-  PoolStatistics,
-} from '../pool/options.js';
-export { ConnectionPool } from '../pool/pool.js';
-export type { Dial, DialFailure } from '../pool/redialer.js';
-export type { Strategy } from '../pool/select.js';
-export * from './connection.js';
+export {
+  type ErrorSide,
+  MeshError,
+  type MeshErrorCode,
+  type MeshErrorDetails,
+  toMeshError,
+} from '../errors.js';
+export {
+  type AgreedLimits,
+  ALPN_PROTOCOL,
+  type Connection,
+  type ConnectionCounters,
+  type ConnectionState,
+  DEFAULT_STREAM_LIMITS,
+  type DialOptions,
+  type DialTarget,
+  type FrameStream,
+  type FrameStreamHandler,
+  type Listener,
+  type ListenOptions,
+  MAX_PRE_HANDSHAKE_BYTES,
+  MAX_PRE_HANDSHAKE_STREAMS,
+  type MigrateOptions,
+  nextConnectionState,
+  type PathEvent,
+  type PeerIdentity,
+  type Refusal,
+  type Role,
+  type SendOptions,
+  type SocketAddress,
+  type StreamLimits,
+  type StreamOptions,
+  type TlsMaterial,
+  TRANSPORT_NAMES,
+  type Transport,
+  type TransportName,
+} from './connection.js';
 export {
   type Discovery,
   type PeerAddress,
@@ -24,7 +45,6 @@ export {
 export { type DnsDiscoveryOptions, dnsDiscovery } from './dialing/dns-discovery.js';
 export { awaitHandshake, dialHandshake, type HandshakeOptions } from './dialing/handshaker.js';
 export { TransportManager, type TransportManagerOptions } from './dialing/manager.js';
-export type { AdmissionOptions } from './quic/admission/admission-policy.js';
 export {
   MemorySessionStore,
   type MemorySessionStoreOptions,

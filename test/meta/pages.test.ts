@@ -57,6 +57,7 @@ test('every entry point of the package resolves and exports what the README name
   const names: Readonly<Record<string, readonly string[]>> = {
     quicmesh: ['createNode', 'MeshError'],
     'quicmesh/transport': ['QuicTransport', 'TcpTransport', 'TransportManager'],
+    'quicmesh/pool': ['ConnectionPool', 'connectionMember'],
     'quicmesh/protocol': ['FrameDecoder', 'encodeFrame', 'MessageCodec', 'acceptHandshake'],
     'quicmesh/certs': ['generateDevCerts', 'writeDevCerts'],
   };

@@ -24,7 +24,6 @@ import {
   HEADER_BYTES,
   isMessageType,
   MAX_REASON_BYTES,
-  MESSAGE_FIELDS,
   type Message,
   MessageCodec,
   type MessageType,
@@ -32,6 +31,7 @@ import {
   type Priority,
   type ResetFields,
 } from '../../src/protocol/index.js';
+import { MESSAGE_FIELDS } from '../../src/protocol/message.js';
 import {
   ALPN_PROTOCOL,
   DEFAULT_STREAM_LIMITS,

@@ -12,11 +12,11 @@ import {
   FrameFlag,
   type HandshakeRequest,
   type HandshakeResponse,
-  MESSAGE_FIELDS,
   type Message,
   MessageCodec,
   ReplayGuard,
 } from '../../src/protocol/index.js';
+import { MESSAGE_FIELDS } from '../../src/protocol/message.js';
 import { receiveNaively } from './naive/receive.js';
 import { codeOf } from './properties.js';
 import { receive } from './receive.js';
