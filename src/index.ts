@@ -39,7 +39,7 @@ export type {
   NodeRetryOptions,
   NodeTimeoutOptions,
   TlsOption,
-} from './node/options.js';
+} from './node/options/types.js';
 export type { Peer, PeerConnection, TransferOpening } from './node/peer.js';
 export type { MemberStateKind } from './pool/member.js';
 export type { PoolStatistics } from './pool/options.js';

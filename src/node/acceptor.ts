@@ -10,7 +10,7 @@ import type { Certificates } from './certificates.js';
 import type { KnownPeers } from './known-peers.js';
 import type { Link } from './link.js';
 import type { Negotiation } from './negotiation.js';
-import type { NodeConfig } from './options.js';
+import type { NodeConfig } from './options/resolve.js';
 import type { SessionFactory } from './session-factory.js';
 import type { SessionRegistry } from './session-registry.js';
 

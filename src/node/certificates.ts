@@ -10,7 +10,8 @@ import {
   type Doubt,
   doubtsAbout,
 } from '../transport/trust/tls-material.js';
-import { type NodeConfig, resolveTlsMaterial, type TlsOption } from './options.js';
+import { type NodeConfig, resolveTlsMaterial } from './options/resolve.js';
+import type { TlsOption } from './options/types.js';
 
 /** A connection whose peer would not be let in now. */
 export interface Unacceptable {

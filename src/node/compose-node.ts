@@ -14,7 +14,7 @@ import { KnownPeers } from './known-peers.js';
 import { Link } from './link.js';
 import { Negotiation } from './negotiation.js';
 import { type NodeCounts, newCounts } from './node-counts.js';
-import type { NodeConfig } from './options.js';
+import type { NodeConfig } from './options/resolve.js';
 import { Renewal } from './renewal.js';
 import { SessionFactory } from './session-factory.js';
 import { SessionRegistry } from './session-registry.js';

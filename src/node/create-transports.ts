@@ -4,7 +4,7 @@ import type { StreamLimits, TlsMaterial, Transport } from '../transport/connecti
 import { QuicTransport } from '../transport/quic/transport.js';
 import { TcpTransport } from '../transport/tcp/transport.js';
 import { KeyLog } from '../transport/trust/key-log.js';
-import type { NodeConfig } from './options.js';
+import type { NodeConfig } from './options/resolve.js';
 
 /**
  * In order of preference; those that the options bring along as they are.

@@ -9,7 +9,7 @@ import type { TransportManager } from '../transport/dialing/manager.js';
 import type { Certificates } from './certificates.js';
 import { dialPeer } from './dial-peer.js';
 import type { Negotiation } from './negotiation.js';
-import type { NodeConfig } from './options.js';
+import type { NodeConfig } from './options/resolve.js';
 import type { Renewal } from './renewal.js';
 import type { SessionFactory } from './session-factory.js';
 import type { SessionRegistry } from './session-registry.js';

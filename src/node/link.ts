@@ -10,7 +10,7 @@ import type { MessageCodec } from '../protocol/codec.js';
 import type { Reports } from '../telemetry/reports.js';
 import { DEFAULT_STREAM_LIMITS, type TransportName } from '../transport/connection.js';
 import type { PeerTarget } from '../transport/dialing/discovery.js';
-import type { NodeConfig } from './options.js';
+import type { NodeConfig } from './options/resolve.js';
 import { PooledPeer } from './pooled-peer.js';
 
 /** A peer whose name is known. */

@@ -5,7 +5,7 @@ import type { SessionAgreement } from '../calls/session/session.js';
 import { toMeshError } from '../errors.js';
 import { type Algorithm, loadCompression } from '../protocol/compression.js';
 import type { HandshakeConfig, Negotiated } from '../protocol/handshake.js';
-import type { NodeConfig } from './options.js';
+import type { NodeConfig } from './options/resolve.js';
 
 /** Holds the compressions that work here: handshakes offer these, and sessions use those that both sides have. */
 export class Negotiation {

@@ -11,7 +11,8 @@ import { parsePem } from '../transport/trust/pem.js';
 import { Certificates } from './certificates.js';
 import { composeNode, type NodeParts } from './compose-node.js';
 import type { ConnectOptions, MeshNode, NodeCounters } from './mesh-node.js';
-import { type NodeOptions, resolveOptions } from './options.js';
+import { resolveOptions } from './options/resolve.js';
+import type { NodeOptions } from './options/types.js';
 import type { Peer } from './peer.js';
 
 /**

@@ -11,7 +11,7 @@ import type { Negotiated } from '../protocol/handshake.js';
 import { type Connection, MAX_PRE_HANDSHAKE_BYTES } from '../transport/connection.js';
 import type { Negotiation } from './negotiation.js';
 import type { NodeCounts } from './node-counts.js';
-import type { NodeConfig } from './options.js';
+import type { NodeConfig } from './options/resolve.js';
 
 /** What a {@link SessionFactory} is made of. */
 export interface SessionFactoryOptions {

@@ -26,7 +26,7 @@ syncBuiltinESMExports();
 const { pino } = await import('pino');
 const { createNode, MemorySessionStore } = await import('../../src/index.js');
 const { generateDevCerts } = await import('../../src/certs/index.js');
-const { resolveOptions, resolveTlsMaterial } = await import('../../src/node/options.js');
+const { resolveOptions, resolveTlsMaterial } = await import('../../src/node/options/resolve.js');
 const { QuicTransport } = await import('../../src/transport/quic/transport.js');
 const { TcpTransport } = await import('../../src/transport/tcp/transport.js');
 

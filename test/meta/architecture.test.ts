@@ -29,6 +29,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['calls/incoming'],
   ['calls/session'],
   ['telemetry'],
+  ['node/options'],
   ['node'],
 ];
 /** What is imported from outside, and by nothing inside. */

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { createNode, MeshError, type NodeOptions } from '../../src/index.js';
-import { resolveOptions } from '../../src/node/options.js';
+import { resolveOptions } from '../../src/node/options/resolve.js';
 import { nodeCert } from '../helpers/certs.js';
 
 const tls = await nodeCert('n1');

@@ -1,0 +1,51 @@
+/** Checks what users pass to `createNode`, once, and resolves it into one frozen config. */
+import type { z } from 'zod';
+import { redactFields } from '../../base/redact.js';
+import { MeshError, toMeshError } from '../../errors.js';
+import { assertNodeIds } from '../../protocol/node-id.js';
+import type { TlsMaterial } from '../../transport/connection.js';
+import { nameOfTransport, schema, tlsMaterial } from './schema.js';
+import type { NodeOptions } from './types.js';
+
+/** The options with every default filled in. */
+export type NodeConfig = Readonly<z.output<typeof schema>>;
+
+/**
+ * Checks options and fills in defaults.
+ * @throws MeshError InvalidOptions naming every option that is wrong
+ */
+export function resolveOptions(options: NodeOptions): NodeConfig {
+  const parsed = schema.safeParse(options);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(
+      ({ path, message }) => `${path.join('.') || 'options'}: ${message}`,
+    );
+    throw new MeshError('InvalidOptions', problems.join('; '));
+  }
+  try {
+    assertNodeIds([parsed.data.nodeId]);
+  } catch (thrown) {
+    throw new MeshError('InvalidOptions', `nodeId: ${toMeshError(thrown).message}`, {
+      cause: thrown,
+    });
+  }
+  const { data } = parsed;
+  return Object.freeze(data.quic.required ? { ...data, transports: [quicOf(data)] } : data);
+}
+
+function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
+  return transports.find((transport) => nameOfTransport(transport) === 'quic') ?? 'quic';
+}
+
+/**
+ * What a `tls` function gave, checked as the option itself is.
+ * @throws MeshError InvalidOptions
+ */
+export function resolveTlsMaterial(given: unknown): TlsMaterial {
+  const parsed = tlsMaterial.safeParse(given);
+  if (parsed.success) return Object.freeze(redactFields(parsed.data, ['key']));
+  const problems = parsed.error.issues.map(
+    ({ path, message }) => `tls.${path.join('.')}: ${message}`,
+  );
+  throw new MeshError('InvalidOptions', problems.join('; '));
+}
