@@ -160,6 +160,10 @@ export class DatagramSize {
       return;
     }
     const nowMs = performance.now();
+    // A doubt has come up, or come to nothing: something else is to be asked.
+    if (this.#leaving !== undefined && this.#leaving.probe.needsWitness !== this.#mtu.isDoubting) {
+      this.#drop();
+    }
     if (this.#leaving === undefined && this.#mtu.dueAtMs <= nowMs) this.#begin(nowMs);
     if (this.#leaving !== undefined) this.#push(this.#leaving, nowMs);
     this.#arm();
@@ -232,6 +236,12 @@ export class DatagramSize {
 
   /** All else has left, so that what leaves now is the probe, and what fell due meanwhile. */
   #push({ probe, nonce, sinceMs }: LeavingProbe, nowMs: number): void {
+    // Of the base size, it may have left as one datagram among others.
+    if (this.#native.dgramSendQueueLen() === 0) {
+      this.#leaving = undefined;
+      this.#hasLeft(probe, nonce, probe.bytes, nowMs);
+      return;
+    }
     for (let datagram = 0; datagram < MAX_DATAGRAMS; datagram += 1) {
       const bytes = this.#host.sendNext(probe.bytes);
       if (bytes === 0) break;

@@ -31,11 +31,12 @@ export class LossLook {
   /**
    * To be asked whenever a look is due.
    * @param lostPackets in all
+   * @param probes those among them, or still under way, that say nothing of the others
    * @returns whether half of what was sent since the last look was lost
    */
-  isMuchLost(lostPackets: () => number, nowMs: number): boolean {
+  isMuchLost(lostPackets: () => number, probes: number, nowMs: number): boolean {
     if (this.#left > 0) return false;
-    const lost = lostPackets();
+    const lost = lostPackets() - probes;
     const isMuch = lost - this.#lostBefore >= this.#every / 2;
     const isStale = nowMs - this.#lookedAtMs > STALE_MS;
     this.#every = isMuch || isStale ? FIRST : Math.min(2 * this.#every, MOST);

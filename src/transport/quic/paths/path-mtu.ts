@@ -71,6 +71,8 @@ type Phase =
   /** `tries`: probes without an answer while a witness had one; `silent`: those without either, in a row. */
   | {
       readonly kind: 'doubting';
+      /** What goes on once the doubt comes to nothing. */
+      readonly search: SizeSearch | undefined;
       tries: number;
       silent: number;
       hasAsked: boolean;
@@ -95,9 +97,12 @@ export class PathMtu {
   #hasSentLarge = false;
   /** In a row. */
   #timeouts = 0;
+  /** Whether something has arrived since a probe was last put off. */
+  #isAlive = true;
   #doubtFromMs = Number.NEGATIVE_INFINITY;
   #searches = 0;
-  #lastProbe = 0;
+  #probesSent = 0;
+  #probesAnswered = 0;
 
   /** @param onEvent called with what came of a step, within it */
   constructor(limits: PathMtuLimits, onEvent: (event: PathMtuEvent) => void) {
@@ -131,6 +136,11 @@ export class PathMtu {
     return this.#confirmed;
   }
 
+  /** Whether what is asked for is the size in use, and not a larger one. */
+  get isDoubting(): boolean {
+    return this.#phase.kind === 'doubting';
+  }
+
   /** An ordinary datagram has left. @returns whether {@link look} is due */
   sent(bytes: number): boolean {
     if (bytes <= this.#largeBytes) return false;
@@ -145,7 +155,8 @@ export class PathMtu {
    */
   look(lostPackets: () => number, nowMs: number): void {
     if (this.#phase.kind === 'idle') this.#begin(nowMs);
-    if (this.#losses.isMuchLost(lostPackets, nowMs)) this.#doubt(nowMs);
+    const probes = this.#probesSent - this.#probesAnswered;
+    if (this.#losses.isMuchLost(lostPackets, probes, nowMs)) this.#doubt(nowMs);
   }
 
   /** What was sent last is not acknowledged for a probe timeout. */
@@ -157,6 +168,7 @@ export class PathMtu {
   /** Something arrived. */
   heard(): void {
     this.#timeouts = 0;
+    this.#isAlive = true;
   }
 
   /** Once in a while: a search that ended early is made again, if there is a use for it. */
@@ -194,18 +206,27 @@ export class PathMtu {
       const doublings = Math.min(phase.silent, MAX_DOUBLINGS);
       this.#dueAtMs = nowMs + Math.max(patienceMs, DOUBT_WAIT_MS) * 2 ** doublings;
     }
-    this.#lastProbe += 1;
-    this.#unanswered.set(this.#lastProbe, bytes);
+    this.#probesSent += 1;
+    this.#unanswered.set(this.#probesSent, bytes);
     if (this.#unanswered.size > MAX_UNANSWERED) {
       const [oldest] = this.#unanswered.keys();
       this.#unanswered.delete(oldest as number);
     }
-    return this.#lastProbe;
+    return this.#probesSent;
   }
 
-  /** The probe could not be sent now, for want of congestion window. */
+  /**
+   * The probe could not be sent now, for want of congestion window. All goes in small datagrams by then, and nothing new does:
+   * where they still take all room, again and again, although the peer is heard, they do not arrive either.
+   */
   probeDelayed(nowMs: number, patienceMs: number): void {
     this.#dueAtMs = nowMs + patienceMs;
+    const phase = this.#phase;
+    if (phase.kind === 'doubting' && this.#confirmed > BASE_DATAGRAM_BYTES && this.#isAlive) {
+      phase.tries += 1;
+      this.#conclude(phase, nowMs);
+    }
+    this.#isAlive = false;
   }
 
   /** A probe has arrived, maybe later than it was waited for. */
@@ -213,19 +234,19 @@ export class PathMtu {
     const bytes = this.#unanswered.get(probe);
     if (bytes === undefined) return;
     this.#unanswered.delete(probe);
+    this.#probesAnswered += 1;
     this.#hasSentLarge = false;
-    const phase = this.#phase;
-    if (phase.kind === 'doubting') {
+    if (this.#phase.kind === 'doubting') {
       if (bytes < this.#confirmed) return;
       this.#doubtFromMs = nowMs + CALM_MS;
       this.#confirm(this.#confirmed);
-      if (this.#searches > 0) this.#settle(nowMs);
-      else this.#begin(nowMs);
+      this.#goOn(this.#phase.search, nowMs);
     }
     if (bytes > this.#confirmed) {
       this.#onEvent({ kind: 'grown', from: this.#confirmed, to: bytes });
       this.#confirm(bytes);
     }
+    const phase = this.#phase;
     if (phase.kind !== 'searching' || bytes < phase.search.bytes - SHORT_BYTES) return;
     if (phase.search.passed()) this.#dueAtMs = nowMs;
     else this.#settle(nowMs);
@@ -234,6 +255,15 @@ export class PathMtu {
   /** A small datagram that left with the last probe has arrived. */
   witnessed(): void {
     if (this.#phase.kind === 'doubting') this.#phase.isHeard = true;
+  }
+
+  /** A doubt has come to nothing. */
+  #goOn(search: SizeSearch | undefined, nowMs: number): void {
+    if (search !== undefined) {
+      this.#phase = { kind: 'searching', search };
+      this.#dueAtMs = nowMs;
+    } else if (this.#searches > 0) this.#settle(nowMs);
+    else this.#begin(nowMs);
   }
 
   #begin(nowMs: number): void {
@@ -260,11 +290,22 @@ export class PathMtu {
     this.#dueAtMs = Number.POSITIVE_INFINITY;
   }
 
-  /** While a search goes on, its own probes may be what is lost; and it ends soon. */
+  /**
+   * A search is no reason to wait: where the path swallows what was found to pass a moment ago, what is sent again and again
+   * takes all room that the search's next probe would need, and the search would never end.
+   */
   #doubt(nowMs: number): void {
     const { kind } = this.#phase;
-    if (nowMs < this.#doubtFromMs || (kind !== 'idle' && kind !== 'settled')) return;
-    this.#phase = { kind: 'doubting', tries: 0, silent: 0, hasAsked: false, isHeard: false };
+    if (nowMs < this.#doubtFromMs || kind === 'doubting' || kind === 'unusable') return;
+    const search = this.#phase.kind === 'searching' ? this.#phase.search : undefined;
+    this.#phase = {
+      kind: 'doubting',
+      search,
+      tries: 0,
+      silent: 0,
+      hasAsked: false,
+      isHeard: false,
+    };
     this.bytes = BASE_DATAGRAM_BYTES;
     this.#dueAtMs = nowMs;
   }
@@ -274,6 +315,10 @@ export class PathMtu {
     if (!doubt.hasAsked) return;
     doubt.silent = doubt.isHeard ? 0 : doubt.silent + 1;
     if (doubt.isHeard) doubt.tries += 1;
+    this.#conclude(doubt, nowMs);
+  }
+
+  #conclude(doubt: Phase & { kind: 'doubting' }, nowMs: number): void {
     if (this.#confirmed === BASE_DATAGRAM_BYTES) {
       if (doubt.tries < BASE_TRIES) return;
       this.#phase = { kind: 'unusable' };

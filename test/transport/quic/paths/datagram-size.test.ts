@@ -94,3 +94,26 @@ test('a probe for which there is no room is taken back after a while', async (t)
   t.false(sender.size.isHolding);
   t.is(sender.queued.length, 0);
 });
+
+test('a probe that has left as one datagram among others is waited for no longer', async (t) => {
+  const sender = await makeHolding(t);
+  const { size } = sender;
+  const [probe] = sender.queued.splice(0);
+  size.flushed();
+  t.false(size.isHolding);
+  size.proofArrived((probe as Uint8Array).subarray(0, 16));
+  t.is(size.bytes, MAX_BYTES);
+});
+
+test('a doubt takes the place of a larger probe that waits for room', async (t) => {
+  const sender = await makeHolding(t);
+  const { size } = sender;
+  const [larger] = sender.queued;
+  size.sent(1200);
+  size.timedOut(performance.now());
+  size.timedOut(performance.now());
+  size.flushed();
+  const [probe, ...more] = sender.queued;
+  t.is(more.length, 0);
+  t.is((larger as Uint8Array).length - (probe as Uint8Array).length, MAX_BYTES - 1200);
+});

@@ -38,7 +38,7 @@ class SimulatedPath {
     for (let i = 0; i < count; i += 1) {
       const { bytes } = this.mtu;
       if (bytes > this.carries) this.lost += 1;
-      if (this.mtu.sent(bytes)) this.mtu.look(() => this.lost, this.nowMs);
+      if (this.mtu.sent(bytes)) this.mtu.look(() => this.lost + this.lostProbes, this.nowMs);
     }
   }
 
@@ -193,6 +193,74 @@ test('the same is seen by losses, where small datagrams go on', (t) => {
   path.carries = 1250;
   path.sendFull(40);
   path.settle();
+  fellBack(t, path, 1452);
+});
+
+/** Whose search goes on beyond what it has found, and cannot end: its next probe finds no room. */
+function searching(found: number): SimulatedPath {
+  const path = new SimulatedPath(found, SEARCHED);
+  path.sendFull();
+  while (path.mtu.bytes < found) path.step();
+  path.nowMs = path.mtu.dueAtMs;
+  if (path.mtu.nextProbe(path.nowMs) === undefined) throw new Error('no search goes on');
+  return path;
+}
+
+for (const sign of ['losses', 'timeouts'] as const) {
+  test(`what a path begins to swallow while more is searched for is seen by ${sign}, and sent no more`, (t) => {
+    const path = searching(1350);
+    path.sendFull(20);
+    path.carries = 1232;
+    for (let turns = 0; turns < 5 && path.mtu.bytes > BASE_DATAGRAM_BYTES; turns += 1) {
+      path.mtu.probeDelayed(path.nowMs, PATIENCE_MS);
+      path.nowMs += PATIENCE_MS;
+      path.sendFull(20);
+      if (sign === 'timeouts') path.timeOut();
+    }
+    t.is(path.mtu.bytes, BASE_DATAGRAM_BYTES);
+    path.settle();
+    fellBack(t, path, 1350);
+  });
+}
+
+test('a search goes on after a doubt that came to nothing', (t) => {
+  const path = searching(1350);
+  path.carries = 1412;
+  path.sendFull(20);
+  path.timeOut();
+  t.is(path.mtu.bytes, BASE_DATAGRAM_BYTES);
+  path.settle();
+  t.is(path.mtu.bytes, 1412);
+  t.deepEqual(
+    path.events.map(({ kind }) => kind),
+    ['grown', 'grown'],
+  );
+});
+
+test('the lost probes of a search are no reason for a doubt', (t) => {
+  const path = new SimulatedPath(1200, SEARCHED);
+  path.sendFull();
+  while (path.step()) path.sendFull(2);
+  t.true(path.lostProbes >= 8);
+  t.is(path.probes, searched(1200).probes);
+});
+
+test('where small datagrams take all room again and again, and the peer is heard, the size in doubt is given up', (t) => {
+  const path = searched(1452);
+  path.sendFull(20);
+  path.timeOut();
+  const delay = () => {
+    path.nowMs = Math.max(path.nowMs, path.mtu.dueAtMs);
+    t.is(path.mtu.nextProbe(path.nowMs)?.bytes, 1452);
+    path.mtu.probeDelayed(path.nowMs, PATIENCE_MS);
+  };
+  delay();
+  for (let turns = 0; turns < 20; turns += 1) delay();
+  t.is(path.mtu.confirmedBytes, 1452, 'in an outage nothing is heard');
+  for (let turns = 0; turns < 2; turns += 1) {
+    path.mtu.heard();
+    delay();
+  }
   fellBack(t, path, 1452);
 });
 
