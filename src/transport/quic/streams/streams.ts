@@ -74,6 +74,10 @@ export interface QuicStreamsOptions {
 const WRITING = 1;
 /** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
 const FEW_BLOCKED = 8;
+/** Of the streams that wait for answers, those looked at before the binding is asked which are readable. */
+const MAX_LIKELY = 4;
+/** So often in a row the oldest of them may have no answer while others have. */
+const MAX_PASSES = 8;
 const nowMs = (): number => performance.now();
 /** Of notices that overtake their streams; one more is ignored, and the work then done in vain. */
 const MAX_EARLY_NOTICES = 1024;
@@ -102,6 +106,9 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** Those of our own whose answer has not ended, oldest first. */
   readonly #awaited = new Set<QuicStream>();
   #lastRead: QuicStream | undefined;
+  /** The oldest of them that had no answer when others had, and how often in a row. */
+  #passedOver: QuicStream | undefined;
+  #passes = 0;
   /** Streams whose readers are slow, those that have been so for the longest first. */
   readonly #paused = new Set<QuicStream>();
   /** Streams in line for a place, in order. */
@@ -336,6 +343,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#stopped.end();
     this.#unexplained.end();
     this.#lastRead = undefined;
+    this.#passedOver = undefined;
     this.#goAway?.end();
   }
 
@@ -511,6 +519,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#unexplained.delete(stream);
     if (this.#partials.forget(stream)) this.#readSkipped();
     if (this.#lastRead === stream) this.#lastRead = undefined;
+    if (this.#passedOver === stream) this.#passedOver = undefined;
     if (stream.initiator === 'local') {
       this.#localStreams -= 1;
       this.#openSoon();
@@ -580,15 +589,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   // ---- Reading ------------------------------------------------------------------------------------------
 
   /**
-   * Reads what there is to read. Asking the binding which streams that is costs more than all the rest of a small
-   * request, so where the bytes most likely are is tried first: the stream read last, the peer's next one, the oldest
-   * of our own that wait for an answer.
+   * Reads what there is to read. To ask the binding for the list of readable streams costs more than all the rest of a
+   * small request, so this looks first where bytes most likely are.
    */
   #readAll(): void {
-    const silent = this.#readLikely();
-    if (!this.#host.isReady() || !this.#native.isReadable()) return;
-    // The one whose answer takes long goes to the end of the line: it would stand in the way of all others.
-    if (silent !== undefined && this.#awaited.delete(silent)) this.#awaited.add(silent);
+    if (!this.#readLikely() || !this.#host.isReady()) return;
+    this.#passOver();
     for (const id of this.#native.readable()) {
       if (!this.#host.isReady()) return;
       const stream = this.#streams.get(id);
@@ -597,19 +603,55 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     }
   }
 
-  /** @returns the oldest of our own that has no answer yet, if that was looked for */
-  #readLikely(): QuicStream | undefined {
+  /**
+   * Reads the stream read last, the peer's next one, and the oldest of our own that wait for an answer.
+   * @returns whether there is more to read elsewhere
+   */
+  #readLikely(): boolean {
     const last = this.#lastRead;
-    if (last !== undefined) this.#readStream(last);
+    if (last !== undefined && this.#readIfReadable(last) && !this.#hasMore()) return false;
     while (this.#onStream !== undefined && this.#native.streamReadable(this.#seen.next)) {
       this.#readUnknown(this.#seen.next);
-      if (!this.#host.isReady()) return undefined;
+      if (!this.#hasMore()) return false;
     }
+    let missed = 0;
     for (const stream of this.#awaited) {
-      if (stream.isPaused || !this.#readStream(stream)) return stream;
-      if (!this.#host.isReady()) return undefined;
+      if (this.#readIfReadable(stream)) {
+        if (!this.#hasMore()) return false;
+        continue;
+      }
+      missed += 1;
+      if (missed === MAX_LIKELY) break;
     }
-    return undefined;
+    return this.#hasMore();
+  }
+
+  /**
+   * The answer that has been waited for the longest is not among those that came. Once that has happened a few times, its
+   * stream goes to the end of the line: it would stand in the way of all others. Not at once: where two answers merely
+   * arrive in another order than their calls went out, the line is right again with the next one.
+   */
+  #passOver(): void {
+    const [oldest] = this.#awaited;
+    if (oldest === undefined) return;
+    if (oldest !== this.#passedOver) {
+      this.#passedOver = oldest;
+      this.#passes = 0;
+    }
+    this.#passes += 1;
+    if (this.#passes < MAX_PASSES) return;
+    this.#awaited.delete(oldest);
+    this.#awaited.add(oldest);
+  }
+
+  #hasMore(): boolean {
+    return this.#host.isReady() && this.#native.isReadable();
+  }
+
+  /** @returns whether there was something to read */
+  #readIfReadable(stream: QuicStream): boolean {
+    if (stream.isPaused || !this.#native.streamReadable(stream.id)) return false;
+    return this.#readStream(stream);
   }
 
   #readUnknown(id: number): void {
@@ -650,18 +692,21 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #readStream(stream: QuicStream): boolean {
     let hasRead = false;
     while (this.#isDue(stream)) {
-      const read = this.#streamRecv(stream);
+      const room = this.#readBuffer.room();
+      const read = this.#streamRecv(stream, room);
       if (read === undefined) break;
+      const [length, fin] = read;
       hasRead = true;
-      if (read.fin) {
+      if (fin) {
         this.#awaited.delete(stream);
         this.#lastRead = undefined;
       } else {
         this.#lastRead = stream;
       }
-      stream.receive(read.bytes, read.fin);
+      stream.receive(this.#readBuffer.take(length), fin);
       if (this.#partials.note(stream, stream.partialBytes)) this.#readSkipped();
-      if (read.fin) break;
+      // What does not fill the room is all that there is.
+      if (fin || length < room.length) break;
     }
     return hasRead;
   }
@@ -677,13 +722,13 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     for (const stream of this.#partials.takeSkipped()) this.readSoon(stream);
   }
 
-  #streamRecv(stream: QuicStream): { bytes: Buffer; fin: boolean } | undefined {
-    const buffer = this.#readBuffer;
+  /** @returns how many bytes are in `room` now, and whether the stream ends with them */
+  #streamRecv(stream: QuicStream, room: Buffer): [number, boolean] | undefined {
     try {
-      const read = this.#native.streamRecv(stream.id, buffer.room());
+      const read = this.#native.streamRecv(stream.id, room);
       if (read === null) return undefined;
       this.readBytes += read[0];
-      return { bytes: buffer.take(read[0]), fin: read[1] };
+      return read;
     } catch (thrown) {
       this.#streamFailed(stream, thrown);
       return undefined;
@@ -760,8 +805,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     }
     // All bytes are read, and there is an end.
     if (stream.isUnread && this.#native.streamFinished(stream.id)) {
-      const read = this.#streamRecv(stream);
-      if (read !== undefined) stream.receive(read.bytes, read.fin);
+      const read = this.#streamRecv(stream, this.#readBuffer.room());
+      if (read !== undefined) stream.receive(this.#readBuffer.take(read[0]), read[1]);
     }
   }
 
