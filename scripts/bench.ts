@@ -1,5 +1,6 @@
 /** `npm run bench -- SUITE`: quicmesh beside others and beside what is possible, in one run. */
 import { Argument, Command, InvalidArgumentError } from 'commander';
+import { textOf } from '../src/base/realms.js';
 import { CONTENDER_NAMES, type ContenderName } from './bench/contenders/registry.js';
 import { runSuites } from './bench/runner.js';
 import { bulkSuite } from './bench/suites/bulk.js';
@@ -69,7 +70,7 @@ async function main(wanted: string, { json, out, ...options }: CommandOptions): 
     if (json) await written(JSON.stringify(report));
     return 0;
   } catch (error) {
-    process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`bench: ${textOf(error)}\n`);
     return error instanceof Stopped ? error.exitCode : 1;
   }
 }

@@ -1,5 +1,6 @@
 /** `npm run certs -- n1 n2 …`: fills a directory with a development CA and a certificate for each node. */
 import { Command, InvalidArgumentError } from 'commander';
+import { textOf } from '../src/base/realms.js';
 import { writeDevCerts } from '../src/certs/index.js';
 
 interface CertsOptions {
@@ -28,7 +29,7 @@ async function run(nodeIds: string[], options: CertsOptions): Promise<void> {
       console.log(`${written.includes(path) ? 'wrote' : 'kept '} ${path}`);
     }
   } catch (error) {
-    console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`error: ${textOf(error)}`);
     process.exitCode = 1;
   }
 }

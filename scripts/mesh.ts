@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { textOf } from '../src/base/realms.js';
 import type { MeshOptions } from './mesh/phases.js';
 import { summaryLines } from './mesh/report.js';
 import { toJson } from './mesh/result.js';
@@ -95,7 +96,7 @@ async function main(given: CommandOptions): Promise<number> {
     return result.failures.length === 0 ? 0 : 1;
   } catch (error) {
     screen.keep();
-    const text = error instanceof Error ? error.message : String(error);
+    const text = textOf(error);
     process.stderr.write(`\nmesh: ${text}\n`);
     return error instanceof Stopped ? error.exitCode : 1;
   }

@@ -5,6 +5,7 @@
  * the same failure the same way, over QUIC and over TCP. What goes by a code alone is in its table, `base/error-codes.ts`;
  * what also goes by the side is here.
  */
+import { types } from 'node:util';
 import {
   isErrorCode,
   isOffenceCode,
@@ -101,12 +102,26 @@ export function toMeshError(thrown: unknown, code: MeshErrorCode = 'InternalErro
  * realm: then as one of this copy's. `undefined` for anything else. Never throws.
  */
 export function asMeshError(thrown: unknown): MeshError | undefined {
-  if (isInstance(thrown, MeshError)) return thrown;
   try {
+    if (isSound(thrown)) return thrown;
     return isError(thrown) ? copyOfMeshError(thrown) : undefined;
   } catch {
     return undefined;
   }
+}
+
+const FIELDS = ['code', 'message', 'side', 'retryable', 'maybeExecuted'] as const;
+
+/**
+ * Whether a value is an error of this copy whose fields can be read at any time. A proxy, a getter that somebody put in
+ * place of a field, and an object that only inherits from the class may throw or lie.
+ */
+function isSound(value: unknown): value is MeshError {
+  if (!isInstance(value, MeshError) || types.isProxy(value)) return false;
+  for (const name of FIELDS) {
+    if (Object.getOwnPropertyDescriptor(value, name)?.value === undefined) return false;
+  }
+  return isErrorCode(value.code) && typeof value.message === 'string';
 }
 
 /** @throws whatever its getters throw */

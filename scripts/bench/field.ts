@@ -3,6 +3,7 @@
  * has each of them once, in turn, so that what disturbs the machine disturbs all.
  */
 import { join } from 'node:path';
+import { textOf } from '../../src/base/realms.js';
 import type { SocketAddress } from '../../src/index.js';
 import { CONTENDER_NAMES, type ContenderName, contenderEntry } from './contenders/registry.js';
 import type { AnswerTo, Command, ProfileLine } from './protocol.js';
@@ -173,7 +174,7 @@ export class Pair implements AsyncDisposable {
       await what(this);
     } catch (thrown) {
       this.#suiteOptions.signal.throwIfAborted();
-      this.#failure = thrown instanceof Error ? thrown.message : String(thrown);
+      this.#failure = textOf(thrown);
       this.#suiteOptions.tell(`${this.#options.suite}: ${this.name} failed: ${this.#failure}`);
       await Promise.all([this.#server?.kill(), this.#client?.kill()]);
     }

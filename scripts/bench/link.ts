@@ -1,6 +1,7 @@
 /** Links between two network namespaces: one that somebody brings, or one of our own that loses packets. */
 import { execFile, execFileSync } from 'node:child_process';
 import { promisify } from 'node:util';
+import { isError, textOf } from '../../src/base/realms.js';
 
 export interface Link {
   /** Network namespaces of the server and of the client. */
@@ -92,6 +93,6 @@ add rule inet bench loss iifname "${DEVICE}" numgen random mod 1000 < ${perMille
 
 /** Of what a program said, where it said something. */
 function firstLine(thrown: unknown): string {
-  const { stderr, message } = thrown as Error & { stderr?: string };
-  return (stderr?.trim() || message).split('\n')[0] ?? '';
+  const said = isError(thrown) && 'stderr' in thrown ? String(thrown.stderr).trim() : '';
+  return (said || textOf(thrown)).split('\n')[0] ?? '';
 }

@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { textOf } from '../../src/base/realms.js';
 import { generateDevCerts } from '../../src/certs/index.js';
 import { CLIENT_NAME, SERVER_NAME } from './contenders/contender.js';
 import type { ContenderName } from './contenders/registry.js';
@@ -87,7 +88,7 @@ async function runSuite(suite: Suite, options: SuiteOptions): Promise<SuiteRepor
     return { suite: name, title, ...findings, verdicts: judge(targets, findings) };
   } catch (thrown) {
     options.signal.throwIfAborted();
-    const reason = thrown instanceof Error ? thrown.message : String(thrown);
+    const reason = textOf(thrown);
     return { suite: name, title, tables: [], notes: [`failed: ${reason}`], verdicts: [] };
   }
 }

@@ -1,5 +1,6 @@
 /** The program of one process: the server's or the client's side of one contender, as the runner tells it. */
 import { randomBytes } from 'node:crypto';
+import { textOf } from '../../src/base/realms.js';
 import type { SocketAddress } from '../../src/index.js';
 import type { Client, Dialer, FirstCall, History, Server } from './contenders/contender.js';
 import { contenderEntry } from './contenders/registry.js';
@@ -24,7 +25,7 @@ process.on('message', async (command: Command) => {
   try {
     report = { kind: 'answer', answer: await carryOut(command) };
   } catch (thrown) {
-    report = { kind: 'failed', reason: thrown instanceof Error ? thrown.message : String(thrown) };
+    report = { kind: 'failed', reason: textOf(thrown) };
   }
   process.send?.(report, () => {
     if (command.kind === 'close') process.exit(0);

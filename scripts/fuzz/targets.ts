@@ -1,5 +1,5 @@
 /** What is fuzzed: code that reads bytes of a peer. Each target says which ends an input may come to. */
-import type { MeshErrorCode } from '../../src/errors.js';
+import { asMeshError, type MeshError, type MeshErrorCode } from '../../src/errors.js';
 import {
   type Algorithm,
   acceptHandshake,
@@ -201,7 +201,7 @@ function readStream(input: Buffer): Step {
 
 function framesIn(chunks: readonly Buffer[]): {
   readonly frames: readonly Frame[];
-  readonly error: (Error & { code?: string }) | undefined;
+  readonly error: MeshError | undefined;
 } {
   // Chunks belong to the decoder.
   const decoder = new FrameDecoder({ requireChecksum: false, maxPayloadBytes: MAX_MESSAGE_BYTES });
@@ -214,7 +214,9 @@ function framesIn(chunks: readonly Buffer[]): {
     }
     return { frames: found, error: undefined };
   } catch (error) {
-    return { frames: found, error: error as Error };
+    const refusal = asMeshError(error);
+    if (refusal === undefined) throw error;
+    return { frames: found, error: refusal };
   }
 }
 
@@ -240,7 +242,7 @@ function readAgain(message: Message): string {
   try {
     payload = codec.encode(message);
   } catch (error) {
-    const { code } = error as { code?: string };
+    const code = asMeshError(error)?.code;
     if (code === 'InvalidArgument' || code === 'MessageTooLarge') return `${message.type}, one way`;
     throw error;
   }

@@ -1,5 +1,6 @@
 /** The certificate files of one node process: read when the node asks, and watched, so that new ones come into force. */
 import { readFile } from 'node:fs/promises';
+import { textOf } from '../../src/base/realms.js';
 import type { MeshNode } from '../../src/index.js';
 import { digestOf, type Pems } from './cert-files.js';
 import { watchFiles } from './cert-watcher.js';
@@ -50,7 +51,7 @@ export class NodeCerts {
       this.#inForce = this.#lastRead;
       this.#lastFlaw = undefined;
     } catch (error) {
-      this.#lastFlaw = error instanceof Error ? error.message : String(error);
+      this.#lastFlaw = textOf(error);
     }
   }
 }

@@ -1,6 +1,7 @@
 /** The mixed workload of one node: calls of every type to every peer, for some seconds, counted and timed. */
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { textOf } from '../../src/base/realms.js';
 import { MeshError, type MeshNode, type Peer } from '../../src/index.js';
 import { type Caller, type CallSpec, oneRound } from './calls.js';
 import type { OneWayCounts } from './handlers.js';
@@ -242,7 +243,7 @@ function circumstances(error: unknown): string {
 /** An error in one line, for people. */
 export function describe(error: unknown): string {
   if (error instanceof MeshError) return `${error.code}: ${error.message}`;
-  return error instanceof Error ? error.message : String(error);
+  return textOf(error);
 }
 
 /** The peer of that name. @throws Error when the node has no open connection to it */

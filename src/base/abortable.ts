@@ -1,11 +1,12 @@
 /** Waiting with an AbortSignal. */
-import { MeshError } from '../errors.js';
+import { asMeshError, MeshError } from '../errors.js';
 
 /** The error that an aborted wait rejects with; the signal's reason is its cause, or the error where it says Superseded. */
 export function cancelledError(signal: AbortSignal): MeshError {
   const { reason } = signal;
-  if (reason instanceof MeshError && reason.code === 'Superseded') return reason;
-  return new MeshError('Cancelled', 'cancelled by the caller', { cause: signal.reason });
+  const known = asMeshError(reason);
+  if (known?.code === 'Superseded') return known;
+  return new MeshError('Cancelled', 'cancelled by the caller', { cause: reason });
 }
 
 /** Hears of a signal that fires, once. Must not throw. */

@@ -70,6 +70,16 @@ export function kindOf(value: object): EngineKind | undefined {
   return types.isPromise(value) ? 'Promise' : undefined;
 }
 
+/** The code of an error of Node's or the system's, as `ENOENT`; `undefined` of anything else that was thrown. Never throws. */
+export function systemCodeOf(thrown: unknown): string | undefined {
+  try {
+    const code = isError(thrown) ? (thrown as { readonly code?: unknown }).code : undefined;
+    return typeof code === 'string' ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A text for people of anything that was thrown. Never throws. */
 export function textOf(thrown: unknown): string {
   try {

@@ -1,14 +1,14 @@
 /** Files that appear whole or not at all, with their mode from the start. */
 import { randomUUID } from 'node:crypto';
 import { chmod, link, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { isError } from '../base/realms.js';
+import { systemCodeOf } from '../base/realms.js';
 
 /** The text of a file; `undefined` when there is none. */
 export async function readFileIfExists(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
+    if (systemCodeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
@@ -36,7 +36,7 @@ export async function createSecretFile(
     await link(temporary, path);
     return { content, created: true };
   } catch (error) {
-    if (!isErrno(error, 'EEXIST')) throw error;
+    if (systemCodeOf(error) !== 'EEXIST') throw error;
     return { content: await readFile(path, 'utf8'), created: false };
   } finally {
     await rm(temporary, { force: true });
@@ -67,8 +67,4 @@ async function writeTemporary(path: string, content: string, mode: number): Prom
     await file.close();
   }
   return temporary;
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return isError(error) && 'code' in error && error.code === code;
 }

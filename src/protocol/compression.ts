@@ -7,7 +7,7 @@
  */
 
 import { isBytes } from '../base/realms.js';
-import { MeshError } from '../errors.js';
+import { asMeshError, MeshError } from '../errors.js';
 import { Compression } from './frame.js';
 import { checkZstdFrame } from './zstd-frame.js';
 
@@ -101,11 +101,8 @@ export function unpackPayload(
     );
   }
   const failed = (cause: unknown): MeshError =>
-    cause instanceof MeshError
-      ? cause
-      : new MeshError('MalformedMessage', `${algorithm.name} data cannot be decompressed`, {
-          cause,
-        });
+    asMeshError(cause) ??
+    new MeshError('MalformedMessage', `${algorithm.name} data cannot be decompressed`, { cause });
   try {
     const raw = algorithm.decompress(bytes.subarray(LENGTH_BYTES), rawBytes, maxBytes);
     if (isBytes(raw)) return checkLength(raw, rawBytes);

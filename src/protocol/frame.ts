@@ -10,7 +10,7 @@
  *
  * `length` counts what follows the header. The checksum covers header and payload.
  */
-import { MeshError } from '../errors.js';
+import { MeshError, toMeshError } from '../errors.js';
 import { crc32, crc32After, crc32Joined } from './checksum.js';
 
 /** The version of the wire protocol that this code speaks. */
@@ -204,11 +204,11 @@ export class FrameDecoder {
     if (this.#parts.length > 0) this.#join();
     try {
       return this.#decode();
-    } catch (error) {
-      this.#failure = error as MeshError;
+    } catch (thrown) {
+      this.#failure = toMeshError(thrown);
       this.#chunk = EMPTY;
       this.#offset = 0;
-      throw error;
+      throw thrown;
     }
   }
 

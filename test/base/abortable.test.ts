@@ -1,6 +1,13 @@
 import { getEventListeners } from 'node:events';
 import test from 'ava';
-import { abortable, joinSignals, offAbort, onAbort } from '../../src/base/abortable.js';
+import {
+  abortable,
+  cancelledError,
+  joinSignals,
+  offAbort,
+  onAbort,
+} from '../../src/base/abortable.js';
+import { MeshError } from '../../src/errors.js';
 
 function listeners(signal: AbortSignal): number {
   return getEventListeners(signal, 'abort').length;
@@ -84,4 +91,16 @@ test('a wait that is over has left its signal', async (t) => {
   const aborted = AbortSignal.abort();
   t.like(await t.throwsAsync(abortable(Promise.resolve(), aborted)), { code: 'Cancelled' });
   t.is(listeners(aborted), 0);
+});
+
+test('whatever a signal was aborted with, the wait is Cancelled, save where it says Superseded', (t) => {
+  const { proxy, revoke } = Proxy.revocable(new MeshError('Superseded', ''), {});
+  revoke();
+  for (const reason of [proxy, null, Symbol('odd'), Object.create(MeshError.prototype)]) {
+    const error = cancelledError(AbortSignal.abort(reason));
+    t.is(error.code, 'Cancelled');
+    t.true(Object.is(error.cause, reason));
+  }
+  const superseded = new MeshError('Superseded', 'by a newer one');
+  t.is(cancelledError(AbortSignal.abort(superseded)), superseded);
 });

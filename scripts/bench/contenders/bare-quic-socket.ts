@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { textOf } from '../../../src/base/realms.js';
 import { DEFAULT_STREAM_LIMITS, type SocketAddress } from '../../../src/transport/connection.js';
 import { LOOPBACK_DATAGRAM_BYTES } from '../../../src/transport/quic/binding/config.js';
 import {
@@ -248,7 +249,7 @@ export class BareConnection {
     try {
       return this.#native.streamSend(streamId, bytes, fin) ?? 0;
     } catch (thrown) {
-      if ((thrown as Error).message === 'StreamLimit') return 0;
+      if (textOf(thrown) === 'StreamLimit') return 0;
       throw thrown;
     }
   }

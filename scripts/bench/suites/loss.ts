@@ -2,6 +2,7 @@
  * Suite `loss`: calls and bulk over a link that delays and loses, between two network namespaces. Without
  * `--namespaces` it makes a link of its own, which loses one packet in a hundred and does not delay.
  */
+import { textOf } from '../../../src/base/realms.js';
 import { entrantsOf, Field } from '../field.js';
 import { createLossyLink, findLink, type Link } from '../link.js';
 import type { LinkFigures } from '../protocol.js';
@@ -67,7 +68,7 @@ async function ownLink(): Promise<(Link & AsyncDisposable) | string> {
   try {
     return await createLossyLink(OWN_LOSS_PERCENT);
   } catch (thrown) {
-    return `there is no link without --namespaces: ${(thrown as Error).message}`;
+    return `there is no link without --namespaces: ${textOf(thrown)}`;
   }
 }
 

@@ -182,7 +182,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
       this.#progress.incoming.push(data);
       if (resumeAt !== undefined) this.#askedFrom(resumeAt, priorChecksum);
     } catch (thrown) {
-      this.#giveUp(thrown as MeshError);
+      this.#giveUp(toMeshError(thrown));
     }
   }
 

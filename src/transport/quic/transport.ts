@@ -3,7 +3,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { abortable } from '../../base/abortable.js';
-import { MeshError } from '../../errors.js';
+import { MeshError, toMeshError } from '../../errors.js';
 import {
   type Connection,
   DEFAULT_STREAM_LIMITS,
@@ -137,8 +137,8 @@ export class QuicTransport implements Transport {
     try {
       return await this.#connect({ ...attempt, session }, options);
     } catch (thrown) {
-      if (session === undefined || (thrown as MeshError).code !== 'StreamLimitExceeded')
-        throw thrown;
+      const error = toMeshError(thrown);
+      if (session === undefined || error.code !== 'StreamLimitExceeded') throw error;
       return await this.#connect(attempt, options);
     }
   }
@@ -163,7 +163,7 @@ export class QuicTransport implements Transport {
       await abortable(ready, signal);
       return connection;
     } catch (thrown) {
-      const error = thrown as MeshError;
+      const error = toMeshError(thrown);
       connection.fail(error);
       throw error;
     }

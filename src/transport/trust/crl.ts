@@ -5,7 +5,7 @@
  */
 import { constants, createHash, verify, type X509Certificate } from 'node:crypto';
 import { isBytes } from '../../base/realms.js';
-import { MeshError } from '../../errors.js';
+import { asMeshError, MeshError } from '../../errors.js';
 import { DerReader, type DerValue, readTime, Tag } from './der-reader.js';
 import { pssDigest } from './key-strength.js';
 
@@ -78,7 +78,8 @@ function parseCrl(der: Uint8Array): Crl {
   try {
     return readCrl(der);
   } catch (thrown) {
-    throw thrown instanceof MeshError ? refusal(`cannot be read: ${thrown.message}`) : thrown;
+    const flaw = asMeshError(thrown);
+    throw flaw === undefined ? thrown : refusal(`cannot be read: ${flaw.message}`);
   }
 }
 

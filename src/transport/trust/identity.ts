@@ -7,7 +7,7 @@
  * are what both sides see.
  */
 import { X509Certificate } from 'node:crypto';
-import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
+import { isAboutCertificate, MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { sameNodeId } from '../../protocol/handshake.js';
 import type { PeerIdentity, Role, TlsMaterial } from '../connection.js';
 import { type CertificateFields, NameTag } from './certificate-fields.js';
@@ -123,7 +123,7 @@ export class TrustStore {
       return undefined;
     } catch (thrown) {
       const error = toMeshError(thrown);
-      if (error.code.startsWith('Certificate')) return error;
+      if (isAboutCertificate(error.code)) return error;
       return new MeshError('CertificateInvalid', 'a certificate cannot be read', { cause: thrown });
     }
   }

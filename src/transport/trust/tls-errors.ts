@@ -1,6 +1,6 @@
 /** What node and OpenSSL call a failure -> what quicmesh calls it. */
 
-import { isError } from '../../base/realms.js';
+import { systemCodeOf, textOf } from '../../base/realms.js';
 import { isAboutCertificate, MeshError, type MeshErrorCode } from '../../errors.js';
 import { TLS_ALERTS, type TlsAlert } from './tls-alerts.js';
 
@@ -41,9 +41,9 @@ export function certificateAlert(cause: unknown): MeshError | undefined {
 }
 
 function describe(cause: unknown): { code: string; message: string } {
-  if (!isError(cause)) return { code: '', message: String(cause) };
-  const { code } = cause as NodeJS.ErrnoException;
+  const code = systemCodeOf(cause);
+  const text = textOf(cause);
   // An AggregateError, one for each address tried, has no message of its own.
-  const message = cause.message === '' ? `connection failed: ${code}` : cause.message;
+  const message = text === '' ? `connection failed: ${code}` : text;
   return { code: code ?? '', message };
 }

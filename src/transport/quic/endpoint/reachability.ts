@@ -1,6 +1,7 @@
 /** Decides whether a peer can be reached from a given address of this machine. */
 import { createSocket } from 'node:dgram';
 import { BlockList, isIPv6 } from 'node:net';
+import { textOf } from '../../../base/realms.js';
 import { MeshError } from '../../../errors.js';
 import type { SocketAddress } from '../../connection.js';
 import { localAddresses } from '../../local-addresses.js';
@@ -41,7 +42,7 @@ async function sourceTowards({ host, port }: SocketAddress): Promise<string> {
     });
     return socket.address().address;
   } catch (cause) {
-    const text = `no way from this machine to ${host}: ${(cause as Error).message}`;
+    const text = `no way from this machine to ${host}: ${textOf(cause)}`;
     throw new MeshError('ConnectFailed', text, { cause });
   } finally {
     socket.close();

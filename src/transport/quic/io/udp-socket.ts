@@ -1,6 +1,7 @@
 /** One UDP socket: bound, with buffers as large as the system grants, and errors that say which path they are about. */
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
+import { systemCodeOf } from '../../../base/realms.js';
 import { MeshError } from '../../../errors.js';
 import type { SocketAddress } from '../../connection.js';
 
@@ -76,8 +77,8 @@ export class UdpSocket {
       const host = this.#isV6 ? withoutMapping(remote.address) : remote.address;
       this.handler?.onDatagram(datagram, { host, port: remote.port }, this);
     });
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.handler?.onSocketError(this, error.code, undefined);
+    socket.on('error', (error) => {
+      this.handler?.onSocketError(this, systemCodeOf(error), undefined);
     });
   }
 
@@ -93,7 +94,7 @@ export class UdpSocket {
       this.#socket.send(datagram, 0, datagram.length, to.port, host, this.#sent);
       return true;
     } catch (thrown) {
-      this.handler?.onSocketError(this, (thrown as NodeJS.ErrnoException).code, to);
+      this.handler?.onSocketError(this, systemCodeOf(thrown), to);
       return false;
     }
   }
