@@ -4,8 +4,11 @@
  */
 import { EncodedItem } from './kept-message.js';
 
-/** Memory that payloads are cut from, each once. */
-const SLAB_BYTES = 32 * 1024;
+/**
+ * A block of memory that payloads are cut from, each once. A payload that is kept, such as that of a call which may be made
+ * again, keeps its whole block: this much at most. Smaller blocks hold too few payloads to be worth their making.
+ */
+const BLOCK_BYTES = 16 * 1024;
 /** A plain payload is no longer, but for a byte string that stays where it is. */
 const MAX_PAYLOAD_BYTES = 4608;
 const MAX_DEPTH = 16;
@@ -24,7 +27,7 @@ export class PlainWriter {
   write(map: Readonly<Record<string, unknown>>, tail?: string): Buffer | undefined {
     if (map.constructor !== Object) return undefined;
     if (this.#at + MAX_PAYLOAD_BYTES > this.#slab.length) {
-      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#slab = Buffer.allocUnsafeSlow(BLOCK_BYTES);
       this.#at = 0;
     }
     const start = this.#at;

@@ -72,6 +72,15 @@ test('of a large byte string only the head is written, as the last item', (t) =>
   t.deepEqual(reader.read(Buffer.concat([head, tail])), { type: 'response', body: tail });
 });
 
+test('a payload that is kept keeps a block of 16 KiB, which many were cut from', (t) => {
+  const payloads = Array.from({ length: 200 }, (_, i) =>
+    writer.write({ type: 'request', body: i }),
+  );
+  const blocks = new Set(payloads.map((payload) => payload?.buffer));
+  for (const block of blocks) t.is(block?.byteLength, 16 * 1024);
+  t.true(blocks.size <= 2, `${blocks.size} blocks`);
+});
+
 test('what is too long, too deep, or of a class is left to the full encoder', (t) => {
   const deep = Array.from({ length: 17 }).reduce((inner: unknown) => [inner], 1);
   for (const body of [

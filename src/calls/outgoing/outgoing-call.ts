@@ -18,7 +18,7 @@ import { DEFAULT_TIMEOUT_MS, noTimeLeft, withTimeout } from '../time-left.js';
 import type { CallerHost } from './caller-host.js';
 import type { FailedCall, Recover } from './failed-call.js';
 import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
-import { CHANGED_TEXT, compact, type WaitingMessage } from './message-copies.js';
+import { CHANGED_TEXT, type WaitingMessage } from './message-copies.js';
 
 /** Sends `message` and waits for a message of type `expected`; see Peer.request. */
 export function callOnce(
@@ -261,7 +261,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #leave(message: Message, timeoutMs: number): void {
     const { codec } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
-    if (this.#recover !== undefined) this.#note(message.type, plain, timeoutMs);
+    if (this.#recover !== undefined) this.#note(message.type, plain);
     this.#stream = this.#openStream(priorityOf(message));
     this.#arm();
     this.#bytes = rawBytesOf(plain);
@@ -273,14 +273,11 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     else this.#send(packed);
   }
 
-  /** What was encoded stays as it is, and costs no copy. */
-  #note(type: MessageType, plain: PackedPayload, timeoutMs: number): void {
-    const { payload, tail, compression } = plain;
+  /** What was encoded stays as it is, and costs no copy: it keeps the block that it was cut from, see PlainWriter. */
+  #note(type: MessageType, plain: PackedPayload): void {
     this.#type = type;
-    // Payloads are cut from memory that they share with those that follow: a call that may take long lets go of it.
-    this.#plain =
-      timeoutMs > MAX_SHARED_MS ? { payload: compact(payload), tail, compression } : plain;
-    if (tail !== undefined) this.#tailSum = new TailSum();
+    this.#plain = plain;
+    if (plain.tail !== undefined) this.#tailSum = new TailSum();
   }
 
   /** From here on the call's time and its signal count. */
@@ -374,9 +371,6 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
 }
 
 const NESTED_TEXT = 'calls that handlers make have too many bytes under way already';
-
-/** So long a small message may keep 32 KiB that others were cut from as well. */
-const MAX_SHARED_MS = 10_000;
 
 /** What a one-way call settles with: nobody looks at it. */
 const NO_REPLY: Message = { type: 'response' };
