@@ -1,9 +1,10 @@
 /**
- * Drives one native QUIC connection: `receive -> readStreams -> flush -> armTimer`, synchronously from the
+ * The life of one QUIC connection, and its loop: `receive -> readStreams -> flush -> armTimer`, synchronously from the
  * datagram to the handler. RFC 9000; SPEC.md, "QUIC".
  *
- * The binding's connection is a state machine without I/O: datagrams and timeouts go in, datagrams and stream
- * bytes come out.
+ * The native connection is a state machine without I/O: datagrams and timeouts go in, datagrams and stream bytes come
+ * out. What sends, waits and judges on the way has files of its own: `datagram-pump.ts`, `loss-timer.ts`,
+ * `replacement-check.ts`, `../paths`, `../streams` and `../guards`.
  */
 import { MeshError, type MeshErrorCode, toMeshError, wireCodeOf } from '../../../errors.js';
 import { encodeReason } from '../../../protocol/control.js';
@@ -20,96 +21,29 @@ import {
   type PeerIdentity,
   type Role,
   type SocketAddress,
-  type StreamLimits,
   type StreamOptions,
 } from '../../connection.js';
-import type { FrameMemory } from '../../frame-memory.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import { endOfStreams, endReason, refusalReason } from '../binding/end-reason.js';
 import type { NativeConnection } from '../binding/native.js';
 import { PeerGuards } from '../guards/peer-guards.js';
-import type { BumpBuffer } from '../io/bump-buffer.js';
-import type { EndpointCounters } from '../io/counters.js';
-import { DeadlineTimer } from '../io/deadline-timer.js';
 import type { SendFailures } from '../io/send-failures.js';
-import type { SendMemory } from '../io/send-memory.js';
 import type { UdpSocket } from '../io/udp-socket.js';
-import type { IdRoutes } from '../paths/connection-ids.js';
 import { DatagramSize } from '../paths/datagram-size.js';
 import { isSame, type Path } from '../paths/path.js';
-import { BASE_DATAGRAM_BYTES, type PathMtuLimits } from '../paths/path-mtu.js';
 import { ConnectionPaths } from '../paths/paths.js';
 import { Resumption } from '../resumption/resumption.js';
 import { QuicStreams } from '../streams/streams.js';
 import { ClosingPeriod } from './closing-period.js';
-import { RttWatch } from './rtt-watch.js';
-import { TailProbe } from './tail-probe.js';
+import type { ConnectionHost, QuicConnectionOptions } from './connection-host.js';
+import { DatagramPump } from './datagram-pump.js';
+import { activePath, LossTimer } from './loss-timer.js';
+import { ReplacementCheck } from './replacement-check.js';
 
-/** What a connection asks of the endpoint it lives on. */
-export interface ConnectionHost extends IdRoutes {
-  /** Where the connection begins. */
-  readonly socket: UdpSocket;
-  readonly counters: EndpointCounters;
-  /** Memory for outgoing datagrams, shared by all connections of the endpoint. */
-  readonly sendMemory: SendMemory;
-  /** Memory for stream bytes, likewise. */
-  readonly readBuffer: BumpBuffer;
-  /** Memory for large frames, likewise. */
-  readonly frameMemory: FrameMemory;
-  /** The datagram's memory is the system's until it has taken it. */
-  sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
-  /** A socket besides the endpoint's own. @throws MeshError ConnectFailed */
-  openSocket(address: SocketAddress): Promise<UdpSocket>;
-  /** Closes such a socket; leaves the endpoint's own alone. */
-  closeSocket(socket: UdpSocket): void;
-  /** Whether it is one of the endpoint's own, which are all of one port. */
-  isListening(socket: UdpSocket): boolean;
-  /** Calls the connection's `flush()` once this turn's input is read. */
-  flushSoon(): void;
-  /** The estimate of the round trip is too long for what is sent: with the pacer's clock it would be again. */
-  pacerRanAhead(): void;
-  /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
-  verifyPeer(chain: readonly Uint8Array[]): PeerIdentity;
-  /** An acceptor's early data may be read: the certificate of the resumed session is good. */
-  early(): void;
-  /** The peer gave a session to resume, whose memory is the host's. Called once. */
-  sessionGiven(session: Uint8Array): void;
-  /** TLS is done and the peer's certificate is good. */
-  established(): void;
-  /** The connection is over for its users. Called once. */
-  ended(error: MeshError): void;
-  /** The binding's connection has drained as well: its connection IDs may be forgotten. */
-  released(): void;
-}
-
-export interface QuicConnectionOptions {
-  readonly native: NativeConnection;
-  readonly host: ConnectionHost;
-  readonly role: Role;
-  readonly remoteAddress: SocketAddress;
-  readonly limits: StreamLimits;
-  /** Whether the connection may change its path. */
-  readonly migration: boolean;
-  /** Certificate, address and handshake must be done by then. */
-  readonly connectTimeoutMs: number;
-  /** This side's, as the binding's configuration has it. */
-  readonly idleTimeoutMs: number;
-  /** Sizes that datagrams between two addresses may have. */
-  readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
-  /** For a peer that has yet to prove who and where it is. */
-  readonly guard?: HalfOpenGuard | undefined;
-}
-
-/**
- * AES-GCM may encrypt 2^23 packets under one key (RFC 9001, section 6.6), and quiche 0.18.0 starts no key updates: well
- * before that, another connection is due.
- */
-const MANY_DATAGRAMS = 2 ** 22;
-/** A packet counts as lost when one that was sent three later is acknowledged. */
-const PROBE_PACKETS = 3;
-/** Silence, while answers are due. */
+/** How long a dialer that waits for answers bears silence. */
 const AWAITING_MS = 1000;
 
+/** A QUIC connection, dialed or accepted. It tells its {@link ConnectionHost} how far it is. */
 export class QuicConnection implements Connection {
   readonly transport = 'quic';
   readonly role: Role;
@@ -126,8 +60,6 @@ export class QuicConnection implements Connection {
   readonly closed: Promise<MeshError>;
   /** When a datagram last arrived, on the clock of `performance.now()`. */
   lastReceivedMs = performance.now();
-  /** Holds what comes in and goes out within limits until the peer has proved itself; then there is none. */
-  guard: HalfOpenGuard | undefined;
 
   onPathEvent: ((event: PathEvent) => void) | undefined;
   onGoAway: (() => void) | undefined;
@@ -136,14 +68,14 @@ export class QuicConnection implements Connection {
   readonly #host: ConnectionHost;
   readonly #streams: QuicStreams;
   readonly #resumption: Resumption;
-  readonly #timer = new DeadlineTimer(() => this.#timedOut());
   readonly #establishTimer: NodeJS.Timeout;
   readonly #paths: ConnectionPaths;
   readonly #guards: PeerGuards;
   readonly #size: DatagramSize;
   readonly #datagramLimits: QuicConnectionOptions['datagramLimits'];
-  readonly #probe = new TailProbe();
-  readonly #idleTimeoutMs: number;
+  readonly #pump: DatagramPump;
+  readonly #timer: LossTimer;
+  readonly #replacement: ReplacementCheck;
   #settleOpened: (opened: boolean) => void = () => {};
   #settleClosed: (error: MeshError) => void = () => {};
   #state: ConnectionState = { kind: 'connecting' };
@@ -152,23 +84,20 @@ export class QuicConnection implements Connection {
   /** From when the connection is over to when it is forgotten. */
   #closing: ClosingPeriod | undefined;
   #maintainedMs = performance.now();
-  readonly #rttWatch = new RttWatch();
-  #rttLookedAtMs = 0;
-  #datagramsSent = 0;
-  #datagramsReceived = 0;
 
   constructor(options: QuicConnectionOptions) {
     this.#native = options.native;
     this.#resumption = new Resumption(options.native);
     this.#host = options.host;
-    this.#idleTimeoutMs = options.idleTimeoutMs;
     this.role = options.role;
-    this.guard = options.guard;
+    this.#timer = new LossTimer(options.native, options.idleTimeoutMs, () => this.#timedOut());
     this.#paths = this.#createPaths(options);
     this.#streams = this.#createStreams(options);
     this.#guards = this.#createGuards(options);
     this.#datagramLimits = options.datagramLimits;
     this.#size = this.#createSize(options);
+    this.#pump = this.#createPump(options);
+    this.#replacement = this.#createReplacementCheck(options);
     this.opened = new Promise((resolve) => {
       this.#settleOpened = resolve;
     });
@@ -176,6 +105,11 @@ export class QuicConnection implements Connection {
       this.#settleClosed = resolve;
     });
     this.#establishTimer = setTimeout(() => this.#establishTimedOut(), options.connectTimeoutMs);
+  }
+
+  /** The limits for a peer that has yet to prove itself; `undefined` once it has. */
+  get guard(): HalfOpenGuard | undefined {
+    return this.#pump.guard;
   }
 
   get state(): ConnectionState {
@@ -210,7 +144,7 @@ export class QuicConnection implements Connection {
   }
 
   get rttMs(): number | undefined {
-    return this.#released ? undefined : this.#native.pathStats().find((path) => path.active)?.rtt;
+    return this.#released ? undefined : activePath(this.#native)?.rtt;
   }
 
   get datagramBytes(): number {
@@ -275,32 +209,40 @@ export class QuicConnection implements Connection {
     this.lastReceivedMs = nowMs;
     this.#streams.rates.nowMs = nowMs;
     const isElsewhere = this.#paths.isElsewhere(from, socket);
-    this.#datagramsReceived += 1;
-    this.#input(() => {
-      try {
-        if (isElsewhere) this.#receiveFromElsewhere(datagram, path, from, socket, nowMs);
-        else this.#native.recv(datagram, path);
-      } catch (thrown) {
-        this.#nativeFailed(thrown);
-        return;
-      }
-      this.#guards.binding(this.lastReceivedMs);
-      this.#size.received(datagram.length, nowMs);
-      if (this.#probe.heard(this.#lostPackets)) this.#learnRtt();
-      if (!this.isOpen) this.#checkProgress();
-      if (this.#isReady) this.#streams.progress();
-      if (this.#resumption.isLooking) this.#keepSession();
-    });
+    this.#replacement.datagramsReceived += 1;
+    try {
+      this.#take(datagram, path, isElsewhere ? { from, socket } : undefined);
+    } catch (thrown) {
+      this.fail(toMeshError(thrown));
+    }
+    this.#host.flushSoon();
     if (!isElsewhere) this.#paths.received(datagram.length);
     this.#guards.received(datagram.length, nowMs);
   }
 
-  /** Only a datagram that is the peer's, and that nobody sent before, tells where the peer is, and where it finds us. */
+  /** @param elsewhere where the datagram came from and arrived, if not where the peer was so far */
+  #take(datagram: Buffer, path: Path, elsewhere: Elsewhere | undefined): void {
+    const nowMs = this.lastReceivedMs;
+    try {
+      if (elsewhere === undefined) this.#native.recv(datagram, path);
+      else this.#receiveFromElsewhere(datagram, path, elsewhere, nowMs);
+    } catch (thrown) {
+      this.#nativeFailed(thrown);
+      return;
+    }
+    this.#guards.binding(nowMs);
+    this.#size.received(datagram.length, nowMs);
+    this.#timer.received();
+    if (!this.isOpen) this.#checkProgress();
+    if (this.#isReady) this.#streams.progress();
+    if (this.#resumption.isLooking) this.#keepSession();
+  }
+
+  /** Follows the peer only by a datagram that is authentic and new: anybody can send others, or send one again. */
   #receiveFromElsewhere(
     datagram: Buffer,
     path: Path,
-    from: SocketAddress,
-    socket: UdpSocket,
+    { from, socket }: Elsewhere,
     nowMs: number,
   ): void {
     const before = this.#native.stats().recv;
@@ -355,9 +297,9 @@ export class QuicConnection implements Connection {
       return;
     }
     if (this.#paths.isMaintenanceDue) this.#paths.maintain();
-    let isDone = this.#flushDatagrams();
+    let isDone = this.#pump.flush();
     if (this.isOpen) {
-      if (this.#streams.markSent()) isDone = this.#flushDatagrams();
+      if (this.#streams.markSent()) isDone = this.#pump.flush();
       if (isDone) this.#size.flushed();
       if (!this.#size.isHolding) this.#guards.flushed();
     }
@@ -368,37 +310,12 @@ export class QuicConnection implements Connection {
       this.#flushClosing(this.#closing);
       return;
     }
-    const timeoutMs = this.#native.timeout();
-    this.#timer.arm(
-      this.isOpen
-        ? this.#probe.delayMs(timeoutMs, performance.now() - this.lastReceivedMs)
-        : timeoutMs,
-    );
+    if (this.isOpen) this.#timer.armOpen(performance.now() - this.lastReceivedMs);
+    else this.#timer.armHandshake();
   }
 
   get needsReplacement(): boolean {
-    return (
-      this.#paths.needsReplacement ||
-      this.#datagramsSent >= MANY_DATAGRAMS ||
-      this.#datagramsReceived >= MANY_DATAGRAMS ||
-      this.#findsRttWrong()
-    );
-  }
-
-  #findsRttWrong(): boolean {
-    // Where nothing has arrived, the estimate is what it was; and to ask is not cheap.
-    if (this.#released || this.#rttLookedAtMs >= this.lastReceivedMs) return false;
-    const nowMs = performance.now();
-    this.#rttLookedAtMs = nowMs;
-    const path = this.#native.pathStats().find(({ active }) => active);
-    if (path === undefined) return false;
-    const { rtt: rttMs, cwnd: windowBytes, pmtu } = path;
-    const { handedBytes } = this.#streams;
-    if (this.#rttWatch.isOverestimate({ nowMs, rttMs, windowBytes, handedBytes })) {
-      this.#host.pacerRanAhead();
-      return true;
-    }
-    return this.#rttWatch.isRunaway(rttMs, windowBytes / pmtu);
+    return !this.#released && this.#replacement.isDue(this.lastReceivedMs);
   }
 
   migrate(options: MigrateOptions): Promise<void> {
@@ -428,10 +345,7 @@ export class QuicConnection implements Connection {
    */
   maintain(nowMs: number, keepAliveMs: number): void {
     if (this.#state.kind !== 'open') return;
-    // Nobody renews an acceptor's connection, but the next one may do without the pacer's clock.
-    if (this.role === 'acceptor' && this.#rttWatch.isBusy(this.#streams.handedBytes)) {
-      this.#findsRttWrong();
-    }
+    if (this.role === 'acceptor') this.#replacement.checkAcceptor(this.lastReceivedMs);
     const isDue = nowMs - this.#maintainedMs >= keepAliveMs / 2;
     if (isDue) {
       this.#maintainedMs = nowMs;
@@ -452,7 +366,7 @@ export class QuicConnection implements Connection {
 
   #close(error: MeshError, streamError: MeshError): void {
     if (this.isOver) return;
-    this.#flushDatagrams();
+    this.#pump.flush();
     try {
       this.#native.close(true, wireCodeOf(error.code), encodeReason(error.message));
     } catch {
@@ -497,10 +411,9 @@ export class QuicConnection implements Connection {
     if (!this.#identifyPeer()) return;
     if (this.role === 'dialer') this.#resumption.established();
     clearTimeout(this.#establishTimer);
-    this.guard = undefined;
+    this.#pump.guard = undefined;
     this.#moveTo({ kind: 'open' });
-    this.#probe.begin(this.#shortestIdleMs());
-    this.#learnRtt();
+    this.#timer.established();
     this.#size.established();
     this.#settleOpened(true);
     this.#paths.established();
@@ -543,33 +456,12 @@ export class QuicConnection implements Connection {
     }
     this.#native.onTimeout();
     if (this.isOpen) {
-      this.#learnRtt();
+      this.#timer.learnRtt();
       this.#size.timedOut(performance.now());
     }
-    if (this.#probe.takeProbe(this.#lostPackets)) this.#probeTail();
+    if (this.#timer.takeProbe()) this.#pump.probeTail();
     this.#input(() => this.#streams.pumpBlocked());
     this.flush();
-  }
-
-  /** The idle timeout in force: the shorter one of both sides'; 0 is none (RFC 9000, section 10.1). */
-  #shortestIdleMs(): number {
-    const peersMs = this.#native.stats().peerMaxIdleTimeout;
-    return peersMs > 0 ? Math.min(peersMs, this.#idleTimeoutMs) : this.#idleTimeoutMs;
-  }
-
-  #learnRtt(): void {
-    const { rttMs } = this;
-    if (rttMs !== undefined) this.#probe.learn(rttMs);
-  }
-
-  readonly #lostPackets = (): number => this.#native.stats().lost;
-
-  /** So many packets behind a lost one tell the peer's acknowledgement from mere disorder (RFC 9002, section 6.1.1). */
-  #probeTail(): void {
-    for (let packet = 0; packet < PROBE_PACKETS; packet += 1) {
-      this.#native.sendAckEliciting();
-      this.#flushDatagrams();
-    }
   }
 
   #createGuards({ native, host, limits }: QuicConnectionOptions): PeerGuards {
@@ -635,7 +527,7 @@ export class QuicConnection implements Connection {
 
   /** What was learned of the path so far is void. */
   #pathChanged(): void {
-    this.#probe.restart();
+    this.#timer.restart();
     this.#restartSize();
   }
 
@@ -647,10 +539,10 @@ export class QuicConnection implements Connection {
     const limits = this.#datagramLimits(this.remoteAddress, this.localAddress);
     return new DatagramSize(native, limits, {
       counters: host.counters,
-      sendNext: (maxBytes) => this.#sendNext(maxBytes),
-      datagramsSent: () => this.#datagramsSent,
-      lostPackets: this.#lostPackets,
-      patienceMs: () => this.#probe.patienceMs,
+      sendNext: (maxBytes) => this.#pump.sendNext(maxBytes),
+      datagramsSent: () => this.#pump.datagramsSent,
+      lostPackets: this.#timer.lostPackets,
+      patienceMs: () => this.#timer.patienceMs,
       flush: () => this.flush(),
       holdBack: () => this.#streams.handUpTo(this.#streams.handedBytes),
       askForProof: (nonce) => this.#streams.askForProof(nonce),
@@ -660,6 +552,29 @@ export class QuicConnection implements Connection {
       },
       emit: (event) => this.onPathEvent?.(event),
       fail: (error) => this.fail(error),
+    });
+  }
+
+  #createPump({ native, host, guard }: QuicConnectionOptions): DatagramPump {
+    return new DatagramPump({
+      native,
+      host,
+      paths: this.#paths,
+      streams: this.#streams,
+      guards: this.#guards,
+      size: this.#size,
+      guard,
+      failed: (thrown) => this.#nativeFailed(thrown),
+    });
+  }
+
+  #createReplacementCheck({ native, host }: QuicConnectionOptions): ReplacementCheck {
+    return new ReplacementCheck({
+      native,
+      paths: this.#paths,
+      streams: this.#streams,
+      pump: this.#pump,
+      pacerRanAhead: () => host.pacerRanAhead(),
     });
   }
 
@@ -705,39 +620,19 @@ export class QuicConnection implements Connection {
   #flushClosing(closing: ClosingPeriod): void {
     const native = this.#native;
     while (closing.mayWrite) {
-      const datagram = this.#writeClosing();
+      const datagram = this.#pump.sendClosing();
       if (datagram === undefined) break;
       closing.wrote(datagram, native.isDraining());
     }
     this.#checkEnded();
-    if (!this.#released) this.#timer.arm(closing.delayMs(native.timeout(), performance.now()));
-  }
-
-  #writeClosing(): Buffer | undefined {
-    const memory = this.#sendable(this.#host.sendMemory.room(BASE_DATAGRAM_BYTES));
-    if (memory.length === 0) return undefined;
-    try {
-      const sent = this.#native.send(memory);
-      if (sent === null) return undefined;
-      const [bytes, { from }] = sent;
-      const datagram = this.#host.sendMemory.take(bytes);
-      this.#sendClosing(datagram, this.#paths.socketOf(from));
-      return datagram;
-    } catch {
-      // A connection that cannot even say that it is over is forgotten like any other.
-      return undefined;
+    if (!this.#released) {
+      this.#timer.armClosing(closing.delayMs(native.timeout(), performance.now()));
     }
   }
 
   #answerInClosing(closing: ClosingPeriod): void {
     const packet = closing.arrived();
-    if (packet === undefined || this.#sendable(packet).length < packet.length) return;
-    this.#sendClosing(packet, this.#paths.current.socket);
-  }
-
-  #sendClosing(datagram: Buffer, socket: UdpSocket): void {
-    this.guard?.sent(datagram.length);
-    this.#host.sendDatagram(datagram, this.#paths.sent(datagram.length), socket);
+    if (packet !== undefined) this.#pump.repeat(packet);
   }
 
   #timedOutInClosing(closing: ClosingPeriod): void {
@@ -749,55 +644,16 @@ export class QuicConnection implements Connection {
     this.flush();
   }
 
-  /** As much of the memory as may be sent now to a peer that may be elsewhere, or has yet to prove itself. */
-  #sendable(memory: Buffer): Buffer {
-    const sendable = this.#paths.sendable(memory);
-    return this.guard?.sendable(sendable) ?? sendable;
-  }
-
   #moveTo(next: ConnectionState): boolean {
     const state = nextConnectionState(this.#state, next);
     if (state === undefined) return false;
     this.#state = state;
     return true;
   }
+}
 
-  /** @returns whether the binding has nothing more to send now */
-  #flushDatagrams(): boolean {
-    const guards = this.#guards;
-    const size = this.#size;
-    const limitBytes = guards.sentBytes + guards.flushBytes;
-    for (;;) {
-      if (guards.sentBytes >= limitBytes) {
-        this.#host.flushSoon();
-        return false;
-      }
-      const bytes = this.#sendNext(size.bytes);
-      if (bytes === 0) return true;
-      if (this.isOpen) size.sent(bytes);
-    }
-  }
-
-  /** Sends the next datagram that the binding has, of up to so many bytes. @returns its size; 0 for none */
-  #sendNext(maxBytes: number): number {
-    const memory = this.#host.sendMemory;
-    const room = this.#sendable(memory.room(maxBytes));
-    if (room.length === 0) return 0;
-    let sent: ReturnType<NativeConnection['send']>;
-    try {
-      sent = this.#native.send(room);
-    } catch (thrown) {
-      this.#nativeFailed(thrown);
-      return 0;
-    }
-    if (sent === null) return 0;
-    const [bytes, { from }] = sent;
-    this.guard?.sent(bytes);
-    this.#guards.sentBytes += bytes;
-    this.#streams.sent(bytes);
-    this.#datagramsSent += 1;
-    const remote = this.#paths.sent(bytes);
-    this.#host.sendDatagram(memory.take(bytes), remote, this.#paths.socketOf(from));
-    return bytes;
-  }
+/** Where a datagram came from, and where it arrived. */
+interface Elsewhere {
+  readonly from: SocketAddress;
+  readonly socket: UdpSocket;
 }

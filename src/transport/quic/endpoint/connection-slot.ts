@@ -9,7 +9,8 @@
 import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
-import type { ConnectionHost, QuicConnection } from '../connection/connection.js';
+import type { QuicConnection } from '../connection/connection.js';
+import type { ConnectionHost } from '../connection/connection-host.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
 import type { SendMemory } from '../io/send-memory.js';
@@ -52,7 +53,7 @@ export interface EndpointAcceptor {
 
 export interface EndpointDialOptions {
   readonly connectTimeoutMs: number;
-  /** Checks the acceptor's certificates, which must be those of the dialed node. @throws MeshError Certificate*, NodeIdMismatch */
+  /** Checks the acceptor's certificates, which must be those of the dialed node. @throws MeshError Certificate* */
   readonly verifyPeer: (chain: readonly Uint8Array[]) => PeerIdentity;
   /** The TLS session of an earlier connection, to resume. */
   readonly session?: Uint8Array | undefined;

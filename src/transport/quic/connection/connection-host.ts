@@ -1,0 +1,67 @@
+/** What a QUIC connection is given: the endpoint that it lives on, and its options. */
+import type { MeshError } from '../../../errors.js';
+import type { PeerIdentity, Role, SocketAddress, StreamLimits } from '../../connection.js';
+import type { FrameMemory } from '../../frame-memory.js';
+import type { HalfOpenGuard } from '../admission/half-open-guard.js';
+import type { NativeConnection } from '../binding/native.js';
+import type { BumpBuffer } from '../io/bump-buffer.js';
+import type { EndpointCounters } from '../io/counters.js';
+import type { SendMemory } from '../io/send-memory.js';
+import type { UdpSocket } from '../io/udp-socket.js';
+import type { IdRoutes } from '../paths/connection-ids.js';
+import type { PathMtuLimits } from '../paths/path-mtu.js';
+
+/** What a connection asks of its endpoint. */
+export interface ConnectionHost extends IdRoutes {
+  /** The socket that the connection begins on. */
+  readonly socket: UdpSocket;
+  readonly counters: EndpointCounters;
+  /** Memory for outgoing datagrams, shared by all connections of the endpoint. */
+  readonly sendMemory: SendMemory;
+  /** Memory for stream bytes, shared likewise. */
+  readonly readBuffer: BumpBuffer;
+  /** Memory for large frames, shared likewise. */
+  readonly frameMemory: FrameMemory;
+  /** Sends a datagram. Its memory belongs to the system until that has taken it. */
+  sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
+  /** Opens a socket besides the endpoint's own. @throws MeshError ConnectFailed */
+  openSocket(address: SocketAddress): Promise<UdpSocket>;
+  /** Closes such a socket; leaves the endpoint's own open. */
+  closeSocket(socket: UdpSocket): void;
+  /** Whether a socket is one of the endpoint's own, which all have the same port. */
+  isListening(socket: UdpSocket): boolean;
+  /** Calls the connection's `flush()` once this turn's input is read. */
+  flushSoon(): void;
+  /** The RTT estimate is far too long. With the binding's pacer clock, a new connection's would become so, too. */
+  pacerRanAhead(): void;
+  /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
+  verifyPeer(chain: readonly Uint8Array[]): PeerIdentity;
+  /** An acceptor may read early data: the certificate of the resumed session is good. */
+  early(): void;
+  /** The peer gave a session to resume, whose memory is the host's from here on. Called at most once. */
+  sessionGiven(session: Uint8Array): void;
+  /** TLS is done and the peer's certificate is good. */
+  established(): void;
+  /** The connection is over for its users. Called once. */
+  ended(error: MeshError): void;
+  /** The native connection has drained as well: its connection IDs may be forgotten. */
+  released(): void;
+}
+
+export interface QuicConnectionOptions {
+  readonly native: NativeConnection;
+  readonly host: ConnectionHost;
+  readonly role: Role;
+  readonly remoteAddress: SocketAddress;
+  readonly limits: StreamLimits;
+  /** Whether the connection may change its path. */
+  readonly migration: boolean;
+  /** The time for TLS, and so for checking certificate and address. */
+  readonly connectTimeoutMs: number;
+  /** This side's idle timeout, as in the binding's configuration. */
+  readonly idleTimeoutMs: number;
+  /** The sizes that datagrams between two addresses may have. */
+  readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
+  /** The limits for a peer that has yet to prove who and where it is. */
+  readonly guard?: HalfOpenGuard | undefined;
+}

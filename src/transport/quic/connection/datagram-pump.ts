@@ -1,0 +1,133 @@
+/**
+ * Takes datagrams out of the native connection and hands them to the socket. Every datagram of a connection leaves here, so
+ * that all limits hold for all of them: those of an unproved peer, of one flush, and of the path's size.
+ */
+import type { HalfOpenGuard } from '../admission/half-open-guard.js';
+import type { NativeConnection } from '../binding/native.js';
+import type { PeerGuards } from '../guards/peer-guards.js';
+import type { UdpSocket } from '../io/udp-socket.js';
+import type { DatagramSize } from '../paths/datagram-size.js';
+import { BASE_DATAGRAM_BYTES } from '../paths/path-mtu.js';
+import type { ConnectionPaths } from '../paths/paths.js';
+import type { QuicStreams } from '../streams/streams.js';
+import type { ConnectionHost } from './connection-host.js';
+
+/** A packet counts as lost when one that was sent three later is acknowledged (RFC 9002, section 6.1.1). */
+const PROBE_PACKETS = 3;
+
+export interface DatagramPumpOptions {
+  readonly native: NativeConnection;
+  readonly host: Pick<ConnectionHost, 'sendMemory' | 'sendDatagram' | 'flushSoon'>;
+  readonly paths: ConnectionPaths;
+  readonly streams: QuicStreams;
+  readonly guards: PeerGuards;
+  readonly size: DatagramSize;
+  /** The limits for a peer that has yet to prove itself. */
+  readonly guard: HalfOpenGuard | undefined;
+  /** The native connection refused to write a datagram, and has failed. */
+  readonly failed: (thrown: unknown) => void;
+}
+
+/** Sends what the native connection of one connection has to send. */
+export class DatagramPump {
+  /** Limits what comes in and goes out until the peer has proved itself; `undefined` from then on. */
+  guard: HalfOpenGuard | undefined;
+  readonly #options: DatagramPumpOptions;
+  readonly #native: NativeConnection;
+  #datagramsSent = 0;
+
+  constructor(options: DatagramPumpOptions) {
+    this.#options = options;
+    this.#native = options.native;
+    this.guard = options.guard;
+  }
+
+  get datagramsSent(): number {
+    return this.#datagramsSent;
+  }
+
+  /**
+   * Sends what there is, up to the limit of one flush. Beyond, the host flushes again in a later turn.
+   * @returns whether the native connection has nothing more to send now
+   */
+  flush(): boolean {
+    const { guards, size, host } = this.#options;
+    const limitBytes = guards.sentBytes + guards.flushBytes;
+    for (;;) {
+      if (guards.sentBytes >= limitBytes) {
+        host.flushSoon();
+        return false;
+      }
+      const bytes = this.sendNext(size.bytes);
+      if (bytes === 0) return true;
+      size.sent(bytes);
+    }
+  }
+
+  /** Sends the next datagram, of up to `maxBytes`. @returns its size; 0 when there is none, or it must not leave now */
+  sendNext(maxBytes: number): number {
+    const { host, paths, guards, streams, failed } = this.#options;
+    const room = this.#sendable(host.sendMemory.room(maxBytes));
+    if (room.length === 0) return 0;
+    let sent: ReturnType<NativeConnection['send']>;
+    try {
+      sent = this.#native.send(room);
+    } catch (thrown) {
+      failed(thrown);
+      return 0;
+    }
+    if (sent === null) return 0;
+    const [bytes, { from }] = sent;
+    this.guard?.sent(bytes);
+    guards.sentBytes += bytes;
+    streams.sent(bytes);
+    this.#datagramsSent += 1;
+    const remote = paths.sent(bytes);
+    host.sendDatagram(host.sendMemory.take(bytes), remote, paths.socketOf(from));
+    return bytes;
+  }
+
+  /** Sends packets behind the last ones: their acknowledgement tells a loss among those from mere reordering. */
+  probeTail(): void {
+    for (let packet = 0; packet < PROBE_PACKETS; packet += 1) {
+      this.#native.sendAckEliciting();
+      this.flush();
+    }
+  }
+
+  /** Sends what a closed native connection has to send. @returns a view of the datagram; `undefined` for none */
+  sendClosing(): Buffer | undefined {
+    const { sendMemory } = this.#options.host;
+    const memory = this.#sendable(sendMemory.room(BASE_DATAGRAM_BYTES));
+    if (memory.length === 0) return undefined;
+    try {
+      const sent = this.#native.send(memory);
+      if (sent === null) return undefined;
+      const [bytes, { from }] = sent;
+      const datagram = sendMemory.take(bytes);
+      this.#sendPacket(datagram, this.#options.paths.socketOf(from));
+      return datagram;
+    } catch {
+      // A connection that cannot even write its close is forgotten like any other.
+      return undefined;
+    }
+  }
+
+  /** Sends a packet of ours once more, unless the peer's credit does not cover it. */
+  repeat(packet: Buffer): void {
+    if (this.#sendable(packet).length < packet.length) return;
+    this.#sendPacket(packet, this.#options.paths.current.socket);
+  }
+
+  #sendPacket(datagram: Buffer, socket: UdpSocket): void {
+    const { host, paths } = this.#options;
+    this.guard?.sent(datagram.length);
+    host.sendDatagram(datagram, paths.sent(datagram.length), socket);
+  }
+
+  /** The part of the memory that may be sent now to a peer that may have moved, or has yet to prove itself. */
+  #sendable(memory: Buffer): Buffer {
+    const sendable = this.#options.paths.sendable(memory);
+    return this.guard?.sendable(sendable) ?? sendable;
+  }
+}
