@@ -5,7 +5,7 @@ import { MAX_TIMER_MS } from '../../base/clock.js';
 import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { type PackedPayload, rawBytesOf } from '../../protocol/compression.js';
 import type { Frame } from '../../protocol/frame.js';
-import { KeptMessage, messageIn, TailSum } from '../../protocol/kept-message.js';
+import type { KeptMessage } from '../../protocol/kept-message.js';
 import type { Message, MessageType } from '../../protocol/message.js';
 import { type Priority, priorityOf } from '../../protocol/priority.js';
 import type { FrameStream } from '../../transport/connection.js';
@@ -19,6 +19,7 @@ import type { CallerHost } from './caller-host.js';
 import type { FailedCall, Recover } from './failed-call.js';
 import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
 import { CHANGED_TEXT, type WaitingMessage } from './message-copies.js';
+import { SentMessage } from './sent-message.js';
 
 /** Sends `message` and waits for a message of type `expected`; see Peer.request. */
 export function callOnce(
@@ -88,12 +89,8 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #onAbort: (() => void) | undefined;
   /** What waits for room, and since when. */
   #waiting: { readonly message: WaitingMessage; readonly sinceMs: number } | undefined;
-  /** What has left, or was to leave, for the next attempt. */
-  #type: MessageType | undefined;
-  #plain: PackedPayload | undefined;
-  #tailSum: TailSum | undefined;
-  /** The message is the stream's, which tells the sum of its tail. */
-  #isHandedOver = false;
+  /** Where the call may be made again: what has left, or was to leave. */
+  #sent: SentMessage | undefined;
   /** Taken from the budget. */
   #bytes = 0;
   #settled = false;
@@ -175,13 +172,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
 
   keepMessage(): KeptMessage | undefined {
     if (this.#waiting !== undefined) return this.#waiting.message.kept;
-    if (this.#type === undefined || this.#plain === undefined) return undefined;
-    const { payload, tail } = this.#plain;
-    const sum = this.#tailSum;
-    // No stream has it: it has come as far as here in the turn in which it was passed, or is a copy.
-    if (!this.#isHandedOver && sum?.value === undefined) sum?.note(tail);
-    const lent = tail === undefined || sum === undefined ? undefined : { tail, sum };
-    return new KeptMessage(messageIn(this.#type, payload, tail), lent);
+    return this.#sent?.keep();
   }
 
   get flow(): Flow {
@@ -261,23 +252,15 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #leave(message: Message, timeoutMs: number): void {
     const { codec } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
-    if (this.#recover !== undefined) this.#note(message.type, plain);
+    if (this.#recover !== undefined) this.#sent = new SentMessage(message.type, plain);
     this.#stream = this.#openStream(priorityOf(message));
     this.#arm();
     this.#bytes = rawBytesOf(plain);
     this.#budget.take(this.#bytes);
     const packed = codec.pack(plain);
-    // What is compressed is a copy: nobody else passes over the bytes that it is made of.
-    if (packed !== plain && this.#tailSum !== undefined) this.#tailSum.note(plain.tail);
+    if (packed !== plain) this.#sent?.compressed();
     if (packed instanceof Promise) this.#sendLater(packed);
     else this.#send(packed);
-  }
-
-  /** What was encoded stays as it is, and costs no copy: it keeps the block that it was cut from, see PlainWriter. */
-  #note(type: MessageType, plain: PackedPayload): void {
-    this.#type = type;
-    this.#plain = plain;
-    if (plain.tail !== undefined) this.#tailSum = new TailSum();
   }
 
   /** From here on the call's time and its signal count. */
@@ -299,8 +282,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #send({ payload, tail, compression }: PackedPayload): void {
     if (this.#settled) return;
     try {
-      const tailSum = this.#tailSum;
-      this.#isHandedOver = true;
+      const tailSum = this.#sent?.handOver();
       const taken = this.#stream?.send(payload, { tail, tailSum, compression, end: true });
       if (taken === true && this.#expected === undefined) this.#taken();
     } catch (error) {
@@ -354,7 +336,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   /** Whoever holds the call holds nothing of its message. */
   #forget(): void {
     this.#waiting = undefined;
-    this.#plain = undefined;
+    this.#sent = undefined;
   }
 
   #settle(succeeded: boolean): void {
