@@ -26,19 +26,20 @@ import {
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import { endOfStreams, endReason, refusalReason } from '../binding/end-reason.js';
 import type { NativeConnection } from '../binding/native.js';
-import { PeerGuards } from '../guards/peer-guards.js';
+import type { PeerGuards } from '../guards/peer-guards.js';
 import type { SendFailures } from '../io/send-failures.js';
 import type { UdpSocket } from '../io/udp-socket.js';
-import { DatagramSize } from '../paths/datagram-size.js';
+import type { DatagramSize } from '../paths/datagram-size.js';
 import { isSame, type Path } from '../paths/path.js';
-import { ConnectionPaths } from '../paths/paths.js';
+import type { ConnectionPaths } from '../paths/paths.js';
 import { Resumption } from '../resumption/resumption.js';
-import { QuicStreams } from '../streams/streams.js';
+import type { QuicStreams } from '../streams/streams.js';
 import { ClosingPeriod } from './closing-period.js';
 import type { ConnectionHost, QuicConnectionOptions } from './connection-host.js';
-import { DatagramPump } from './datagram-pump.js';
-import { activePath, LossTimer } from './loss-timer.js';
-import { ReplacementCheck } from './replacement-check.js';
+import { ConnectionParts } from './connection-parts.js';
+import type { DatagramPump } from './datagram-pump.js';
+import { activePath, type LossTimer } from './loss-timer.js';
+import type { ReplacementCheck } from './replacement-check.js';
 
 /** How long a dialer that waits for answers bears silence. */
 const AWAITING_MS = 1000;
@@ -66,13 +67,13 @@ export class QuicConnection implements Connection {
 
   readonly #native: NativeConnection;
   readonly #host: ConnectionHost;
+  readonly #parts: ConnectionParts;
   readonly #streams: QuicStreams;
   readonly #resumption: Resumption;
   readonly #establishTimer: NodeJS.Timeout;
   readonly #paths: ConnectionPaths;
   readonly #guards: PeerGuards;
   readonly #size: DatagramSize;
-  readonly #datagramLimits: QuicConnectionOptions['datagramLimits'];
   readonly #pump: DatagramPump;
   readonly #timer: LossTimer;
   readonly #replacement: ReplacementCheck;
@@ -90,14 +91,14 @@ export class QuicConnection implements Connection {
     this.#resumption = new Resumption(options.native);
     this.#host = options.host;
     this.role = options.role;
-    this.#timer = new LossTimer(options.native, options.idleTimeoutMs, () => this.#timedOut());
-    this.#paths = this.#createPaths(options);
-    this.#streams = this.#createStreams(options);
-    this.#guards = this.#createGuards(options);
-    this.#datagramLimits = options.datagramLimits;
-    this.#size = this.#createSize(options);
-    this.#pump = this.#createPump(options);
-    this.#replacement = this.#createReplacementCheck(options);
+    this.#parts = this.#createParts(options);
+    this.#timer = this.#parts.timer;
+    this.#paths = this.#parts.paths;
+    this.#streams = this.#parts.streams;
+    this.#guards = this.#parts.guards;
+    this.#size = this.#parts.size;
+    this.#pump = this.#parts.pump;
+    this.#replacement = this.#parts.replacement;
     this.opened = new Promise((resolve) => {
       this.#settleOpened = resolve;
     });
@@ -249,7 +250,7 @@ export class QuicConnection implements Connection {
     this.#native.recv(datagram, path);
     if (this.#native.stats().recv === before) return;
     this.#paths.follow(from, socket, datagram.length, nowMs);
-    this.#restartSize();
+    this.#parts.restartSize();
   }
 
   /**
@@ -464,117 +465,24 @@ export class QuicConnection implements Connection {
     this.flush();
   }
 
-  #createGuards({ native, host, limits }: QuicConnectionOptions): PeerGuards {
-    return new PeerGuards({
-      native,
-      streams: this.#streams,
-      counters: host.counters,
-      maxWaitingBytes: limits.maxConnectionWindowBytes,
-      end: (error) => {
+  #createParts(options: QuicConnectionOptions): ConnectionParts {
+    return new ConnectionParts(options, {
+      counters: this.counters,
+      isOpen: () => this.isOpen,
+      isReady: () => this.#isReady,
+      isEarly: () => this.#state.kind === 'early',
+      isOver: () => this.isOver,
+      guard: (step) => this.#input(step),
+      timedOut: () => this.#timedOut(),
+      flush: () => this.flush(),
+      nativeFailed: (thrown) => this.#nativeFailed(thrown),
+      fail: (error) => this.fail(error),
+      abandon: (error) => {
         this.fail(error);
         this.release();
       },
-    });
-  }
-
-  #createStreams({ native, host, role, limits }: QuicConnectionOptions): QuicStreams {
-    return new QuicStreams({
-      native,
-      role,
-      limits,
-      counters: this.counters,
-      readBuffer: host.readBuffer,
-      frameMemory: host.frameMemory,
-      host: {
-        isReady: () => this.#isReady,
-        isEarly: () => this.#state.kind === 'early',
-        isOver: () => this.isOver,
-        flushSoon: () => host.flushSoon(),
-        guard: (step) => this.#input(step),
-        proofArrived: (nonce) => {
-          this.#size.proofArrived(nonce);
-          this.#guards.proofArrived(nonce);
-          this.#paths.proofArrived(nonce);
-        },
-        goAwayArrived: () => this.onGoAway?.(),
-      },
-    });
-  }
-
-  #createPaths({ native, host, role, remoteAddress, migration }: QuicConnectionOptions) {
-    return new ConnectionPaths({
-      native,
-      role,
-      remoteAddress,
-      migration,
-      host: {
-        socket: host.socket,
-        counters: host.counters,
-        routes: host,
-        openSocket: (address) => host.openSocket(address),
-        closeSocket: (socket) => host.closeSocket(socket),
-        isListening: (socket) => host.isListening(socket),
-        isOpen: () => this.#state.kind === 'open',
-        flushSoon: () => host.flushSoon(),
-        askForProof: (nonce) => this.#streams.askForProof(nonce),
-        emit: (event) => {
-          if (event.kind === 'migrated') this.#pathChanged();
-          this.onPathEvent?.(event);
-        },
-      },
-    });
-  }
-
-  /** What was learned of the path so far is void. */
-  #pathChanged(): void {
-    this.#timer.restart();
-    this.#restartSize();
-  }
-
-  #restartSize(): void {
-    this.#size.restart(this.#datagramLimits(this.remoteAddress, this.localAddress));
-  }
-
-  #createSize({ native, host }: QuicConnectionOptions): DatagramSize {
-    const limits = this.#datagramLimits(this.remoteAddress, this.localAddress);
-    return new DatagramSize(native, limits, {
-      counters: host.counters,
-      sendNext: (maxBytes) => this.#pump.sendNext(maxBytes),
-      datagramsSent: () => this.#pump.datagramsSent,
-      lostPackets: this.#timer.lostPackets,
-      patienceMs: () => this.#timer.patienceMs,
-      flush: () => this.flush(),
-      holdBack: () => this.#streams.handUpTo(this.#streams.handedBytes),
-      askForProof: (nonce) => this.#streams.askForProof(nonce),
-      answerProof: (nonce) => this.#streams.answerProof(nonce),
-      credit: (bytes) => {
-        this.#streams.readBytes += bytes;
-      },
       emit: (event) => this.onPathEvent?.(event),
-      fail: (error) => this.fail(error),
-    });
-  }
-
-  #createPump({ native, host, guard }: QuicConnectionOptions): DatagramPump {
-    return new DatagramPump({
-      native,
-      host,
-      paths: this.#paths,
-      streams: this.#streams,
-      guards: this.#guards,
-      size: this.#size,
-      guard,
-      failed: (thrown) => this.#nativeFailed(thrown),
-    });
-  }
-
-  #createReplacementCheck({ native, host }: QuicConnectionOptions): ReplacementCheck {
-    return new ReplacementCheck({
-      native,
-      paths: this.#paths,
-      streams: this.#streams,
-      pump: this.#pump,
-      pacerRanAhead: () => host.pacerRanAhead(),
+      goAwayArrived: () => this.onGoAway?.(),
     });
   }
 

@@ -1,0 +1,160 @@
+/** Creates the parts that one QUIC connection is made of, and wires them to each other. */
+import type { MeshError } from '../../../errors.js';
+import type { ConnectionCounters, PathEvent } from '../../connection.js';
+import { PeerGuards } from '../guards/peer-guards.js';
+import { DatagramSize } from '../paths/datagram-size.js';
+import { ConnectionPaths } from '../paths/paths.js';
+import { QuicStreams } from '../streams/streams.js';
+import type { QuicConnectionOptions } from './connection-host.js';
+import { DatagramPump } from './datagram-pump.js';
+import { LossTimer } from './loss-timer.js';
+import { ReplacementCheck } from './replacement-check.js';
+
+/** What the parts ask of their connection. */
+export interface PartsOwner {
+  readonly counters: ConnectionCounters;
+  readonly isOpen: () => boolean;
+  /** Whether streams may be used: the connection is open, or has early data. */
+  readonly isReady: () => boolean;
+  readonly isEarly: () => boolean;
+  readonly isOver: () => boolean;
+  /** Runs a step of a stream. What it throws ends the connection. */
+  readonly guard: (step: () => void) => void;
+  /** The wait of the loss timer is over. */
+  readonly timedOut: () => void;
+  readonly flush: () => void;
+  /** The native connection refused to go on. */
+  readonly nativeFailed: (thrown: unknown) => void;
+  readonly fail: (error: MeshError) => void;
+  /** Ends the connection and forgets it at once, with all that its peer filled it with. */
+  readonly abandon: (error: MeshError) => void;
+  readonly emit: (event: PathEvent) => void;
+  readonly goAwayArrived: () => void;
+}
+
+/** The parts of one connection. They live as long as it does. */
+export class ConnectionParts {
+  readonly timer: LossTimer;
+  readonly paths: ConnectionPaths;
+  readonly streams: QuicStreams;
+  readonly guards: PeerGuards;
+  readonly size: DatagramSize;
+  readonly pump: DatagramPump;
+  readonly replacement: ReplacementCheck;
+  readonly #datagramLimits: QuicConnectionOptions['datagramLimits'];
+
+  constructor(options: QuicConnectionOptions, owner: PartsOwner) {
+    const { native, host, limits, idleTimeoutMs, guard } = options;
+    this.#datagramLimits = options.datagramLimits;
+    this.timer = new LossTimer(native, idleTimeoutMs, owner.timedOut);
+    this.paths = this.#createPaths(options, owner);
+    this.streams = this.#createStreams(options, owner);
+    const { paths, streams } = this;
+    this.guards = new PeerGuards({
+      native,
+      streams,
+      counters: host.counters,
+      maxWaitingBytes: limits.maxConnectionWindowBytes,
+      end: owner.abandon,
+    });
+    this.size = this.#createSize(options, owner);
+    const { guards, size } = this;
+    const failed = owner.nativeFailed;
+    this.pump = new DatagramPump({ native, host, paths, streams, guards, size, guard, failed });
+    const pacerRanAhead = () => host.pacerRanAhead();
+    this.replacement = new ReplacementCheck({
+      native,
+      paths,
+      streams,
+      pump: this.pump,
+      pacerRanAhead,
+    });
+  }
+
+  /** Begins anew to look for the largest datagram: the peer's address has changed. */
+  restartSize(): void {
+    const { remoteAddress, localAddress } = this.paths;
+    this.size.restart(this.#datagramLimits(remoteAddress, localAddress));
+  }
+
+  #createPaths(
+    { native, host, role, remoteAddress, migration }: QuicConnectionOptions,
+    owner: PartsOwner,
+  ): ConnectionPaths {
+    return new ConnectionPaths({
+      native,
+      role,
+      remoteAddress,
+      migration,
+      host: {
+        socket: host.socket,
+        counters: host.counters,
+        routes: host,
+        openSocket: (address) => host.openSocket(address),
+        closeSocket: (socket) => host.closeSocket(socket),
+        isListening: (socket) => host.isListening(socket),
+        isOpen: owner.isOpen,
+        flushSoon: () => host.flushSoon(),
+        askForProof: (nonce) => this.streams.askForProof(nonce),
+        emit: (event) => {
+          if (event.kind === 'migrated') this.#pathChanged();
+          owner.emit(event);
+        },
+      },
+    });
+  }
+
+  /** What was learned of the old path is void. */
+  #pathChanged(): void {
+    this.timer.restart();
+    this.restartSize();
+  }
+
+  #createStreams(
+    { native, host, role, limits }: QuicConnectionOptions,
+    owner: PartsOwner,
+  ): QuicStreams {
+    return new QuicStreams({
+      native,
+      role,
+      limits,
+      counters: owner.counters,
+      readBuffer: host.readBuffer,
+      frameMemory: host.frameMemory,
+      host: {
+        isReady: owner.isReady,
+        isEarly: owner.isEarly,
+        isOver: owner.isOver,
+        flushSoon: () => host.flushSoon(),
+        guard: owner.guard,
+        proofArrived: (nonce) => {
+          this.size.proofArrived(nonce);
+          this.guards.proofArrived(nonce);
+          this.paths.proofArrived(nonce);
+        },
+        goAwayArrived: owner.goAwayArrived,
+      },
+    });
+  }
+
+  #createSize({ native, host }: QuicConnectionOptions, owner: PartsOwner): DatagramSize {
+    const { remoteAddress, localAddress } = this.paths;
+    const { streams, timer } = this;
+    return new DatagramSize(native, this.#datagramLimits(remoteAddress, localAddress), {
+      counters: host.counters,
+      sendNext: (maxBytes) => this.pump.sendNext(maxBytes),
+      datagramsSent: () => this.pump.datagramsSent,
+      lostPackets: timer.lostPackets,
+      patienceMs: () => timer.patienceMs,
+      flush: owner.flush,
+      holdBack: () => streams.handUpTo(streams.handedBytes),
+      askForProof: (nonce) => streams.askForProof(nonce),
+      answerProof: (nonce) => streams.answerProof(nonce),
+      credit: (bytes) => {
+        streams.readBytes += bytes;
+      },
+      emit: owner.emit,
+      fail: owner.fail,
+    });
+  }
+}
