@@ -18,6 +18,8 @@ export const BASE_DATAGRAM_BYTES = 1200;
 export const SHORT_BYTES = 3;
 /** Probes of the size in doubt, and of the base, that get no answer while smaller datagrams do. */
 const DOUBT_TRIES = 3;
+/** Times that a search's next probe may find no room. */
+const MAX_DELAYS = 3;
 const BASE_TRIES = 8;
 /** Between those, at least; and how often that doubles while nothing at all arrives. */
 const DOUBT_WAIT_MS = 200;
@@ -66,7 +68,8 @@ export type PathMtuEvent =
 type Phase =
   /** Nothing was large so far. */
   | { readonly kind: 'idle' }
-  | { readonly kind: 'searching'; readonly search: SizeSearch }
+  /** `delays`: times that the next probe found no room. */
+  | { readonly kind: 'searching'; readonly search: SizeSearch; delays: number }
   | { readonly kind: 'settled'; readonly againAtMs: number }
   /** `tries`: probes without an answer while a witness had one; `silent`: those without either, in a row. */
   | {
@@ -216,13 +219,18 @@ export class PathMtu {
   }
 
   /**
-   * The probe could not be sent now, for want of congestion window. All goes in small datagrams by then, and nothing new does:
-   * where they still take all room, again and again, although the peer is heard, they do not arrive either.
+   * The probe could not be sent now, for want of congestion window, although nothing new was handed over. Where that happens
+   * again and again while the peer is heard, a search would hold up all else: it ends. In a doubt what takes all room is small,
+   * and sent again and again: it does not arrive either.
    */
   probeDelayed(nowMs: number, patienceMs: number): void {
     this.#dueAtMs = nowMs + patienceMs;
     const phase = this.#phase;
-    if (phase.kind === 'doubting' && this.#confirmed > BASE_DATAGRAM_BYTES && this.#isAlive) {
+    if (this.#isAlive && phase.kind === 'searching') {
+      phase.delays += 1;
+      if (phase.delays >= MAX_DELAYS) this.#settle(nowMs);
+    }
+    if (this.#isAlive && phase.kind === 'doubting' && this.#confirmed > BASE_DATAGRAM_BYTES) {
       phase.tries += 1;
       this.#conclude(phase, nowMs);
     }
@@ -260,7 +268,7 @@ export class PathMtu {
   /** A doubt has come to nothing. */
   #goOn(search: SizeSearch | undefined, nowMs: number): void {
     if (search !== undefined) {
-      this.#phase = { kind: 'searching', search };
+      this.#phase = { kind: 'searching', search, delays: 0 };
       this.#dueAtMs = nowMs;
     } else if (this.#searches > 0) this.#settle(nowMs);
     else this.#begin(nowMs);
@@ -278,7 +286,8 @@ export class PathMtu {
       this.#settle(nowMs);
       return;
     }
-    this.#phase = { kind: 'searching', search: new SizeSearch(this.#confirmed, maxBytes) };
+    const search = new SizeSearch(this.#confirmed, maxBytes);
+    this.#phase = { kind: 'searching', search, delays: 0 };
     this.#dueAtMs = nowMs;
   }
 
@@ -291,12 +300,13 @@ export class PathMtu {
   }
 
   /**
-   * A search is no reason to wait: where the path swallows what was found to pass a moment ago, what is sent again and again
-   * takes all room that the search's next probe would need, and the search would never end.
+   * A search is a reason to wait as long as it has found nothing: all is small then, and it ends soon. Later, the path may
+   * swallow what was found to pass a moment ago. What is then sent again and again takes all room that the next probe would need.
    */
   #doubt(nowMs: number): void {
     const { kind } = this.#phase;
     if (nowMs < this.#doubtFromMs || kind === 'doubting' || kind === 'unusable') return;
+    if (kind === 'searching' && this.#confirmed === BASE_DATAGRAM_BYTES) return;
     const search = this.#phase.kind === 'searching' ? this.#phase.search : undefined;
     this.#phase = {
       kind: 'doubting',

@@ -106,14 +106,32 @@ test('a probe that has left as one datagram among others is waited for no longer
 });
 
 test('a doubt takes the place of a larger probe that waits for room', async (t) => {
-  const sender = await makeHolding(t);
+  const sender = new Sender(t);
   const { size } = sender;
-  const [larger] = sender.queued;
-  size.sent(1200);
-  size.timedOut(performance.now());
-  size.timedOut(performance.now());
+  size.established();
   size.flushed();
-  const [probe, ...more] = sender.queued;
-  t.is(more.length, 0);
-  t.is((larger as Uint8Array).length - (probe as Uint8Array).length, MAX_BYTES - 1200);
+  size.sent(1200);
+  // Two of the largest size, then one of the next, which is answered.
+  for (let probes = 0; probes < 3; probes += 1) {
+    const { flushes } = sender;
+    size.flushed();
+    t.is(sender.sent.length, probes + 1);
+    if (probes < 2) await until(() => sender.flushes > flushes);
+  }
+  size.proofArrived((sender.sent[2] as Uint8Array).subarray(0, 16));
+  const found = size.bytes;
+  t.true(found > 1200 && found < MAX_BYTES);
+  sender.hasRoom = false;
+  size.flushed();
+  const asked = sender.queued[0]?.length as number;
+  t.true(asked > (sender.sent[2]?.length as number));
+  size.sent(found);
+  size.timedOut(performance.now());
+  size.timedOut(performance.now());
+  t.is(size.bytes, 1200);
+  size.flushed();
+  t.deepEqual(
+    sender.queued.map(({ length }) => length),
+    [sender.sent[2]?.length as number],
+  );
 });

@@ -223,6 +223,41 @@ for (const sign of ['losses', 'timeouts'] as const) {
   });
 }
 
+test('a search whose probe finds no room again and again ends, where the peer is heard', (t) => {
+  const path = new SimulatedPath(1452, SEARCHED);
+  path.sendFull();
+  const delay = () => {
+    path.nowMs = path.mtu.dueAtMs;
+    t.truthy(path.mtu.nextProbe(path.nowMs));
+    path.mtu.probeDelayed(path.nowMs, PATIENCE_MS);
+  };
+  for (let turns = 0; turns < 20; turns += 1) delay();
+  for (let turns = 0; turns < 2; turns += 1) {
+    path.mtu.heard();
+    delay();
+  }
+  t.is(path.mtu.dueAtMs, Number.POSITIVE_INFINITY);
+  path.sendFull(20);
+  path.nowMs += 61_000;
+  path.mtu.tick(path.nowMs);
+  path.settle();
+  t.is(path.mtu.bytes, 1452);
+});
+
+test('a path that comes to carry not even the base while more is searched for is given up', (t) => {
+  const path = new SimulatedPath(1200, SEARCHED);
+  path.sendFull();
+  path.carries = 1100;
+  for (let turns = 0; turns < 100 && path.mtu.dueAtMs < Number.POSITIVE_INFINITY; turns += 1) {
+    path.mtu.heard();
+    path.mtu.probeDelayed(path.nowMs, PATIENCE_MS);
+    path.sendFull(20);
+  }
+  path.sendFull(20);
+  path.settle();
+  t.deepEqual(path.events, [{ kind: 'unusable' }]);
+});
+
 test('a search goes on after a doubt that came to nothing', (t) => {
   const path = searching(1350);
   path.carries = 1412;
