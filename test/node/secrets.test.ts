@@ -32,7 +32,7 @@ test('nothing that nodes log, throw, report or show has a key, a token or a sess
   // It did say something, of all kinds, and there was something to keep.
   for (const pattern of [
     /"level":20/,
-    /MeshNode/,
+    /RunningNode/,
     /AuthTokenRejected/,
     /InvalidOptions/,
     /tlsReloaded/,
