@@ -1,6 +1,6 @@
 import test from 'ava';
-import { createNode, MeshError, type NodeOptions } from '../../src/index.js';
-import { resolveOptions } from '../../src/node/options/resolve.js';
+import { createNode, MeshError, type NodeOptions, type TlsMaterial } from '../../src/index.js';
+import { resolveOptions, resolveTlsMaterial } from '../../src/node/options/resolve.js';
 import { nodeCert } from '../helpers/certs.js';
 
 const tls = await nodeCert('n1');
@@ -98,6 +98,154 @@ for (const [named, wrong] of Object.entries(WRONG)) {
     for (const word of named.split(' ')) t.true(error?.message.includes(word), error?.message);
   });
 }
+
+const PATH_HINT =
+  "this looks like a file path: pass the file's content, e.g. readFileSync(path, 'utf8')";
+const MILLISECONDS = 'must be a whole number of milliseconds from 1 to 2147483647';
+
+/** Wrong options, and all that is said of them. */
+const MESSAGES: readonly (readonly [wrong: object, message: string])[] = [
+  [
+    { nodeId: undefined },
+    'nodeId: must be text: the name that the certificate of this node carries',
+  ],
+  [{ cluster: 'c'.repeat(254) }, 'cluster: must be text of 1 to 253 characters'],
+  [
+    { tls: 'certs' },
+    'tls: must be an object with ca, cert and key as PEM texts, or a function that gives one',
+  ],
+  [{ checksum: 1 }, 'checksum: must be true or false'],
+  [{ tls: { ...MINIMAL.tls, ca: './certs/ca.crt' } }, `tls.ca: ${PATH_HINT}`],
+  [{ tls: { ...MINIMAL.tls, cert: 'n1.pem' } }, `tls.cert: ${PATH_HINT}`],
+  [{ tls: { ...MINIMAL.tls, key: 'C:\\certs\\n1' } }, `tls.key: ${PATH_HINT}`],
+  [{ tls: { ...MINIMAL.tls, crl: ['/etc/revoked'] } }, `tls.crl: ${PATH_HINT}`],
+  [
+    { tls: { ...MINIMAL.tls, cert: Buffer.from(tls.cert) } },
+    "tls.cert: must be PEM text, not bytes: read the file as text, e.g. readFileSync(path, 'utf8')",
+  ],
+  [
+    { tls: { ...MINIMAL.tls, ca: [tls.ca] } },
+    'tls.ca: must be PEM text, not an array: join several by newlines',
+  ],
+  [
+    { tls: { ...MINIMAL.tls, crl: [1] } },
+    'tls.crl: must be a CRL as PEM text or DER bytes, or an array of them',
+  ],
+  [
+    { tls: { ...MINIMAL.tls, revoked: tls.cert } },
+    'tls.revoked: must be an array of SHA-256 fingerprints or serial numbers in hex',
+  ],
+  [
+    { tls: { ...MINIMAL.tls, passphrase: 'x' } },
+    "tls: unknown key 'passphrase' (allowed: ca, cert, key, revoked, crl)",
+  ],
+  [
+    { listen: { host: 'localhost', port: 1 } },
+    "listen.host: must be an IP address, such as '127.0.0.1', or '0.0.0.0' or '::' for all interfaces",
+  ],
+  [{ listen: { host: '::', port: -1 } }, 'listen.port: must be a whole number from 0 to 65535'],
+  [{ listen: 7001 }, 'listen: must be an object (allowed keys: host, port)'],
+  [
+    { transports: 'quic' },
+    "transports: must be an array of 'quic', 'tcp' and transports of your own",
+  ],
+  [{ transports: [] }, "transports: must name at least one, such as 'quic' or 'tcp'"],
+  [
+    { transports: ['udp', null] },
+    ['transports.0', 'transports.1']
+      .map(
+        (at) =>
+          `${at}: must be 'quic', 'tcp' or an object with name, dial, listen, counters and close`,
+      )
+      .join('; '),
+  ],
+  [
+    { discovery: 'dns' },
+    'discovery: must be an object with the method resolve, as dnsDiscovery() and staticDiscovery() give',
+  ],
+  [
+    { timeouts: { connectTimeoutMs: 1, idle: 2 } },
+    "timeouts: unknown keys 'connectTimeoutMs', 'idle' (allowed: connectMs, fallbackDelayMs, handshakeMs, idleMs, keepAliveMs, drainMs)",
+  ],
+  [
+    { timeouts: { connectMs: '5 s', drainMs: Number.POSITIVE_INFINITY } },
+    `timeouts.connectMs: ${MILLISECONDS}; timeouts.drainMs: ${MILLISECONDS}`,
+  ],
+  [
+    { limits: { messageBytes: 1 } },
+    'limits.messageBytes: must be a whole number of bytes from 131072 to 268435456',
+  ],
+  [{ auth: {} }, 'auth: must have a token, verify or authorize'],
+  [{ auth: { verify: 'yes' } }, 'auth.verify: must be a function'],
+  [{ admission: { retry: 'never' } }, "admission.retry: must be 'auto' or 'always'"],
+  [
+    { quic: { maxDatagramBytes: 1199 } },
+    "quic.maxDatagramBytes: must be 'auto', or a whole number of bytes from 1200 to 65527",
+  ],
+  [
+    { quic: { congestionControl: 'vegas' } },
+    "quic.congestionControl: must be 'cubic', 'reno' or 'bbr'",
+  ],
+  [
+    { quic: { sessionStore: {} } },
+    'quic.sessionStore: must be an object with the methods put and take',
+  ],
+  [
+    { pool: { strategy: 'random' } },
+    "pool.strategy: must be 'leastLoaded', 'roundRobin' or 'firstAvailable'",
+  ],
+  [{ pool: { min: 3, max: 2 } }, 'pool: min is above max'],
+  [
+    { retry: { codes: ['NodeClosed'] } },
+    "retry.codes.0: must be the code of an error that peers answer with, such as 'Overloaded'",
+  ],
+  [{ retry: { budgetRatio: 1.5 } }, 'retry.budgetRatio: must be a number from 0 to 1'],
+  [{ compression: { algorithms: ['gzip'] } }, "compression.algorithms.0: must be 'lz4' or 'zstd'"],
+  [
+    { compression: { algorithms: 'lz4' } },
+    "compression.algorithms: must be an array of 'lz4' and 'zstd', or [] for none",
+  ],
+  [{ keyLogFile: '' }, 'keyLogFile: must be the path of a file'],
+  [
+    { logger: 'loud' },
+    "logger: must be a pino logger, or 'silent', 'error', 'warn', 'info' or 'debug'",
+  ],
+];
+
+for (const [wrong, message] of MESSAGES) {
+  test(`what is wrong is told with what is allowed: ${message}`, (t) => {
+    const error = t.throws(() => resolveOptions({ ...MINIMAL, ...wrong } as NodeOptions));
+    t.is(error?.message, message);
+  });
+}
+
+test('an unknown key at the top is told with all that there are', (t) => {
+  const error = t.throws(() => resolveOptions({ ...MINIMAL, maxStreams: 1 } as NodeOptions));
+  t.regex(error?.message as string, /^options: unknown key 'maxStreams' \(allowed: nodeId, /);
+  for (const key of Object.keys(resolveOptions(MINIMAL))) t.true(error?.message.includes(key), key);
+});
+
+test('what is no options at all is InvalidOptions', (t) => {
+  for (const nothing of [undefined, null, 'n1', []] as unknown[]) {
+    t.like(
+      t.throws(() => resolveOptions(nothing as NodeOptions)),
+      { message: 'options: must be an object with at least nodeId, cluster and tls' },
+    );
+  }
+});
+
+test('what a function of tls gave is checked as tls is', (t) => {
+  t.throws(() => resolveTlsMaterial(undefined), { message: /^tls: must be an object/ });
+  t.throws(() => resolveTlsMaterial({ ...tls, ca: '/ca.pem' }), {
+    message: `tls.ca: ${PATH_HINT}`,
+  });
+});
+
+test('text around a certificate makes no path of it, and neither does base64', (t) => {
+  for (const ca of [`/etc/ca.pem\n${tls.ca}`, tls.ca.replaceAll('\n', '\r\n'), 'MIIB/x+y=']) {
+    t.is((resolveOptions({ ...MINIMAL, tls: { ...MINIMAL.tls, ca } }).tls as TlsMaterial).ca, ca);
+  }
+});
 
 test('certificates that cannot be used are InvalidOptions, and leave nothing open', async (t) => {
   const listen = { host: '127.0.0.1', port: 0 };

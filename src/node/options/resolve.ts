@@ -4,7 +4,8 @@ import { redactFields } from '../../base/redact.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import { assertNodeIds } from '../../protocol/node-id.js';
 import type { TlsMaterial } from '../../transport/connection.js';
-import { nameOfTransport, schema, tlsMaterial } from './schema.js';
+import { nameOfTransport, schema } from './schema.js';
+import { tlsMaterial } from './tls-schema.js';
 import type { NodeOptions } from './types.js';
 
 /** The options with every default filled in. */
@@ -16,12 +17,7 @@ export type NodeConfig = Readonly<z.output<typeof schema>>;
  */
 export function resolveOptions(options: NodeOptions): NodeConfig {
   const parsed = schema.safeParse(options);
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map(
-      ({ path, message }) => `${path.join('.') || 'options'}: ${message}`,
-    );
-    throw new MeshError('InvalidOptions', problems.join('; '));
-  }
+  if (!parsed.success) throw invalidOptions([], parsed.error);
   try {
     assertNodeIds([parsed.data.nodeId]);
   } catch (thrown) {
@@ -44,8 +40,13 @@ function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
 export function resolveTlsMaterial(given: unknown): TlsMaterial {
   const parsed = tlsMaterial.safeParse(given);
   if (parsed.success) return Object.freeze(redactFields(parsed.data, ['key']));
-  const problems = parsed.error.issues.map(
-    ({ path, message }) => `tls.${path.join('.')}: ${message}`,
-  );
-  throw new MeshError('InvalidOptions', problems.join('; '));
+  throw invalidOptions(['tls'], parsed.error);
+}
+
+/** @param at the option that was parsed, [] for all of them */
+function invalidOptions(at: readonly string[], { issues }: z.ZodError): MeshError {
+  const problems = issues.map(({ path, message }) => {
+    return `${[...at, ...path].join('.') || 'options'}: ${message}`;
+  });
+  return new MeshError('InvalidOptions', problems.join('; '));
 }
