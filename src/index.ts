@@ -17,6 +17,7 @@ export type {
   HandlerResults,
   OneWayMessage,
   ReplyTo,
+  ReplyTypes,
   RequestMessage,
   RetryCounters,
   RetryOptions,

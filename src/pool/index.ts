@@ -15,6 +15,6 @@ export type {
 } from './options.js';
 export { ConnectionPool } from './pool.js';
 export type { Dial, DialFailure } from './redialer.js';
-export type { Strategy } from './select.js';
+export { STRATEGIES, type Strategy } from './select.js';
 export type { PoolSize } from './surplus.js';
 export type { Waiter, WaitLimits } from './wait-queue.js';

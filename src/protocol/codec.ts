@@ -20,7 +20,10 @@ export class MessageCodec {
   readonly #cbor: Cbor;
   readonly #maxBytes: number;
 
-  /** @param maxBytes largest payload that `encode` makes */
+  /** @param maxBytes largest payload that `encode` makes. Default 16 MiB */
+  constructor(maxBytes?: number);
+  /** @internal Shares the memory of another codec. */
+  constructor(maxBytes: number, cbor: Cbor);
   constructor(maxBytes: number = DEFAULT_MAX_PAYLOAD_BYTES, cbor: Cbor = createCbor()) {
     this.#maxBytes = maxBytes;
     this.#cbor = cbor;

@@ -10,9 +10,9 @@ export {
   toMeshError,
   wireCodeOf,
 } from '../errors.js';
-export { type CborLimits, DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
+export { type CborLimits, DEFAULT_CBOR_LIMITS, type ScannedCbor, scanCbor } from './cbor-scan.js';
 export { crc32 } from './checksum.js';
-export { isMessageType, MessageCodec } from './codec.js';
+export { isMessageType, MessageCodec, type SplitPayload } from './codec.js';
 export {
   type Algorithm,
   type CompressionName,
@@ -50,7 +50,7 @@ export {
   WIRE_VERSION,
   writeFrame,
 } from './frame.js';
-export { FrameCodec, type FrameCodecOptions } from './frame-codec.js';
+export { type FrameAgreement, FrameCodec, type FrameCodecOptions } from './frame-codec.js';
 export {
   type AcceptanceContext,
   acceptHandshake,

@@ -103,6 +103,7 @@ export interface SendOptions {
   /**
    * Is told the CRC-32 of `tail` as it was when it was handed over: when the stream is over, at the latest. It costs
    * nothing where the frame has a checksum, which passes over `tail` anyway.
+   * @internal
    */
   readonly tailSum?: TailSum | undefined;
   readonly compression?: Compression;

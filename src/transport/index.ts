@@ -1,4 +1,5 @@
 /** `quicmesh/transport`: connections without nodes and calls, for those who build their own layer. */
+
 export {
   type ErrorSide,
   MeshError,
@@ -6,6 +7,7 @@ export {
   type MeshErrorDetails,
   toMeshError,
 } from '../errors.js';
+export type { HalfOpenLimits } from './admission/half-open.js';
 export {
   type AgreedLimits,
   ALPN_PROTOCOL,
@@ -43,14 +45,28 @@ export {
   staticDiscovery,
 } from './dialing/discovery.js';
 export { type DnsDiscoveryOptions, dnsDiscovery } from './dialing/dns-discovery.js';
-export { awaitHandshake, dialHandshake, type HandshakeOptions } from './dialing/handshaker.js';
-export { TransportManager, type TransportManagerOptions } from './dialing/manager.js';
+export {
+  awaitHandshake,
+  type DialHandshakeOptions,
+  dialHandshake,
+  type HandshakeOptions,
+} from './dialing/handshaker.js';
+export {
+  type ManagedDialOptions,
+  TransportManager,
+  type TransportManagerOptions,
+} from './dialing/manager.js';
+export type { ReachMemoryOptions } from './dialing/reach-memory.js';
+export type { AdmissionLimits, AdmissionOptions } from './quic/admission/admission-policy.js';
+export type { CongestionControl } from './quic/binding/config.js';
+export type { EndpointCounters } from './quic/io/counters.js';
 export {
   MemorySessionStore,
   type MemorySessionStoreOptions,
   type SessionStore,
 } from './quic/resumption/sessions.js';
 export { QuicTransport, type QuicTransportOptions } from './quic/transport.js';
+export type { StreamRates } from './stream-rate.js';
 export { TcpTransport, type TcpTransportOptions } from './tcp/transport.js';
 export { checkNodeId, TrustStore } from './trust/identity.js';
 export { KeyLog } from './trust/key-log.js';

@@ -46,7 +46,8 @@ export class MessageBatcher {
   #isClosed = false;
 
   /**
-   * Batchers are made by Peer.
+   * Batchers are made by `peer.batch`.
+   * @internal
    * @throws MeshError InvalidArgument
    */
   constructor(carry: Carry, openBatches: OpenBatches, options: BatchOptions = {}) {

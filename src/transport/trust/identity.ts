@@ -38,11 +38,22 @@ export class TrustStore {
   }
 
   /**
+   * @param pem the roots
    * @param revoked as in TlsMaterial
-   * @param intermediates that may have signed CRLs, besides the roots
    * @throws MeshError InvalidOptions when `pem` holds no certificate or one that cannot be read, `revoked` something
    *   else than hex, or a CRL is of no CA that is known, or of the future
    */
+  constructor(pem: string, revoked?: readonly string[]);
+  /**
+   * @internal
+   * @param intermediates that may have signed CRLs, besides the roots
+   */
+  constructor(
+    pem: string,
+    revoked: readonly string[] | undefined,
+    crls: readonly Crl[],
+    intermediates: readonly X509Certificate[],
+  );
   constructor(
     pem: string,
     revoked: readonly string[] = [],
