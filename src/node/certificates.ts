@@ -31,6 +31,10 @@ export interface CertificatesOptions {
   readonly transports: NodeConfig['transports'];
 }
 
+/**
+ * Holds the certificates in force, and every open connection that was made under them: after a reload it finds those
+ * that the new ones do not allow.
+ */
 export class Certificates {
   readonly #options: CertificatesOptions;
   readonly #connections = new Set<Connection>();

@@ -1,9 +1,4 @@
-/**
- * The peers of a node, by name: those that it is connected to or dials, and for a while those that are gone. Nodes with names
- * of their own come and go for ever; what is kept of them must not grow with that.
- *
- * A peer that is forgotten is let go of, not ended: as long as anybody holds it, it comes back when its node does.
- */
+/** What a node keeps of its peers, and for how long. */
 import { AsyncResource } from 'node:async_hooks';
 import type { PoolClock } from '../base/clock.js';
 
@@ -20,6 +15,12 @@ export const MAX_GONE_PEERS = 128;
 /** What became idle without a word is found so often. */
 const SWEEP_MS = 15_000;
 
+/**
+ * The peers of a node by name: those that it is connected to or dials, and for a while those that are gone. Nodes with
+ * names of their own come and go for ever, so what is kept of them must not grow with that.
+ *
+ * To forget a peer is not to end it: as long as somebody holds it, it comes back when its node does.
+ */
 export class KnownPeers<P extends KnownPeer> {
   readonly #create: (nodeId: string) => P;
   readonly #clock: PoolClock;

@@ -1,4 +1,4 @@
-/** One peer of a node: how it is reached, its connections, and what is told of both. */
+/** One peer of a node, as the node sees it. */
 import { HandlerSlots } from '../calls/incoming/handler-slots.js';
 import type { MessageCopies } from '../calls/outgoing/message-copies.js';
 import type { CallSession } from '../calls/session/session.js';
@@ -41,6 +41,10 @@ export interface LinkOptions {
 /** A silent connection is asked for a sign of life by its transport first. */
 const IDLE_PATIENCE = 1.5;
 
+/**
+ * One peer of a node: the pool of its connections, the `Peer` that users hold, and how it is dialed. It reports what
+ * becomes of its connections.
+ */
 export class Link {
   readonly nodeId: string;
   readonly pool: ConnectionPool<CallSession>;

@@ -1,9 +1,4 @@
-/**
- * Replaces connections before they grow old: after so many streams, so much time, or when the transport says so; and
- * those over a transport that was second choice, once the first may work again. The side that dialed dials again; new
- * calls take the new connection, those under way end on the old one, which is closed when both sides are done with it.
- * One connection has one renewal at a time.
- */
+/** When a connection is replaced by another one to the same peer. */
 import type { CallSession } from '../calls/session/session.js';
 import { type MeshError, toMeshError } from '../errors.js';
 import type { TransportName } from '../transport/connection.js';
@@ -41,6 +36,13 @@ interface Watched {
   renewing: Promise<boolean> | undefined;
 }
 
+/**
+ * Replaces connections before they grow old: after so many streams, so much time, or when the transport says so. It
+ * also replaces those over a second-choice transport, once the first may work again.
+ *
+ * The side that dialed dials again. New calls take the new connection. Those under way end on the old one, which is
+ * closed when both sides are done with it. A connection has one renewal at a time.
+ */
 export class Renewal {
   readonly #options: RenewalOptions;
   readonly #watched = new Map<CallSession, Watched>();

@@ -1,7 +1,4 @@
-/**
- * When to dial again: exponential backoff with full jitter, so that those who lost the same peer do not come back in
- * step. Pure: clock and chance come with each call.
- */
+/** When to dial again. */
 
 export interface BackoffLimits {
   /** The first delay is up to so long; each further one up to twice as long. */
@@ -37,6 +34,10 @@ export interface Delay {
   readonly eagerMs: number;
 }
 
+/**
+ * How long to wait before the next dial: exponential backoff with full jitter, so that nodes that lost the same peer do
+ * not come back in step. Pure: clock and chance come with each call.
+ */
 export class Backoff {
   readonly #limits: BackoffLimits;
   #attempts = 0;

@@ -1,8 +1,4 @@
-/**
- * Whether a connection is still alive. Any byte of the peer is a sign of life; after a silence it is asked for one, once,
- * and when that brings nothing for a while, again and again, the connection is first suspect and then dead. Pure: the
- * clock comes with each call.
- */
+/** Whether a connection is still alive. */
 
 export interface HealthLimits {
   /** While answers are due: after so long a silence the peer is asked, and each further one is a miss. */
@@ -33,6 +29,12 @@ export interface HealthStep {
   readonly asks: boolean;
 }
 
+/**
+ * Judges whether one connection is alive. Any byte of the peer is a sign of life. After a silence the peer is asked for
+ * one. While that brings nothing it is asked again; the connection is suspect first, and then dead.
+ *
+ * Pure: the clock comes with each call.
+ */
 export class Health {
   readonly #limits: HealthLimits;
   #lookedAtMs: number;

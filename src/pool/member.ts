@@ -62,6 +62,9 @@ const SLOWEST_BYTES_PER_MS = 125;
 /** What a look at a connection has found. */
 export type Finding = 'none' | 'suspected' | 'recovered' | 'dead';
 
+/**
+ * One connection in a pool: its state, its health, and when it was last in use. Its owner looks at it every so often.
+ */
 export class PooledConnection<M extends PoolMember> {
   readonly member: M;
   readonly establishedMs: number;

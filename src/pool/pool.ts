@@ -1,8 +1,4 @@
-/**
- * The connections to one peer: which takes the next call, when to dial another, and which to close. Whoever finds none
- * waits, in order and bounded. A connection that is silent when it should not be gets no calls while there are others,
- * and is replaced before it is given up.
- */
+/** The connections to one peer. */
 
 import { type PoolClock, SYSTEM_CLOCK } from '../base/clock.js';
 import { MeshError, toMeshError } from '../errors.js';
@@ -23,6 +19,13 @@ import { Roster } from './roster.js';
 import { selectCandidate } from './select.js';
 import { type Waiter, WaitQueue } from './wait-queue.js';
 
+/**
+ * Keeps the connections to one peer. It chooses which one takes the next call, when to dial another, and which to
+ * close. Whoever finds none waits, in order and bounded. A silent connection gets no calls while there are others, and
+ * is replaced before it is given up.
+ *
+ * It dials once somebody asks for a connection. From then on it keeps the peer connected, until `release` or `close`.
+ */
 export class ConnectionPool<M extends PoolMember> {
   readonly #options: PoolOptions<M>;
   readonly #limits: PoolLimits;

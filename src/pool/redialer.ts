@@ -1,8 +1,4 @@
-/**
- * Dials one peer: when somebody asks for it, and again and again as long as the peer is wanted and connections are
- * missing. Dials that fail are followed by others after a while, for ever; those that the peer turned away, seldom. What
- * this side found wrong with whoever answered says nothing of the peer, who may be elsewhere by now: the next dial looks.
- */
+/** The dials of a pool. */
 
 import { joinSignals } from '../base/abortable.js';
 import type { PoolClock } from '../base/clock.js';
@@ -44,6 +40,13 @@ interface DialUnderWay<M> {
   isAwaited: boolean;
 }
 
+/**
+ * Dials one peer: when somebody asks for it, and again while the peer is wanted and connections are missing,
+ * without end. After a failure it pauses; after a refusal by the peer it pauses for long.
+ *
+ * What this side found wrong with whoever answered says nothing of the peer, which may be elsewhere by now: the next
+ * dial looks again.
+ */
 export class Redialer<M> {
   dial: Dial<M> | undefined;
   /** Whether connections are to be kept, and dialed again when they are lost. */

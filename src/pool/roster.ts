@@ -1,7 +1,4 @@
-/**
- * The connections of a pool: which may take calls, which are on their way out, and how each is doing. Those that are dead
- * are failed, those that are one too many retired.
- */
+/** The members of a pool. */
 
 import type { PoolClock } from '../base/clock.js';
 import { isOrderly, MeshError } from '../errors.js';
@@ -35,6 +32,10 @@ export interface RosterOptions<M extends PoolMember> {
 /** Looks at its connections so many times within an interval of health. */
 const LOOKS_PER_INTERVAL = 2;
 
+/**
+ * The connections of a pool: which take calls, which are on their way out, and how each is doing. It fails those that
+ * are dead, and retires those that are one too many.
+ */
 export class Roster<M extends PoolMember> {
   readonly counts = { dialed: 0, accepted: 0, retired: 0 };
   readonly #options: RosterOptions<M>;

@@ -1,4 +1,4 @@
-/** Those who wait for a connection: in order, bounded in number and weight, each with a deadline of its own. */
+/** Who waits for a connection. */
 
 import { cancelledError, offAbort, onAbort } from '../base/abortable.js';
 import { type PoolClock, SYSTEM_CLOCK } from '../base/clock.js';
@@ -23,6 +23,10 @@ export interface WaitLimits {
   readonly maxWeight: number;
 }
 
+/**
+ * Those who wait for a connection, in order. The queue is bounded in number and weight, and each waiter has a deadline
+ * and a signal of its own. Every waiter that is added is started or failed, once.
+ */
 export class WaitQueue<M> {
   readonly #limits: WaitLimits;
   readonly #clock: PoolClock;

@@ -1,4 +1,4 @@
-/** How many lines a log gets about one source. Pure: the caller brings the clock. */
+/** How many lines a log gets about one source. */
 
 /** A source has one line in so long. */
 export const LINE_INTERVAL_MS = 1000;
@@ -17,6 +17,10 @@ interface Entry {
   leftOut: number;
 }
 
+/**
+ * Lets each source have one line in a while, and counts what is left out. It remembers a bounded number of sources; the
+ * others share one entry. Pure: the clock comes with each call.
+ */
 export class LineLimit {
   readonly #entries = new Map<string, Entry>();
 

@@ -1,10 +1,4 @@
-/**
- * What happens to a node's links, told to its log and to whoever follows its status.
- *
- * Nobody must fill the log from outside: about each source, which is an address until it has proved which node it is, there
- * is at most one warning a second that it was turned away or is lost. How many more there would have been, a later line
- * says.
- */
+/** What happens to the links of a node, in its log and its status. */
 import type { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { CallSession } from '../calls/session/session.js';
@@ -23,6 +17,12 @@ export interface CertificateFindings {
   readonly doubts: readonly Doubt[];
 }
 
+/**
+ * Tells the log of a node, and those who follow its status, what happens to its links.
+ *
+ * Nobody outside may fill the log. A source is an address, until it has proved which node it is. Each source gets at
+ * most one warning a second that it was refused or is lost; a later line says how many were left out.
+ */
 export class Reports {
   readonly #log: Logger;
   readonly #status = new StatusFeed();
