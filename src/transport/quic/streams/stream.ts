@@ -1,25 +1,20 @@
 /**
  * One request on a QUIC connection: a bidirectional stream that carries frames. SPEC.md, "QUIC".
  *
- * The stream keeps its own books, the connection drives the binding: `StreamIo` is all it needs of it.
+ * The stream keeps its own books, and its connection drives the binding: see {@link StreamIo}.
  *
- * A side's last frame has the end bit, and FIN comes with its last byte. FIN without that bit says that the side
- * gave up; it then comes with one byte of no meaning. So FIN never travels alone, for a reason: quiche 0.18.0
- * takes a stream whose bytes are acknowledged for complete, and forgets a FIN of its own that was lost.
+ * A side's last frame has the end bit, and FIN comes with its last byte. FIN without that bit says that the side gave up;
+ * it then comes with one byte of no meaning. So FIN never travels alone: quiche 0.18.0 takes a stream whose bytes are
+ * acknowledged for complete, and forgets a FIN of its own that was lost.
  */
 import { MeshError, type MeshErrorCode } from '../../../errors.js';
-import { crc32After } from '../../../protocol/checksum.js';
 import {
   CHECKSUM_BYTES,
   Compression,
-  encodeFrame,
   type Frame,
-  type FrameDecoder,
   FrameFlag,
-  frameBytes,
   HEADER_BYTES,
 } from '../../../protocol/frame.js';
-import type { TailSum } from '../../../protocol/kept-message.js';
 import type { Priority } from '../../../protocol/priority.js';
 import type {
   FrameStream,
@@ -27,18 +22,16 @@ import type {
   SendOptions,
   StreamOptions,
 } from '../../connection.js';
-import type { FrameMemory } from '../../frame-memory.js';
+import { type DecoderSource, ReceivingPart } from './receiving-part.js';
+import { type Encoding, type OutgoingFrame, SendingPart } from './sending-part.js';
 
 /** What a stream asks of its connection. */
-export interface StreamIo {
+export interface StreamIo extends Encoding, DecoderSource {
   readonly maxMessageBytes: number;
   readonly sendHighWaterBytes: number;
-  readonly checksum: boolean;
-  /** For large frames: the binding copies what it takes. */
-  readonly frameMemory: FrameMemory;
   /** The connection is closing or closed. */
   readonly isOver: boolean;
-  /** Gives the stream its place on the wire, or puts it in line for one. */
+  /** Gives the stream its place on the wire and pumps it, or puts it in line for one. */
   open(stream: QuicStream): void;
   /** The stream, which has its place, is about to be of another class. */
   reclass(stream: QuicStream, priority: Priority): void;
@@ -56,37 +49,10 @@ export interface StreamIo {
   hearNotices(): void;
   /** The peer gave up the stream and has not said why: `endUnexplained` is due unless it does. */
   awaitNotice(stream: QuicStream): void;
-  /** By the limits in force now: a stream asks for it with the first bytes that it receives. */
-  newDecoder(): FrameDecoder;
-  countFrame(direction: 'sent' | 'received', bytes: number): void;
 }
 
-/** A frame that waits, either for the stream's place on the wire or for room behind earlier bytes. */
-interface Unsent {
-  readonly payload: Uint8Array;
-  /** Someone else's memory: kept for as long as the call lasts that hands the frame over. */
-  tail: Uint8Array | undefined;
-  readonly tailChecksum: number | undefined;
-  readonly tailSum: TailSum | undefined;
-  /** Of payload and tail together. */
-  readonly payloadBytes: number;
-  readonly compression: Compression;
-  readonly end: boolean;
-}
-
-type Phase =
-  | { readonly kind: 'live' }
-  | {
-      readonly kind: 'over';
-      /** False after both sides have ended. */
-      readonly wasReset: boolean;
-    };
-
-const LIVE: Phase = { kind: 'live' };
-const NOTHING = Buffer.alloc(0);
-/** What comes with the FIN of a side that gave up. */
-const GIVEN_UP = Buffer.alloc(1);
-const UNUSED_BITS = FrameFlag.reset | FrameFlag.credit | FrameFlag.more;
+const NO_BYTES = Buffer.alloc(0);
+const NO_OPTIONS: SendOptions = {};
 
 /** The message id of a bidirectional stream: 4n is the dialer's 2n+1, 4n+1 the acceptor's 2n+2. */
 export function messageIdOf(streamId: number): number {
@@ -99,6 +65,7 @@ export function streamIdOf(messageId: number): number {
   return ((messageId - 1 - side) / 2) * 4 + side;
 }
 
+/** A stream of either side. It is over once both parts have ended, or either side has reset it. */
 export class QuicStream implements FrameStream {
   handler: FrameStreamHandler;
   readonly initiator: 'local' | 'remote';
@@ -109,26 +76,11 @@ export class QuicStream implements FrameStream {
   /** QUIC's stream id; -1 while the stream waits for its place. */
   id = -1;
   readonly #io: StreamIo;
-  #decoder: FrameDecoder | undefined;
-  #phase: Phase = LIVE;
-  #paused = false;
-  /** This side's last frame was handed to `send`; `#sendingOver` once QUIC has all of it, with the FIN. */
-  #endQueued = false;
-  #sendingOver = false;
-  #finReceived = false;
-  /** A frame with the end bit was delivered; its end is told once the reader is not paused. */
-  #lastFrameSeen = false;
-  /** The handler was told of the peer's end. */
-  #peerEnded = false;
-  #queue: Unsent[] = [];
-  /** The rest of an encoded frame that QUIC took in part, and whether the stream ends with it. */
-  #partial: Uint8Array = NOTHING;
-  /** What it was encoded into, where that is to be given back. */
-  #partialMemory: Buffer | undefined;
-  #partialEnds = false;
-  #unsentBytes = 0;
-  #hasSent = false;
-  #wantsDrain = false;
+  readonly #sending: SendingPart;
+  readonly #receiving: ReceivingPart;
+  /** `ended`: in good order, by both sides. */
+  #life: 'live' | 'ended' | 'reset' = 'live';
+  #isPaused = false;
 
   constructor(
     io: StreamIo,
@@ -141,6 +93,8 @@ export class QuicStream implements FrameStream {
     this.isEarly = options.early ?? false;
     this.priority = options.priority ?? 'normal';
     this.handler = handler;
+    this.#sending = new SendingPart(io);
+    this.#receiving = new ReceivingPart(io);
   }
 
   get messageId(): number {
@@ -148,90 +102,54 @@ export class QuicStream implements FrameStream {
   }
 
   get hasSent(): boolean {
-    return this.#hasSent;
+    return this.#sending.hasSent;
   }
 
   get isLive(): boolean {
-    return this.#phase.kind === 'live';
-  }
-
-  /** Whether the stream has bytes that QUIC did not take yet. */
-  get isBlocked(): boolean {
-    return this.#partial.length > 0 || this.#queue.length > 0;
+    return this.#life === 'live';
   }
 
   /** Whether this side has yet to hand its end to QUIC. */
   get maySend(): boolean {
-    return this.isLive && !this.#sendingOver;
+    return this.isLive && !this.#sending.isEnded;
   }
 
   /** Bytes that it keeps of a frame that is not whole yet. */
   get partialBytes(): number {
-    return this.isLive ? (this.#decoder?.bufferedBytes ?? 0) : 0;
+    return this.isLive ? this.#receiving.partialBytes : 0;
   }
 
   get isPaused(): boolean {
-    return this.#paused && this.isLive;
+    return this.#isPaused && this.isLive;
   }
 
-  /** Whether it is left unread although more may come: even if it were reset. */
+  /** Whether it is left unread although more may come, a reset among it. */
   get isUnread(): boolean {
-    return this.isPaused && !this.#finReceived;
+    return this.isPaused && !this.#receiving.hasFin;
   }
 
-  send(payload: Uint8Array, options: SendOptions = {}): boolean {
-    if (this.#phase.kind !== 'live') throw this.#overError();
-    const { end = false, tail, tailChecksum, tailSum } = options;
+  send(payload: Uint8Array, options: SendOptions = NO_OPTIONS): boolean {
+    const { end = false, tail } = options;
     const payloadBytes = payload.length + (tail === undefined ? 0 : tail.length);
-    if (this.#endQueued) throw new MeshError('InvalidArgument', 'stream was ended already');
-    if (payloadBytes === 0 && !end) {
-      throw new MeshError('InvalidArgument', 'a frame without payload can only end a stream');
-    }
-    if (payloadBytes > this.#io.maxMessageBytes) {
-      // The peer would close the connection over it.
-      const text = `payload of ${payloadBytes} bytes is over the limit of ${this.#io.maxMessageBytes}`;
-      throw new MeshError('MessageTooLarge', text);
-    }
-    const limitBytes = this.#io.maxMessageBytes + 4 * this.#io.sendHighWaterBytes;
-    if (this.#unsentBytes > limitBytes) {
-      throw new MeshError(
-        'Overloaded',
-        `stream holds ${this.#unsentBytes} unsent bytes: wait for onDrain`,
-      );
-    }
-    this.#endQueued = end;
-    const { compression = Compression.none } = options;
-    this.#push({ payload, tail, tailChecksum, tailSum, payloadBytes, compression, end });
-    if (this.#unsentBytes <= this.#io.sendHighWaterBytes) return true;
-    this.#wantsDrain = true;
+    this.#assertSendable(payloadBytes, end);
+    this.#push(newFrame(payload, payloadBytes, end, options));
+    if (this.#hasRoom) return true;
+    this.#sending.awaitsDrain = true;
     return false;
   }
 
   unsend(): void {
-    if (this.#hasSent || this.#phase.kind !== 'live') return;
-    this.#dropUnsent();
-    this.#endQueued = false;
-    this.#wantsDrain = false;
+    if (this.isLive && !this.#sending.hasSent) this.#sending.unsend();
   }
 
   end(): void {
-    if (this.#phase.kind !== 'live' || this.#endQueued) return;
-    this.#endQueued = true;
-    this.#push({
-      payload: NOTHING,
-      tail: undefined,
-      tailChecksum: undefined,
-      tailSum: undefined,
-      payloadBytes: 0,
-      compression: Compression.none,
-      end: true,
-    });
+    if (this.isLive && this.#sending.isOpen) this.#push(newFrame(NO_BYTES, 0, true, NO_OPTIONS));
   }
 
   reset(code: MeshErrorCode, reason = ''): void {
-    if (this.#phase.kind !== 'live') return;
+    if (!this.isLive) return;
     this.#io.abandon(this, code, reason);
-    this.#finish(true);
+    this.#finish('reset');
   }
 
   prioritize(priority: Priority): void {
@@ -241,97 +159,90 @@ export class QuicStream implements FrameStream {
   }
 
   pause(): void {
-    if (this.#paused) return;
-    this.#paused = true;
+    if (this.#isPaused) return;
+    this.#isPaused = true;
     if (this.isLive) this.#io.paused(this);
   }
 
   resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
     if (this.isLive) this.#io.readSoon(this);
   }
 
-  /** Hands over what waits, as far as QUIC takes it. Called when there may be room. */
+  /** Hands over what waits, as far as QUIC takes it. Call when there may be room. */
   pump(): void {
-    while (this.isBlocked && !this.#sendingOver) {
-      if (this.#partial.length === 0) this.#encodeNext();
-      const took = this.#io.write(this, this.#partial, this.#partialEnds);
-      this.#unsentBytes -= took;
-      // The byte that ends a stream which was given up is none of the call's.
-      if (took > 0 && !this.#hasSent && this.isLive) {
-        this.#hasSent = true;
-        if (this.initiator === 'local') this.handler.onSent?.();
-      }
-      if (took < this.#partial.length) {
-        this.#partial = this.#partial.subarray(took);
-        break;
-      }
-      this.#forgetPartial();
-      if (this.#partialEnds) this.#sendingOver = true;
+    const sending = this.#sending;
+    while (sending.hasUnsent) {
+      const bytes = sending.nextBytes(this.messageId);
+      const took = this.#io.write(this, bytes, sending.isLast);
+      const isAll = sending.took(took);
+      if (took > 0 && !sending.hasSent) this.#noteSent();
+      if (!isAll) break;
     }
     // Whoever waits for room hears of it ahead of the end.
-    this.#drainIfRoom();
+    if (sending.awaitsDrain) this.#drainIfRoom();
     this.#finishIfBothEnded();
   }
 
-  /** QUIC takes nothing more on this stream. */
+  /** QUIC takes nothing more on this stream, which is about to be reset. */
   sendingFailed(): void {
-    this.#dropUnsent();
-    this.#sendingOver = true;
+    this.#sending.fail();
   }
 
   /**
    * Bytes from the peer, and whether they are the last. Their memory passes to the stream.
-   * @throws MeshError as {@link progress}
+   * @throws MeshError as {@link progress}, and ProtocolViolation for bytes after the end
    */
   receive(bytes: Uint8Array, fin: boolean): void {
-    if (this.#phase.kind !== 'live') return;
-    if (fin) this.#finReceived = true;
-    if (bytes.length > 0) {
-      // Nobody would look at them again, and they are off QUIC's account.
-      if (this.#peerEnded) throw this.#behindTheEnd();
-      this.#decoder ??= this.#io.newDecoder();
-      this.#decoder.push(bytes);
-    }
+    if (!this.isLive) return;
+    this.#receiving.push(bytes, fin, this.messageId);
     this.progress();
   }
 
   /**
    * Gives whole frames to the handler, then the end, until it pauses or there is no more.
-   * @throws MeshError what the decoder throws, and ProtocolViolation for an id or a flag that QUIC does not use,
-   *   or a frame after the end
+   * @throws MeshError as {@link ReceivingPart.next} and {@link ReceivingPart.end}
    */
   progress(): void {
-    while (this.#phase.kind === 'live' && !this.#paused && !this.#peerEnded) {
-      if (this.#lastFrameSeen) {
-        this.#receiveEnd();
+    const receiving = this.#receiving;
+    while (this.isLive && !this.#isPaused && !receiving.isEnded) {
+      if (receiving.isEnding) {
+        receiving.end(this.messageId);
+        this.handler.onEnd();
+        this.#finishIfBothEnded();
         return;
       }
-      const frame = this.#decoder?.next();
+      const frame = receiving.next(this.messageId);
       if (frame === undefined) {
-        if (this.#finReceived) this.#receiveAbort();
+        if (receiving.hasFin) this.#receiveAbort();
         return;
       }
-      this.#checkFrame(frame.messageId, frame.flags);
-      this.#lastFrameSeen = (frame.flags & FrameFlag.end) !== 0;
-      this.#io.countFrame('received', receivedBytes(frame));
+      const { counters } = this.#io;
+      counters.framesReceived += 1;
+      counters.bytesReceived += receivedBytes(frame);
       if (frame.payload.length > 0) this.handler.onFrame(frame);
     }
   }
 
   /** This side gives up the stream, and its handler hears of it. */
   fail(error: MeshError): void {
-    if (this.#phase.kind !== 'live') return;
+    if (!this.isLive) return;
     this.reset(error.code, error.message);
     this.handler.onReset(error);
   }
 
   /** The stream is over by the peer, or with its connection. The handler hears of it, once. */
   receiveReset(error: MeshError): void {
-    if (this.#phase.kind !== 'live') return;
-    this.#finish(true);
+    if (!this.isLive) return;
+    this.#finish('reset');
     this.handler.onReset(error);
+  }
+
+  /** The peer gave up the stream, and no notice came that says why. */
+  endUnexplained(): void {
+    const text = 'the peer gave up the stream';
+    this.receiveReset(new MeshError('StreamReset', text, { side: 'remote' }));
   }
 
   /** FIN without the end bit before it. */
@@ -340,120 +251,93 @@ export class QuicStream implements FrameStream {
     if (this.isLive) this.#io.awaitNotice(this);
   }
 
-  /** The peer gave up the stream, and a notice that would say why did not come. */
-  endUnexplained(): void {
-    const text = 'the peer gave up the stream';
-    this.receiveReset(new MeshError('StreamReset', text, { side: 'remote' }));
-  }
-
-  #receiveEnd(): void {
-    if (this.#decoder !== undefined && this.#decoder.bufferedBytes > 0) {
-      throw this.#behindTheEnd();
-    }
-    this.#peerEnded = true;
-    this.handler.onEnd();
-    this.#finishIfBothEnded();
-  }
-
-  #push(unsent: Unsent): void {
-    this.#queue.push(unsent);
-    this.#unsentBytes += unsent.payloadBytes;
+  #push(frame: OutgoingFrame): void {
+    const sending = this.#sending;
+    sending.push(frame);
     if (this.id < 0) this.#io.open(this);
-    else if (this.#partial.length === 0) this.pump();
-    // What could not be encoded at once waits in memory of its own.
-    if (unsent.tail !== undefined && this.#queue.length > 0) unsent.tail = Buffer.from(unsent.tail);
+    else if (!sending.isMidFrame) this.pump();
+    if (frame.tail !== undefined && sending.isWaiting) frame.tail = Buffer.from(frame.tail);
   }
 
-  #encodeNext(): void {
-    const next = this.#queue.shift() as Unsent;
-    this.#partialEnds = next.end;
-    noteSum(next);
-    const frame = {
-      control: next.end ? FrameFlag.end : 0,
-      messageId: this.messageId,
-      payload: next.payload,
-      tail: next.tail,
-      tailChecksum: next.tailSum?.value ?? next.tailChecksum,
-      compression: next.compression,
-      checksum: this.#io.checksum,
-    };
-    this.#partialMemory = this.#io.frameMemory.take(frameBytes(frame));
-    this.#partial = encodeFrame(frame, this.#partialMemory);
-    this.#unsentBytes += this.#partial.length - next.payloadBytes;
-    this.#io.countFrame('sent', this.#partial.length);
+  #noteSent(): void {
+    // The byte that ends a stream which was given up is none of the application's.
+    if (!this.isLive) return;
+    this.#sending.hasSent = true;
+    if (this.initiator === 'local') this.handler.onSent?.();
   }
 
-  #checkFrame(messageId: number, flags: number): void {
-    if (messageId !== this.messageId) {
-      throw new MeshError(
-        'ProtocolViolation',
-        `frame of message ${messageId} on the stream of ${this.messageId}`,
-      );
-    }
-    if ((flags & UNUSED_BITS) !== 0) {
-      throw new MeshError('ProtocolViolation', 'reset, credit and more are for TCP');
-    }
+  get #hasRoom(): boolean {
+    return this.#sending.unsentBytes <= this.#io.sendHighWaterBytes;
   }
 
   #drainIfRoom(): void {
-    if (!this.#wantsDrain || this.#phase.kind !== 'live') return;
-    if (this.#unsentBytes > this.#io.sendHighWaterBytes) return;
-    this.#wantsDrain = false;
+    if (!this.isLive || !this.#hasRoom) return;
+    this.#sending.awaitsDrain = false;
     this.handler.onDrain?.();
   }
 
-  #dropUnsent(): void {
-    this.#queue.forEach(noteSum);
-    this.#queue = [];
-    this.#forgetPartial();
-    this.#partialEnds = false;
-    this.#unsentBytes = 0;
-  }
-
-  #forgetPartial(): void {
-    this.#partial = NOTHING;
-    if (this.#partialMemory === undefined) return;
-    this.#io.frameMemory.give(this.#partialMemory);
-    this.#partialMemory = undefined;
-  }
-
   #finishIfBothEnded(): void {
-    if (this.#sendingOver && this.#peerEnded && this.#phase.kind === 'live') this.#finish(false);
+    if (this.#sending.isEnded && this.#receiving.isEnded && this.isLive) this.#finish('ended');
   }
 
-  #finish(wasReset: boolean): void {
-    this.#phase = { kind: 'over', wasReset };
-    // A frame that lacks one byte gets that one: any other would make it whole and wrong.
-    let rest = this.#partial;
-    this.#dropUnsent();
-    if (!this.#sendingOver && this.id >= 0) {
-      // QUIC must see an end of this side too, or the peer's stream credit never comes back.
-      rest = rest.length === 1 ? Buffer.from(rest) : GIVEN_UP;
-      this.#partial = rest;
-      this.#partialEnds = true;
-      this.#unsentBytes = rest.length;
+  #finish(how: 'ended' | 'reset'): void {
+    this.#life = how;
+    if (this.#sending.isEnded || this.id < 0) {
+      this.#sending.discard();
+    } else {
+      this.#sending.giveUp();
       this.pump();
     }
-    this.#io.finished(this, !this.#finReceived);
+    this.#io.finished(this, !this.#receiving.hasFin);
   }
 
-  #behindTheEnd(): MeshError {
-    const text = `bytes after the end of message ${this.messageId}`;
-    return new MeshError('ProtocolViolation', text);
+  #assertSendable(payloadBytes: number, end: boolean): void {
+    if (!this.isLive) throw this.#overError();
+    if (!this.#sending.isOpen) throw alreadyEnded();
+    if (payloadBytes === 0 && !end) {
+      throw new MeshError('InvalidArgument', 'a frame without payload can only end a stream');
+    }
+    const { maxMessageBytes, sendHighWaterBytes } = this.#io;
+    if (payloadBytes > maxMessageBytes) {
+      // The peer would close the connection over it.
+      const text = `payload of ${payloadBytes} bytes is over the limit of ${maxMessageBytes}`;
+      throw new MeshError('MessageTooLarge', text);
+    }
+    const { unsentBytes } = this.#sending;
+    if (unsentBytes > maxMessageBytes + 4 * sendHighWaterBytes) {
+      const text = `stream holds ${unsentBytes} unsent bytes: wait for onDrain`;
+      throw new MeshError('Overloaded', text);
+    }
   }
 
   #overError(): MeshError {
     if (this.#io.isOver) return new MeshError('ConnectionClosed', 'connection is closed');
-    if (this.#phase.kind === 'over' && !this.#phase.wasReset) {
-      return new MeshError('InvalidArgument', 'stream was ended already');
-    }
+    if (this.#life === 'ended') return alreadyEnded();
     return new MeshError('StreamReset', 'stream was reset');
   }
 }
 
-/** Who wants to know what the tail was learns it before that is gone. */
-function noteSum({ tail, tailSum }: Unsent): void {
-  if (tailSum !== undefined && tail !== undefined) tailSum.value ??= crc32After(0, tail);
+function newFrame(
+  payload: Uint8Array,
+  payloadBytes: number,
+  end: boolean,
+  { tail, tailChecksum, tailSum, compression = Compression.none }: SendOptions,
+): OutgoingFrame {
+  return {
+    control: end ? FrameFlag.end : 0,
+    messageId: 0,
+    checksum: false,
+    compression,
+    payload,
+    tail,
+    tailChecksum,
+    tailSum,
+    payloadBytes,
+  };
+}
+
+function alreadyEnded(): MeshError {
+  return new MeshError('InvalidArgument', 'stream was ended already');
 }
 
 function receivedBytes({ flags, payload }: Frame): number {

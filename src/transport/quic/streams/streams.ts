@@ -96,7 +96,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly #host: StreamsHost;
   readonly #role: Role;
   readonly #limits: StreamLimits;
-  readonly #counters: ConnectionCounters;
+  readonly counters: ConnectionCounters;
   readonly #readBuffer: BumpBuffer;
   #compressions: readonly Compression[] = [Compression.none];
   #onStream: ((stream: FrameStream) => FrameStreamHandler) | undefined;
@@ -169,7 +169,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#host = options.host;
     this.#role = role;
     this.#limits = limits;
-    this.#counters = options.counters;
+    this.counters = options.counters;
     this.#readBuffer = options.readBuffer;
     this.frameMemory = options.frameMemory;
     this.rates = new StreamRateGuard(limits);
@@ -364,7 +364,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   get acceptedStreams(): number {
-    return this.#counters.streamsAccepted;
+    return this.counters.streamsAccepted;
   }
 
   get hasStreams(): boolean {
@@ -499,7 +499,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void {
-    this.#counters.streamsReset += 1;
+    this.counters.streamsReset += 1;
     this.#waiting.delete(stream);
     // The peer knows nothing of a stream that has no place on the wire.
     if (stream.id < 0 || !this.#host.isReady()) return;
@@ -573,17 +573,6 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** Sends a nonce back to the peer, which asked for it other than on its control stream. */
   answerProof(nonce: Uint8Array): void {
     this.#controlSender.prove('answer', nonce, this.#writeControl);
-  }
-
-  countFrame(direction: 'sent' | 'received', bytes: number): void {
-    const counters = this.#counters;
-    if (direction === 'sent') {
-      counters.framesSent += 1;
-      counters.bytesSent += bytes;
-    } else {
-      counters.framesReceived += 1;
-      counters.bytesReceived += bytes;
-    }
   }
 
   // ---- Reading ------------------------------------------------------------------------------------------
@@ -678,7 +667,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     const stream = new QuicStream(this, 'remote', UNHANDLED);
     stream.id = id;
     this.#streams.set(id, stream);
-    this.#counters.streamsAccepted += 1;
+    this.counters.streamsAccepted += 1;
     this.#goAway?.checkAccepted();
     stream.handler = this.#onStream(stream);
     const notice = this.#earlyNotices.get(id);
@@ -876,7 +865,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       this.#streamsLeft -= 1;
       this.#localStreams += 1;
       this.#unplaced -= 1;
-      this.#counters.streamsOpened += 1;
+      this.counters.streamsOpened += 1;
       stream.id = this.#nextStreamId;
       this.#nextStreamId += 4;
       this.#streams.set(stream.id, stream);

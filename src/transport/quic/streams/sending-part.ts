@@ -1,0 +1,187 @@
+/**
+ * The sending part of a stream (RFC 9000, section 3.1): frames that wait, and the bytes of one that QUIC took in part.
+ * Pure: the stream asks for bytes, hands them to QUIC, and says how many it took.
+ */
+import { Fifo } from '../../../base/fifo.js';
+import { crc32After } from '../../../protocol/checksum.js';
+import { type Compression, encodeFrame, FrameFlag, frameBytes } from '../../../protocol/frame.js';
+import type { TailSum } from '../../../protocol/kept-message.js';
+import type { ConnectionCounters } from '../../connection.js';
+import type { FrameMemory } from '../../frame-memory.js';
+
+/** How frames are encoded on this connection. */
+export interface Encoding {
+  readonly checksum: boolean;
+  /** For large frames: the binding copies what it takes. */
+  readonly frameMemory: FrameMemory;
+  readonly counters: ConnectionCounters;
+}
+
+/** A frame before it is encoded. Its id and whether it has a checksum are known only then. */
+export interface OutgoingFrame {
+  readonly control: number;
+  messageId: number;
+  checksum: boolean;
+  readonly compression: Compression;
+  readonly payload: Uint8Array;
+  /** The caller's memory: to be copied if the frame waits beyond the call that hands it over. */
+  tail: Uint8Array | undefined;
+  tailChecksum: number | undefined;
+  readonly tailSum: TailSum | undefined;
+  /** Of payload and tail together. */
+  readonly payloadBytes: number;
+}
+
+const NOTHING = Buffer.alloc(0);
+/** What comes with the FIN of a side that gave up. */
+const GIVEN_UP = Buffer.alloc(1);
+
+/** Frames of one stream on their way to QUIC, and how far this side has ended. */
+export class SendingPart {
+  /** Whether QUIC took a byte of what the application sent. */
+  hasSent = false;
+  /** Whether the application waits for room. */
+  awaitsDrain = false;
+  readonly #encoding: Encoding;
+  /**
+   * `ending`: the last frame was pushed. `ended`: QUIC has all of it, and the FIN. `failed`: QUIC takes nothing more, and the
+   * stream is about to be reset.
+   */
+  #state: 'open' | 'ending' | 'ended' | 'failed' = 'open';
+  /** Frames that are not encoded yet. */
+  readonly #waiting = new Fifo<OutgoingFrame>();
+  /** The rest of an encoded frame. */
+  #rest: Uint8Array = NOTHING;
+  /** What it was encoded into, where that is to be given back. */
+  #restMemory: Buffer | undefined;
+  #unsentBytes = 0;
+
+  constructor(encoding: Encoding) {
+    this.#encoding = encoding;
+  }
+
+  /** Whether the application may still push frames. */
+  get isOpen(): boolean {
+    return this.#state === 'open' || this.#state === 'failed';
+  }
+
+  /** Whether QUIC gets nothing more. */
+  get isEnded(): boolean {
+    return this.#state === 'ended' || this.#state === 'failed';
+  }
+
+  /** Bytes that QUIC has not taken: of frames not encoded yet their payload. */
+  get unsentBytes(): number {
+    return this.#unsentBytes;
+  }
+
+  /** Whether a frame was taken in part: whatever is pushed now has to wait behind it. */
+  get isMidFrame(): boolean {
+    return this.#rest.length > 0;
+  }
+
+  /** Whether frames wait that are not encoded yet. */
+  get isWaiting(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  /** Whether there is anything for QUIC to take. */
+  get hasUnsent(): boolean {
+    return this.#rest.length > 0 || this.#waiting.length > 0;
+  }
+
+  /** Puts a frame behind the others. One with the end bit is the last. */
+  push(frame: OutgoingFrame): void {
+    if (this.#state === 'failed') {
+      noteSum(frame);
+      return;
+    }
+    if ((frame.control & FrameFlag.end) !== 0) this.#state = 'ending';
+    this.#unsentBytes += frame.payloadBytes;
+    this.#waiting.push(frame);
+  }
+
+  /** What QUIC is to take next. Call only where there is something. */
+  nextBytes(messageId: number): Uint8Array {
+    if (this.#rest.length === 0) this.#encodeNext(messageId);
+    return this.#rest;
+  }
+
+  /** Whether the stream ends with the bytes of {@link nextBytes}. */
+  get isLast(): boolean {
+    return this.#state === 'ending' && this.#waiting.length === 0;
+  }
+
+  /** QUIC took so many of these bytes. @returns whether it took all */
+  took(bytes: number): boolean {
+    this.#unsentBytes -= bytes;
+    if (bytes < this.#rest.length) {
+      this.#rest = this.#rest.subarray(bytes);
+      return false;
+    }
+    this.#forgetRest();
+    if (this.isLast) this.#state = 'ended';
+    return true;
+  }
+
+  /** Forgets all frames, and that one of them was the last. Only before QUIC took any of it. */
+  unsend(): void {
+    this.discard();
+    this.#state = 'open';
+    this.awaitsDrain = false;
+  }
+
+  /** QUIC takes nothing more. */
+  fail(): void {
+    this.discard();
+    this.#state = 'failed';
+  }
+
+  /**
+   * This side gives up: all that is left to send is one byte with the FIN. QUIC must see an end, or the peer's stream credit
+   * never comes back.
+   */
+  giveUp(): void {
+    // A frame that lacks one byte gets that one: any other would make it whole and wrong.
+    const last = this.#rest.length === 1 ? Buffer.from(this.#rest) : GIVEN_UP;
+    this.discard();
+    this.#state = 'ending';
+    this.#rest = last;
+    this.#unsentBytes = last.length;
+  }
+
+  /** Forgets all frames. */
+  discard(): void {
+    for (let frame = this.#waiting.shift(); frame !== undefined; frame = this.#waiting.shift()) {
+      noteSum(frame);
+    }
+    this.#forgetRest();
+    this.#unsentBytes = 0;
+  }
+
+  #encodeNext(messageId: number): void {
+    const frame = this.#waiting.shift() as OutgoingFrame;
+    const { checksum, frameMemory, counters } = this.#encoding;
+    noteSum(frame);
+    frame.messageId = messageId;
+    frame.checksum = checksum;
+    frame.tailChecksum = frame.tailSum?.value ?? frame.tailChecksum;
+    this.#restMemory = frameMemory.take(frameBytes(frame));
+    this.#rest = encodeFrame(frame, this.#restMemory);
+    this.#unsentBytes += this.#rest.length - frame.payloadBytes;
+    counters.framesSent += 1;
+    counters.bytesSent += this.#rest.length;
+  }
+
+  #forgetRest(): void {
+    this.#rest = NOTHING;
+    if (this.#restMemory === undefined) return;
+    this.#encoding.frameMemory.give(this.#restMemory);
+    this.#restMemory = undefined;
+  }
+}
+
+/** Tells what the tail was, before it is gone, to whoever asked. */
+function noteSum({ tail, tailSum }: OutgoingFrame): void {
+  if (tailSum !== undefined && tail !== undefined) tailSum.value ??= crc32After(0, tail);
+}
