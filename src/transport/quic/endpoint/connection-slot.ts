@@ -15,6 +15,7 @@ import type { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
 import type { SendMemory } from '../io/send-memory.js';
 import type { UdpSocket } from '../io/udp-socket.js';
+import type { Flushable, FlushQueue } from './flush-queue.js';
 
 /** What slots ask of their endpoint. */
 export interface SlotHost extends SharedMemory {
@@ -22,13 +23,12 @@ export interface SlotHost extends SharedMemory {
   readonly acceptor: EndpointAcceptor | undefined;
   /** Every slot under each of its connection IDs. */
   readonly routes: Map<string, ConnectionSlot>;
+  readonly flushQueue: FlushQueue;
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
   openSocket(address: SocketAddress): Promise<UdpSocket>;
   closeSocket(socket: UdpSocket): void;
   isListening(socket: UdpSocket): boolean;
   resetTokenOf(connectionId: Uint8Array): bigint;
-  /** Has the connection flushed at the end of this turn of the event loop. */
-  flushSoon(slot: ConnectionSlot): void;
   /** @throws MeshError with a Certificate* code */
   verifyDialer(chain: readonly Uint8Array[]): PeerIdentity;
   /** The binding's pacer clock ran ahead of the time on a connection to this host. */
@@ -80,10 +80,10 @@ export interface ConnectionSlotOptions {
 }
 
 /** Holds one connection of an endpoint, and is its {@link ConnectionHost}. */
-export class ConnectionSlot implements ConnectionHost {
+export class ConnectionSlot implements ConnectionHost, Flushable {
   /** `undefined` before the connection is created, and after it is over. */
   connection: QuicConnection | undefined;
-  /** Whether the endpoint will flush it at the end of this turn. */
+  /** See {@link FlushQueue}. */
   isFlushDue = false;
   readonly socket: UdpSocket;
   readonly #host: SlotHost;
@@ -154,9 +154,7 @@ export class ConnectionSlot implements ConnectionHost {
   }
 
   flushSoon(): void {
-    if (this.isFlushDue) return;
-    this.isFlushDue = true;
-    this.#host.flushSoon(this);
+    this.#host.flushQueue.add(this);
   }
 
   pacerRanAhead(): void {

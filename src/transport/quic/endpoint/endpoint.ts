@@ -1,25 +1,18 @@
 /**
- * One UDP port for every QUIC connection, dialed and accepted: routes datagrams by connection ID and turns
- * away what belongs to none. Nothing that arrives here may end the process: it is served, or dropped and
+ * One UDP port for all QUIC connections, dialed and accepted. It routes datagrams to them by connection ID, and hands
+ * datagrams that belong to none to admission. Nothing that arrives may end the process: it is served, or dropped and
  * counted.
  */
 import { AsyncResource } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 import { MeshError } from '../../../errors.js';
-import type { PeerIdentity, SocketAddress, StreamLimits } from '../../connection.js';
+import type { PeerIdentity, SocketAddress } from '../../connection.js';
 import { FrameMemory } from '../../frame-memory.js';
-import type { AdmissionLimits } from '../admission/admission-policy.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import { HandshakeQueue } from '../admission/handshake-queue.js';
-import { type AcceptedInitial, InitialHandler } from '../admission/initial-handler.js';
+import { InitialHandler } from '../admission/initial-handler.js';
 import { mayBeReset, ResetTokens } from '../admission/stateless-reset.js';
-import type { ConnectionKeys } from '../binding/connection-keys.js';
-import {
-  type NativeConfig,
-  type NativeConnection,
-  type NativeQuic,
-  readNativeFailure,
-} from '../binding/native.js';
+import type { NativeConnection } from '../binding/native.js';
 import { QuicConnection } from '../connection/connection.js';
 import { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
@@ -28,9 +21,6 @@ import { CONNECTION_ID_BYTES, type DropReason, routeDatagram } from '../io/packe
 import { SendFailures } from '../io/send-failures.js';
 import { SendMemory } from '../io/send-memory.js';
 import { UdpSocket, type UdpSocketHandler } from '../io/udp-socket.js';
-import type { PacerClocks } from '../paths/pacer-clocks.js';
-import { nativeAddress } from '../paths/path.js';
-import type { PathMtuLimits } from '../paths/path-mtu.js';
 import {
   ConnectionSlot,
   type Dial,
@@ -39,39 +29,14 @@ import {
   type SlotHost,
 } from './connection-slot.js';
 import { DialedConnections } from './dialed-connections.js';
-
-export interface EndpointOptions {
-  readonly native: NativeQuic;
-  readonly limits: StreamLimits;
-  readonly connectTimeoutMs: number;
-  readonly keepAliveMs: number;
-  readonly idleTimeoutMs: number;
-  /** Whether connections may change their paths. */
-  readonly migration: boolean;
-  /** Handshakes of dialers under way at once, and what is asked of dialers meanwhile. */
-  readonly admission: AdmissionLimits;
-  /** Private key, in PEM, that the tokens of stateless resets come from. */
-  readonly resetKey: string;
-  /** The binding's configuration for a connection with this peer, with the certificates in force now. */
-  /** @param takenBytes the largest datagram that the peer takes, where that is known */
-  readonly configFor: (
-    remote: SocketAddress,
-    local: SocketAddress,
-    takenBytes?: number,
-  ) => NativeConfig;
-  /** Sizes that datagrams between two addresses may have. */
-  readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
-  /** Hears of hosts with which the pacer's clock ran ahead. */
-  readonly pacerClocks: PacerClocks;
-  readonly keys?: ConnectionKeys | undefined;
-  /** Checks a dialer's certificates. @throws MeshError with a Certificate* code */
-  readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
-}
+import type { EndpointOptions } from './endpoint-options.js';
+import { FlushQueue } from './flush-queue.js';
+import { NativeConnections } from './native-connections.js';
 
 const READ_BUFFER_BYTES = 64 * 1024;
 const MIN_READ_BYTES = 4 * 1024;
 
-/** How often connections are looked after that have nothing to do, at least. */
+/** The longest time between two rounds of maintenance of idle connections. */
 const MAX_MAINTENANCE_INTERVAL_MS = 1000;
 
 const DROP_COUNTERS = {
@@ -81,6 +46,7 @@ const DROP_COUNTERS = {
   unknownConnection: 'droppedUnknownConnection',
 } as const;
 
+/** The endpoint of one UDP port: its sockets, its routing table, and what its connections share. */
 export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   readonly sendMemory = new SendMemory();
   readonly readBuffer = new BumpBuffer(READ_BUFFER_BYTES, MIN_READ_BYTES);
@@ -89,19 +55,20 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   acceptor: EndpointAcceptor | undefined;
 
   readonly routes = new Map<string, ConnectionSlot>();
+  readonly flushQueue = new FlushQueue();
   readonly #sockets: ListeningSockets;
   /** The async context that connections live in, whoever moves them to another socket. */
   readonly #asyncScope = new AsyncResource('quicmesh.QuicEndpoint');
-  /** Those that connections moved to. */
+  /** Sockets that connections have moved to. */
   readonly #extraSockets = new Set<UdpSocket>();
   readonly #options: EndpointOptions;
   readonly #slots = new Set<ConnectionSlot>();
   #failures = new SendFailures();
   /** Datagrams whose memory the system may still read. */
   #sendsUnderWay = 0;
-  #toFlush: ConnectionSlot[] = [];
   readonly #initials: InitialHandler;
   readonly #resetTokens: ResetTokens;
+  readonly #natives: NativeConnections;
   readonly #handshakes = new HandshakeQueue();
   readonly #dialed = new DialedConnections();
   readonly #maintenanceTimer: NodeJS.Timeout;
@@ -109,7 +76,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   #retiring = false;
 
   /**
-   * Listens.
+   * Binds a socket and opens an endpoint on it.
    * @param address a port of 0 lets the system pick
    * @throws MeshError ConnectFailed when the address cannot be bound
    */
@@ -133,6 +100,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     counters.receiveBufferBytes = socket.receiveBufferBytes;
     counters.sendBufferBytes = socket.sendBufferBytes;
     this.#resetTokens = new ResetTokens(options.resetKey, socket.address);
+    this.#natives = new NativeConnections({ ...options, resetTokens: this.#resetTokens });
     this.#initials = new InitialHandler({
       native: options.native,
       resetTokens: this.#resetTokens,
@@ -156,20 +124,29 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   }
 
   /**
-   * Starts a connection. It settles through `established` or `ended`, which the returned promise follows. Where a
-   * session is resumed that allows early data, the connection is `early` at once.
+   * Begins a connection. `ready` fulfils when TLS is done and the peer's certificate is good, and rejects when the connection
+   * ends before. A connection that resumes a session with early data is in state `early` at once.
    */
   dial(
     remote: SocketAddress,
     options: EndpointDialOptions,
   ): { connection: QuicConnection; ready: Promise<void> } {
     const connectionId = randomBytes(CONNECTION_ID_BYTES);
-    const native = this.#connectNative(connectionId, remote, options);
+    const native = this.#natives.connect({
+      connectionId,
+      local: this.localAddress,
+      remote,
+      session: options.session,
+      verifyPeer: options.verifyPeer,
+      sessionUnusable: () => {
+        this.counters.sessionsUnusable += 1;
+      },
+    });
     let dial: Dial | undefined;
     const ready = new Promise<void>((resolve, reject) => {
       dial = { options, resolve, reject };
     });
-    // Where what follows throws, nobody gets to wait for it.
+    // If what follows throws, nobody gets the promise: its rejection must not count as unhandled.
     ready.catch(() => {});
     const connection = this.#register(native, 'dialer', remote, {
       socket: this.#sockets.main,
@@ -184,41 +161,14 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     return { connection, ready };
   }
 
-  /** A session is used only if its certificate would be taken now: its early data goes to whoever had that. */
-  #connectNative(
-    connectionId: Buffer,
-    remote: SocketAddress,
-    { session, verifyPeer }: EndpointDialOptions,
-  ): NativeConnection {
-    const config = this.#options.configFor(remote, this.localAddress);
-    const connect = () =>
-      this.#options.native.Connection.connect(
-        null,
-        connectionId,
-        nativeAddress(this.localAddress),
-        nativeAddress(remote),
-        config,
-      );
-    const fresh = connect();
-    if (session === undefined) return fresh;
-    try {
-      fresh.setSession(session);
-      verifyPeer(fresh.peerCertChain() ?? []);
-      return fresh;
-    } catch {
-      this.counters.sessionsUnusable += 1;
-      return connect();
-    }
-  }
-
-  /** Accepts no more. The socket lives as long as its connections, and the port with it; this does not wait for that. */
+  /** Stops accepting. The socket, and so the port, stays open as long as its connections live; this does not wait for them. */
   async retire(): Promise<void> {
     this.acceptor = undefined;
     this.#retiring = true;
     if (this.#slots.size === 0) await this.close(new MeshError('NoError', 'listener closed'));
   }
 
-  /** Closes every connection with this code, then the socket. */
+  /** Closes every connection with this error's code, then the sockets. */
   async close(error: MeshError): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -254,12 +204,6 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
 
   resetTokenOf(connectionId: Uint8Array): bigint {
     return this.#resetTokens.numberOf(connectionId);
-  }
-
-  flushSoon(slot: ConnectionSlot): void {
-    this.#toFlush.push(slot);
-    // After the poll phase: answers to all datagrams of this turn share packets and acknowledgements.
-    if (this.#toFlush.length === 1) setImmediate(() => this.#flushAll());
   }
 
   verifyDialer(chain: readonly Uint8Array[]): PeerIdentity {
@@ -303,7 +247,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     }
   }
 
-  /** For a connection that has yet to prove itself. What is not let in at all never comes to wait. */
+  /** Datagrams of a handshake take turns. Those that are dropped anyway never get here. */
   #receiveInTurn(
     connection: QuicConnection,
     datagram: Buffer,
@@ -324,7 +268,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     }
   }
 
-  /** The connection, unless its guard refuses the datagram. */
+  /** The connection for a datagram, unless its half-open guard refuses it. */
   #route(datagram: Buffer, connectionId: string, from: SocketAddress): QuicConnection | undefined {
     const connection = this.routes.get(connectionId)?.connection;
     const refused = connection?.guard?.refuses(datagram, connection.isRemote(from));
@@ -334,8 +278,8 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   }
 
   /**
-   * A packet for no connection: a peer that was started anew says so by one (RFC 9000, section 10.3), and is told so
-   * by one.
+   * Handles a packet that belongs to no connection: it may be a stateless reset (RFC 9000, section 10.3), or be answered with
+   * one.
    */
   #receiveStray(datagram: Buffer, from: SocketAddress, socket: UdpSocket): void {
     if (!mayBeReset(datagram)) return;
@@ -371,7 +315,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     });
   }
 
-  /** A connection for a dialer's first packet, where one may still be accepted. */
+  /** Creates a connection for a dialer's first packet, if this endpoint still accepts and admission agrees. */
   #accept(
     datagram: Buffer,
     routeId: string,
@@ -379,7 +323,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     socket: UdpSocket,
   ): QuicConnection | undefined {
     if (!this.#sockets.has(socket)) {
-      // Where a connection moved to, nobody listens.
+      // It arrived at a socket that a connection moved to: that one accepts no others.
       this.counters.droppedUnknownConnection += 1;
       return undefined;
     }
@@ -388,43 +332,17 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
       return undefined;
     }
     this.#sockets.arrivedAt(socket);
-    const admission = this.#initials.accept(datagram, routeId, from, socket);
-    if (admission === undefined) return undefined;
-    const { routes, source, guard } = admission;
+    const accepted = this.#initials.accept(datagram, routeId, from, socket);
+    if (accepted === undefined) return undefined;
+    const { routes, source, guard } = accepted;
     try {
-      const native = this.#acceptNative(admission, socket, from);
+      const native = this.#natives.accept(accepted, socket.address, from);
       const given = { socket, ids: routes, halfOpenSource: source, guard };
       return this.#register(native, 'acceptor', from, given);
     } catch {
-      // An address that the binding cannot read.
+      // The binding could not read the address.
       this.counters.droppedMalformed += 1;
       return undefined;
-    }
-  }
-
-  /**
-   * quiche 0.18.0 writes its transport parameters into 128 bytes, and refuses the connection where they do not fit: after
-   * a Retry, with the client's first connection ID among them, which is up to 20 bytes long. The one that can be done
-   * without is the token of stateless resets; such a peer finds out by silence that this node was started anew.
-   */
-  #acceptNative(
-    { connectionId, originalId, guard }: AcceptedInitial,
-    socket: UdpSocket,
-    from: SocketAddress,
-  ): NativeConnection {
-    const config = this.#options.configFor(from, socket.address, guard.takenBytes);
-    const [local, remote] = [nativeAddress(socket.address), nativeAddress(from)];
-    const accept = (resetToken: bigint | null) => {
-      // The binding takes the token from the configuration, which all connections share, and at once.
-      config.setStatelessResetToken(resetToken);
-      const { Connection } = this.#options.native;
-      return Connection.accept(connectionId, originalId, local, remote, config);
-    };
-    try {
-      return accept(this.#resetTokens.numberOf(connectionId));
-    } catch (thrown) {
-      if (readNativeFailure(thrown).name !== 'BufferTooShort') throw thrown;
-      return accept(null);
     }
   }
 
@@ -455,13 +373,6 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     if (halfOpenSource !== undefined) this.#initials.enter(halfOpenSource);
     this.#slots.add(slot);
     return connection;
-  }
-
-  #flushAll(): void {
-    const slots = this.#toFlush;
-    this.#toFlush = [];
-    for (const slot of slots) slot.isFlushDue = false;
-    for (const { connection } of slots) connection?.flush();
   }
 
   #maintain(): void {

@@ -1,0 +1,32 @@
+/** What an endpoint is given by its transport. */
+import type { PeerIdentity, SocketAddress, StreamLimits } from '../../connection.js';
+import type { AdmissionLimits } from '../admission/admission-policy.js';
+import type { ConnectionKeys } from '../binding/connection-keys.js';
+import type { NativeQuic } from '../binding/native.js';
+import type { PacerClocks } from '../paths/pacer-clocks.js';
+import type { PathMtuLimits } from '../paths/path-mtu.js';
+import type { ConfigFor } from './native-connections.js';
+
+export interface EndpointOptions {
+  readonly native: NativeQuic;
+  readonly limits: StreamLimits;
+  /** The time for the handshake of an accepted connection. */
+  readonly connectTimeoutMs: number;
+  readonly keepAliveMs: number;
+  readonly idleTimeoutMs: number;
+  /** Whether connections may change their paths. */
+  readonly migration: boolean;
+  /** How many handshakes of dialers may be under way, and when dialers have to prove their address. */
+  readonly admission: AdmissionLimits;
+  /** The private key, in PEM, from which stateless reset tokens are derived. */
+  readonly resetKey: string;
+  readonly configFor: ConfigFor;
+  /** The sizes that datagrams between two addresses may have. */
+  readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
+  /** Is told of hosts with which the binding's pacer clock ran ahead. */
+  readonly pacerClocks: PacerClocks;
+  /** Logs the secrets of connections. */
+  readonly keys?: ConnectionKeys | undefined;
+  /** Checks a dialer's certificates. @throws MeshError with a Certificate* code */
+  readonly verifyDialer: (chain: readonly Uint8Array[]) => PeerIdentity;
+}
