@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { TYPESCRIPT } from '../typescript/arguments.js';
 import { inputOf, type TargetReport } from './run.js';
 import { TARGETS, type Target } from './targets.js';
 
@@ -56,7 +57,7 @@ export async function runTargets(
 /** One worker's report, or one that says how it was lost. */
 function runWorker(assignment: Assignment): Promise<TargetReport> {
   writeProgress(openSync(assignment.progress, 'w'), assignment.first, true);
-  const worker = fork(WORKER, [JSON.stringify(assignment)], { execArgv: ['--import', 'tsx'] });
+  const worker = fork(WORKER, [JSON.stringify(assignment)], { execArgv: [...TYPESCRIPT] });
   let report: TargetReport | undefined;
   let isHung = false;
   let lastIndex = -1;

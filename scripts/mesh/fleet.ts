@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { TYPESCRIPT } from '../typescript/arguments.js';
 import type { Answer, AnswerTo, Command, CommandOf, Report } from './protocol.js';
 
 export type Progress = Exclude<Report, { kind: 'answer' | 'failed' }>;
@@ -139,7 +140,7 @@ class NodeProcess {
     this.nodeId = nodeId;
     this.#listeners = listeners;
     this.#child = fork(fileURLToPath(new URL('node-process.ts', import.meta.url)), {
-      execArgv: ['--import', import.meta.resolve('tsx')],
+      execArgv: [...TYPESCRIPT],
       // What a node writes would tear the table: it is shown when the node is lost.
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // In a process group of its own a terminal's Ctrl-C does not reach the node: the command ends it.

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 import { generateDevCerts, writeDevCerts } from '../../src/certs/index.js';
 import { MeshError } from '../../src/errors.js';
 import { opensslCerts } from '../helpers/openssl-certs.js';
@@ -258,7 +259,7 @@ interface ScriptResult {
 }
 
 async function runScript(args: readonly string[]): Promise<ScriptResult> {
-  const command = ['--import', 'tsx', 'scripts/certs.ts', ...args];
+  const command = [...TYPESCRIPT, 'scripts/certs.ts', ...args];
   try {
     return { code: 0, ...(await promisify(execFile)(process.execPath, command)) };
   } catch (error) {

@@ -2,7 +2,7 @@
 export default {
   files: ['test/faults/*.fault.ts'],
   extensions: { ts: 'module' },
-  nodeArguments: ['--import=tsx'],
+  nodeArguments: ['--import=./scripts/typescript/register.js'],
   workerThreads: false,
   concurrency: 1,
   serial: true,

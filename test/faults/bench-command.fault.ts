@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 
 const run = promisify(execFile);
-const BENCH = ['--import', 'tsx', 'scripts/bench.ts'];
+const BENCH = [...TYPESCRIPT, 'scripts/bench.ts'];
 
 interface Row {
   readonly name: string;

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -23,7 +24,7 @@ export class MeshCommand {
 
   /** Whatever is left of it is killed when the test ends. */
   constructor(t: ExecutionContext, args: readonly string[]) {
-    this.child = spawn(process.execPath, ['--import', 'tsx', 'scripts/mesh.ts', ...args], {
+    this.child = spawn(process.execPath, [...TYPESCRIPT, 'scripts/mesh.ts', ...args], {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 
 const run = promisify(execFile);
 /** Debian's python3-cbor2 belongs to Debian's own Python, which need not be the first on the path. */
@@ -55,7 +56,7 @@ test('a client written from SPEC.md alone is served over TCP, and refused where 
     t.log('skipped: python3 or its module cbor2 is missing');
     return;
   }
-  const server = spawn(process.execPath, ['--import', 'tsx', 'test/interop/server.ts'], {
+  const server = spawn(process.execPath, [...TYPESCRIPT, 'test/interop/server.ts'], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   t.teardown(() => server.kill());

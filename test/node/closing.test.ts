@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 import type { MeshNode } from '../../src/index.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
@@ -36,7 +37,7 @@ async function untilStalled(node: MeshNode): Promise<void> {
 
 for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: a process whose nodes are closed ends, whatever waited on them`, async (t) => {
-    const program = ['--import', 'tsx', 'test/helpers/closing-process.ts', transport];
+    const program = [...TYPESCRIPT, 'test/helpers/closing-process.ts', transport];
     const child = spawn(process.execPath, program, { stdio: ['ignore', 'pipe', 'inherit'] });
     t.teardown(() => child.kill('SIGKILL'));
     const [told, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);

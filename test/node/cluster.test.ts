@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 import { TEST_TRANSPORTS } from '../helpers/nodes.js';
 
 const run = promisify(execFile);
@@ -38,7 +39,7 @@ interface Result {
 }
 
 async function runCluster(transport: string, places: readonly string[]): Promise<Result[][]> {
-  const script = ['--import=tsx', 'test/helpers/cluster-nodes.ts', transport, ...places];
+  const script = [...TYPESCRIPT, 'test/helpers/cluster-nodes.ts', transport, ...places];
   const { stdout } = await run(process.execPath, script, { timeout: 55_000 });
   return JSON.parse(stdout);
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 
 const PROGRAM = fileURLToPath(new URL('../helpers/talkative-process.ts', import.meta.url));
 /** So many bytes of a secret in a row are it. Of a key, the parts that all keys of the kind have in common are not. */
@@ -19,7 +20,7 @@ test('nothing that nodes log, throw, report or show has a key, a token or a sess
   const file = join(directory, 'secrets.json');
   const { stdout, stderr } = await promisify(execFile)(
     process.execPath,
-    ['--import', 'tsx', PROGRAM, file],
+    [...TYPESCRIPT, PROGRAM, file],
     { maxBuffer: 1024 * 1024 * 1024, timeout: 110_000 },
   );
   const said = stdout + stderr;

@@ -13,6 +13,7 @@ import {
   type TargetReport,
 } from '../../scripts/fuzz/run.js';
 import { type Step, TARGETS, type Target } from '../../scripts/fuzz/targets.js';
+import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 import { MeshError } from '../../src/errors.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -24,7 +25,7 @@ interface Ended {
 }
 
 function fuzz(...args: string[]): Promise<Ended> {
-  const command = ['--import', 'tsx', 'scripts/fuzz.ts', ...args];
+  const command = [...TYPESCRIPT, 'scripts/fuzz.ts', ...args];
   return new Promise((resolve) => {
     const options = { cwd: ROOT, timeout: 120_000 };
     const child = execFile(process.execPath, command, options, (_error, stdout, stderr) =>

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
 import { monotonicMs } from './clock.js';
 import type { Command, CommandKind, Gives, Report, Takes } from './protocol.js';
 
@@ -26,7 +27,7 @@ export class NodeProcess {
   /** Starts it; it is killed when the test ends, whatever state it is in. */
   constructor(t: ExecutionContext) {
     this.#child = fork(PROGRAM, {
-      execArgv: ['--import', 'tsx'],
+      execArgv: [...TYPESCRIPT],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     const kill = () => this.#child.kill('SIGKILL');

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
 import { until } from '../until.js';
 import { ChaosProxy, type ChaosProxyOptions } from './proxy.js';
 
@@ -272,7 +273,7 @@ test('closing leaves nothing running, in the middle of everything', async (t) =>
       }, 100);
     });
   `;
-  const parameters = ['--import', 'tsx', '--input-type=module', '--eval', script];
+  const parameters = [...TYPESCRIPT, '--input-type=module', '--eval', script];
   const { stdout } = await run(process.execPath, parameters, { timeout: 30_000 });
   const left = JSON.parse(stdout) as string[];
   t.false(left.includes('Timeout'), stdout);

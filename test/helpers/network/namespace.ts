@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
 
 const run = promisify(execFile);
 /** The system's commands: packages bring others of the same names, such as `nft`. */
@@ -38,7 +39,7 @@ export async function runInNamespace(
     t.log(`skipped: it takes network namespaces and ${needed}`);
     return undefined;
   }
-  const node = [process.execPath, '--import=tsx', script, ...args];
+  const node = [process.execPath, ...TYPESCRIPT, script, ...args];
   const shell = ['sh', '-c', 'ip link set lo up && exec "$@"', 'sh', ...node];
   const { stdout } = await run('unshare', [...NAMESPACE, ...shell], { env, timeout: limitMs });
   return JSON.parse(stdout);

@@ -6,6 +6,7 @@ import { execFileSync, type StdioOptions, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
 import { createNode, type MeshNode, type Peer } from '../../../src/index.js';
 import { devCerts } from '../certs.js';
 
@@ -19,7 +20,7 @@ const BOUNDS = { timeoutMs: 30_000 };
 const { ca, nodes } = await devCerts();
 const router = await machine(['sleep', '3600'], 'ignore');
 const far = await machine(
-  [process.execPath, '--import=tsx', 'test/helpers/network/echo-machine.ts'],
+  [process.execPath, ...TYPESCRIPT, 'test/helpers/network/echo-machine.ts'],
   ['pipe', 'pipe', 'inherit'],
 );
 link('nr0', 'nr1', router.pid);

@@ -4,12 +4,13 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
 import { toMeshError } from '../../../src/errors.js';
 import { createNode } from '../../../src/index.js';
 import { devCerts } from '../certs.js';
 
 const { ca, nodes } = await devCerts();
-const script = ['--import=tsx', 'test/helpers/network/other-machine.ts'];
+const script = [...TYPESCRIPT, 'test/helpers/network/other-machine.ts'];
 const other = spawn('unshare', ['--net', process.execPath, ...script], {
   stdio: ['pipe', 'pipe', 'inherit'],
 });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
 import type { SocketAddress } from '../../../src/transport/connection.js';
 import type { QuicTransportOptions } from '../../../src/transport/quic/transport.js';
 import { type NodeCredentials, nodeCert } from '../certs.js';
@@ -49,7 +50,7 @@ export class Victim {
 
   /** Starts the process, which is killed when the test ends, whatever state it is in. */
   static async start(t: ExecutionContext, options: Partial<VictimOptions> = {}): Promise<Victim> {
-    const child = fork(PROGRAM, { execArgv: ['--import', 'tsx', '--expose-gc'] });
+    const child = fork(PROGRAM, { execArgv: [...TYPESCRIPT, '--expose-gc'] });
     t.teardown(() => child.kill('SIGKILL'));
     const tls = options.tls ?? (await nodeCert('n1'));
     const address = await new Promise<SocketAddress>((resolve, reject) => {

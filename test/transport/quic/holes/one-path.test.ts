@@ -5,6 +5,7 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
+import { TYPESCRIPT } from '../../../../scripts/typescript/arguments.js';
 import { nodeCert } from '../../../helpers/certs.js';
 import type { RetireFuzz, RetireFuzzResult } from '../../../helpers/quic/retire-fuzz.js';
 
@@ -29,7 +30,7 @@ async function fuzz(
   options: Omit<RetireFuzz, 'client' | 'server'>,
   withinMs: number,
 ): Promise<RetireFuzzResult | undefined> {
-  const child = fork(PROGRAM, { execArgv: ['--import', 'tsx'] });
+  const child = fork(PROGRAM, { execArgv: [...TYPESCRIPT] });
   t.teardown(() => child.kill('SIGKILL'));
   const [client, server] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
   return new Promise((resolve, reject) => {
