@@ -6,6 +6,7 @@
  * event loop for it.
  */
 
+import { asBuffer } from '../base/buffers.js';
 import { isBytes } from '../base/realms.js';
 import { asMeshError, MeshError } from '../errors.js';
 import { Compression } from './frame.js';
@@ -172,10 +173,4 @@ async function loadZstd(): Promise<Algorithm> {
       return zstd.decompress(data);
     },
   };
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes)
-    ? bytes
-    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

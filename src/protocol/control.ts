@@ -2,6 +2,7 @@
  * Payloads of the control frames: reset and credit, which give one TCP stream what QUIC has by itself, and those by
  * which a connection goes away. SPEC.md, "Control frames".
  */
+import { asBuffer } from '../base/buffers.js';
 import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../errors.js';
 
 /** The longest reason text that travels with a reset or a close, in bytes of UTF-8. */
@@ -38,7 +39,7 @@ export function decodeReset(payload: Uint8Array, fallback: MeshErrorCode): Reset
   if (payload.length < 4 || payload.length > 4 + MAX_REASON_BYTES) {
     throw new MeshError('ProtocolViolation', `reset payload of ${payload.length} bytes`);
   }
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  const bytes = asBuffer(payload);
   return { code: codeOfWire(bytes.readUInt32BE(0)) ?? fallback, reason: bytes.toString('utf8', 4) };
 }
 
@@ -57,7 +58,7 @@ export function decodeCredit(payload: Uint8Array): number {
   if (payload.length !== 4) {
     throw new MeshError('ProtocolViolation', `credit payload of ${payload.length} bytes`);
   }
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, 4);
+  const bytes = asBuffer(payload);
   const incrementBytes = bytes.readUInt32BE(0);
   if (incrementBytes === 0) throw new MeshError('ProtocolViolation', 'credit of zero bytes');
   return incrementBytes;
@@ -88,7 +89,7 @@ export function decodeGoAway(payload: Uint8Array): number | undefined {
   if (payload.length !== 8) {
     throw new MeshError('ProtocolViolation', `end of the connection in ${payload.length} bytes`);
   }
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, 8);
+  const bytes = asBuffer(payload);
   const streams = Number(bytes.readBigUInt64BE(0));
   if (Number.isSafeInteger(streams)) return streams;
   throw new MeshError('ProtocolViolation', 'number of streams above 2^53-1');

@@ -10,6 +10,7 @@
  *
  * `length` counts what follows the header. The checksum covers header and payload.
  */
+import { asBuffer, NO_BYTES, pushMerged } from '../base/buffers.js';
 import { MeshError, toMeshError } from '../errors.js';
 import { crc32, crc32After, crc32Joined } from './checksum.js';
 
@@ -165,7 +166,7 @@ export class FrameDecoder {
   maxPayloadBytes: number;
   requireChecksum: boolean;
   compressions: readonly Compression[];
-  #chunk: Buffer = EMPTY;
+  #chunk: Buffer = NO_BYTES;
   #offset = 0;
   /** Earlier chunks of a frame that is not whole yet; `#chunk` follows them. */
   #parts: Buffer[] = [];
@@ -206,7 +207,7 @@ export class FrameDecoder {
       return this.#decode();
     } catch (thrown) {
       this.#failure = toMeshError(thrown);
-      this.#chunk = EMPTY;
+      this.#chunk = NO_BYTES;
       this.#offset = 0;
       throw thrown;
     }
@@ -257,24 +258,10 @@ export class FrameDecoder {
     };
   }
 
-  /**
-   * Puts the rest of a chunk aside. Small neighbours are merged, like digits of a binary counter: a peer that
-   * sends byte by byte would otherwise make us hold an object of some hundred bytes for each of them.
-   */
+  /** Puts the rest of a chunk aside. */
   #keep(rest: Buffer): void {
     this.#partsBytes += rest.length;
-    let part = rest;
-    let last = this.#parts.at(-1);
-    while (
-      last !== undefined &&
-      last.length <= 2 * part.length &&
-      last.length + part.length <= MERGED_PART_BYTES
-    ) {
-      this.#parts.pop();
-      part = Buffer.concat([last, part]);
-      last = this.#parts.at(-1);
-    }
-    this.#parts.push(part);
+    pushMerged(this.#parts, rest, MERGED_PART_BYTES);
   }
 
   #join(): void {
@@ -286,7 +273,6 @@ export class FrameDecoder {
   }
 }
 
-const EMPTY = Buffer.alloc(0);
 /** Upper half of 2^53-1. */
 const MAX_ID_HIGH = 0x1f_ffff;
 /** Parts are merged up to this size; above, copying would cost more than it saves. */
@@ -366,10 +352,4 @@ function checkControl(flags: number): void {
   if (compressed && (control & (FrameFlag.reset | FrameFlag.credit)) !== 0) {
     throw new MeshError('ProtocolViolation', 'reset and credit frames are never compressed');
   }
-}
-
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes)
-    ? bytes
-    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

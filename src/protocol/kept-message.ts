@@ -2,6 +2,7 @@
  * Messages as they were when their calls were made: what is kept of one is its encoded form, which nobody else can change.
  * Fields that a call decides by are values again; all others stay bytes, and are put into the next payload as they are. Pure.
  */
+import { asBuffer } from '../base/buffers.js';
 import { crc32After } from './checksum.js';
 import { MESSAGE_FIELDS, type Message, type MessageType } from './message.js';
 
@@ -57,7 +58,7 @@ export function messageIn(
   payload: Uint8Array,
   tail: Uint8Array | undefined,
 ): Message {
-  const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+  const bytes = asBuffer(payload);
   const fields: Readonly<Record<string, { readonly kind: string }>> = MESSAGE_FIELDS[type];
   const pairs: [string, unknown][] = [];
   const map = readHead(bytes, 0);

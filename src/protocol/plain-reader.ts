@@ -2,6 +2,7 @@
  * Reads the CBOR that nearly all messages are made of, in one pass that also finds whether it is within the rules of
  * SPEC.md, "Payload". Whatever it is not made for it leaves to the scan and the full decoder, with what is wrong.
  */
+import { NO_BYTES } from '../base/buffers.js';
 import { SmallBytes } from './small-bytes.js';
 
 /** Far below the limits of the scan; beyond is not plain. */
@@ -142,8 +143,6 @@ export class PlainReader {
     return map;
   }
 }
-
-const NO_BYTES = Buffer.alloc(0);
 
 function isSame(text: string, bytes: Buffer, start: number, length: number): boolean {
   if (text.length !== length) return false;

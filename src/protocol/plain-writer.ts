@@ -2,6 +2,7 @@
  * Writes the CBOR that nearly all messages are made of, byte for byte as the full encoder does, and within the rules
  * of SPEC.md, "Payload", by what it is able to write. Whatever it is not made for it leaves to the full encoder.
  */
+import { NO_BYTES } from '../base/buffers.js';
 import { EncodedItem } from './kept-message.js';
 
 /**
@@ -134,5 +135,3 @@ export class PlainWriter {
     return true;
   }
 }
-
-const NO_BYTES = Buffer.alloc(0);

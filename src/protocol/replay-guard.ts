@@ -3,6 +3,7 @@
  *
  * Two generations of a set: a nonce lives for one to two windows, and turning a generation is one assignment.
  */
+import { asBuffer } from '../base/buffers.js';
 
 export interface ReplayGuardOptions {
   /** How far a timestamp may be from this side's clock, either way, in milliseconds. */
@@ -39,7 +40,7 @@ export class ReplayGuard {
     const { windowMs, maxNonces } = this.#options;
     if (Math.abs(nowMs - timestampMs) > windowMs) return 'outsideWindow';
     this.#turn(nowMs);
-    const key = Buffer.from(nonce.buffer, nonce.byteOffset, nonce.byteLength).toString('latin1');
+    const key = asBuffer(nonce).toString('latin1');
     if (this.#current.has(key) || this.#previous.has(key)) return 'replayed';
     if (this.size >= maxNonces) return 'full';
     this.#current.add(key);

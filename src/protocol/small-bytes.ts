@@ -2,6 +2,7 @@
  * Small byte strings out of received memory, as copies: a value of 32 bytes that somebody keeps would otherwise keep the
  * block alive that it was read into, with what else came then, 64 KiB of it.
  */
+import { NO_BYTES } from '../base/buffers.js';
 
 /** From here on a byte string shares the memory that it came in: to copy it costs more than a part of what it keeps. */
 export const MAX_SMALL_BYTES = 1024;
@@ -61,8 +62,6 @@ export class SmallBytes {
     this.#at += bytes;
   }
 }
-
-const NO_BYTES = Buffer.alloc(0);
 
 /**
  * The same for byte strings within a value that was decoded, in place.

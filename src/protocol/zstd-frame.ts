@@ -2,6 +2,7 @@
  * A look at a Zstd frame before it is decompressed (RFC 8878, section 3.1): the decompressor takes as much memory as
  * the frame asks for. Reads the headers of frame and blocks, and nothing in the blocks.
  */
+import { asBuffer } from '../base/buffers.js';
 import { MeshError } from '../errors.js';
 
 const MAGIC = 0xfd2f_b528;
@@ -23,7 +24,7 @@ const BlockType = { raw: 0, rle: 1, compressed: 2 } as const;
  * @throws MeshError MalformedMessage
  */
 export function checkZstdFrame(frame: Uint8Array, rawBytes: number, maxBytes: number): void {
-  const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength);
+  const bytes = asBuffer(frame);
   const { blocksAt, hasChecksum } = readHeader(bytes, rawBytes);
   const mostBytes = allowedSum(bytes.length, rawBytes, maxBytes);
   const end = walkBlocks(bytes, blocksAt, mostBytes) + (hasChecksum ? 4 : 0);

@@ -52,6 +52,9 @@ export interface FrameStreamHandler {
   onSent?(): void;
 }
 
+/** Of a stream that nobody has taken, or that is nobody's any more. */
+export const NO_HANDLER: FrameStreamHandler = { onFrame() {}, onEnd() {}, onReset() {} };
+
 /**
  * One bidirectional stream of frames.
  *

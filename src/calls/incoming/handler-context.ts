@@ -1,4 +1,5 @@
 /** What a handler knows of its call, and what it hears of its end. */
+import { MAX_TIMER_MS } from '../../base/clock.js';
 import { MeshError } from '../../errors.js';
 import type { TransportName } from '../../transport/connection.js';
 import { ByteQueue } from '../transfers/byte-queue.js';
@@ -97,6 +98,3 @@ export class HandlerContext implements CallContext {
     this.#timer.unref();
   }
 }
-
-/** Node's timers hold 31 bits. */
-const MAX_TIMER_MS = 0x7fff_ffff;

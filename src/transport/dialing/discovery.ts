@@ -4,6 +4,7 @@ import { abortable, cancelledError, joinSignals } from '../../base/abortable.js'
 import { asMeshError, MeshError } from '../../errors.js';
 import type { DialTarget, SocketAddress } from '../connection.js';
 import { addressFlaw, canonicalAddress } from '../dial-address.js';
+import { addressKey } from '../socket-address.js';
 
 /** Where a peer is said to be: a numeric address, a DNS name, or whatever else a {@link Discovery} understands. */
 export interface PeerAddress {
@@ -83,7 +84,7 @@ export async function locate(
         continue;
       }
       const { host, port } = canonicalAddress(address);
-      found.set(`${host} ${port}`, { host, port });
+      found.set(addressKey({ host, port }), { host, port });
     }
   }
   if (signal?.aborted === true) throw cancelledError(signal);

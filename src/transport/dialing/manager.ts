@@ -13,6 +13,7 @@ import type {
   Transport,
   TransportName,
 } from '../connection.js';
+import { isSameAddress } from '../socket-address.js';
 import { DialTurns } from './dial-turns.js';
 import { type Discovery, locate, type PeerTarget } from './discovery.js';
 import { dnsDiscovery } from './dns-discovery.js';
@@ -35,10 +36,6 @@ export interface ManagedDialOptions extends DialOptions {
 interface Way {
   readonly transport: Transport;
   readonly address: SocketAddress;
-}
-
-function isSame(a: SocketAddress, b: SocketAddress): boolean {
-  return a.host === b.host && a.port === b.port;
 }
 
 function pathOf({ transport: { name }, address: { host, port } }: Way): string {
@@ -118,7 +115,9 @@ export class TransportManager {
     target: PeerTarget,
     { signal, rttMs = 0, betterThan, except = [], onReached, ...rest }: ManagedDialOptions,
   ): Promise<Connection> {
-    const addresses = located.filter((address) => !except.some((met) => isSame(met, address)));
+    const addresses = located.filter(
+      (address) => !except.some((met) => isSameAddress(met, address)),
+    );
     if (addresses.length === 0) {
       throw new MeshError('ConnectFailed', 'somebody else answers at every address of the peer');
     }

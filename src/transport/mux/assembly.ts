@@ -1,4 +1,5 @@
 /** The pieces of one message, until it is whole. SPEC.md, "Pieces". */
+import { pushMerged } from '../../base/buffers.js';
 import { MeshError } from '../../errors.js';
 import { type Frame, FrameFlag } from '../../protocol/frame.js';
 
@@ -37,7 +38,7 @@ export class Assembly {
     }
     this.#bytes += payload.length;
     this.#last = piece;
-    this.#keep(payload);
+    pushMerged(this.#pieces, payload, MERGED_BYTES);
   }
 
   /** The message, as the frame that it would be in one piece. */
@@ -45,21 +46,5 @@ export class Assembly {
     const { flags } = this.#last;
     const payload = Buffer.concat(this.#pieces, this.#bytes);
     return { ...this.#last, flags: flags & ~FrameFlag.more, payload };
-  }
-
-  /** Like digits of a binary counter: a peer that sends byte by byte is merged in little time. */
-  #keep(payload: Uint8Array): void {
-    let piece = payload;
-    let last = this.#pieces.at(-1);
-    while (
-      last !== undefined &&
-      last.length <= 2 * piece.length &&
-      last.length + piece.length <= MERGED_BYTES
-    ) {
-      this.#pieces.pop();
-      piece = Buffer.concat([last, piece]);
-      last = this.#pieces.at(-1);
-    }
-    this.#pieces.push(piece);
   }
 }

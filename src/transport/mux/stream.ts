@@ -1,8 +1,14 @@
 /** One stream of a multiplexed connection: the frames of one message id. */
+import { NO_BYTES } from '../../base/buffers.js';
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, type Frame, FrameFlag } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
-import type { FrameStream, FrameStreamHandler, SendOptions } from '../connection.js';
+import {
+  type FrameStream,
+  type FrameStreamHandler,
+  NO_HANDLER,
+  type SendOptions,
+} from '../connection.js';
 import type { Contention } from '../priority/contention.js';
 import { Assembly } from './assembly.js';
 import { INITIAL_STREAM_WINDOW_BYTES, ReceiveWindow, STREAM_GRANT_BYTES } from './credit.js';
@@ -336,7 +342,4 @@ export class MuxStream implements FrameStream, InboxOwner {
   }
 }
 
-const NO_BYTES = new Uint8Array(0);
 const NO_OPTIONS: SendOptions = {};
-
-const NO_HANDLER: FrameStreamHandler = { onFrame() {}, onEnd() {}, onReset() {} };

@@ -1,4 +1,5 @@
 /** Reads DER (ITU-T X.690), one value after the other, without copies: as much of it as certificates and CRLs need. Pure. */
+import { asBuffer } from '../../base/buffers.js';
 import { MeshError } from '../../errors.js';
 
 export const Tag = {
@@ -25,7 +26,7 @@ export class DerReader {
   #at = 0;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = asBuffer(bytes);
   }
 
   get isDone(): boolean {

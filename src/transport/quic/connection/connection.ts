@@ -23,6 +23,7 @@ import {
   type SocketAddress,
   type StreamOptions,
 } from '../../connection.js';
+import { isSameAddress } from '../../socket-address.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import { endOfStreams, endReason, refusalReason } from '../binding/end-reason.js';
 import type { NativeConnection } from '../binding/native.js';
@@ -30,7 +31,7 @@ import type { PeerGuards } from '../guards/peer-guards.js';
 import type { SendFailures } from '../io/send-failures.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 import type { DatagramSize } from '../paths/datagram-size.js';
-import { isSame, type Path } from '../paths/path.js';
+import type { Path } from '../paths/path.js';
 import type { ConnectionPaths } from '../paths/paths.js';
 import { Resumption } from '../resumption/resumption.js';
 import type { QuicStreams } from '../streams/streams.js';
@@ -194,7 +195,7 @@ export class QuicConnection implements Connection {
 
   /** Whether this is the address that the peer has had so far. */
   isRemote(address: SocketAddress): boolean {
-    return isSame(this.#paths.remoteAddress, address);
+    return isSameAddress(this.#paths.remoteAddress, address);
   }
 
   /** A datagram for this connection. The binding decrypts it in place. */

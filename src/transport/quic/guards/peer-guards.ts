@@ -2,11 +2,10 @@
  * Guards against what an authenticated peer can do with the known holes of quiche 0.18.0, for one connection. They see
  * totals only, and cost additions and comparisons as long as a peer is honest. SECURITY.md.
  */
-import { randomBytes } from 'node:crypto';
 import { MeshError } from '../../../errors.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { EndpointCounters } from '../io/counters.js';
-import { PROOF_NONCE_BYTES } from '../streams/control-stream.js';
+import { makeProofNonce } from '../streams/control-stream.js';
 import type { QuicStreams } from '../streams/streams.js';
 import { InputBudget, type InputWitness } from './input-budget.js';
 import { ReceiptProof } from './receipt-proof.js';
@@ -86,14 +85,10 @@ export class PeerGuards {
   /** Much was sent: the peer is to show that it received it. */
   #demandProof(handedBytes: number): void {
     const { streams, counters, end } = this.#options;
-    const step = this.#proof.next(handedBytes, performance.now(), makeNonce);
+    const step = this.#proof.next(handedBytes, performance.now(), makeProofNonce);
     if (step.kind === 'ask') streams.askForProof(step.nonce);
     if (step.kind !== 'overdue') return;
     counters.closedForFalseAcks += 1;
     end(new MeshError('ProtocolViolation', 'peer acknowledged what it did not receive'));
   }
-}
-
-function makeNonce(): Buffer {
-  return randomBytes(PROOF_NONCE_BYTES);
 }

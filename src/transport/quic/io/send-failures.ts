@@ -3,6 +3,7 @@
  * concerns many connections at once: so they are gathered, and every connection asks once.
  */
 import type { SocketAddress } from '../../connection.js';
+import { addressKey } from '../../socket-address.js';
 import type { UdpSocket } from './udp-socket.js';
 
 /** What the system answers to a datagram when its source address, its interface or its route is gone. */
@@ -32,7 +33,7 @@ export class SendFailures {
       return;
     }
     if (!PATH_ERRORS.has(code)) return;
-    const key = keyOf(to);
+    const key = addressKey(to);
     const sockets = this.#byPeer.get(key);
     if (sockets === undefined) this.#byPeer.set(key, new Set([socket]));
     else sockets.add(socket);
@@ -41,10 +42,6 @@ export class SendFailures {
   /** How the path from this socket to that peer failed, if it did. */
   of(socket: UdpSocket, remote: SocketAddress): 'socket' | 'route' | undefined {
     if (this.#sockets.has(socket)) return 'socket';
-    return this.#byPeer.get(keyOf(remote))?.has(socket) ? 'route' : undefined;
+    return this.#byPeer.get(addressKey(remote))?.has(socket) ? 'route' : undefined;
   }
-}
-
-function keyOf({ host, port }: SocketAddress): string {
-  return `${host} ${port}`;
 }

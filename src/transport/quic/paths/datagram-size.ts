@@ -6,14 +6,14 @@
  * begins with a nonce, which the peer sends back on its control stream. How large a datagram may be, the binding is told by
  * the memory that it gets to write into.
  */
-import { randomBytes } from 'node:crypto';
+import { asBuffer } from '../../../base/buffers.js';
 import { RateLimit } from '../../../base/rate-limit.js';
 import { MeshError } from '../../../errors.js';
 import type { PathEvent } from '../../connection.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { EndpointCounters } from '../io/counters.js';
 import { DeadlineTimer } from '../io/deadline-timer.js';
-import { PROOF_NONCE_BYTES } from '../streams/control-stream.js';
+import { makeProofNonce, PROOF_NONCE_BYTES } from '../streams/control-stream.js';
 import {
   BASE_DATAGRAM_BYTES,
   PathMtu,
@@ -223,7 +223,7 @@ export class DatagramSize {
     if (probe === undefined) return;
     const headerBytes = this.#headerBytes(this.#host.datagramsSent());
     const payload = Buffer.alloc(probe.bytes - headerBytes);
-    const nonce = randomBytes(PROOF_NONCE_BYTES);
+    const nonce = makeProofNonce();
     nonce.copy(payload);
     try {
       this.#native.dgramSendVec(payload);
@@ -262,7 +262,7 @@ export class DatagramSize {
     this.#host.counters.pathProbes += 1;
     this.#remember(nonce, this.#mtu.probeSent(bytes, nowMs, this.#patienceMs));
     if (!needsWitness) return;
-    const witness = randomBytes(PROOF_NONCE_BYTES);
+    const witness = makeProofNonce();
     this.#remember(witness, undefined);
     this.#host.askForProof(witness);
   }
@@ -311,7 +311,7 @@ export class DatagramSize {
 const MAX_ASKED = 32;
 
 function keyOf(nonce: Uint8Array): string {
-  return Buffer.from(nonce.buffer, nonce.byteOffset, nonce.byteLength).toString('latin1');
+  return asBuffer(nonce).toString('latin1');
 }
 
 /** As quiche 0.18.0 writes them. */

@@ -5,9 +5,10 @@
  */
 import { MeshError, toMeshError } from '../../../errors.js';
 import type { SocketAddress } from '../../connection.js';
+import { isSameAddress } from '../../socket-address.js';
 import { readNativeFailure } from '../binding/native.js';
 import type { UdpSocket } from '../io/udp-socket.js';
-import { isSame, type Path, pathBetween } from './path.js';
+import { type Path, pathBetween } from './path.js';
 
 const PROBE_INTERVAL_MS = 300;
 
@@ -70,7 +71,7 @@ export class Migration {
     const state = this.#state;
     if (state.kind !== 'probing') return;
     const { path } = state;
-    if (!isSame(path.to, local) || !isSame(path.from, remote)) return;
+    if (!isSameAddress(path.to, local) || !isSameAddress(path.from, remote)) return;
     this.#attempt(() => {
       this.#host.take(path);
       this.#stopTimers();

@@ -28,7 +28,3 @@ export function nativeAddress(address: SocketAddress): SocketAddress {
   const zoneAt = address.host.indexOf('%');
   return zoneAt < 0 ? address : { host: address.host.slice(0, zoneAt), port: address.port };
 }
-
-export function isSame(a: SocketAddress, b: SocketAddress): boolean {
-  return a.port === b.port && a.host === b.host;
-}

@@ -13,22 +13,22 @@
  * quiche 0.18.0 never lets go of a path as long as there are spare connection IDs, for it gives them to idle paths. So
  * `MAX_PATHS` is all that a dialer's connection has in its life; before that, the connection is renewed.
  */
-import { randomBytes } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { abortable } from '../../../base/abortable.js';
 import { MeshError, toMeshError } from '../../../errors.js';
 import type { MigrateOptions, PathEvent, Role, SocketAddress } from '../../connection.js';
 import { canonicalAddress, checkLocalAddress } from '../../dial-address.js';
+import { isSameAddress } from '../../socket-address.js';
 import { MAX_PATHS } from '../binding/config.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { EndpointCounters } from '../io/counters.js';
 import type { SendFailures } from '../io/send-failures.js';
 import type { UdpSocket } from '../io/udp-socket.js';
-import { PROOF_NONCE_BYTES } from '../streams/control-stream.js';
+import { makeProofNonce } from '../streams/control-stream.js';
 import { ConnectionIds, type IdRoutes } from './connection-ids.js';
 import { Migration } from './migration.js';
 import { isLoopback } from './pacer-clocks.js';
-import { isSame, type Path, pathBetween } from './path.js';
+import { type Path, pathBetween } from './path.js';
 import { PeerAddress } from './peer-address.js';
 
 /** With so many, the connection had better be renewed. */
@@ -129,17 +129,14 @@ export class ConnectionPaths {
   route(from: SocketAddress, socket: UdpSocket, id: string, nowMs: number): Path | undefined {
     const remote = this.#peer?.current ?? this.#heardFrom;
     const isUsual =
-      from.port === remote.port &&
-      from.host === remote.host &&
-      socket === this.#arrivalSocket &&
-      id === this.#ids.last;
+      isSameAddress(from, remote) && socket === this.#arrivalSocket && id === this.#ids.last;
     return isUsual ? this.#current : this.#routeUnusual(from, socket, id, nowMs);
   }
 
   /** Whether datagrams from this address, or at this socket, are to be followed once they prove to be the peer's. */
   isElsewhere(from: SocketAddress, socket: UdpSocket): boolean {
     if (this.#peer === undefined) return false;
-    return socket !== this.#current.socket || !isSame(from, this.#peer.current);
+    return socket !== this.#current.socket || !isSameAddress(from, this.#peer.current);
   }
 
   /**
@@ -151,8 +148,8 @@ export class ConnectionPaths {
       this.#current = { ...this.#current, socket };
       this.#arrivalSocket = socket;
     }
-    if (this.#peer === undefined || isSame(from, this.#peer.current)) return;
-    const nonce = this.#peer.follow(from, bytes, nowMs, makeNonce);
+    if (this.#peer === undefined || isSameAddress(from, this.#peer.current)) return;
+    const nonce = this.#peer.follow(from, bytes, nowMs, makeProofNonce);
     if (nonce !== undefined) this.#host.askForProof(nonce);
   }
 
@@ -186,8 +183,8 @@ export class ConnectionPaths {
   /** The socket from which the binding wants a datagram sent. */
   socketOf(local: SocketAddress): UdpSocket {
     const { socket, to } = this.#current;
-    if (!this.#hasMoved || isSame(to, local)) return socket;
-    return this.#known.find((path) => isSame(path.to, local))?.socket ?? socket;
+    if (!this.#hasMoved || isSameAddress(to, local)) return socket;
+    return this.#known.find((path) => isSameAddress(path.to, local))?.socket ?? socket;
   }
 
   /** The handshake is done: the peer may have spare connection IDs from now on. */
@@ -297,7 +294,7 @@ export class ConnectionPaths {
   ): Path | undefined {
     const current = this.#current;
     if (!this.#isAt(socket, current)) return undefined;
-    if (isSame(from, peer.current)) return current;
+    if (isSameAddress(from, peer.current)) return current;
     this.#watch(nowMs);
     const mayFollow = this.#mayMove && this.#host.isOpen() && peer.mayFollowTo(from, nowMs);
     return mayFollow ? current : undefined;
@@ -349,7 +346,7 @@ export class ConnectionPaths {
 
   #forget(local: SocketAddress, remote: SocketAddress): void {
     const index = this.#known.findIndex(
-      ({ from, to }) => isSame(from, remote) && isSame(to, local),
+      ({ from, to }) => isSameAddress(from, remote) && isSameAddress(to, local),
     );
     if (index >= 0 && this.#known[index] !== this.#current) this.#known.splice(index, 1);
   }
@@ -448,8 +445,4 @@ export class ConnectionPaths {
 function isFrom(from: SocketAddress, remote: SocketAddress): boolean {
   if (from.port !== remote.port) return false;
   return from.host === remote.host || (isLoopback(from.host) && isLoopback(remote.host));
-}
-
-function makeNonce(): Buffer {
-  return randomBytes(PROOF_NONCE_BYTES);
 }

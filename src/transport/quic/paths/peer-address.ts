@@ -13,6 +13,7 @@
 
 import { RateLimit } from '../../../base/rate-limit.js';
 import type { SocketAddress } from '../../connection.js';
+import { isSameAddress } from '../../socket-address.js';
 
 /** New addresses: so many at once, and so many a second in the long run. */
 const TRIAL_BURST = 16;
@@ -62,7 +63,7 @@ export class PeerAddress {
 
   /** Whether a datagram from another address than the current one is to be looked at at all. */
   mayFollowTo(address: SocketAddress, nowMs: number): boolean {
-    return isSame(address, this.#proven) || this.#limit.allows(nowMs);
+    return isSameAddress(address, this.#proven) || this.#limit.allows(nowMs);
   }
 
   /**
@@ -76,7 +77,7 @@ export class PeerAddress {
     makeNonce: () => Buffer,
   ): Buffer | undefined {
     this.#trial = undefined;
-    if (isSame(address, this.#proven)) return undefined;
+    if (isSameAddress(address, this.#proven)) return undefined;
     this.#limit.take(nowMs);
     const nonce = makeNonce();
     this.#trial = { address, nonce, untilMs: nowMs + TRIAL_MS, credit: AMPLIFICATION * bytes };
@@ -113,8 +114,4 @@ export class PeerAddress {
     this.#trial = undefined;
     return address;
   }
-}
-
-function isSame(a: SocketAddress, b: SocketAddress): boolean {
-  return a.port === b.port && a.host === b.host;
 }

@@ -7,6 +7,8 @@
  * released and the peer's stream credit shrinks for good. So the notice is a reset frame here, as it is on TCP, with
  * its reason.
  */
+import { randomBytes } from 'node:crypto';
+import { NO_BYTES } from '../../../base/buffers.js';
 import { MeshError, type MeshErrorCode } from '../../../errors.js';
 import {
   decodeGoAway,
@@ -28,12 +30,17 @@ const PROOF_ID = { request: 1, answer: 2 } as const;
 export const PROOF_NONCE_BYTES = 16;
 const CONTROL_FLAGS = FrameFlag.reset | FrameFlag.end | FrameFlag.credit;
 
+/** A nonce that nobody can guess: only who receives it can send it back. */
+export function makeProofNonce(): Buffer {
+  return randomBytes(PROOF_NONCE_BYTES);
+}
+
 /** Hands bytes to QUIC and returns how many it took. */
 type Write = (bytes: Uint8Array) => number;
 
 /** The sending half. */
 export class ControlSender {
-  #unsent: Buffer = Buffer.alloc(0);
+  #unsent: Buffer = NO_BYTES;
 
   get isBlocked(): boolean {
     return this.#unsent.length > 0;

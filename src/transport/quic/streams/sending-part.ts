@@ -2,6 +2,7 @@
  * The sending part of a stream (RFC 9000, section 3.1): frames that wait, and the bytes of one that QUIC took in part.
  * Pure: the stream asks for bytes, hands them to QUIC, and says how many it took.
  */
+import { NO_BYTES } from '../../../base/buffers.js';
 import { Fifo } from '../../../base/fifo.js';
 import { crc32After } from '../../../protocol/checksum.js';
 import { type Compression, encodeFrame, FrameFlag, frameBytes } from '../../../protocol/frame.js';
@@ -32,7 +33,6 @@ export interface OutgoingFrame {
   readonly payloadBytes: number;
 }
 
-const NOTHING = Buffer.alloc(0);
 /** What comes with the FIN of a side that gave up. */
 const GIVEN_UP = Buffer.alloc(1);
 
@@ -51,7 +51,7 @@ export class SendingPart {
   /** Frames that are not encoded yet. */
   readonly #waiting = new Fifo<OutgoingFrame>();
   /** The rest of an encoded frame. */
-  #rest: Uint8Array = NOTHING;
+  #rest: Uint8Array = NO_BYTES;
   /** What it was encoded into, where that is to be given back. */
   #restMemory: Buffer | undefined;
   #unsentBytes = 0;
@@ -174,7 +174,7 @@ export class SendingPart {
   }
 
   #forgetRest(): void {
-    this.#rest = NOTHING;
+    this.#rest = NO_BYTES;
     if (this.#restMemory === undefined) return;
     this.#encoding.frameMemory.give(this.#restMemory);
     this.#restMemory = undefined;

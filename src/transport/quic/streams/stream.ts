@@ -7,6 +7,7 @@
  * it then comes with one byte of no meaning. So FIN never travels alone: quiche 0.18.0 takes a stream whose bytes are
  * acknowledged for complete, and forgets a FIN of its own that was lost.
  */
+import { NO_BYTES } from '../../../base/buffers.js';
 import { MeshError, type MeshErrorCode } from '../../../errors.js';
 import {
   CHECKSUM_BYTES,
@@ -51,7 +52,6 @@ export interface StreamIo extends Encoding, DecoderSource {
   awaitNotice(stream: QuicStream): void;
 }
 
-const NO_BYTES = Buffer.alloc(0);
 const NO_OPTIONS: SendOptions = {};
 
 /** The message id of a bidirectional stream: 4n is the dialer's 2n+1, 4n+1 the acceptor's 2n+2. */

@@ -19,6 +19,7 @@ import type {
   StreamLimits,
   StreamOptions,
 } from '../../connection.js';
+import { NO_HANDLER } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../../go-away.js';
 import { RANKS, SLICE_BYTES } from '../../priority/class-turns.js';
@@ -664,7 +665,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     if (this.#onStream === undefined) return undefined;
     this.#seen.add(id);
     this.rates.opened();
-    const stream = new QuicStream(this, 'remote', UNHANDLED);
+    const stream = new QuicStream(this, 'remote', NO_HANDLER);
     stream.id = id;
     this.#streams.set(id, stream);
     this.counters.streamsAccepted += 1;
@@ -911,6 +912,3 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     }
   };
 }
-
-/** Stands in for the moment between a stream's arrival and its handler. */
-const UNHANDLED: FrameStreamHandler = { onFrame() {}, onEnd() {}, onReset() {} };
