@@ -25,6 +25,10 @@ export interface FrameCodecOptions extends FrameAgreement {
 /** After data that does not shrink, so many messages in a row go uncompressed at most before the next try. */
 const MAX_SKIPS = 256;
 
+/**
+ * Turns messages into what frames carry, and back: CBOR, then compression, as one handshake agreed on them. Each
+ * connection has one. SPEC.md, "Payload" and "Compression".
+ */
 export class FrameCodec {
   readonly #thresholdBytes: number;
   #codec: MessageCodec;

@@ -16,6 +16,10 @@ const MAX_DEPTH = 16;
 /** A head has five bytes at most. */
 const HEAD_BYTES = 5;
 
+/**
+ * Writes the CBOR that nearly all messages are made of, byte for byte as the full encoder does. What it is not made for
+ * it leaves to the full encoder. SPEC.md, "Payload".
+ */
 export class PlainWriter {
   #slab: Buffer = NO_BYTES;
   #at = 0;

@@ -7,6 +7,10 @@ const MIN_FRAME_BYTES = 16 * 1024;
 /** Kept while nobody needs them. */
 const MAX_IDLE_BUFFERS = 16;
 
+/**
+ * A pool of buffers for large outgoing frames. New memory for each of them would make the garbage collector the
+ * bottleneck of bulk data.
+ */
 export class FrameMemory {
   readonly #idle: Buffer[] = [];
 

@@ -7,6 +7,10 @@ import type { PeerTarget } from './discovery.js';
 /** Targets remembered; beyond, the one that failed longest ago begins anew. */
 const MAX_TARGETS = 1024;
 
+/**
+ * Counts how often a dial did not reach a target. A target with more addresses than one dial tries is tried at others
+ * the next time. It remembers a bounded number of targets.
+ */
 export class DialTurns {
   /** In order of the last failure. */
   readonly #turns = new Map<string, number>();

@@ -61,6 +61,12 @@ export interface TransportManagerOptions {
 const DEFAULT_FALLBACK_DELAY_MS = 200;
 const DEFAULT_DISCOVERY_TIMEOUT_MS = 5000;
 
+/**
+ * Dials peers by whichever transport reaches them: the preferred one, and the next beside it where that takes long. It
+ * listens on all transports under one port number.
+ *
+ * The transports are its own: `close` closes them.
+ */
 export class TransportManager {
   readonly #transports: readonly Transport[];
   readonly #onUnavailable: (transport: Transport, error: MeshError) => void;

@@ -20,6 +20,10 @@ interface Failure {
   readonly untilMs: number;
 }
 
+/**
+ * Remembers which transports lately did not reach a peer that another one reached: these are tried last, for a while
+ * that grows with each failure. Pure: the clock comes with each call.
+ */
 export class ReachMemory {
   readonly #firstMs: number;
   readonly #maxMs: number;

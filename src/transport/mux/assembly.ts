@@ -8,6 +8,7 @@ export const MAX_ASSEMBLIES = 4;
 /** Pieces are merged up to this size as they come, so that small ones do not cost an object each. */
 const MERGED_BYTES = 64 * 1024;
 
+/** Puts one message together from its pieces, and holds it to the limits while they come. SPEC.md, "Pieces". */
 export class Assembly {
   readonly #maxBytes: number;
   readonly #compression: Frame['compression'];

@@ -49,6 +49,10 @@ export interface MuxOptions {
   readonly writeMemory?: WriteMemory | undefined;
 }
 
+/**
+ * A connection over one ordered byte stream in each direction, such as a TLS socket. The frames of all its streams
+ * share it, told apart by message id. SPEC.md, "Transports".
+ */
 export class MuxConnection implements Connection {
   readonly transport: TransportName;
   readonly role: Role;

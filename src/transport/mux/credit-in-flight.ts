@@ -5,6 +5,10 @@
 import type { Contention } from '../priority/contention.js';
 import { DelayWindow } from '../priority/delay-window.js';
 
+/**
+ * Measures by the peer's credit how much of one stream's bulk data is under way, and bounds it while other calls could
+ * be kept waiting. What the peer grants again, its application has consumed.
+ */
 export class CreditInFlight {
   readonly #contention: Contention;
   #sentBytes = 0;

@@ -17,6 +17,10 @@ const MAX_CONTROL_BACKLOG_BYTES = 1024 * 1024;
 
 type SentCounters = Pick<ConnectionCounters, 'framesSent' | 'bytesSent'>;
 
+/**
+ * Writes frames onto a byte stream. Those of one turn of the event loop go as one piece. It tells when the peer does
+ * not keep up, and when there is room again.
+ */
 export class FrameWriter {
   readonly #duplex: Duplex;
   readonly #counters: SentCounters;

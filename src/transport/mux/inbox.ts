@@ -14,6 +14,9 @@ export interface InboxOwner {
   onHeldChange(frames: number, bytes: number): void;
 }
 
+/**
+ * Brings the frames of one stream to its handler, in order, and the end last. It holds them while the stream is paused.
+ */
 export class Inbox {
   readonly #owner: InboxOwner;
   readonly #held = new Fifo<Frame>();

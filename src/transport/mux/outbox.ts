@@ -28,6 +28,7 @@ export interface OutgoingFrame {
 const MAX_WHOLE_BYTES = 128 * 1024;
 const PIECE_BYTES = 64 * 1024;
 
+/** Frames of one stream that wait to be sent, in order. A large payload leaves in pieces. SPEC.md, "Pieces". */
 export class Outbox {
   readonly credit = new SendCredit(INITIAL_STREAM_WINDOW_BYTES);
   readonly #frames = new Fifo<OutgoingFrame>();

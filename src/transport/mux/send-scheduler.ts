@@ -22,6 +22,10 @@ export interface SendSchedulerOptions {
   readonly onPlaced: (stream: MuxStream) => void;
 }
 
+/**
+ * Decides whose frame goes next, as far as the socket and the peer's credit allow: the most urgent class goes first,
+ * and streams of one class take turns by frame. SPEC.md, "Priorities".
+ */
 export class SendScheduler {
   readonly #options: SendSchedulerOptions;
   readonly #credit = new SendCredit(INITIAL_CONNECTION_WINDOW_BYTES);

@@ -14,6 +14,10 @@ export interface StreamTableLimits {
   readonly maxQueuedStreams: number;
 }
 
+/**
+ * The streams of one connection by message id, and those that wait for a place. The dialer counts 1, 3, 5…, the
+ * acceptor 2, 4, 6…, in the order in which streams reach the wire. SPEC.md, "Message ids".
+ */
 export class StreamTable {
   readonly #limits: StreamTableLimits;
   readonly #byId = new Map<number, MuxStream>();

@@ -56,6 +56,10 @@ export interface MuxStreamsOptions {
   readonly counters: MuxCounters;
 }
 
+/**
+ * Opens and accepts the streams of one connection, and brings each frame that arrives to its stream. It holds both
+ * sides to their limits and credit. SPEC.md, "Transports".
+ */
 export class MuxStreams implements StreamHost, GoAwayHost {
   readonly #link: MuxLink;
   readonly #role: Role;

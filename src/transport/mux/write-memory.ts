@@ -28,6 +28,10 @@ export class WriteChunk {
   }
 }
 
+/**
+ * Chunks of memory in which a writer puts frames one behind the other, so that those of one turn leave as one piece.
+ * They are used again where the byte stream keeps nothing of what it has written.
+ */
 export class WriteMemory {
   readonly #idle: WriteChunk[] = [];
   readonly #isReusable: boolean;

@@ -3,6 +3,10 @@
 /** Heartbeats that come more seldom do not slow down bulk data between them. */
 const LASTS_MS = 1000;
 
+/**
+ * Knows whether bulk data shares its connection with calls that it could keep waiting. Pure: the clock comes with each
+ * question.
+ */
 export class Contention {
   #isNoted = false;
   #notedMs = Number.NEGATIVE_INFINITY;

@@ -26,6 +26,10 @@ interface Mark {
   readonly sentMs: number;
 }
 
+/**
+ * Bounds how much bulk data is under way at once: as much as keeps the link busy, and a little more, so that what is
+ * urgent finds no long queue before it. LEDBAT (RFC 6817). Pure: totals and times in, a number of bytes out.
+ */
 export class DelayWindow {
   #windowBytes = MIN_WINDOW_BYTES;
   #sentBytes: number;

@@ -87,6 +87,10 @@ interface DialAttempt {
   readonly session?: Uint8Array | undefined;
 }
 
+/**
+ * QUIC as a transport. It dials and listens on one UDP port for each address family, and loads the binding at its first
+ * use. Where there is no binding for this platform, that use fails with TransportUnavailable.
+ */
 export class QuicTransport implements Transport {
   readonly name = 'quic';
   readonly #counters = newEndpointCounters();

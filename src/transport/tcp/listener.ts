@@ -52,6 +52,10 @@ interface HalfOpen {
   isOver: boolean;
 }
 
+/**
+ * Accepts TCP sockets, takes each through TLS, and hands over those whose peer is trusted. Sockets that are not so far
+ * are bounded, in number and in time.
+ */
 export class TcpListener implements Listener {
   readonly #options: TcpListenerOptions;
   /** In each turn one socket begins TLS, which costs about a millisecond. All wait that are half-open, if need be. */

@@ -44,6 +44,10 @@ export interface TcpTransportOptions {
   readonly keyLog?: KeyLog | undefined;
 }
 
+/**
+ * TCP with TLS 1.3 and certificates on both sides as a transport: the fallback of QUIC, and its equal for everything
+ * above. SPEC.md, "TCP".
+ */
 export class TcpTransport implements Transport {
   readonly name = 'tcp';
   readonly counters = {

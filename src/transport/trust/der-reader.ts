@@ -21,6 +21,9 @@ export interface DerValue {
   readonly raw: Buffer;
 }
 
+/**
+ * Reads DER (ITU-T X.690), one value after the other and without copies: as much of it as certificates and CRLs need.
+ */
 export class DerReader {
   readonly #bytes: Buffer;
   #at = 0;

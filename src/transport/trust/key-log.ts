@@ -5,6 +5,10 @@
 import { appendFileSync } from 'node:fs';
 import { type MeshError, toMeshError } from '../../errors.js';
 
+/**
+ * Appends the secrets of TLS connections to a file, in the NSS format that Wireshark reads. For debugging only: whoever
+ * has the file can read everything that was said.
+ */
 export class KeyLog {
   readonly #path: string;
   readonly #onFailure: (error: MeshError) => void;

@@ -22,6 +22,10 @@ export interface Validity {
 /** Each takes a few kilobytes: the leaf, and 32 KiB behind it at most. */
 const MAX_CHAINS = 128;
 
+/**
+ * A bounded cache of certificate chains that led to a trusted CA: to check one again takes as long as the rest of a
+ * handshake. It belongs to one set of CAs and revocations.
+ */
 export class VerifiedChains {
   /** The one that was asked for last is last. */
   readonly #chains = new Map<string, VerifiedChain>();

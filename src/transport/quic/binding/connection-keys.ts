@@ -8,6 +8,10 @@ import { join } from 'node:path';
 import type { KeyLog } from '../../trust/key-log.js';
 import type { NativeConnection } from './native.js';
 
+/**
+ * Moves the secrets that the binding logs for one connection to the key log. The binding empties the file that it is
+ * given, so each connection gets one of its own, which only this user can read.
+ */
 export class ConnectionKeys {
   readonly #log: KeyLog;
   #directory: string | undefined;

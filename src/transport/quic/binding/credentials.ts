@@ -29,6 +29,10 @@ class TicketKey {
   }
 }
 
+/**
+ * What one set of certificates is turned into: roots to trust, native configurations by datagram size, and the key of
+ * session tickets.
+ */
 export class Credentials {
   readonly tls: TlsMaterial;
   readonly trust: TrustStore;

@@ -42,6 +42,10 @@ const STRAINED_BYTES = 128 * 1024;
 const SLOW_MS = 200;
 const MAX_SLOW = 4;
 
+/**
+ * Bounds what a peer may send that brings nothing: a guard against frames that quiche 0.18.0 keeps without limit. Pure:
+ * counts in, verdicts out. SECURITY.md.
+ */
 export class InputBudget {
   readonly #maxWaitingBytes: number;
   #received = 0;

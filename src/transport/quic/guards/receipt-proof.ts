@@ -22,6 +22,10 @@ export type ProofStep =
   /** The peer acknowledged what it did not receive: the connection is to end. */
   | { readonly kind: 'overdue' };
 
+/**
+ * Lets a peer prove now and then that it receives what it acknowledges, by a nonce that it has to send back. Pure:
+ * totals and times in, decisions out. SECURITY.md.
+ */
 export class ReceiptProof {
   /** Once so many bytes were handed to QUIC, `next` is to be asked. */
   dueAtBytes = ASK_EVERY_BYTES;

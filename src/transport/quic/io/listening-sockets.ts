@@ -25,6 +25,10 @@ const MAX_SOCKETS = 256;
 /** Between giving the port up and having it again somebody may have taken it, if the system picked it. */
 const PORT_ATTEMPTS = 4;
 
+/**
+ * The sockets of one listening address: one, or for a wildcard one for each address of the machine, so that answers
+ * leave from the address that was dialed. It follows addresses that come and go.
+ */
 export class ListeningSockets {
   /** Bound to the address that was asked for. */
   readonly main: UdpSocket;

@@ -16,6 +16,10 @@ const PATH_ERRORS: ReadonlySet<string | undefined> = new Set([
   'EHOSTUNREACH',
 ]);
 
+/**
+ * Gathers over one turn of the event loop which paths datagrams could not be sent over. Every connection then asks
+ * once.
+ */
 export class SendFailures {
   /** Sockets that failed as such. */
   readonly #sockets = new Set<UdpSocket>();

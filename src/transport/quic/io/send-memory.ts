@@ -9,6 +9,7 @@ const MAX_DATAGRAM_BYTES = 65_535;
 /** Kept for the next burst: as much as a connection sends in one go. */
 const MAX_IDLE_BLOCKS = 32;
 
+/** Buffers that the binding writes datagrams into. They are used again once the system has taken the datagrams. */
 export class SendMemory {
   #block: Buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);
   #offset = 0;

@@ -23,6 +23,7 @@ export interface UdpSocketHandler {
 const WANTED_BUFFER_BYTES = 16 * 1024 * 1024;
 const MIN_BUFFER_BYTES = 256 * 1024;
 
+/** A bound UDP socket, with buffers as large as the system grants. Its errors say which path they are about. */
 export class UdpSocket {
   readonly address: SocketAddress;
   /** What the system granted; Linux counts its own bookkeeping in, and so doubles the number. */

@@ -22,6 +22,10 @@ const SPARE_IDS = 3;
 /** IDs that the peer has given back, and that late datagrams may still carry. */
 const MAX_RETIRED = 64;
 
+/**
+ * The connection IDs under which one connection is reached: the one in use, and spares for paths to come. RFC 9000,
+ * section 5.1.
+ */
 export class ConnectionIds {
   readonly #native: NativeConnection;
   readonly #routes: IdRoutes;

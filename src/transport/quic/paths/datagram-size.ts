@@ -67,6 +67,10 @@ interface LeavingProbe {
   readonly sinceMs: number;
 }
 
+/**
+ * Finds out for one connection how large its datagrams may be: sends the probes that {@link PathMtu} asks for, takes
+ * their answers, and answers those of the peer. SPEC.md, "Datagram sizes".
+ */
 export class DatagramSize {
   readonly #native: NativeConnection;
   readonly #host: DatagramSizeHost;

@@ -10,6 +10,10 @@ const MOST = 256;
 /** Looks that are further apart say nothing: in between, anything may have been lost. */
 const STALE_MS = 1000;
 
+/**
+ * Tells from the count of lost packets whether something is wrong with a path. It decides when that count is worth
+ * asking the binding for. Pure.
+ */
 export class LossLook {
   #every = FIRST;
   #left = FIRST;

@@ -34,6 +34,10 @@ type MigrationState =
   | { readonly kind: 'probing'; readonly path: Path }
   | { readonly kind: 'settled' };
 
+/**
+ * One attempt of this side to move its connection to another local address: a new socket, spare connection IDs, a
+ * probe, and its answer. The old path carries the connection meanwhile. RFC 9000, section 9.2.
+ */
 export class Migration {
   /** Fulfils once the new path is in use. @throws MeshError MigrationFailed, or what `fail` was given */
   readonly done: Promise<void>;

@@ -83,6 +83,10 @@ type Phase =
     }
   | { readonly kind: 'unusable' };
 
+/**
+ * Decides how large the datagrams of one connection may be: what its path has been seen to carry. DPLPMTUD, RFC 8899.
+ * Pure: sizes, times and answers in, sizes and a deadline out, in bytes of UDP payload.
+ */
 export class PathMtu {
   /** The largest ordinary datagram now. */
   bytes = BASE_DATAGRAM_BYTES;

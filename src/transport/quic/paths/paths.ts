@@ -66,6 +66,10 @@ export interface PathsOptions {
   readonly migration: boolean;
 }
 
+/**
+ * The paths of one connection: where its peer is, which socket reaches it, and how either changes. As an acceptor this
+ * side follows its peer; as a dialer it moves by itself. RFC 9000, section 9.
+ */
 export class ConnectionPaths {
   /** Whether `maintain` is to be called with the next flush. */
   isMaintenanceDue = false;

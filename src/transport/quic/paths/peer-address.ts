@@ -37,6 +37,10 @@ export interface PeerMove {
   readonly to: SocketAddress;
 }
 
+/**
+ * Where the datagrams of an accepted connection go. A new address of the peer gets three times what came from it at
+ * most, until it is proved; the old one stays in reserve meanwhile. Pure. RFC 9000, section 9.
+ */
 export class PeerAddress {
   readonly #limit = new RateLimit(TRIALS_PER_SECOND, TRIAL_BURST);
   #proven: SocketAddress;

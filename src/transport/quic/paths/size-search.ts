@@ -16,6 +16,10 @@ const PLATEAUS = [1232, 1256, 1280, 1304, 1328, 1350, 1372, 1392, 1412, 1432, 14
 /** Probes of one size. A lost one costs congestion window, and the search is made again. */
 const TRIES = 2;
 
+/**
+ * Which datagram sizes to ask a path for, one after the other. The largest comes first; what is left after that is
+ * halved with each answer. RFC 8899, section 5.3. Pure.
+ */
 export class SizeSearch {
   /** Sizes that may still be found to pass, in ascending order. */
   #sizes: readonly number[];

@@ -11,6 +11,10 @@ import type { NativeConnection } from '../binding/native.js';
  */
 const LOOKS = 32;
 
+/**
+ * A dialer's part in resuming sessions: it checks what early data counted on, and takes the session that the peer gives
+ * for the next time. RFC 9001, sections 4.5 and 4.6.
+ */
 export class Resumption {
   readonly #native: NativeConnection;
   /** The peer's limits when it gave the session that early data goes by. */
