@@ -1,36 +1,37 @@
 /**
- * Bytes of calls under way: how many there are, and who waits until there are fewer. Pure.
+ * Limits the bytes of calls under way, and lets calls wait until there is room. Pure.
  *
- * Budgets nest: what one connection has in flight counts for its node too. A call may begin while every budget that it
- * counts for has room, however little, so that a message larger than the rest is not stuck; a budget is so exceeded by
- * one message at most, and by the reserve of urgent calls.
+ * Budgets nest: the bytes of a connection count against its node's budget too. A call may begin as soon as every budget
+ * that it counts against has any room left, even less than the call needs: a message larger than what is left would
+ * otherwise be stuck. So a budget is exceeded by one message at most, and by the reserve for urgent calls.
  */
 
 import { MeshError } from '../errors.js';
 
-/** Who waits for room. One of its methods is called, once, unless it has left before. Neither throws. */
+/** Somebody who waits for room. One method is called once, unless `leave` ended the wait. Neither throws. */
 export interface BudgetWaiter {
   /** There is room. */
   proceed(): void;
-  /** There will be none. */
+  /** There will be no room any more. */
   fail(error: MeshError): void;
 }
 
-/** More wait for nobody's good. */
+/** More than this many waiters would not be served in any useful time. */
 const MAX_WAITERS = 65_536;
-/** Urgent calls may use as much more, as a part of the limit: heartbeats go on where bulk has to wait. */
+/** Urgent calls may exceed the limit by this part of it, so that heartbeats go on while bulk has to wait. */
 const URGENT_RESERVE = 1 / 4;
 
+/** One limit of bytes in flight, with a queue of those who wait for room. */
 export class ByteBudget {
   readonly limitBytes: number;
   readonly #urgentLimitBytes: number;
   readonly #parent: ByteBudget | undefined;
   readonly #waiting = new Set<BudgetWaiter>();
-  /** Budgets within this one whose waiters wait for room in this one. */
+  /** Child budgets that have room themselves, and waiters that wait for room in this one. */
   readonly #starved = new Set<ByteBudget>();
   #usedBytes = 0;
 
-  /** @param parent what is taken from this budget is taken from that one as well */
+  /** @param parent a budget that everything taken from this one also counts against */
   constructor(limitBytes: number, parent?: ByteBudget) {
     this.limitBytes = limitBytes;
     this.#urgentLimitBytes = limitBytes * (1 + URGENT_RESERVE);
@@ -45,12 +46,12 @@ export class ByteBudget {
     return this.#waiting.size;
   }
 
-  /** Whether a call may begin now: there is room, and nobody was here before. */
+  /** Whether a call may begin now: there is room, and nobody waits already. */
   get hasRoom(): boolean {
     return this.#waiting.size === 0 && this.#isFree;
   }
 
-  /** The same for a call that may be urgent: those wait behind nobody. */
+  /** The same for a call that may be urgent. Urgent calls do not queue behind others. */
   hasRoomFor(isUrgent: boolean): boolean {
     return isUrgent ? this.#hasUrgentRoom : this.hasRoom;
   }
@@ -60,10 +61,10 @@ export class ByteBudget {
     this.#parent?.take(bytes);
   }
 
-  /** Gives back what was taken; those who wait go on, in order. */
+  /** Gives back what was taken, and lets waiters proceed in order. */
   give(bytes: number): void {
     this.#usedBytes -= bytes;
-    // From the inside out: what waits for this budget alone is served by it.
+    // Own waiters first, then the parent's: a waiter that lacks only this budget is served here.
     if (this.#waiting.size > 0) this.#grantWaiting();
     this.#parent?.give(bytes);
     if (this.#starved.size > 0) this.#grantStarved();
@@ -78,7 +79,7 @@ export class ByteBudget {
     this.#grantWaiting();
   }
 
-  /** Nothing goes by this budget any more. */
+  /** Fails all waiters: the connection is over. */
   failAll(error: MeshError): void {
     const waiters = [...this.#waiting];
     this.#waiting.clear();
@@ -86,7 +87,7 @@ export class ByteBudget {
     for (const waiter of waiters) waiter.fail(error);
   }
 
-  /** Ends a wait. Does nothing where it has ended. */
+  /** Ends a wait. Does nothing where it has ended already. */
   leave(waiter: BudgetWaiter): void {
     this.#waiting.delete(waiter);
   }
@@ -112,7 +113,7 @@ export class ByteBudget {
     if (isStarved && this.#parent !== undefined) this.#parent.#starved.add(this);
   }
 
-  /** One waiter of each in turn would be fairer still; in turn by budget is fair enough. */
+  /** Serves child budgets in turn, each as far as there is room. One waiter of each in turn would be fairer still. */
   #grantStarved(): void {
     for (const child of this.#starved) {
       if (!this.#isFree) return;

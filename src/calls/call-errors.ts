@@ -1,4 +1,4 @@
-/** How a call's failure is told. Pure. */
+/** The errors that calls fail with. Pure. */
 import { isNeverExecuted, isWireErrorCode, MeshError } from '../errors.js';
 import type { ErrorMessage } from '../protocol/message.js';
 
@@ -12,7 +12,7 @@ export function errorOfMessage(message: ErrorMessage): MeshError {
   });
 }
 
-/** The same error, told whether the other side may have run the call. */
+/** The same error with that `maybeExecuted`: whether the other side may have run the call. */
 export function withExecution(error: MeshError, maybeExecuted: boolean): MeshError {
   if (error.maybeExecuted === maybeExecuted) return error;
   const { code, message, side, retryable, cause = error } = error;

@@ -1,10 +1,10 @@
-/** Which messages begin a call, by how it is made: what types say, held at run time too. Pure. */
+/** Which message types each way of calling takes. TypeScript checks that too; this holds for callers in JavaScript. Pure. */
 
 import { textOf } from '../base/realms.js';
 import { MeshError } from '../errors.js';
 import { type OneWayMessage, REPLY_TYPES } from './types.js';
 
-/** Message types that a way of calling takes, as keys. */
+/** The message types that a way of calling takes, as keys. */
 export type CallTypes = Readonly<Record<string, unknown>>;
 
 export const REQUEST_TYPES: CallTypes = { ...REPLY_TYPES };
@@ -19,7 +19,7 @@ export const LOG_TYPES: CallTypes = { replicationLog: true, consensus: true };
 
 export const TRANSFER_TYPES: CallTypes = { dataTransfer: true };
 
-/** Why no such call is made: the message is none, has no type of its own, or not one of those. */
+/** Why a message begins no such call; `undefined` if it does. Its `type` must be an own property and one of `types`. */
 export function typeRefusal(message: unknown, types: CallTypes): MeshError | undefined {
   if (typeof message !== 'object' || message === null) {
     return new MeshError('InvalidArgument', 'a message is an object');

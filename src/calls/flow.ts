@@ -1,7 +1,7 @@
 /** Pauses and resumes a stream for several who hold it. */
 import type { FrameStream } from '../transport/connection.js';
 
-/** Whether a stream delivers: it does as long as nobody holds it. */
+/** Lets several parties hold one stream. It is paused while anybody holds it. */
 export class Flow {
   readonly #stream: FrameStream;
   #holds = 0;
@@ -21,7 +21,7 @@ export class Flow {
   }
 }
 
-/** The same of a reader that outlives the stream it reads from: what it wants holds for the next one too. */
+/** The same for a reader that outlives its stream: where it holds one stream, it holds the next one too. */
 export class FlowSwitch {
   #flow: Flow | undefined;
   #isHeld = false;
@@ -36,7 +36,7 @@ export class FlowSwitch {
     this.#flow?.release();
   }
 
-  /** The stream that is read from now on. */
+  /** Reads from another stream from now on. */
   turnTo(flow: Flow): void {
     this.#flow = flow;
     if (this.#isHeld) flow.hold();

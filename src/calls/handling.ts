@@ -1,26 +1,28 @@
 /**
- * Whether code runs within a handler. A call that a handler makes must not wait for those whose answers wait for it: it has
- * room of its own. Where that is taken, a call of a handler whose own call no handler made waits, and a deeper one fails at
- * once: so whatever a waiting call waits for ends, since nothing that it needs waits for room itself.
+ * Knows whether code runs within a handler.
+ *
+ * A call that a handler makes could deadlock: it would wait for room that calls hold whose answers wait for this very
+ * handler. Such nested calls therefore have a budget of their own. Where that is used up, a call at the first level of
+ * nesting waits and a deeper one fails at once. So a call that waits only ever waits for calls that do not wait themselves.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 /** One run of a handler. */
 export interface Handling {
-  /** The call that is handled is a handler's. */
+  /** Whether a handler made the call that is handled. */
   isNested: boolean;
   isOver: boolean;
-  /** It began before the process made any call: what it does is not followed. */
+  /** It began before the process made any call, so its async context is not followed. */
   isUnfollowed: boolean;
 }
 
-/** Of a call that a handler makes: `deeper` where a handler made the call that is handled, too. */
+/** How deep a handler's call is: `deeper` where the call that it handles was made by a handler too. */
 export type Nesting = 'first' | 'deeper';
 
 /**
- * One for all nodes of a process: to follow what handlers do costs something for every promise. A process that only answers
- * pays nothing: handlers are followed from the first call on that the process makes. Where some run by then, that call
- * counts as theirs, and so do others that nobody can tell apart until those handlers are done.
+ * One storage for all nodes of a process, because following an async context costs something for every promise. A process
+ * that only answers pays nothing: handlers are followed from the first call that the process makes. Handlers that run at
+ * that moment are not followed, so until they are done every call that no followed handler makes counts as theirs.
  */
 const handlings = new AsyncLocalStorage<Handling>();
 const following = { hasBegun: false, unfollowed: 0 };
@@ -29,7 +31,7 @@ export function newHandling(): Handling {
   return { isNested: false, isOver: false, isUnfollowed: false };
 }
 
-/** Calls what is a handler's. What it leaves behind, such as timers, is its own until the handling is over. */
+/** Runs code of a handler. Calls from there, also from timers that it leaves behind, are its own until the handling ends. */
 export function runHandling<A extends unknown[], T>(
   handling: Handling,
   run: (...input: A) => T,
@@ -42,14 +44,14 @@ export function runHandling<A extends unknown[], T>(
   return run(...input);
 }
 
-/** The handler is done. Does nothing the second time. */
+/** The handler is done. A second call does nothing. */
 export function endHandling(handling: Handling): void {
   if (handling.isOver) return;
   handling.isOver = true;
   if (handling.isUnfollowed) following.unfollowed -= 1;
 }
 
-/** Whose a call is that is made now; `undefined`: no handler's, or that of one that is done. */
+/** The nesting of a call that is made now; `undefined` where no handler makes it, or one that is done already. */
 export function nestingOfCalls(): Nesting | undefined {
   following.hasBegun = true;
   const handling = handlings.getStore();

@@ -1,4 +1,4 @@
-/** The frames of one stream as messages, in order, although some take a thread of their own to decompress. */
+/** Turns the frames of a stream into messages, in order, also where decompression runs on another thread. */
 import { type MeshError, toMeshError } from '../errors.js';
 import type { Frame } from '../protocol/frame.js';
 import type { FrameCodec } from '../protocol/frame-codec.js';
@@ -8,12 +8,12 @@ import type { Flow } from './flow.js';
 /** Receives the messages of a stream. Its methods do not throw. */
 export interface MessageSink {
   readonly flow: Flow;
-  /** @param frame that it came in */
+  /** @param frame the frame that carried the message */
   onMessage(message: Message, frame: Frame): void;
   onBadMessage(error: MeshError): void;
 }
 
-/** Decodes a frame and hands its message over: at once, or with the stream held until then. */
+/** Decodes a frame and hands its message over: at once, or later with the stream held meanwhile. */
 export function receiveFrame(frame: Frame, codec: FrameCodec, sink: MessageSink): void {
   let message: Message | Promise<Message>;
   try {

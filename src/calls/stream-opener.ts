@@ -1,4 +1,4 @@
-/** Where calls get their streams. */
+/** Opens the streams that calls go by. */
 import type { MeshError } from '../errors.js';
 import type { Priority } from '../protocol/priority.js';
 import type {
@@ -14,13 +14,13 @@ export interface StreamOpener {
   openStream(handler: CallHandler, priority: Priority): FrameStream;
 }
 
-/** A call's end of its stream. */
+/** The handler of a call's stream. */
 export interface CallHandler extends FrameStreamHandler {
-  /** The peer will not run the call, and did not: it turned the whole connection away. */
+  /** The peer has refused the whole connection, so it has not run the call and will not. */
   onRefused(error: MeshError): void;
 }
 
-/** Streams of one connection, at the class of each call. */
+/** Opens streams of one connection, each with the priority of its call. */
 export class ConnectionOpener implements StreamOpener {
   readonly #connection: Connection;
 
@@ -33,7 +33,7 @@ export class ConnectionOpener implements StreamOpener {
   }
 }
 
-/** Made once: not for every call. */
+/** Made once, so that no call has to make its own. */
 const STREAM_OPTIONS: Readonly<Record<Priority, StreamOptions>> = {
   control: { priority: 'control' },
   high: { priority: 'high' },

@@ -1,4 +1,4 @@
-/** What the other side of a stream is told when somebody breaks it off. */
+/** The error that a stream ends with when somebody breaks it off. */
 import { MeshError, toMeshError } from '../../errors.js';
 
 /** @param reason what was given as the reason, if anything was */

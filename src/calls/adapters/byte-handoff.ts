@@ -1,7 +1,7 @@
-/** Bytes that a writer hands to a sender, piece by piece: the writer waits until the sender comes back for more. */
+/** Hands bytes from a writer to a sender, piece by piece: the writer waits until the sender asks for the next piece. */
 import type { MeshError } from '../../errors.js';
 
-/** The piece that is on its way, or the reader that waits for one. */
+/** The piece that waits for the reader, or the reader that waits for a piece. */
 interface Piece {
   readonly bytes: Uint8Array;
   readonly taken: () => void;
@@ -12,6 +12,7 @@ interface Reader {
   readonly reject: (error: MeshError) => void;
 }
 
+/** An async iterable of what a writer hands over, one piece at a time. */
 export class ByteHandoff implements AsyncIterable<Uint8Array> {
   #piece: Piece | undefined;
   #isTaken = false;
@@ -20,11 +21,11 @@ export class ByteHandoff implements AsyncIterable<Uint8Array> {
   #end: { readonly error: MeshError | undefined } | undefined;
 
   /**
-   * Fulfils when the piece has been sent, or nobody wants it any more. The memory is the writer's again then. One piece
-   * at a time.
+   * Hands over one piece; not to be called again before it has fulfilled. Fulfils when the piece was sent or nobody wants it
+   * any more. The memory is the writer's again then.
    */
   write(bytes: Uint8Array): Promise<void> {
-    // A writer that never waits would let nothing else have its turn, the end that it should hear of included.
+    // Resolve in a later turn of the event loop: a writer that never yields would starve the event that ends the stream.
     if (this.#end !== undefined) return new Promise((resolve) => setImmediate(resolve));
     if (bytes.length === 0) return Promise.resolve();
     return new Promise((taken) => {
@@ -34,11 +35,11 @@ export class ByteHandoff implements AsyncIterable<Uint8Array> {
     });
   }
 
-  /** Nothing more comes. With an error the bytes are not the whole. */
+  /** Ends the bytes. With an error they are incomplete. */
   end(error?: MeshError): void {
     this.#end ??= { error };
     this.#deliver();
-    // Where it failed, nobody takes what is left.
+    // After a failure nobody takes the piece that is left.
     if (this.#end.error !== undefined) this.#release();
   }
 

@@ -1,16 +1,16 @@
-/** Transfers as streams of Node. What goes out needs none of this: a Readable is iterable, and so serves as a body. */
+/** Transfers as Node.js streams. Uploads need no adapter: a Readable is iterable, and so serves as a `body`. */
 import { Duplex, Readable } from 'node:stream';
 import { toMeshError } from '../../errors.js';
 import { cancelledStream } from './adapter-errors.js';
 import { ByteHandoff } from './byte-handoff.js';
 
-/** Bytes wait in the transport, where their sender is paced, and not here. */
+/** No read-ahead: unread bytes stay in the transport, which slows down their sender. */
 const READ_AHEAD_BYTES = 0;
 const WRITE_AHEAD_BYTES = 64 * 1024;
 
 /**
- * The bytes of a transfer, or of `context.body`, as a Readable. It is read as fast as it is consumed; destroying it
- * before its end cancels the transfer. It fails with the MeshError that the loop over `bytes` would throw.
+ * The bytes of a transfer, or of `context.body`, as a Readable. Bytes are read as fast as they are consumed. To destroy it
+ * before its end cancels the transfer. It fails with the MeshError that a loop over `bytes` would throw.
  */
 export function toNodeReadable(bytes: AsyncIterable<Uint8Array>): Readable {
   const reader = bytes[Symbol.asyncIterator]();

@@ -1,4 +1,4 @@
-/** Transfers as WHATWG streams. What goes out needs none of this: a ReadableStream serves as a body as it is. */
+/** Transfers as WHATWG streams. Uploads need no adapter: a ReadableStream serves as a `body`. */
 import {
   ReadableStream,
   WritableStream,
@@ -53,7 +53,7 @@ export function toWebDuplex(open: (body: AsyncIterable<Uint8Array>) => AsyncIter
   return { readable, writable };
 }
 
-/** @param failed called when there is nothing more to read although it is not the end */
+/** @param failed called when the bytes break off before their end */
 function readableOf(
   reader: AsyncIterator<Uint8Array>,
   failed: (error: MeshError) => void,
@@ -64,7 +64,7 @@ function readableOf(
       try {
         const { done, value } = await reader.next();
         if (done !== true) {
-          // The stream takes the memory for itself, and that of a chunk is shared with its neighbours.
+          // Copied: the stream takes over the memory, and a chunk shares its memory with its neighbours.
           controller.enqueue(new Uint8Array(value));
           return;
         }

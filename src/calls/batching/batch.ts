@@ -1,4 +1,4 @@
-/** Calls whose messages go as one, and share what becomes of it. */
+/** Calls whose messages go as one, and share its outcome. */
 
 import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
 import { MeshError, toMeshError } from '../../errors.js';
@@ -9,11 +9,11 @@ import { continues, entriesOf, type LogMessage, mergeMessages } from './merge-me
 /** Makes the call that carries a batch. */
 export type Carry = (message: LogMessage, options: CallOptions) => Promise<Message>;
 
-/** One caller's message, and who waits for the answer. */
+/** One caller's message, and how its promise settles. */
 export interface BatchedCall {
   readonly message: LogMessage;
   readonly bytes: number;
-  /** On the clock of `performance.now()`; infinite for none. */
+  /** On the clock of `performance.now()`; infinite without a deadline. */
   readonly deadlineMs: number;
   readonly signal: AbortSignal | undefined;
   readonly replaySafe: boolean;
@@ -21,11 +21,12 @@ export interface BatchedCall {
   readonly reject: (error: MeshError) => void;
 }
 
+/** One batch: gathers messages, is sent once, and settles all of its callers. */
 export class Batch {
   readonly #calls: Caller[] = [];
   #bytes = 0;
   #entries = 0;
-  /** Of the call that carries it, once that is made. */
+  /** Ends the call that carries the batch, once that is made. */
   #carrier: AbortController | undefined;
 
   get messages(): number {
@@ -36,7 +37,7 @@ export class Batch {
     return this.#bytes;
   }
 
-  /** Whether the message may go along, as one with what is there. */
+  /** Whether the message can join the batch. */
   takes(message: LogMessage, bytes: number, maxBytes: number): boolean {
     const last = this.#calls.at(-1);
     return (
@@ -60,7 +61,7 @@ export class Batch {
     const carrier = new AbortController();
     this.#carrier = carrier;
     const deadlineMs = Math.max(...open.map(({ call }) => call.deadlineMs));
-    // Who waits longest waits for as long as the call does, which knows better whether it may have run.
+    // The caller with the latest deadline gets the call's own timeout error, which knows whether the call may have run.
     for (const caller of open) if (caller.call.deadlineMs === deadlineMs) caller.stopTimer();
     try {
       const merged = mergeMessages(this.#calls.map(({ call }) => call.message));
@@ -75,11 +76,11 @@ export class Batch {
     }
   }
 
-  /** A caller waits no longer: the others do. */
+  /** One caller gives up. The others wait on. */
   giveUp(caller: Caller, error: MeshError): void {
     const carrier = this.#carrier;
     if (carrier === undefined && this.#calls.at(-1) === caller) {
-      // Nothing continues it yet: it need not go.
+      // No later message continues this one yet, so it need not be sent.
       this.#calls.pop();
       this.#bytes -= caller.call.bytes;
       this.#entries -= entriesOf(caller.call.message).length;
@@ -88,7 +89,7 @@ export class Batch {
     }
     const { code, message, cause } = error;
     if (carrier !== undefined && code === 'Cancelled' && this.#open.length === 1) {
-      // Nobody else waits: the call ends, and tells this one whether it may have run.
+      // Nobody else waits: the call ends, and its error tells this caller whether it may have run.
       carrier.abort(cause);
       return;
     }
@@ -101,7 +102,7 @@ export class Batch {
   }
 }
 
-/** Settles once: by the reply, the batch's failure, its deadline or its signal. */
+/** Settles one caller's promise once: by the reply, the batch's failure, the deadline or the signal. */
 class Caller {
   readonly call: BatchedCall;
   readonly #batch: Batch;

@@ -1,6 +1,6 @@
 /**
- * Gathers messages that extend a log, and sends those that continue each other as one: fewer calls, at the price of a delay
- * that is the caller's choice.
+ * Gathers messages that extend a log, and sends those that continue each other as one. That makes fewer calls, and costs a
+ * delay that the caller chooses.
  */
 
 import { cancelledError } from '../../base/abortable.js';
@@ -16,24 +16,25 @@ import type { OpenBatches } from './open-batches.js';
 
 /** When a batch is sent, and how much of all batches may be unanswered. */
 export interface BatchOptions {
-  /** So many bytes are not exceeded, but by a message that alone is larger; about, and before compression. Default 64 KiB. */
+  /** Largest size of a batch, estimated before compression. A larger message goes alone. Default 64 KiB. */
   readonly maxBytes?: number | undefined;
-  /** So long after its first message, up to 60,000. 0: at the end of this turn of the event loop. Default 2. */
+  /** A batch leaves this long after its first message, up to 60,000. 0: at the end of the event loop's turn. Default 2. */
   readonly maxDelayMs?: number | undefined;
-  /** Default 256. */
+  /** Largest number of messages in a batch. Default 256. */
   readonly maxMessages?: number | undefined;
-  /** Messages whose call is not over; more fail with Overloaded. Default 65,536. */
+  /** Messages that may be unanswered. More fail with Overloaded. Default 65,536. */
   readonly maxPendingMessages?: number | undefined;
-  /** The same in bytes. Default 32 MiB. */
+  /** Bytes of messages that may be unanswered. Default 32 MiB. */
   readonly maxPendingBytes?: number | undefined;
 }
 
-/** Of one message of a batch. */
+/** Options of one message. */
 export type BatchCallOptions = Pick<CallOptions, 'timeoutMs' | 'signal' | 'replaySafe'>;
 
 const MIB = 1024 * 1024;
 const MAX_MESSAGES = 65_536;
 
+/** Batches the log messages to one peer; see Peer.batch. */
 export class MessageBatcher {
   readonly #carry: Carry;
   readonly #openBatches: OpenBatches;
@@ -64,9 +65,9 @@ export class MessageBatcher {
   }
 
   /**
-   * Sends the message with those that it continues, in order; one that continues none sends what is there first. The reply
-   * is that to all of them, and is shared. Its time begins now. Whoever gives up leaves the others alone. The message, and
-   * its memory, are the caller's again at once.
+   * Adds the message to the batch that it continues. A message that continues none first sends the batch that is there. All
+   * callers of a batch share one reply object. The message's time begins now, and giving up does not touch the others.
+   * The message and its memory are the caller's again at once.
    * @throws MeshError as Peer.request, for all of one batch alike; Overloaded, with side `local`, when too much is
    *   unanswered; InvalidArgument after `close`, NodeClosed after that of the node
    */
@@ -98,7 +99,7 @@ export class MessageBatcher {
     return reply as Promise<ReplyTo<M>>;
   }
 
-  /** Sends what is there now. */
+  /** Sends the batch that is there now. */
   flush(): void {
     const batch = this.#batch;
     if (batch === undefined) return;
@@ -108,7 +109,7 @@ export class MessageBatcher {
     void this.#send(batch);
   }
 
-  /** Sends what is there and takes no more. Fulfils when all of it is answered, or has failed. */
+  /** Sends the batch that is there, and takes no more messages. Fulfils when all are answered or have failed. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.flush();

@@ -1,16 +1,16 @@
-/** Messages that extend a log: which ones continue each other, and several as one. Pure. */
+/** Decides which log messages continue each other, and merges them into one. Pure. */
 
 import { isBytes } from '../../base/realms.js';
 import type { Consensus, LogEntry, ReplicationLog } from '../../protocol/message.js';
 
-/** Of these, `replicationLog` and `appendEntries` can be merged. */
+/** The messages that extend a log. Of these, `replicationLog` and `appendEntries` can be merged. */
 export type LogMessage = ReplicationLog | Consensus;
 
-/** What a message says of the log that it extends, whichever kind it is. */
+/** What a message of either kind says of the log that it extends. */
 interface Append {
-  /** Only messages that have this in common go together. */
+  /** Only messages with the same value here can be merged. */
   readonly context: readonly unknown[];
-  /** Behind which entry it goes. */
+  /** The entry that the message's entries follow. */
   readonly prev: Position;
   /** Its last entry, or `prev` where it has none. */
   readonly end: Position;
@@ -18,18 +18,18 @@ interface Append {
 
 interface Position {
   readonly index: number;
-  /** `undefined` where the kind of message does not tell. */
+  /** `undefined` where this kind of message does not say it. */
   readonly term: number | undefined;
 }
 
-/** Whether others may go along with the message: it extends a log, and its sender wants an answer. */
+/** Whether the message can be merged with others: it extends a log, and its sender wants an answer. */
 export function isMergeable(message: LogMessage): boolean {
   return appendOf(message) !== undefined;
 }
 
 /**
- * Whether `next` extends the same log right where `last` has left it, in the same term and for the same leader: the two
- * say as one message what they say one after the other.
+ * Whether `next` extends the same log right where `last` ends, in the same term and for the same leader. Merged into one
+ * message, the two then mean the same as one after the other.
  */
 export function continues(last: LogMessage, next: LogMessage): boolean {
   const before = appendOf(last);
@@ -43,8 +43,8 @@ export function continues(last: LogMessage, next: LogMessage): boolean {
 }
 
 /**
- * Messages of which each {@link continues} the one before, as one: all their entries in order, and what the last one says
- * is committed. There is at least one.
+ * Merges messages of which each {@link continues} the one before: all their entries in order, with the last one's commit
+ * index. At least one message.
  */
 export function mergeMessages(messages: readonly LogMessage[]): LogMessage {
   const [first] = messages as readonly [LogMessage];
@@ -61,7 +61,7 @@ export function mergeMessages(messages: readonly LogMessage[]): LogMessage {
   return { ...(first as Consensus), body: { ...body, leaderCommit, entries } };
 }
 
-/** The same message in memory of its own. Of one that others may go along with. */
+/** A copy of a message that can be merged, in memory of its own. */
 export function ownMessage(message: LogMessage): LogMessage {
   if (message.type === 'replicationLog') {
     return { ...message, entries: message.entries.map(ownEntry) };
@@ -81,11 +81,11 @@ export function entriesOf(message: LogMessage): readonly LogEntry[] {
   return message.body.kind === 'appendEntries' ? message.body.entries : [];
 }
 
-/** Bytes of a message besides its entries, and of an entry besides its data: about, and rather more than less. */
+/** Estimates, rather too high: the bytes of a message besides its entries, and of an entry besides its data. */
 const HEAD_BYTES = 128;
 const ENTRY_BYTES = 40;
 
-/** About how large the message is when it is encoded. */
+/** An estimate of the message's encoded size, in bytes. */
 export function messageBytes(message: LogMessage): number {
   let bytes = HEAD_BYTES;
   if (message.type === 'consensus' && message.body.kind === 'installSnapshot') {

@@ -1,21 +1,22 @@
-/** The batches for one peer that are still to be sent: who ends the peer, or the node, leaves none of them waiting. */
+/** The batches for one peer that are still to be sent. When the peer or the node ends, none of them is left waiting. */
 import type { MeshError } from '../../errors.js';
 
-/** Sends what it has now. */
+/** A batch that is still to be sent. `flush` sends what it has now. */
 export interface OpenBatch {
   flush(): void;
 }
 
+/** Knows the unsent batches of all batchers to one peer. */
 export class OpenBatches {
   readonly #open = new Set<OpenBatch>();
   readonly #end: () => MeshError | undefined;
 
-  /** @param end why nothing is sent to the peer any more, once that is so */
+  /** @param end the error of an ended peer; `undefined` while messages can be sent to it */
   constructor(end: () => MeshError | undefined) {
     this.#end = end;
   }
 
-  /** Why a new batch would never be sent; `undefined` where it may be. */
+  /** Why a new batch could never be sent; `undefined` where it can be. */
   get end(): MeshError | undefined {
     return this.#end();
   }
@@ -32,7 +33,7 @@ export class OpenBatches {
     this.#open.delete(batch);
   }
 
-  /** Sends all of them, or has them fail where nothing can be sent. */
+  /** Sends all batches, or fails them where nothing can be sent. */
   flush(): void {
     for (const batch of [...this.#open]) batch.flush();
   }

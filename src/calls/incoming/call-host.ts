@@ -12,29 +12,29 @@ import type { HandlerSlots } from './handler-slots.js';
 /** Handlers by kind, as a node holds them. */
 export type Handlers = ReadonlyMap<HandlerKind, Handler<HandlerKind>>;
 
-/** What a call asks of the session it belongs to. */
+/** What a call of the peer asks of its session. */
 export interface CallHost extends ContextHost, TransferHost {
   readonly handlers: Handlers;
-  /** Of messages that are handled, and of answers that wait to be sent. */
+  /** Bytes of messages that handlers work on, and of answers that wait to be sent. */
   readonly receiveBudget: ByteBudget;
-  /** The same of calls that handlers of the peer make. */
+  /** The same for calls that handlers of the peer make. */
   readonly nestedReceiveBudget: ByteBudget;
-  /** Of the peer, over all of its connections. */
+  /** Shared by all connections of the peer. */
   readonly slots: HandlerSlots;
   readonly transfers: ResumedTransfers;
   readonly openTransfers: OpenTransfers;
-  /** Calls back once TLS is done; never, if the connection ends before. */
+  /** Calls back once TLS is done. Never calls back if the connection ends before that. */
   whenOpen(proceed: () => void): void;
-  /** Why the two nodes do not exchange such messages, if they do not. */
+  /** Why the two nodes do not exchange such messages; `undefined` if they do. */
   capabilityRefusal(type: Message['type']): MeshError | undefined;
-  /** Why the peer may not make that call, if it may not. */
+  /** Why the peer may not make that call; `undefined` if it may. */
   authorizationRefusal(message: HandledMessage): MeshError | undefined;
   /** The peer broke the protocol in a way that no single call can answer for. */
   violated(error: MeshError): void;
   handlerFailed(kind: Message['type'], error: MeshError): void;
-  /** The call is answered with an error that is no handler's. */
+  /** The call is answered with an error that did not come from a handler. */
   callRefused(): void;
-  /** The call was a sign of life that the peer asked for. */
+  /** The call was a ping. */
   pinged(): void;
   /** The call is over. Called once. */
   finished(): void;

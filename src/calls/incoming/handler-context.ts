@@ -1,4 +1,4 @@
-/** What a handler knows of its call, and what it hears of its end. */
+/** What a handler knows of its call, and how it learns that the call has ended. */
 import { MAX_TIMER_MS } from '../../base/clock.js';
 import { MeshError } from '../../errors.js';
 import type { TransportName } from '../../transport/connection.js';
@@ -6,15 +6,15 @@ import { ByteQueue } from '../transfers/byte-queue.js';
 import type { IncomingTransfer } from '../transfers/incoming-transfer.js';
 import type { CallContext } from '../types.js';
 
-/** What a context tells of the session that its call came by. */
+/** What a context takes from the session of its call. */
 export interface ContextHost {
   readonly peer: { readonly nodeId: string };
   readonly transport: TransportName;
-  /** TLS is not done: what comes now could be a replay. */
+  /** Whether TLS is not done yet: what arrives now could be a replay. */
   readonly isEarly: boolean;
 }
 
-/** Made for every call, so what few handlers use is made when they ask. */
+/** The `context` of one call. Every call has one, so parts that few handlers use are made on first use. */
 export class HandlerContext implements CallContext {
   readonly early: boolean;
   readonly deadline: number | undefined;
@@ -70,7 +70,7 @@ export class HandlerContext implements CallContext {
     this.#transfer.resumeAt(offset, checksum);
   }
 
-  /** Nothing more comes. */
+  /** The caller sends no more bytes. */
   endBody(): void {
     this.#isBodyEnded = true;
     this.#body?.end();
@@ -85,7 +85,7 @@ export class HandlerContext implements CallContext {
 
   close(): void {
     clearTimeout(this.#timer);
-    // Not its end: whoever still reads must not take what it has for the whole.
+    // This is a failure and not the end: a reader must not take the bytes it has for all of them.
     this.#body?.fail(new MeshError('Cancelled', 'the call was answered'));
     this.#body?.discard();
   }

@@ -1,29 +1,29 @@
-/**
- * How many calls of one peer this node runs at once, over all of its connections. Pure.
- *
- * A call holds its slot until its handler is done, also where the peer has given it up: resetting streams does not buy a
- * peer more work (CVE-2023-44487).
- */
-/** Urgent: of class `control`. Nested: made by a handler of the peer. */
+/** How many calls of one peer this node runs at once, over all of the peer's connections. Pure. */
+
+/** `urgent`: of class `control`. `nested`: made by a handler of the peer. `usual`: any other. */
 export type SlotKind = 'usual' | 'urgent' | 'nested';
 
+/**
+ * Counts the calls of one peer that run. A call holds its slot until its handler is done, also where the peer has given
+ * the call up: a peer cannot get more work done at once by resetting streams (CVE-2023-44487).
+ */
 export class HandlerSlots {
   readonly limit: number;
   #taken = 0;
   #urgentTaken = 0;
   #nestedTaken = 0;
 
-  /** @param limit of calls of each kind: none can shut out another */
+  /** @param limit of each kind, counted apart so that no kind can shut out another */
   constructor(limit: number) {
     this.limit = limit;
   }
 
-  /** Calls that run. */
+  /** Calls that run now. */
   get taken(): number {
     return this.#taken + this.#urgentTaken + this.#nestedTaken;
   }
 
-  /** @returns whether there was one */
+  /** Takes a slot. @returns false where none is free */
   take(kind: SlotKind): boolean {
     if (this.#takenOf(kind) >= this.limit) return false;
     this.#add(kind, 1);

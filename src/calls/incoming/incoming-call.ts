@@ -1,4 +1,4 @@
-/** One call of the peer: finds its handler, and answers with what that gives, or with why it did not. */
+/** One call that the peer makes: finds the handler, runs it, and answers with its result or with an error. */
 
 import { isThenable } from '../../base/realms.js';
 import { isWireErrorCode, MeshError, toMeshError } from '../../errors.js';
@@ -26,6 +26,7 @@ const KIND_OF: Readonly<Partial<Record<Message['type'], HandlerKind>>> = {
   request: 'request',
 };
 
+/** Receives the stream of one call of the peer, and settles the call exactly once. */
 export class IncomingCall implements FrameStreamHandler, MessageSink {
   readonly #host: CallHost;
   readonly #stream: FrameStream;
@@ -33,14 +34,14 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #context: HandlerContext | undefined;
   #transfer: TransferAttempt | undefined;
   #flow: Flow | undefined;
-  /** Of the call's message, before compression. */
+  /** Size of the call's message, before compression. */
   #messageBytes = 0;
-  /** Taken from the budget. */
+  /** Bytes that the call has taken from its budget. */
   #bytes = 0;
-  /** The answer is with the transport, which has not sent all of it. */
+  /** The transport has the answer, and has not sent all of it yet. */
   #isAnswered = false;
   #slot: SlotKind | undefined;
-  /** Where the call's bytes count. */
+  /** The budget that the call's bytes count against. */
   #budget: ByteBudget;
   #over = false;
   #hasRun = false;
@@ -52,7 +53,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#budget = host.receiveBudget;
   }
 
-  /** Made when it is needed: most calls are one small message. */
+  /** Made on first use: most calls are one small message and never hold their stream. */
   get flow(): Flow {
     this.#flow ??= new Flow(this.#stream);
     return this.#flow;
@@ -204,12 +205,12 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
       this.#handlerFailed(thrown);
       return;
     }
-    // A handler that answers at once is answered for at once: no promise on the way.
+    // A handler that answers synchronously costs no promise: its answer leaves in the same turn.
     if (isLater) void this.#handleLater(result);
     else this.#handled(result);
   }
 
-  /** By `await`, which settles once whatever a `then` does, and goes by no `then` of a promise's own. */
+  /** `await` settles once even if a thenable calls back twice, and ignores an overridden `then` of a promise. */
   async #handleLater(result: unknown): Promise<void> {
     let fields: unknown;
     try {
@@ -275,15 +276,15 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#handlerDone();
   }
 
-  /** Ends the call with an error, of which its handler hears as well. */
+  /** Answers the call with an error, and tells its handler. */
   #cancel(error: MeshError): void {
     if (!this.#over) this.#context?.cancel(error);
     this.#answerError(error);
   }
 
   /**
-   * Makes way for the transfer's next call, at once: an answer would wait behind bytes that the peer may never read, and
-   * so would the handler whose bytes they are.
+   * Resets the stream so that the next attempt at the transfer can begin at once. An error message would wait behind bytes
+   * that the peer may never read, and the handler that sends them would wait too.
    */
   #supersede(error: MeshError): void {
     if (this.#over) return;
@@ -295,7 +296,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #answerError(error: MeshError): void {
     if (this.#over) return;
     const { retryable } = error;
-    // What the application did wrong with the library is no news to the caller.
+    // Codes of local misuse never travel: the caller learns only that the handler failed.
     const code = isWireErrorCode(error.code) ? error.code : 'HandlerFailed';
     const text = error.message.slice(0, MAX_ERROR_TEXT);
     try {
@@ -331,7 +332,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     }
   }
 
-  /** A peer that does not read its answers has them on its account, and not in this node's memory without limit. */
+  /** Counts an unsent answer against the budget: a peer that reads no answers cannot fill this node's memory. */
   #awaitDrain(bytes: number): void {
     if (this.#over) return;
     this.#isAnswered = true;
@@ -349,7 +350,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     if (this.#over) return;
     this.#over = true;
     this.#transfer?.fail(error);
-    // Whoever still reads the body after the answer reads in vain; what still arrives is dropped.
+    // A handler that still reads the body after the answer gets an error, and bytes that still arrive are dropped.
     this.#context?.close();
     if (!this.#hasRun) this.#freeSlot();
     if (this.#bytes > 0) this.#budget.give(this.#bytes);
@@ -357,10 +358,10 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 }
 
-/** What still wants to send on a call that is over. It goes no further. */
+/** What a sender meets that still works on a call that was answered. */
 const ANSWERED = new MeshError('Cancelled', 'the call was answered');
 
-/** Whether a call may be run before it is certain that it is no replay. */
+/** Whether a call may run before TLS is done, when it could still be a replay. */
 function isReplaySafe(message: Message): boolean {
   return message.type === 'ping' || ('replaySafe' in message && message.replaySafe === true);
 }

@@ -2,10 +2,10 @@
 import type { Message, Response } from '../../protocol/message.js';
 import { REPLY_TYPES, type RequestMessage } from '../types.js';
 
-/** A reply with the fields that a handler answered. */
+/** The reply to `message` with the fields that its handler answered. */
 export function replyTo(message: RequestMessage, fields: object | undefined): Message {
   const type = REPLY_TYPES[message.type];
-  // Nearly all replies have one field, if any: a copy of everything costs more than the rest of the answer.
+  // Nearly all replies have one field or none. To copy every field would cost more than the rest of the answer.
   if (type === 'response') {
     const { body } = (fields ?? NO_FIELDS) as Partial<Response>;
     return body === undefined ? { type } : { type, body };

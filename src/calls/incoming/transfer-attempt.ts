@@ -1,4 +1,4 @@
-/** One attempt of the peer at a transfer: it waits for its turn, and makes way for the next attempt. SPEC.md, "Transfers". */
+/** One attempt of the peer at a transfer: waits for its turn, and makes way for the next. SPEC.md, "Transfers". */
 import { MeshError, toMeshError } from '../../errors.js';
 import type { Frame } from '../../protocol/frame.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';

@@ -1,6 +1,6 @@
 /**
- * Makes a call again when its connection was lost, or the peer's answer is one of those that pass, on whichever connection
- * there is then: as long as there is time, and only if it has not run or does no harm where it is run twice.
+ * Makes a call again, on whichever connection there is then, when its connection was lost or the peer answered with a code
+ * that is worth another attempt. Only while there is time, and only if the call did not run or is replay-safe.
  */
 
 import { cancelledError, joinSignals, offAbort, onAbort } from '../../base/abortable.js';
@@ -19,13 +19,13 @@ import { type RetryPolicy, selectPolicy } from './retry-policy.js';
 /** One attempt at a call. */
 export interface Attempt<T> {
   readonly result: Promise<T>;
-  /** What it goes by: while that is open, a failure is the peer's answer. */
+  /** What carries the attempt: while it is open, a failure is the peer's answer. */
   readonly carrier: { readonly isOpen: boolean };
 }
 
 /**
- * Makes a call in the time that its options leave it; `recover` gives the result where it fails. `message` is what an attempt
- * before has kept of the caller's, which may be another one by now.
+ * Makes one attempt at a call, in the time that its options leave. If the attempt fails, `recover` gives the result.
+ * `message` is what an earlier attempt has kept: the caller may have changed its own by now.
  */
 export type MakeAttempt<T> = (
   options: AttemptOptions,
@@ -35,20 +35,23 @@ export type MakeAttempt<T> = (
 
 /** What the calls to one peer share. */
 export interface RetryHost {
-  /** For calls that bring none of their own. */
+  /** For calls without a `retry` of their own. */
   readonly policy: RetryPolicy;
   readonly budget: RetryBudget;
-  /** Counted up in place. */
+  /** Increased in place. */
   readonly counters: RetryCounters;
-  /** From 0 up to 1. */
+  /** A random number from 0 up to 1. */
   readonly random: () => number;
-  /** Whether another attempt would have a connection, or a dial, to go by. */
+  /** Whether another attempt would find a connection or a dial. */
   hasWay(): boolean;
-  /** Fires when the peer is not wanted any more: no pause goes on. */
+  /** Fires when the peer is released, which ends all pauses. */
   released(): AbortSignal;
 }
 
-/** @throws MeshError what the last attempt failed with; InvalidArgument for a policy that is none */
+/**
+ * Makes a call, and makes it again as the policy says.
+ * @throws MeshError the last attempt's failure; InvalidArgument for a wrong policy
+ */
 export function callAgain<T>(
   attempt: MakeAttempt<T>,
   options: AttemptOptions,
@@ -60,10 +63,10 @@ export function callAgain<T>(
   host.budget.deposit();
   if (policy === undefined) return attempt(options).result;
   const endMs = performance.now() + timeoutMs;
-  // All that most calls have of this.
+  // A call that succeeds pays for this closure and nothing more.
   const recover = async (error: MeshError, call: FailedCall): Promise<T> => {
     const kept = isPassing(error, policy) ? call.keepMessage() : undefined;
-    // One that fails at once does so before there is an attempt.
+    // An attempt may fail synchronously, before `first` is assigned.
     await undefined;
     return repeat(first, error, { attempt, options, policy, isReplaySafe, host, endMs, kept });
   };
@@ -78,11 +81,11 @@ interface Repetition<T> {
   readonly isReplaySafe: boolean;
   readonly host: RetryHost;
   readonly endMs: number;
-  /** The message, where any of it is known. */
+  /** The call's message, if it got as far as being encoded. */
   readonly kept: KeptMessage | undefined;
 }
 
-/** Whether there may be use in another attempt, going by what the one before failed with. */
+/** Whether another attempt may help, going by the failure of the last one. */
 function isPassing({ code, side }: MeshError, { codes }: RetryPolicy): boolean {
   return isLoss(code) || (side === 'remote' && codes.includes(code));
 }
@@ -105,13 +108,13 @@ async function repeat<T>(
     if (!isWorth || isOver || (maybeExecuted && !isReplaySafe)) {
       throw withExecution(failure, maybeExecuted);
     }
-    // What never reached the peer adds nothing to its load: that is no further attempt but the first, still to come.
+    // A message that never left has added nothing to the peer's load: another attempt costs no token.
     const isFree = wasLost && !failure.maybeExecuted;
     if (!isFree && !host.budget.hasToken) throw denied(failure, maybeExecuted, host);
     await pause(pauseMs, { signal: options.signal, released: host.released(), maybeExecuted });
-    // Streams hear of a loss before the connection is done with it: asked only now, the answer is right.
+    // Streams learn of a loss before the pool does, so only after the pause is the answer right.
     if (!host.hasWay()) throw withExecution(failure, maybeExecuted);
-    // Large byte strings are the caller's memory: where they were changed, what was asked for is gone.
+    // Large byte strings stay in the caller's memory. If they were changed, the message cannot be sent again.
     if (kept?.isIntact !== true) throw withExecution(failure, maybeExecuted);
     if (!isFree && !host.budget.take()) throw denied(failure, maybeExecuted, host);
     host.counters.attempts += 1;
@@ -132,17 +135,17 @@ function denied(failure: MeshError, maybeExecuted: boolean, { counters }: RetryH
   return new MeshError(code, text, { side, retryable, maybeExecuted, cause: failure });
 }
 
-/** What ends a pause before its time. */
+/** What ends a pause early. */
 export interface PauseOptions {
-  /** The caller's: it gives up. */
+  /** The caller gives up. */
   readonly signal: AbortSignal | undefined;
-  /** Nothing comes of waiting on. */
+  /** The peer is released: the pause ends without an error. */
   readonly released: AbortSignal;
   /** Whether the call may have run. */
   readonly maybeExecuted: boolean;
 }
 
-/** @throws MeshError Cancelled */
+/** Waits, unless something ends the wait early. @throws MeshError Cancelled */
 export function pause(
   ms: number,
   { signal, released, maybeExecuted }: PauseOptions,

@@ -4,16 +4,16 @@ import type { ByteBudget } from '../byte-budget.js';
 import type { StreamOpener } from '../stream-opener.js';
 import type { MessageCopies } from './message-copies.js';
 
-/** What a call asks of the session that it goes by. */
+/** What a call of this side asks of its session. */
 export interface CallerHost {
   readonly opener: StreamOpener;
   readonly codec: FrameCodec;
-  /** Of messages that were sent and not answered yet. */
+  /** Bytes of messages that were sent and not answered yet. */
   readonly sendBudget: ByteBudget;
-  /** The same of calls that handlers make: those do not wait for calls whose answers may wait for them. See handling.ts. */
+  /** The same for calls that handlers make, which must not wait for other calls. See handling.ts. */
   readonly nestedBudget: ByteBudget;
-  /** Of messages that wait. */
+  /** Copies of messages that wait. */
   readonly copies: MessageCopies;
-  /** The call is over. Called once, ahead of whoever waits for it. */
+  /** The call is over. Called once, before the call's promise settles. */
   callSettled(succeeded: boolean): void;
 }

@@ -9,37 +9,37 @@ import type { FrameStream } from '../../transport/connection.js';
 import type { Nesting } from '../handling.js';
 import type { CallOptions } from '../types.js';
 
-/** What one attempt at a call is made with. */
+/** The options of one attempt at a call. */
 export interface AttemptOptions extends CallOptions {
-  /** Where `latestOnly` is set. */
+  /** Set for calls with `latestOnly`. */
   readonly place?: CallPlace | undefined;
-  /** Where a handler makes the call. */
+  /** Set for calls that a handler makes. */
   readonly nesting?: Nesting | undefined;
 }
 
-/** A call that has a stream, as its place sees it. */
+/** One attempt at a call, as its place sees it. */
 export interface PlacedCall {
   /** Whether any byte of it has left. */
   readonly hasLeft: boolean;
-  /** Gives up its stream, emptied and where it stands in line, for another call; `undefined`: it has none to give. */
+  /** Gives its stream to another call: emptied, and with its place in the queue. `undefined` where it has none to give. */
   yieldStream(): YieldedStream | undefined;
 }
 
-/** A stream that has left a call and not found the next one. */
+/** A stream that one call has given up and no other has taken yet. */
 export interface YieldedStream {
   readonly stream: FrameStream;
-  /** Where it was opened: it serves no call that goes elsewhere. */
+  /** What opened it: only a call that goes by the same opener can use it. */
   readonly opener: object;
 }
 
-/** Where a call stands that a newer one may take the place of. */
+/** A call that a newer one with the same key may replace, over all of its attempts. */
 export class CallPlace {
   readonly #end = new AbortController();
   #call: PlacedCall | undefined;
   #hasLeft = false;
   #yielded: YieldedStream | undefined;
 
-  /** @param yielded the stream of the call whose place this is */
+  /** @param yielded the stream of the call that this one replaces */
   constructor(yielded: YieldedStream | undefined) {
     this.#yielded = yielded;
   }
@@ -69,13 +69,13 @@ export class CallPlace {
     return yielded.stream;
   }
 
-  /** Nobody takes the stream any more. */
+  /** Resets a stream that this call did not take. */
   release(): void {
     this.#yielded?.stream.reset('Cancelled', 'superseded');
     this.#yielded = undefined;
   }
 
-  /** Ends the call in favour of a newer one. Only while it has not left. */
+  /** Ends the call in favour of a newer one. To be called only while the call has not left. */
   supersede(): YieldedStream | undefined {
     const yielded = this.#call?.yieldStream();
     this.#end.abort(new MeshError('Superseded', 'a newer call with the same key took its place'));
@@ -87,16 +87,17 @@ export class CallPlace {
   };
 }
 
+/** The calls with `latestOnly` to one peer, by key. */
 export class LatestCalls {
-  /** Of calls that have not settled: no more than those may be. */
+  /** By key, only calls that have not settled: their number bounds the map. */
   readonly #places = new Map<string, CallPlace>();
 
-  /** Keys of calls under way. */
+  /** How many keys have a call under way. */
   get size(): number {
     return this.#places.size;
   }
 
-  /** @throws MeshError as the call itself, and Superseded; InvalidArgument for a key that is none */
+  /** @throws MeshError as the call itself, and Superseded; InvalidArgument for a key that is no text or is empty */
   async call<T>(
     key: string,
     options: CallOptions,
@@ -106,7 +107,7 @@ export class LatestCalls {
       throw new MeshError('InvalidArgument', 'latestOnly must be a string, and not empty');
     }
     const { signal } = options;
-    // Who is given up already takes nobody's place.
+    // A call that is cancelled already must not replace one that is under way.
     if (signal?.aborted === true) return start(options);
     const place = new CallPlace(this.#makeRoom(key));
     this.#places.set(key, place);

@@ -1,6 +1,6 @@
 /**
- * What calls that have to wait keep of their messages: a caller has its memory back when its call has returned, whatever
- * the call waits for. Pure.
+ * Copies of messages whose calls have to wait: a caller may reuse its memory as soon as its call has returned, whatever the
+ * call waits for. Pure.
  */
 import { crc32After } from '../../protocol/checksum.js';
 import type { PackedPayload } from '../../protocol/compression.js';
@@ -10,18 +10,18 @@ import type { MessageType } from '../../protocol/message.js';
 /** A message that waits. */
 export interface WaitingMessage {
   readonly kept: KeptMessage;
-  /** It waits no more. */
+  /** Ends the wait, and frees the copy's share of the limit. */
   release(): void;
 }
 
-/** The copies of one node. */
+/** The copies that one node keeps, up to a limit in bytes. */
 export class MessageCopies {
   readonly limitBytes: number;
   #bytes = 0;
 
   /**
-   * @param limitBytes of large byte strings. Beyond, those stay the caller's memory, and a message is no longer intact when
-   *   they were changed
+   * @param limitBytes of large byte strings that are copied. Beyond it they stay in the caller's memory, and a checksum
+   *   tells whether they were changed
    */
   constructor(limitBytes: number) {
     this.limitBytes = limitBytes;
@@ -31,7 +31,7 @@ export class MessageCopies {
     return this.#bytes;
   }
 
-  /** Keeps a message, which was just encoded, until it is released. */
+  /** Keeps a message that was just encoded until it is released. */
   keep(
     type: MessageType,
     { payload, tail }: Pick<PackedPayload, 'payload' | 'tail'>,
@@ -58,8 +58,8 @@ export class MessageCopies {
 function release(): void {}
 
 /**
- * Bytes that can be kept: few of them must not keep the memory that many more were cut from. Few share 8 KiB, which is much
- * cheaper than memory of their own.
+ * A copy of bytes that are kept for long, unless they are most of their memory: a few bytes must not keep a large block
+ * alive. Small copies share blocks of 8 KiB, which is much cheaper than memory of their own.
  */
 export function compact(bytes: Uint8Array): Uint8Array {
   if (bytes.length * 2 >= bytes.buffer.byteLength) return bytes;
@@ -68,5 +68,5 @@ export function compact(bytes: Uint8Array): Uint8Array {
   return own;
 }
 
-/** Of a call whose message is not what it was when the call was made. */
+/** Text of the error for a call whose message was changed after the call was made. */
 export const CHANGED_TEXT = 'a large byte string of the message was changed while the call waited';

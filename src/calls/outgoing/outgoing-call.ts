@@ -1,4 +1,4 @@
-/** One call of this side: sends a message on a stream of its own and settles exactly once. */
+/** One call that this side makes: sends a message on a stream of its own, and settles exactly once. */
 
 import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
 import { MAX_TIMER_MS } from '../../base/clock.js';
@@ -49,9 +49,9 @@ export function sendOnce(
 }
 
 /**
- * Sends `message` if nothing stands in its way.
- * @returns false where it was not sent, and may be later; what becomes of one that was sent is not known
- * @throws MeshError why it never can be
+ * Sends `message` if that can be done at once.
+ * @returns false where it was not sent and a later attempt may succeed. After true, nobody learns whether it arrived
+ * @throws MeshError why the message can never be sent
  */
 export function trySendOnce(host: CallerHost, message: Message, options: AttemptOptions): boolean {
   let failure: MeshError | undefined;
@@ -75,26 +75,26 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   readonly #host: CallerHost;
   readonly #budget: ByteBudget;
   readonly #mayWait: boolean;
-  /** `undefined`: one-way, settled when the message is taken. */
+  /** `undefined`: a one-way call, which settles when the transport has taken its message. */
   readonly #expected: MessageType | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #timeoutMs: number;
   readonly #resolve: (result: T | Promise<T>) => void;
   readonly #reject: (error: MeshError) => void;
-  /** A promise for the failed, and none for all that succeed. */
+  /** Makes its promise only when the call fails, so that calls which succeed cost none. */
   readonly #recover: Recover<T> | undefined;
   readonly #place: CallPlace | undefined;
   #stream: FrameStream | undefined;
   #timer: NodeJS.Timeout | undefined;
   #onAbort: (() => void) | undefined;
-  /** What waits for room, and since when. */
+  /** The message while it waits for room, and since when it does. */
   #waiting: { readonly message: WaitingMessage; readonly sinceMs: number } | undefined;
-  /** Where the call may be made again: what has left, or was to leave. */
+  /** What has left or was about to, where the call may be made again. */
   #sent: SentMessage | undefined;
-  /** Taken from the budget. */
+  /** Bytes that the call has taken from its budget. */
   #bytes = 0;
   #settled = false;
-  /** One-way, and under no backpressure any more. */
+  /** A one-way call with a key whose message is taken and has not left yet: a newer one may still replace it. */
   #isTaken = false;
 
   constructor(
@@ -131,7 +131,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     const { opener } = this.#host;
     const budget = this.#budget;
     try {
-      // What takes over a stream stands in line already, in place of bytes that were let in.
+      // A call that takes over a stream replaces bytes that have had their room already.
       const isPlaced = this.#place?.hasStreamOf(opener) === true;
       const isUrgent = priorityOf(message) === 'control';
       if (isPlaced || budget.hasRoomFor(isUrgent)) {
@@ -157,7 +157,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     try {
       const { kept } = message;
       if (!kept.isIntact) throw new MeshError('InvalidArgument', CHANGED_TEXT);
-      // The timer may be late: whoever has no time left does not leave.
+      // The timer may be late: a call without time left must not leave.
       const leftMs = this.#timeoutMs - (performance.now() - sinceMs);
       if (leftMs > 0) this.#leave(kept.message, leftMs);
       else this.#timedOut();
@@ -192,7 +192,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
 
   onBadMessage(error: MeshError): void {
     if (this.#settled) return;
-    // The peer is told, and the stream does not wait for an end that may never come.
+    // Tells the peer, and frees the stream, whose end may never come.
     this.#stream?.reset(error.code, error.message);
     this.#fail(withExecution(error, true));
   }
@@ -226,7 +226,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
 
   yieldStream(): YieldedStream | undefined {
     const stream = this.#stream;
-    // Before the handshake is answered the stream has another handler, who knows it.
+    // Before the handshake is answered the stream has another handler, and cannot change hands.
     if (this.#settled || stream?.handler !== this) return undefined;
     this.#stream = undefined;
     stream.unsend();
@@ -242,13 +242,13 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     return stream;
   }
 
-  /** One-way: done, unless a newer one could still take its place. */
+  /** A one-way message is taken: the call is done, unless a newer one could still replace it. */
   #taken(): void {
     if (this.#place === undefined || this.hasLeft) this.#succeed(NO_REPLY);
     else this.#isTaken = true;
   }
 
-  /** @throws MeshError what cannot be encoded, or why there is no stream */
+  /** @throws MeshError for a message that cannot be encoded, or why there is no stream */
   #leave(message: Message, timeoutMs: number): void {
     const { codec } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
@@ -263,7 +263,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     else this.#send(packed);
   }
 
-  /** From here on the call's time and its signal count. */
+  /** From here on the deadline and the signal end the call. */
   #arm(): void {
     const signal = this.#signal;
     if (signal !== undefined && this.#onAbort === undefined) this.#heed(signal);
@@ -290,7 +290,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     }
   }
 
-  /** The message cannot be sent: the stream that was opened for it would stay open, and hold up its connection's end. */
+  /** The message cannot be sent. Its stream is reset: left open, it would keep the connection from draining. */
   #failed(thrown: unknown): void {
     if (this.#settled) return;
     const error = toMeshError(thrown);
@@ -325,7 +325,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   }
 
   #fail(error: MeshError): void {
-    // A stream that is reset while it takes a message may tell so twice.
+    // A stream that is reset while it takes a message may report that twice.
     if (this.#settled) return;
     this.#settle(false);
     if (this.#recover === undefined) this.#reject(error);
@@ -333,7 +333,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     this.#forget();
   }
 
-  /** Whoever holds the call holds nothing of its message. */
+  /** Frees the message: somebody may hold the call for much longer. */
   #forget(): void {
     this.#waiting = undefined;
     this.#sent = undefined;
@@ -354,7 +354,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
 
 const NESTED_TEXT = 'calls that handlers make have too many bytes under way already';
 
-/** What a one-way call settles with: nobody looks at it. */
+/** What a one-way call settles with. Nobody looks at it. */
 const NO_REPLY: Message = { type: 'response' };
 
 function unexpected(text: string): MeshError {

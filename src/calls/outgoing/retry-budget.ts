@@ -1,19 +1,19 @@
 /**
- * How many further attempts the calls to one peer may take together: a token bucket that first attempts fill, so that a
- * peer in trouble is not asked many times as much as one that is well. Pure, and without a clock: what fills it is load.
+ * Limits the retries of all calls to one peer: a token bucket that first attempts fill. Retries so remain a part of the
+ * load, and a peer in trouble does not get many times the load of a healthy one. Pure, and without a clock.
  */
 
 export interface RetryBudgetLimits {
-  /** Tokens that it holds, and starts with. */
+  /** Tokens that the bucket holds when full. It starts full. */
   readonly budget: number;
-  /** Part of a token that each first attempt adds. Counted in thousandths. */
+  /** Part of a token that each first attempt adds, to three decimal places. */
   readonly budgetRatio: number;
 }
 
-/** Whole numbers add up exactly. */
+/** Tokens are counted in thousandths: whole numbers add up exactly. */
 const PARTS = 1000;
 
-/** After n deposits, at most `budget + n * budgetRatio` tokens were ever taken. */
+/** A token bucket. After n deposits, at most `budget + n * budgetRatio` tokens were ever taken. */
 export class RetryBudget {
   readonly #capacity: number;
   readonly #deposit: number;
@@ -35,7 +35,7 @@ export class RetryBudget {
     this.#parts = Math.min(this.#capacity, this.#parts + this.#deposit);
   }
 
-  /** For one further attempt. @returns whether there was a token */
+  /** Takes a token for one retry. @returns false where there is none */
   take(): boolean {
     if (!this.hasToken) return false;
     this.#parts -= PARTS;

@@ -1,16 +1,16 @@
-/** When a call that failed is made again: what the node's defaults say, or the call itself. */
+/** How often and when a failed call is made again: by the call's own options, else by the node's. */
 
 import { assertWhole } from '../../base/whole-number.js';
 import { isWireErrorCode, MeshError, type MeshErrorCode } from '../../errors.js';
 import type { RetryOptions } from '../types.js';
 
 export interface RetryPolicy {
-  /** In all, the first included. */
+  /** Attempts in all, the first included. */
   readonly attempts: number;
-  /** The first pause is up to so long; each further one up to twice as long. */
+  /** The first pause is a random part of this; the bound doubles for each further pause. */
   readonly minDelayMs: number;
   readonly maxDelayMs: number;
-  /** Codes of the peer's answer that are worth another attempt. */
+  /** Codes of the peer's answer after which to try again. */
   readonly codes: readonly MeshErrorCode[];
 }
 
@@ -25,7 +25,7 @@ export const MAX_ATTEMPTS = 1000;
 const MAX_DELAY_MS = 0x7fff_ffff;
 
 /**
- * What holds for a call; `undefined`: it is made once.
+ * The policy of one call; `undefined`: it is made only once.
  * @throws MeshError InvalidArgument
  */
 export function selectPolicy(

@@ -3,12 +3,12 @@ import type { PackedPayload } from '../../protocol/compression.js';
 import { KeptMessage, messageIn, TailSum } from '../../protocol/kept-message.js';
 import type { MessageType } from '../../protocol/message.js';
 
-/** The encoded message of one attempt. It is no copy: it keeps the block that it was cut from, see PlainWriter. */
+/** The encoded message of one attempt. It is not copied, so it keeps alive the block it was cut from; see PlainWriter. */
 export class SentMessage {
   readonly #type: MessageType;
   readonly #plain: PackedPayload;
   readonly #tailSum: TailSum | undefined;
-  /** The stream has the message, and tells the checksum of its tail. */
+  /** Whether the stream has the message. It then notes the checksum of the tail. */
   #isHandedOver = false;
 
   /** @param plain before compression; its tail is the caller's memory */
@@ -18,7 +18,7 @@ export class SentMessage {
     this.#tailSum = plain.tail === undefined ? undefined : new TailSum();
   }
 
-  /** The message leaves compressed. That is a copy: nobody else passes over the bytes that it was made of. */
+  /** The message leaves compressed, so no stream will compute the checksum of its raw tail: that is done here. */
   compressed(): void {
     this.#tailSum?.note(this.#plain.tail);
   }
@@ -29,11 +29,11 @@ export class SentMessage {
     return this.#tailSum;
   }
 
-  /** To be called in the turn in which the attempt fails: after that the tail may be another. */
+  /** To be called in the turn in which the attempt fails: after that the caller may change the tail. */
   keep(): KeptMessage {
     const { payload, tail } = this.#plain;
     const sum = this.#tailSum;
-    // No stream has it yet, so the caller has not had it back; or it was sent as a copy, and its sum is known.
+    // No stream has seen the tail, so its checksum is still to be computed. The caller has not got it back yet.
     if (!this.#isHandedOver && sum?.value === undefined) sum?.note(tail);
     const lent = tail === undefined || sum === undefined ? undefined : { tail, sum };
     return new KeptMessage(messageIn(this.#type, payload, tail), lent);

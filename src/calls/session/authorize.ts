@@ -1,14 +1,14 @@
-/** Who may make which call: asks the user's function, whose doubt is a no. */
+/** Asks the user's function whether a peer may make a call. Anything but a clear yes is a refusal. */
 
 import { isPromised } from '../../base/realms.js';
 import { asMeshError, isWireErrorCode, MeshError, toMeshError } from '../../errors.js';
 import type { TransportName } from '../../transport/connection.js';
 import type { HandledMessages, HandlerKind } from '../types.js';
 
-/** Who calls, as certificate and handshake proved. */
+/** The node that calls, as its certificate and the handshake proved. */
 export interface CallingPeer {
   readonly nodeId: string;
-  /** What it has shown: its names, SHA-256 in hex pairs with colons, and until when it is valid. */
+  /** The certificate's DNS names, its SHA-256 in hex pairs with colons, and when it expires, in milliseconds since 1970. */
   readonly certificate: {
     readonly nodeIds: readonly string[];
     readonly fingerprint256: string;
@@ -18,16 +18,17 @@ export interface CallingPeer {
 }
 
 /**
- * Says at once whether a peer may make a call, by true. A MeshError is a no with its own code, if that travels, and text; anything else, a promise and a throw among it, is a no with `Unauthorized`.
+ * Decides synchronously whether a peer may make a call. `true` allows it. A returned MeshError refuses it with that error's
+ * code, if the code travels, and text. Anything else, including a promise or a throw, refuses it with `Unauthorized`.
  *
- * @param message what the handler would be called with; of a transfer, its first message
+ * @param message what the handler would be called with; for a transfer, its first message
  */
 export type Authorize = (
   peer: CallingPeer,
   message: HandledMessages[HandlerKind],
 ) => boolean | MeshError;
 
-/** Told of a function that did not answer as it should. */
+/** Told of an `authorize` that threw or returned a promise. */
 export type AuthorizeFailureListener = (error: MeshError) => void;
 
 /** Why the peer may not make that call; `undefined` when it may. */

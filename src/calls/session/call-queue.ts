@@ -1,6 +1,6 @@
 /**
- * Calls to a peer that there is no connection to: each leaves as soon as one has come far enough for it, and goes by the
- * next connection when one fails that cannot have run it.
+ * Holds calls to a peer that has no connection yet. Each leaves as soon as a connection can take it, and a replay-safe one
+ * is sent again if its connection failed before the handshake finished.
  */
 
 import { joinSignals } from '../../base/abortable.js';
@@ -24,7 +24,7 @@ import { closeBytes } from '../transfers/chunk-source.js';
 import type { TransferOptions } from '../transfers/outgoing-transfer.js';
 import type { CallSession } from './session.js';
 
-/** Makes the call over a session that takes it. */
+/** Makes the call over a session that has accepted it. */
 export type StartCall<T> = (
   session: CallSession,
   message: Message,
@@ -32,9 +32,10 @@ export type StartCall<T> = (
   recover?: Recover<T>,
 ) => Promise<T>;
 
-/** Messages that leave as early data: of what comes ahead of TLS an acceptor takes little, and drops the rest. */
+/** Bytes of messages that leave as early data: an acceptor keeps little before TLS is done, and drops the rest. */
 const MAX_EARLY_BYTES = 32 * 1024;
 
+/** Makes calls to one peer over connections that are still to come. */
 export class CallQueue {
   readonly #codec: MessageCodec;
   readonly #wait: (call: Waiter<CallSession>) => void;
@@ -42,9 +43,9 @@ export class CallQueue {
   readonly #early = new EarlyBytes();
 
   /**
-   * @param codec holds messages to this side's own limit
-   * @param copies of messages that wait
-   * @param wait puts a call in line for a connection
+   * @param codec refuses messages over this side's own limit
+   * @param copies keeps the messages that wait
+   * @param wait queues a call for a connection
    */
   constructor(
     codec: MessageCodec,
@@ -56,7 +57,7 @@ export class CallQueue {
     this.#wait = wait;
   }
 
-  /** Makes a call once there is a session for it, with the message as it is now. */
+  /** Makes a call once there is a session for it. The message is kept as it is now, whatever its caller does to it. */
   call<T>(
     message: Message,
     options: AttemptOptions,
@@ -65,7 +66,7 @@ export class CallQueue {
   ): Attempt<T> {
     let call: WaitingCall | undefined;
     const made = new Promise<T>((resolve, reject) => {
-      // Once more when it leaves, with the time that is left then.
+      // It is encoded again when it leaves, with the time that is left then.
       const split = this.#codec.encodeSplit(message);
       call = new WaitingCall({
         weight: split.payload.length + (split.tail === undefined ? 0 : split.tail.length),
@@ -87,7 +88,7 @@ export class CallQueue {
     return { result, carrier: waiting };
   }
 
-  /** A transfer's first message as it is now, whose bytes are few. One that cannot be sent says so where it is. */
+  /** A copy of a transfer's first message, which is small. One that cannot be encoded stays as it is, and fails later. */
   capture(open: DataTransfer): DataTransfer {
     try {
       const { payload, tail } = this.#codec.encodeSplit(open);
@@ -113,7 +114,7 @@ export class CallQueue {
         session.stream(kept as DataTransfer, { ...left, signal: options.signal, body, context }),
     );
     result.finally(release).catch(() => {
-      // It has not left, so nobody has read of it.
+      // The transfer never left, so nobody has read its body.
       if (typeof body !== 'function') void closeBytes(body);
     });
     return new LaterBytes(result, () => waiting.abort());
@@ -122,7 +123,7 @@ export class CallQueue {
 
 const NEVER_MADE = { isOpen: false, keepMessage: () => undefined };
 
-/** What has left as early data on the connection that is early now. */
+/** Counts the bytes that have left as early data on the connection that is early now. */
 class EarlyBytes {
   #session: CallSession | undefined;
   #bytes = 0;
@@ -143,7 +144,7 @@ class EarlyBytes {
 }
 
 interface WaitingCallOptions {
-  /** Bytes of the encoded message. */
+  /** Size of the encoded message, in bytes. */
   readonly weight: number;
   readonly message: WaitingMessage;
   readonly replaySafe: boolean;
@@ -155,14 +156,14 @@ interface WaitingCallOptions {
   readonly wait: (call: Waiter<CallSession>) => void;
 }
 
-/** One call; its time and its signal count while it waits, too. */
+/** One call that waits. Its deadline and its signal count meanwhile. */
 class WaitingCall implements Waiter<CallSession>, FailedCall {
   readonly weight: number;
   readonly deadlineMs: number;
   readonly signal: AbortSignal | undefined;
   readonly #call: WaitingCallOptions;
   #session: CallSession | undefined;
-  /** It may have run on a connection that failed. */
+  /** Whether it may have run on a connection that failed since. */
   #maybeExecuted = false;
 
   constructor(call: WaitingCallOptions) {
@@ -172,7 +173,7 @@ class WaitingCall implements Waiter<CallSession>, FailedCall {
     this.deadlineMs = performance.now() + (call.options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   }
 
-  /** Whether the connection that it went by is still there. */
+  /** Whether the connection that it left by is still open. */
   get isOpen(): boolean {
     return this.#session?.isOpen ?? false;
   }
@@ -207,20 +208,20 @@ class WaitingCall implements Waiter<CallSession>, FailedCall {
     this.#call.reject(withExecution(error, error.maybeExecuted || this.#maybeExecuted));
   }
 
-  /** What stands being replayed stands going once more, if the connection never came about. */
+  /** A replay-safe call is sent again if its connection failed before the handshake finished. */
   #failed(session: CallSession, error: MeshError): void {
     this.#maybeExecuted ||= error.maybeExecuted;
     if (this.#call.replaySafe && session.isVain && !this.#isOwnEnd(error)) this.#call.wait(this);
     else this.fail(error);
   }
 
-  /** Whether the caller ended the call; dials are given up with the same code when another is faster. */
+  /** Whether the caller ended the call. `Cancelled` alone does not tell: a dial that lost a race ends with it too. */
   #isOwnEnd({ code }: MeshError): boolean {
     return code === 'DeadlineExceeded' || this.signal?.aborted === true;
   }
 }
 
-/** The bytes of a transfer that is still to begin. */
+/** The incoming bytes of a transfer that has not begun yet. */
 class LaterBytes implements AsyncIterable<Uint8Array> {
   readonly #started: Promise<AsyncIterable<Uint8Array>>;
   readonly #cancel: () => void;
@@ -229,11 +230,11 @@ class LaterBytes implements AsyncIterable<Uint8Array> {
   constructor(started: Promise<AsyncIterable<Uint8Array>>, cancel: () => void) {
     this.#started = started;
     this.#cancel = cancel;
-    // Whoever reads meets the failure; nobody has to read.
+    // A reader meets the failure. Nobody has to read, so the rejection is handled here.
     started.catch(() => {});
   }
 
-  /** @throws MeshError InvalidArgument when it is read by two */
+  /** @throws MeshError InvalidArgument for a second reader */
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
     if (this.#taken) throw new MeshError('InvalidArgument', 'a stream of bytes has one reader');
     this.#taken = true;

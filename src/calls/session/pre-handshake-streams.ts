@@ -1,6 +1,6 @@
 /**
- * Streams of calls that leave before the handshake is answered. What comes back waits until it is: only then is known
- * what the peer's frames may look like. SPEC.md, "Pipelining".
+ * Streams of calls that leave before the handshake is answered. What comes back waits for the answer, which says what the
+ * peer's frames may look like. SPEC.md, "Pipelining".
  */
 import { MeshError, wasNeverAccepted } from '../../errors.js';
 import type { Frame } from '../../protocol/frame.js';
@@ -13,6 +13,7 @@ import {
 } from '../../transport/connection.js';
 import type { CallHandler, StreamOpener } from '../stream-opener.js';
 
+/** Opens streams before the handshake is answered, up to a limit, and holds back what arrives on them. */
 export class PreHandshakeStreams implements StreamOpener {
   readonly #connection: Connection;
   readonly #held = new Map<FrameStream, CallHandler>();

@@ -1,4 +1,4 @@
-/** Calls over one connection whose handshake is done, in both directions. */
+/** The calls of one connection, in both directions. */
 import { MeshError } from '../../errors.js';
 import type { PoolMember } from '../../pool/member.js';
 import type { FrameAgreement, FrameCodec } from '../../protocol/frame-codec.js';
@@ -49,36 +49,36 @@ import { SessionOpener } from './session-opener.js';
 export interface CallSessionOptions {
   readonly connection: Connection;
   readonly peerNodeId: string;
-  /** What both sides have; this side's own until the handshake is answered. */
+  /** Capabilities that both sides have. Until the handshake is answered: this side's own. */
   readonly capabilities: Capabilities;
-  /** False: the handshake is still to be answered, and {@link CallSession.agree} or `fail` is to follow. */
+  /** Whether the handshake is answered. If not, {@link CallSession.agree} or `fail` must follow. */
   readonly agreed: boolean;
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
   readonly budgets: SessionBudgets;
   readonly transfers: ResumedTransfers;
   readonly onHandlerFailure: HandlerFailureListener;
-  /** Which calls of the peer are let in. Default: all. */
+  /** Decides which calls of the peer are allowed. Default: all are. */
   readonly authorize?: Authorize | undefined;
   readonly onAuthorizeFailure?: AuthorizeFailureListener | undefined;
   readonly onCallRefused: CallRefusalListener;
 }
 
-/** What a session's calls may have in flight, in bytes of messages. */
+/** The limits on what a session's calls have in flight, in bytes of messages. */
 export interface SessionBudgets {
-  /** On this connection, each way. */
+  /** The limit of one connection, each way. */
   readonly connectionBytes: number;
-  /** Of the node, for what it sends and what it receives. */
+  /** The node's own budgets, shared by its connections. */
   readonly send: ByteBudget;
   readonly nested: ByteBudget;
   readonly chunks: ByteBudget;
   readonly receive: ByteBudget;
   readonly nestedReceive: ByteBudget;
-  /** Of the node, for messages that wait. */
+  /** The node's copies of messages that wait. */
   readonly copies: MessageCopies;
 }
 
-/** What a handshake settles of a session. */
+/** What a handshake has settled for a session. */
 export interface SessionAgreement extends FrameAgreement {
   readonly peerNodeId: string;
   readonly capabilities: Capabilities;
@@ -102,7 +102,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   };
   readonly sendBudget: ByteBudget;
   readonly nestedBudget: ByteBudget;
-  /** Of transfers, in both directions. */
+  /** For transfers, in both directions. */
   readonly chunkBudget: ByteBudget;
   readonly copies: MessageCopies;
   readonly receiveBudget: ByteBudget;
@@ -116,7 +116,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   #slots: HandlerSlots | undefined;
   #incoming = 0;
   #outgoing = 0;
-  /** Of the peer: they ask for a sign of life, and are no calls. */
+  /** Pings of the peer. They arrive as calls and do not count as activity. */
   #pings = 0;
 
   constructor(options: CallSessionOptions) {
@@ -145,7 +145,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     });
   }
 
-  /** Where the peer's calls count. Set before any of them is taken. */
+  /** The peer's handler slots. To be set before the first of its calls is accepted. */
   get slots(): HandlerSlots {
     if (this.#slots === undefined) throw new MeshError('InternalError', 'peer is not known yet');
     return this.#slots;
@@ -178,7 +178,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     return this.opener.takes(call);
   }
 
-  /** Whether the connection has ended before its handshake was done. */
+  /** Whether the connection ended before its handshake was done. */
   get isVain(): boolean {
     return this.opener.isVain;
   }
@@ -220,7 +220,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     }
     if (!connection.hasStreamRoom || connection.isGoingAway) return false;
     const opener = new ConnectionOpener(connection);
-    // What comes of it, the connection's own clock tells.
+    // The result does not matter: any byte of the peer shows that it lives, and the connection notes when one came.
     const { codec, sendBudget, nestedBudget, copies } = this;
     const host: CallerHost = {
       opener,
@@ -287,7 +287,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /**
-   * Makes one attempt at a transfer that may go on by another session.
+   * Makes one attempt at a transfer that may continue on another session.
    * @throws MeshError what it failed with
    */
   carry(open: DataTransfer, options: TransferOptions, progress: TransferProgress): Promise<void> {
@@ -305,25 +305,25 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /**
-   * Makes no new calls, tells the peer to make none, and waits until those under way are done on both sides, or
-   * `timeoutMs` is over. The peer's calls that were on their way are served. Transfers whose bytes nobody takes are not waited
-   * for: those that nobody has begun to read end at once, others when they have stood still for a while.
+   * Makes no new calls, tells the peer to make none, and waits until those under way are done on both sides, or until
+   * `timeoutMs` is over. Calls that the peer had already sent are served. A transfer that nobody has begun to read ends at
+   * once, and one whose bytes are not taken for a while ends then.
    */
   drain(timeoutMs: number): Promise<void> {
     return this.#drain.drain(timeoutMs);
   }
 
   /**
-   * Leaves new calls of both sides to another connection, and still serves those that the peer made before it knew.
-   * Closes the connection when nothing is lost by that; where the peer went away first, the peer does. The calls' own
-   * deadlines bound it, and after the last of them a peer that does not go away too is waited for 5 s, one whose streams
-   * do not end for a minute.
+   * Leaves new calls of both sides to another connection, and still serves those that the peer made before it knew. Then
+   * closes the connection; where the peer went away first, the peer closes it. Calls under way end by their own deadlines.
+   * After the last of them a peer that does not go away too is waited for 5 s, and one that does but whose streams do not
+   * end is waited for a minute.
    */
   retire(reason: string): Promise<void> {
     return this.#drain.retire(reason);
   }
 
-  /** What leaves before TLS is done is replay-safe, and the peer runs it early only if it says so. */
+  /** Adds what the peer has to know of the call. One that leaves before TLS is done is replay-safe, and has to say so. */
   #marked<M extends RequestMessage>(message: M, { priority, nesting }: AttemptOptions): M {
     const classed = withClass(message, priority);
     if (message.type === 'ping') return classed;
@@ -397,7 +397,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 }
 
-/** A call that waited for room was not sent. */
+/** The failure of calls that waited for room: they were never sent. */
 function lostBeforeItLeft({ code, message, side }: MeshError): MeshError {
   return new MeshError(code === 'NoError' ? 'ConnectionClosed' : code, message, { side });
 }

@@ -5,25 +5,25 @@
 import { MeshError } from '../../errors.js';
 import type { ByteBudget } from '../byte-budget.js';
 
-/** Above so many unread bytes the stream is paused; the transport's own window bounds what is still to come. */
+/** Above this many unread bytes the stream is paused. The transport's window bounds what still arrives then. */
 const HIGH_WATER_BYTES = 256 * 1024;
 
-/** `live`: more may come. `ended`: everything came. `failed`: it broke off. */
+/** `live`: more may come. `ended`: all bytes came. `failed`: the bytes broke off. */
 type Phase =
   | { readonly kind: 'live' }
   | { readonly kind: 'ended' }
   | { readonly kind: 'failed'; readonly error: MeshError };
 
-/** Where the bytes come from, which can be told to wait. */
+/** The source of the bytes, which can be paused. */
 export interface Pausable {
   hold(): void;
   release(): void;
 }
 
 export interface ByteQueueOptions {
-  /** Called when there is a reader. */
+  /** Called when somebody begins to read. */
   readonly onReader?: (() => void) | undefined;
-  /** Where unread bytes count. While it has no room the stream is paused as soon as anything is unread. */
+  /** Counts unread bytes. While it has no room, the stream is paused as soon as anything is unread. */
   readonly budget?: ByteBudget | undefined;
 }
 
@@ -32,6 +32,7 @@ interface Waiter {
   readonly reject: (error: MeshError) => void;
 }
 
+/** The unread bytes of one direction of a transfer, for one reader. */
 export class ByteQueue implements AsyncIterable<Uint8Array> {
   readonly #flow: Pausable | undefined;
   readonly #onAbandon: () => void;
@@ -57,7 +58,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     this.#budget = budget;
   }
 
-  /** What the reader has had. */
+  /** Bytes that the reader has taken. */
   get takenBytes(): number {
     return this.#takenBytes;
   }
@@ -95,7 +96,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     this.#waiter = undefined;
   }
 
-  /** What was received before is still read; then the reader meets the error. */
+  /** Bytes that came before are still read. Then the reader gets the error. */
   fail(error: MeshError): void {
     if (this.#phase.kind !== 'live') return;
     this.#phase = { kind: 'failed', error };
@@ -103,7 +104,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     this.#waiter = undefined;
   }
 
-  /** @throws MeshError InvalidArgument when it is read by two */
+  /** @throws MeshError InvalidArgument for a second reader */
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
     if (this.#hasReader) {
       throw new MeshError('InvalidArgument', 'a stream of bytes has one reader');
@@ -142,7 +143,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     });
   }
 
-  /** Nobody reads any more: what is held is dropped, and the stream flows on so that its sender can end. */
+  /** Nobody reads any more: drops what is held, and lets the stream flow so that its sender can end. */
   discard(): void {
     this.#chunks.length = 0;
     this.#count(-this.#bytes);
@@ -161,7 +162,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     return this.#budget?.hasRoom !== false;
   }
 
-  /** Its own reader sees to it that there is room again: nobody has to tell this queue. */
+  /** Whether the stream may resume. An empty queue always may: nobody tells it when its budget has room again. */
   get #mayFlow(): boolean {
     return this.#bytes === 0 || (this.#bytes <= HIGH_WATER_BYTES / 2 && this.#hasRoom);
   }

@@ -1,23 +1,24 @@
-/** Takes the messages of one direction of a transfer: each in its place, and the whole as it was sent. */
+/** Checks the messages of one direction of a transfer: that each is the next one, and that the whole is what was sent. */
 import { MeshError } from '../../errors.js';
 import { crc32, crc32Joined } from '../../protocol/checksum.js';
 import type { Frame } from '../../protocol/frame.js';
 import type { Message } from '../../protocol/message.js';
 import type { TransferChecksum } from './transfer-checksum.js';
 
+/** Receives one direction of one attempt at a transfer. */
 export class ChunkReceiver {
   readonly #received: TransferChecksum;
   #isComplete = false;
 
-  /** @param received is carried on */
+  /** @param received what came before; goes on with what arrives */
   constructor(received: TransferChecksum) {
     this.#received = received;
   }
 
   /**
-   * The bytes of the next message, and the frame that it came in.
-   * @throws MeshError UnexpectedMessage when it is another message, or not the chunk that is due; ChecksumMismatch when
-   *   it is the last one, and not all bytes are what was sent
+   * Takes the next message. @returns its bytes
+   * @throws MeshError UnexpectedMessage for any message but the chunk that is due; ChecksumMismatch for the last one, when
+   *   the bytes are not what was sent
    */
   take(message: Message, frame: Frame): Uint8Array {
     if (message.type !== 'dataTransfer') {
@@ -43,7 +44,7 @@ export class ChunkReceiver {
   }
 }
 
-/** CRC-32 of the bytes that a frame ends with, from that of the frame, which has passed over them already. */
+/** CRC-32 of the bytes that a frame ends with, computed from the frame's own, so that no byte is read twice. */
 function checksumWithin({ payload, payloadChecksum }: Frame, data: Uint8Array): number | undefined {
   if (payloadChecksum === undefined || data.buffer !== payload.buffer) return undefined;
   const headBytes = data.byteOffset - payload.byteOffset;

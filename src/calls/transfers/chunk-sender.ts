@@ -10,13 +10,13 @@ import type { Bytes } from '../types.js';
 import { openSource } from './chunk-source.js';
 import type { TransferChecksum } from './transfer-checksum.js';
 
-/** Bytes of one dataTransfer message at most: small enough that others get their turn between two. */
+/** Largest number of bytes in one dataTransfer message: small enough for other streams to get their turn in between. */
 export const CHUNK_BYTES = 64 * 1024;
 
-/** About what a stream holds that has no room for more. */
+/** About what a full stream holds, in bytes. */
 const HELD_BYTES = 4 * CHUNK_BYTES;
 
-/** What a sender of chunks waits for; told by the owner of the stream's handler. */
+/** Lets a sender of chunks wait for room on its stream. The stream's handler calls it. */
 export class DrainGate {
   /** Called once, when the stream is over. */
   onFailure: (() => void) | undefined;
@@ -24,7 +24,7 @@ export class DrainGate {
   #failure: MeshError | undefined;
   #reject: ((error: MeshError) => void) | undefined;
 
-  /** Whether somebody waits for room. */
+  /** Whether a sender waits for room. */
   get isAwaited(): boolean {
     return this.#open !== undefined;
   }
@@ -58,22 +58,22 @@ export class DrainGate {
   }
 }
 
-/** One direction of a transfer, as its sender has it. */
+/** One direction of a transfer, as its sender needs it. */
 export interface OutgoingChunks {
   readonly transferId: string;
-  /** Where the bytes begin; carried on. */
+  /** Position and checksum of what was sent before; goes on with what is sent. */
   readonly checksum: TransferChecksum;
   readonly stream: FrameStream;
   readonly gate: DrainGate;
   readonly codec: FrameCodec;
-  /** Of bytes that wait to be sent. */
+  /** Counts the bytes that wait to be sent. */
   readonly budget: ByteBudget;
 }
 
 /**
- * Sends everything that `source` yields, in messages of at most {@link CHUNK_BYTES}, and ends the stream with the
- * checksum. The source's memory is not kept once this has passed on to its next piece. A source that is not read to its
- * end is closed, as soon as the stream is over.
+ * Sends all that `source` yields, in messages of at most {@link CHUNK_BYTES}, and ends the stream with the checksum. A
+ * piece's memory is the source's again when its next piece is asked for. A source that is not read to its end is closed as
+ * soon as the stream is over.
  * @throws MeshError what ended the stream, InvalidArgument for a piece that is not bytes, or what the source throws
  */
 export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<void> {
@@ -102,7 +102,7 @@ export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<
   endChunks(chunks);
 }
 
-/** Until the stream has sent what it holds, that counts. */
+/** Counts what the stream holds until it is sent. */
 async function drained(gate: DrainGate, budget: ByteBudget): Promise<void> {
   budget.take(HELD_BYTES);
   try {
@@ -124,14 +124,14 @@ function roomIn(budget: ByteBudget, gate: DrainGate): Promise<void> {
   });
 }
 
-/** @returns whether there is room for more */
+/** Sends one chunk. @returns whether the stream has room for more */
 function sendChunk(
   data: Uint8Array,
   { transferId, checksum, stream, codec }: OutgoingChunks,
 ): boolean {
   const { offset } = checksum;
   const { payload, tail } = codec.encodePlain({ type: 'dataTransfer', transferId, offset, data });
-  // The frame has a checksum too: what makes up most of it is passed over once for both.
+  // The frame has a checksum too. One pass over the chunk serves both.
   const tailChecksum = tail === undefined ? undefined : crc32After(0, data);
   checksum.update(data, tailChecksum);
   return stream.send(payload, { tail, tailChecksum });

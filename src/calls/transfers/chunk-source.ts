@@ -1,10 +1,10 @@
-/** Bytes as a sender pulls them, from whatever holds them, and how to let go of that when nobody wants more. */
+/** Pulls bytes from any kind of source, and closes the source when no more are wanted. */
 import type { ReadableStream } from 'node:stream/web';
 import type { Bytes } from '../types.js';
 
 export interface ChunkSource {
   next(): Promise<IteratorResult<Uint8Array>> | IteratorResult<Uint8Array>;
-  /** Nothing more is wanted, also where a `next` has not settled yet. Never rejects. */
+  /** Closes the source, also while a `next` has not settled. Never rejects. */
   close(): Promise<void>;
 }
 
@@ -15,19 +15,19 @@ export function openSource(bytes: Bytes): ChunkSource {
   return {
     next: () => iterator.next(),
     close: once(async () => {
-      // The iterator of a Node stream ends only when its next piece has come.
+      // A Node stream's iterator would end only after its next piece has come.
       if (isDestroyable(bytes)) bytes.destroy();
       await iterator.return?.();
     }),
   };
 }
 
-/** Lets go of bytes that nobody has begun to read. */
+/** Closes a source that nobody has begun to read. Never rejects. */
 export async function closeBytes(bytes: Bytes | undefined): Promise<void> {
   try {
     if (bytes !== undefined) await openSource(bytes).close();
   } catch {
-    // Not bytes, or somebody reads them.
+    // It is no source, or somebody reads it.
   }
 }
 
@@ -42,7 +42,7 @@ function openWebStream(stream: ReadableStream): ChunkSource {
   };
 }
 
-/** Of this realm or another's: iterating it would not let go of it before its next piece has come. */
+/** Also one of another realm. Its iterator would end only after its next piece has come, so its reader is used. */
 function isWebStream(bytes: object): bytes is ReadableStream {
   return 'getReader' in bytes && typeof bytes.getReader === 'function';
 }

@@ -1,4 +1,4 @@
-/** A dataTransfer that the peer opened: its bytes as the body of a call, and the handler's bytes back. */
+/** A dataTransfer that the peer opened: its bytes are the call's body, and the handler's bytes go back. */
 import { MeshError } from '../../errors.js';
 import type { Frame } from '../../protocol/frame.js';
 import type { FrameCodec } from '../../protocol/frame-codec.js';
@@ -12,23 +12,24 @@ import { ChunkReceiver } from './chunk-receiver.js';
 import { DrainGate, sendChunks } from './chunk-sender.js';
 import { checkCrc32, isCrc32, TransferChecksum } from './transfer-checksum.js';
 
-/** What is left of a transfer that was interrupted. */
+/** What is kept of an interrupted transfer. */
 export interface TransferMemory {
   readonly received: TransferChecksum;
-  /** Bytes of it that a handler has had, by position. */
+  /** The position up to which handlers have taken its bytes. */
   readonly handedTo: number;
   readonly sent: TransferChecksum;
 }
 
-/** What a transfer asks of the session it belongs to. */
+/** What a transfer asks of its session. */
 export interface TransferHost {
   readonly codec: FrameCodec;
-  /** Of bytes that wait to be sent. */
+  /** Counts the bytes that wait to be sent. */
   readonly chunkBudget: ByteBudget;
-  /** Of bytes that wait to be read. */
+  /** Counts the bytes that wait to be read. */
   readonly receiveBudget: ByteBudget;
 }
 
+/** Both directions of one attempt at a transfer of the peer. Knows no handler. */
 export class IncomingTransfer {
   readonly body: ByteQueue;
   readonly #open: DataTransfer;
@@ -39,12 +40,12 @@ export class IncomingTransfer {
   #received: TransferChecksum;
   #receiver: ChunkReceiver;
   #sent: TransferChecksum;
-  /** With `resume`: the handler has said, or shown, where the opener's bytes are to begin. */
+  /** With `resume`: the handler has called `resumeAt`, or has begun to read and so asked for all bytes. */
   #hasAsked = false;
-  /** By position: what handlers had before the bytes that are asked for now. */
+  /** The position up to which handlers had taken bytes before those that are asked for now. */
   #handedBefore: number;
 
-  /** @param open the first message, whose data is still to be received */
+  /** @param open the first message. Its data is passed to `receive` as well */
   constructor(open: DataTransfer, stream: FrameStream, host: TransferHost, flow: Flow) {
     const { offset, priorChecksum, resume = false } = open;
     this.#open = open;
@@ -68,8 +69,8 @@ export class IncomingTransfer {
 
   /**
    * To be called before anything else.
-   * @param memory of the attempt before, if there was one and it is known. It becomes this one's
-   * @throws MeshError ChecksumMismatch, UnexpectedMessage when the opener cannot go on where it wants to
+   * @param memory of the attempt before, if it is known. This transfer owns it from here on
+   * @throws MeshError ChecksumMismatch, UnexpectedMessage when the opener cannot continue where it wants to
    */
   begin(memory: TransferMemory | undefined): void {
     const { offset, priorChecksum, resume = false, data } = this.#open;
@@ -116,7 +117,7 @@ export class IncomingTransfer {
   }
 
   /**
-   * Sends the handler's bytes and ends the stream, with their checksum where there are any bytes to speak of.
+   * Sends the handler's bytes and their checksum, and ends the stream. Without bytes it only ends the stream.
    * @throws MeshError what ended the stream, InvalidArgument for a piece that is not bytes, or what the source throws
    */
   async answer(bytes: Bytes | undefined): Promise<void> {
@@ -140,7 +141,7 @@ export class IncomingTransfer {
     return this.#gate.isAwaited;
   }
 
-  /** Bytes of the handler's that the stream has taken. */
+  /** How many of the handler's bytes the stream has taken. */
   get sentBytes(): number {
     return this.#sent.offset;
   }
@@ -173,7 +174,7 @@ export class IncomingTransfer {
     this.#handedBefore = resumeAt;
     this.#received.restart(resumeAt, priorChecksum);
     this.#receiver = new ChunkReceiver(this.#received);
-    // Whoever reads finds out by itself.
+    // The stream is over: the reader gets that error.
     if (this.#gate.failure !== undefined) return;
     const { transferId } = this.#open;
     const { offset } = this.#sent;

@@ -1,25 +1,26 @@
 /**
- * The transfers of one connection that are under way. Who closes a connection in good order waits for them, but not for those
- * whose bytes nobody takes.
+ * The transfers of one connection that are under way. An orderly close waits for them, but not for those whose bytes nobody
+ * takes.
  */
 
 /** A transfer under way, in either direction. */
 export interface OpenTransfer {
-  /** Bytes wait for their reader, here or at the peer, and hold up those behind them. */
+  /** Whether bytes wait for their reader, here or at the peer, and hold up those behind them. */
   readonly isHeldUp: boolean;
-  /** Of those that are held up here: nobody has begun to read. */
+  /** Whether it is held up here, and nobody has begun to read. */
   readonly isUnread: boolean;
   /** Bytes that have passed so far. */
   readonly progress: number;
-  /** Ends it, for both sides. Takes it off the list. */
+  /** Ends the transfer for both sides, and takes it off the list. */
   giveUp(): void;
 }
 
 const LOOK_INTERVAL_MS = 50;
 
+/** The transfers under way on one connection, and the end of those that stand still. */
 export class OpenTransfers {
   readonly #open = new Set<OpenTransfer>();
-  /** How far each was, and since when. */
+  /** The last progress of each transfer, and since when it stands there. */
   readonly #seen = new WeakMap<OpenTransfer, { progress: number; sinceMs: number }>();
 
   get size(): number {
@@ -35,9 +36,9 @@ export class OpenTransfers {
   }
 
   /**
-   * Gives up those that nobody has begun to read as soon as they are held up, and others when they have been so for
-   * `patienceMs` without a byte that passed.
-   * @returns what ends that
+   * From now on gives up held-up transfers: at once where nobody has begun to read, else after `patienceMs` without
+   * progress.
+   * @returns a function that stops this
    */
   giveUpStalled(patienceMs: number): () => void {
     this.look(patienceMs, performance.now());
@@ -46,7 +47,7 @@ export class OpenTransfers {
     return () => clearInterval(timer);
   }
 
-  /** The same once: by what was seen the times before. */
+  /** Looks at all transfers once, and compares with what earlier looks saw. */
   look(patienceMs: number, nowMs: number): void {
     for (const transfer of [...this.#open]) {
       const { isHeldUp, isUnread, progress } = transfer;

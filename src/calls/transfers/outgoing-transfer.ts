@@ -1,4 +1,4 @@
-/** A dataTransfer that this side opened, on one connection: bytes out from `body`, bytes in for a reader. */
+/** A dataTransfer that this side opened, on one connection: sends the bytes of `body`, and receives bytes for a reader. */
 import type { AsyncResource } from 'node:async_hooks';
 import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
 import { MAX_TIMER_MS } from '../../base/clock.js';
@@ -24,31 +24,31 @@ import { isCrc32, TransferChecksum } from './transfer-checksum.js';
 
 /** How a transfer is made. */
 export interface TransferOptions extends StreamCallOptions {
-  /** The async context of the caller, where `body` is to be pulled. Default: wherever the transfer begins. */
+  /** The async context in which `body` is read: its caller's. Default: that in which the transfer begins. */
   readonly context?: AsyncResource | undefined;
 }
 
 /** How far a transfer has come, over all the connections that carried it. */
 export interface TransferProgress {
   readonly incoming: ByteQueue;
-  /** That of `incoming`. */
+  /** Pauses and resumes `incoming`. */
   readonly flow: FlowSwitch;
   readonly received: TransferChecksum;
   readonly sent: TransferChecksum;
-  /** The furthest position that the peer has asked to go on from. */
+  /** The furthest position that the peer has asked to continue from. */
   resumedAt: number;
 }
 
-/** What carries a transfer. */
+/** What a transfer needs of its session. */
 export interface TransferCarrier {
   readonly openTransfers: OpenTransfers;
   readonly opener: StreamOpener;
   readonly codec: FrameCodec;
-  /** Of bytes that wait to be sent. */
+  /** Counts the bytes that wait to be sent. */
   readonly chunkBudget: ByteBudget;
 }
 
-/** Opens a transfer that ends with its connection; see Peer.stream. `onOver` as in {@link carryTransfer}. */
+/** Opens a transfer that ends with its connection; see Peer.stream. For `onOver` see {@link carryTransfer}. */
 export function openTransfer(
   carrier: TransferCarrier,
   open: DataTransfer,
@@ -71,8 +71,8 @@ export function openTransfer(
 }
 
 /**
- * Makes one attempt at a transfer, from where `progress` is. `onOver` is called once, with the failure if there is one;
- * nothing of it touches `progress` after that.
+ * Makes one attempt at a transfer, and continues from `progress`. `onOver` is called once, with the failure if there is one.
+ * After that the attempt does not touch `progress` any more.
  */
 export function carryTransfer(
   carrier: TransferCarrier,
@@ -92,12 +92,12 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   readonly #onOver: (failure: MeshError | undefined) => void;
   readonly #receiver: ChunkReceiver;
   readonly #gate = new DrainGate();
-  /** That of the caller, whose code a body may be. */
+  /** The caller's async context: reading the body may run the caller's code. */
   readonly #context: AsyncResource | undefined;
   #stream: FrameStream | undefined;
   #flow: Flow | undefined;
   #timer: NodeJS.Timeout | undefined;
-  /** The peer has said where the bytes of this side are to begin. */
+  /** Whether the peer has said where this side's bytes are to begin. */
   #isAsked = false;
   #settled = false;
 
@@ -193,7 +193,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   onEnd(): void {
     if (this.#settled) return;
     this.#settle(undefined);
-    // An upload that still waits for room has lost its reader; one that was not asked for has none.
+    // An upload that still waits for room has lost its reader. One that the peer never asked for has not begun.
     this.#gate.fail(new MeshError('Cancelled', 'the peer has answered without waiting for more'));
     const { body, resume } = this.#options;
     if (body !== undefined && resume === true && !this.#isAsked) this.#stream?.end();
@@ -245,7 +245,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
     this.#beginUpload(() => body(resumeAt), true);
   }
 
-  /** A body is pulled in its caller's async context, whoever made room for the transfer, or asked for the bytes. */
+  /** Reads the body in its caller's async context: the code that runs now may belong to another call. */
   #beginUpload(source: () => Bytes, hasRoom: boolean): void {
     const begin = (): void => void this.#upload(source, hasRoom);
     if (this.#context === undefined) begin();
@@ -269,7 +269,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
     } catch (thrown) {
       void closeBytes(bytes);
       const error = toMeshError(thrown, 'Cancelled');
-      // An acceptor that ended already is content with what it has; the stream must end all the same.
+      // The peer has ended already and wants no more bytes. The stream must end all the same.
       if (this.#settled) stream.reset('Cancelled', error.message);
       else this.#giveUp(error);
     }

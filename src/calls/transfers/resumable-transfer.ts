@@ -1,4 +1,4 @@
-/** A dataTransfer that this side opened and that goes on over the next connection when its own is lost. */
+/** A dataTransfer that this side opened, and that continues on the next connection when its own is lost. */
 
 import { type JoinedSignal, joinSignals } from '../../base/abortable.js';
 import { isLoss, MeshError, toMeshError } from '../../errors.js';
@@ -24,11 +24,11 @@ export interface TransferSource {
   readonly isOpen: boolean;
   /** Whether this side dials, or means to. */
   readonly mayConnect: boolean;
-  /** Whether it could: where it cannot, the peer may come back all the same. */
+  /** Whether this side could dial. Where it cannot, the peer may still come back. */
   readonly canDial: boolean;
-  /** Fires when the peer is not wanted any more. */
+  /** Fires when the peer is released. */
   readonly released: AbortSignal;
-  /** @throws MeshError DeadlineExceeded, Cancelled, Overloaded, or why there is none */
+  /** @throws MeshError DeadlineExceeded, Cancelled, Overloaded, or why there is no connection */
   acquire(options: AcquireOptions): Promise<TransferSession>;
 }
 
@@ -48,11 +48,11 @@ class ResumableTransfer {
   readonly #source: TransferSource;
   readonly #open: DataTransfer;
   readonly #options: TransferOptions;
-  /** The caller's, and the reader's. */
+  /** Fires when the caller gives up or the reader stops. */
   readonly #ends: JoinedSignal;
   readonly #endMs: number;
   #maybeExecuted = false;
-  /** Attempts in a row that brought nothing. */
+  /** Attempts in a row without progress. */
   #fruitless = 0;
 
   constructor(source: TransferSource, open: DataTransfer, options: TransferOptions) {
@@ -89,7 +89,7 @@ class ResumableTransfer {
   }
 
   /**
-   * @returns whether the transfer is complete; else another attempt is due
+   * @returns whether the transfer is complete; if not, another attempt is due
    * @throws MeshError what ends it
    */
   async #attempt(): Promise<boolean> {
@@ -104,18 +104,18 @@ class ResumableTransfer {
       const error = toMeshError(thrown);
       this.#maybeExecuted ||= error.maybeExecuted;
       this.#fruitless = this.#reached > before ? 0 : this.#fruitless + 1;
-      // While its connection is there, a failure is the peer's answer.
+      // While the connection is open, a failure is the peer's answer.
       if (!isLoss(error.code) || session?.isOpen === true) throw error;
       await this.#rest(error);
       return false;
     }
   }
 
-  /** @throws MeshError that error, where there is no use in another attempt; Cancelled */
+  /** Pauses before the next attempt. @throws MeshError that error, where another attempt is pointless; Cancelled */
   async #rest(error: MeshError): Promise<void> {
     const { attempts, minDelayMs, maxDelayMs } = DEFAULT_RETRY;
     const longestMs = Math.min(minDelayMs * 2 ** this.#fruitless, maxDelayMs);
-    // Transfers that were interrupted together do not come back together.
+    // Random, so that transfers which were interrupted together do not all come back at once.
     const pauseMs = longestMs * (0.5 + Math.random() / 2);
     if (this.#fruitless >= attempts || pauseMs >= this.#leftMs) throw error;
     await pause(pauseMs, {
@@ -123,7 +123,7 @@ class ResumableTransfer {
       released: this.#source.released,
       maybeExecuted: this.#maybeExecuted,
     });
-    // Streams hear of a loss before the pool does: asked only now, the answer is right.
+    // Streams learn of a loss before the pool does, so only after the pause is the answer right.
     const { isOpen, mayConnect, canDial } = this.#source;
     if (canDial && !isOpen && !mayConnect) throw error;
   }
@@ -132,7 +132,7 @@ class ResumableTransfer {
     return this.#endMs - performance.now();
   }
 
-  /** Grows whenever an attempt brings something, in either direction. */
+  /** Grows with every attempt that makes progress, in either direction. */
   get #reached(): number {
     const { received, resumedAt } = this.progress;
     return received.offset + resumedAt;

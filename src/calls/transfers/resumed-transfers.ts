@@ -1,32 +1,33 @@
 /**
- * The transfers that peers may resume, by peer and id: one handler serves each at a time, and what its next attempt has
- * to know is kept for a while. SPEC.md, "Transfers".
+ * The transfers that peers may resume, by peer and id. One handler at a time serves each, and what the next attempt needs to
+ * know is kept for a while. SPEC.md, "Transfers".
  */
 import { MeshError } from '../../errors.js';
 import type { TransferMemory } from './incoming-transfer.js';
 
-/** Of a node, beyond those that are being handled. */
+/** Transfers that a node remembers, besides those being handled. */
 export const MAX_REMEMBERED_TRANSFERS = 256;
 export const TRANSFER_MEMORY_MS = 5 * 60_000;
 
 /** One attempt at a transfer. Its methods do not throw. */
 export interface TransferTurn {
-  /** No other handler is at it. Called once at most. */
+  /** No other handler serves the transfer now. Called once at most. */
   start(memory: TransferMemory | undefined): void;
-  /** Another attempt has come; `leave` is to follow once the handler is done. */
+  /** A newer attempt has come. `leave` must follow once the handler is done. */
   cancel(error: MeshError): void;
 }
 
 interface Entry {
   running: TransferTurn | undefined;
-  /** Starts when the one that runs has left. */
+  /** Starts when the running one has left. */
   next: TransferTurn | undefined;
   memory: TransferMemory | undefined;
   leftMs: number;
 }
 
+/** Gives attempts at the same transfer their turns, and remembers what interrupted ones had come to. */
 export class ResumedTransfers {
-  /** Those that nobody is at are in order of their end. */
+  /** Idle ones are in order of their end. */
   readonly #entries = new Map<string, Entry>();
   readonly #nowMs: () => number;
   #idle = 0;
@@ -36,12 +37,12 @@ export class ResumedTransfers {
     this.#nowMs = nowMs;
   }
 
-  /** Transfers that are known, those under way among them. */
+  /** Transfers that are known, including those under way. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** Starts a turn, now or when the one before has been cancelled and has left. */
+  /** Starts a turn: now, or after the turn before it, which is cancelled, has left. */
   enter(key: string, turn: TransferTurn): void {
     this.#forgetOld();
     const entry = this.#entries.get(key);
@@ -60,8 +61,8 @@ export class ResumedTransfers {
   }
 
   /**
-   * A turn is over, or does not want to start any more.
-   * @param memory for the next one; `undefined` of one that did not start
+   * A turn is over, or will not start any more.
+   * @param memory for the next turn; `undefined` from a turn that did not start
    */
   leave(key: string, turn: TransferTurn, memory: TransferMemory | undefined): void {
     const entry = this.#entries.get(key);

@@ -5,12 +5,12 @@
 import { MeshError } from '../../errors.js';
 import { crc32After, crc32Joined } from '../../protocol/checksum.js';
 
-/** One for every chunk: those of the last 256 MiB, where chunks are full. */
+/** One checkpoint for every chunk: with full chunks they reach back 256 MiB. */
 export const MAX_CHECKPOINTS = 4096;
 
 /**
- * CRC-32 (ISO-HDLC, the one of zlib and Ethernet) of `bytes`, behind those whose CRC-32 is `previous`: for handlers that
- * have to say what the bytes are that they have.
+ * CRC-32 (ISO-HDLC, as in zlib and Ethernet) of `bytes` that follow others whose CRC-32 is `previous`. For handlers that
+ * call `resumeAt` and must prove which bytes they have.
  * @throws MeshError InvalidArgument when `previous` is no CRC-32
  */
 export function crc32(bytes: Uint8Array, previous = 0): number {
@@ -28,18 +28,19 @@ export function isCrc32(value: number): boolean {
   return value >>> 0 === value;
 }
 
+/** Position and checksum of one direction of a transfer, and checkpoints of recent positions. */
 export class TransferChecksum {
   #offset: number;
   #value: number | undefined;
   readonly #keepsCheckpoints: boolean;
-  /** A ring once it is full, in order of position until then; the values are at the same places. */
+  /** Positions of the checkpoints, in order, and a ring once full. The values have the same indexes. */
   #offsets: number[] = [];
   #values: number[] = [];
   #next = 0;
 
   /**
-   * @param value of the bytes before `offset`; `undefined` where nobody knows
-   * @param keepsCheckpoints whether {@link at} is to know more than the present
+   * @param value CRC-32 of the bytes before `offset`; `undefined` where it is not known
+   * @param keepsCheckpoints whether {@link at} is to know earlier positions too
    */
   constructor(offset: number, value: number | undefined, keepsCheckpoints = false) {
     this.#offset = offset;
@@ -53,12 +54,12 @@ export class TransferChecksum {
     return this.#offset;
   }
 
-  /** CRC-32 of all bytes before that; `undefined` where those before the first are not known. */
+  /** CRC-32 of all bytes before `offset`; `undefined` where the beginning is not known. */
   get value(): number | undefined {
     return this.#value;
   }
 
-  /** @param sum CRC-32 of the bytes, where that is known already */
+  /** @param sum CRC-32 of the bytes, where it is known already */
   update(bytes: Uint8Array, sum?: number): void {
     if (bytes.length === 0) return;
     this.#offset += bytes.length;
@@ -70,7 +71,7 @@ export class TransferChecksum {
     this.#note();
   }
 
-  /** CRC-32 of all bytes before a position: one of the last where a piece ended, or where the bytes began. */
+  /** CRC-32 of all bytes before a position, if a recent piece ended there or the bytes began there. */
   at(offset: number): number | undefined {
     if (offset === 0) return 0;
     if (offset === this.#offset) return this.#value;
@@ -78,7 +79,7 @@ export class TransferChecksum {
     return found === -1 ? undefined : this.#values[found];
   }
 
-  /** Goes on from another position; what was known of those behind it is forgotten. */
+  /** Continues from another position, and forgets what was known of later ones. */
   restart(offset: number, value: number | undefined): void {
     const kept = this.#checkpoints().filter((checkpoint) => checkpoint.offset < offset);
     this.#offsets = kept.map((checkpoint) => checkpoint.offset);
