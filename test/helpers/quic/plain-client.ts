@@ -194,6 +194,7 @@ export class PlainClient {
     this.#read();
     this.#pump();
     this.#flush();
+    if (this.isOver) this.#endStreams();
   }
 
   #listen(socket: Socket, local: SocketAddress): void {
@@ -207,6 +208,19 @@ export class PlainClient {
       }
       this.turn();
     });
+  }
+
+  /** Whoever waits for a stream learns that nothing more comes, and why. */
+  #endStreams(): void {
+    const { native } = this;
+    const error = native.localError() ?? native.peerError();
+    const who = native.localError() === null ? 'the node' : 'this client';
+    const what = error === null ? 'in silence' : `by ${who}, code ${error.errorCode}`;
+    for (const stream of this.streams.values()) {
+      if (stream.ended) continue;
+      stream.ended = true;
+      stream.error = `connection is over ${what}`;
+    }
   }
 
   async #shakeHands(maxStreams: number): Promise<void> {
