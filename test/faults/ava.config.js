@@ -1,4 +1,4 @@
-/** Tests of whole processes: flooded, killed, stopped, cut off. Minutes, one at a time, so they are no part of `npm test`. */
+/** Whole processes, flooded, killed, stopped, cut off, and what takes long. Minutes, one at a time, so no part of `npm test`. */
 export default {
   files: ['test/faults/*.fault.ts'],
   extensions: { ts: 'module' },
