@@ -1,5 +1,6 @@
 /** Time, for what waits: the system's, or a test's own. */
 
+/** Time and timers: those of the system, or of a test. */
 export interface PoolClock {
   /** Milliseconds that only ever grow. */
   nowMs(): number;

@@ -22,7 +22,9 @@ export interface ReplyTypes {
   request: 'response';
 }
 
+/** Messages that begin a call with an answer. */
 export type RequestMessage = Ping | QueryRequest | ReplicationLog | Consensus | Request;
+/** The answer to a message of that type. */
 export type ReplyTo<M extends RequestMessage> = MessageOf<ReplyTypes[M['type']]>;
 /** Messages that may be sent without waiting for an answer. */
 export type OneWayMessage = ReplicationLog | Consensus | Request;
@@ -44,6 +46,7 @@ export interface HandledMessages {
   request: Request;
 }
 
+/** A kind of call that a handler serves. */
 export type HandlerKind = keyof HandledMessages;
 
 /** Bytes in order, in pieces of any length. */

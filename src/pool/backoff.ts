@@ -1,5 +1,6 @@
 /** When to dial again. */
 
+/** How long pauses between dials are. */
 export interface BackoffLimits {
   /** The first delay is up to so long; each further one up to twice as long. */
   readonly minDelayMs: number;

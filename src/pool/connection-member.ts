@@ -2,6 +2,7 @@
 import type { Connection } from '../transport/connection.js';
 import type { PoolMember } from './member.js';
 
+/** A pool member that is a bare connection. */
 export interface ConnectionMember extends PoolMember {
   readonly connection: Connection;
 }

@@ -1,5 +1,6 @@
 /** Whether a connection is still alive. */
 
+/** How long a silence may last. */
 export interface HealthLimits {
   /** While answers are due: after so long a silence the peer is asked, and each further one is a miss. */
   readonly intervalMs: number;

@@ -34,6 +34,7 @@ export type MemberState =
   | { readonly kind: 'closed' }
   | { readonly kind: 'failed'; readonly error: MeshError };
 
+/** The kinds of {@link MemberState}. */
 export type MemberStateKind = MemberState['kind'];
 
 const NEXT_STATES: Readonly<Record<MemberStateKind, readonly MemberStateKind[]>> = {

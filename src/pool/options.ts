@@ -10,6 +10,7 @@ import type { Strategy } from './select.js';
 import type { PoolSize } from './surplus.js';
 import type { WaitLimits } from './wait-queue.js';
 
+/** How many connections a pool keeps, and which of them takes the next call. */
 export interface PoolLimits extends PoolSize {
   readonly strategy: Strategy;
   /** With so many calls under way on each connection, another one is dialed, as far as `max` allows. */
@@ -35,6 +36,7 @@ export interface MemberChange<M> {
   readonly to: MemberState;
 }
 
+/** What a {@link ConnectionPool} is given. All of it is optional. */
 export interface PoolOptions<M extends PoolMember> {
   /** How to reach the peer. Without it the pool has what the peer dials. */
   readonly dial?: Dial<M> | undefined;
@@ -56,11 +58,13 @@ export interface PoolOptions<M extends PoolMember> {
   readonly random?: (() => number) | undefined;
 }
 
+/** How a connection joins a pool. */
 export interface AddOptions {
   /** The connection stands beside those that the pool may have: `max` does not count it. */
   readonly isPinned?: boolean | undefined;
 }
 
+/** How long to wait for a connection. */
 export interface AcquireOptions {
   /** Default: no limit. */
   readonly timeoutMs?: number | undefined;

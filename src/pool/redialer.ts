@@ -24,6 +24,7 @@ export interface RedialerHost<M> {
   redialDue(): void;
 }
 
+/** What follows from a dial that failed. */
 export interface DialFailure {
   readonly retryInMs: number | undefined;
   /** Whether somebody waits for the dial and hears of it. */

@@ -1,5 +1,6 @@
 /** Which connection of a pool takes the next call. Pure. */
 
+/** Every {@link Strategy}. */
 export const STRATEGIES = ['leastLoaded', 'roundRobin', 'firstAvailable'] as const;
 /**
  * `leastLoaded`: the one with the fewest calls under way. `roundRobin`: each in turn. `firstAvailable`: the oldest that

@@ -1,5 +1,6 @@
 /** Which connections of a pool are one too many. Pure. */
 
+/** How many connections a pool keeps to a peer. */
 export interface PoolSize {
   /** Connections to have, as long as the peer can be dialed: 1 to 10. */
   readonly min: number;

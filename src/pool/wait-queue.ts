@@ -18,6 +18,7 @@ export interface Waiter<M> {
   fail(error: MeshError): void;
 }
 
+/** How many may wait, and how much they may hold together. */
 export interface WaitLimits {
   readonly maxWaiters: number;
   readonly maxWeight: number;

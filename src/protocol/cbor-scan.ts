@@ -17,6 +17,7 @@ export interface CborLimits {
   readonly maxItems: number;
 }
 
+/** The limits of every payload. SPEC.md, "Payload". */
 export const DEFAULT_CBOR_LIMITS: CborLimits = { maxDepth: 64, maxItems: 1_000_000 };
 
 /** What a scan found besides. */

@@ -16,6 +16,7 @@ export interface FrameAgreement {
   readonly algorithms: readonly Algorithm[];
 }
 
+/** What a {@link FrameCodec} is made of. */
 export interface FrameCodecOptions extends FrameAgreement {
   readonly codec: MessageCodec;
   /** Payloads below that are not compressed. */

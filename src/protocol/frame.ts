@@ -16,7 +16,9 @@ import { crc32, crc32After, crc32Joined } from './checksum.js';
 
 /** The version of the wire protocol that this code speaks. */
 export const WIRE_VERSION = 1;
+/** Size of the header of every frame. */
 export const HEADER_BYTES = 14;
+/** Size of the checksum, where a frame has one. */
 export const CHECKSUM_BYTES = 4;
 /** The largest payload a frame carries by default, before a handshake says otherwise. */
 export const DEFAULT_MAX_PAYLOAD_BYTES = 16 * 1024 * 1024;

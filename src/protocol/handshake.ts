@@ -44,6 +44,7 @@ export type HandshakeState =
   | { readonly kind: 'accepted'; readonly negotiated: Negotiated }
   | { readonly kind: 'refused'; readonly code: MeshErrorCode };
 
+/** The kinds of {@link HandshakeState}. */
 export type HandshakeStateKind = HandshakeState['kind'];
 
 const TRANSITIONS: Readonly<Record<HandshakeStateKind, readonly HandshakeStateKind[]>> = {

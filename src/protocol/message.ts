@@ -36,6 +36,7 @@ export interface Capabilities {
   readonly checksum: boolean;
 }
 
+/** The first message of a connection: who dials, and what that node can do. SPEC.md, "Handshake". */
 export interface HandshakeRequest {
   readonly type: 'handshakeRequest';
   /** Wire versions the dialer speaks. */
@@ -50,6 +51,7 @@ export interface HandshakeRequest {
   readonly authToken?: string;
 }
 
+/** The answer to it: what both sides use from now on, or why the dialer is refused. */
 export interface HandshakeResponse {
   readonly type: 'handshakeResponse';
   readonly accepted: boolean;
@@ -64,17 +66,20 @@ export interface HandshakeResponse {
   readonly sessionId?: Uint8Array;
 }
 
+/** Asks for a sign of life. */
 export interface Ping {
   readonly type: 'ping';
   /** Comes back in the pong. At most 64 bytes. */
   readonly token?: Uint8Array;
 }
 
+/** The answer to a ping. */
 export interface Pong {
   readonly type: 'pong';
   readonly token?: Uint8Array;
 }
 
+/** A query to a database, in whatever language it speaks. */
 export interface QueryRequest {
   readonly type: 'queryRequest';
   readonly query: string;
@@ -90,6 +95,7 @@ export interface QueryRequest {
   readonly nested?: boolean;
 }
 
+/** The answer to a query. */
 export interface QueryResponse {
   readonly type: 'queryResponse';
   readonly result?: unknown;
@@ -102,6 +108,7 @@ export interface LogEntry {
   readonly data: Uint8Array;
 }
 
+/** Entries of a replicated log, from its leader to a follower. */
 export interface ReplicationLog {
   readonly type: 'replicationLog';
   readonly group?: string;
@@ -157,6 +164,7 @@ export type RaftBody =
     }
   | { readonly kind: 'installSnapshotResponse'; readonly term: number };
 
+/** A message of the Raft protocol, and the answer to one. */
 export interface Consensus {
   readonly type: 'consensus';
   /** The Raft group, where a node runs several. */
@@ -226,11 +234,13 @@ export interface Request {
   readonly nested?: boolean;
 }
 
+/** The answer to a request, and to entries of a log. */
 export interface Response {
   readonly type: 'response';
   readonly body?: unknown;
 }
 
+/** Every message of version 1. SPEC.md, "Messages". */
 export type Message =
   | HandshakeRequest
   | HandshakeResponse
@@ -245,6 +255,7 @@ export type Message =
   | Request
   | Response;
 
+/** The `type` of a message. */
 export type MessageType = Message['type'];
 /** The message with the given `type`. */
 export type MessageOf<T extends MessageType> = Extract<Message, { type: T }>;

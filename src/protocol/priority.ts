@@ -6,6 +6,7 @@
 /** From the most urgent on. */
 export const PRIORITIES = ['control', 'high', 'normal', 'bulk'] as const;
 
+/** The class of a call: what goes first where calls share a connection. */
 export type Priority = (typeof PRIORITIES)[number];
 
 /** The class of a call that says nothing of its own, by the type of its message. */

@@ -5,6 +5,7 @@
  */
 import { asBuffer } from '../base/buffers.js';
 
+/** The limits of a {@link ReplayGuard}. */
 export interface ReplayGuardOptions {
   /** How far a timestamp may be from this side's clock, either way, in milliseconds. */
   readonly windowMs: number;
@@ -12,8 +13,10 @@ export interface ReplayGuardOptions {
   readonly maxNonces: number;
 }
 
+/** The limits of a node: 30 seconds, 100,000 nonces. */
 export const DEFAULT_REPLAY_GUARD: ReplayGuardOptions = { windowMs: 30_000, maxNonces: 100_000 };
 
+/** Only `fresh` lets a handshake through; `full` says that too many nonces are remembered to judge. */
 export type ReplayVerdict = 'fresh' | 'replayed' | 'outsideWindow' | 'full';
 
 /** Tells a fresh nonce from a replayed one. Pure: the caller brings the clock. */

@@ -1,6 +1,7 @@
 /** The log of a node: pino, on standard error unless the user brings a logger. */
 import { destination, type Logger, pino } from 'pino';
 
+/** From which level on a node writes log lines. */
 export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug';
 
 /** A user's own pino logger, or the level of the default one. */

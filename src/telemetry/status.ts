@@ -3,6 +3,7 @@ import type { MeshError } from '../errors.js';
 import type { MemberStateKind } from '../pool/member.js';
 import type { PathEvent, Role, SocketAddress, TransportName } from '../transport/connection.js';
 
+/** What happens to a node and its links. `kind` says which event it is. */
 export type NodeEvent =
   | {
       readonly kind: 'peerUp';
@@ -75,6 +76,7 @@ export type NodeEvent =
       readonly error: MeshError;
     };
 
+/** Which events a follower gets. */
 export interface StatusOptions {
   /**
    * Whether to tell of every step in the life of every connection as well: `connectionChanged`, `datagramSizeChanged`.

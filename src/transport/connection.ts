@@ -12,6 +12,7 @@ import type { TailSum } from '../protocol/kept-message.js';
 import type { Priority } from '../protocol/priority.js';
 import { DEFAULT_STREAM_RATES, type StreamRates } from './stream-rate.js';
 
+/** Every {@link TransportName}. */
 export const TRANSPORT_NAMES = ['quic', 'tcp', 'memory'] as const;
 /** How a connection travels. `memory` is a pair within one process, for tests. */
 export type TransportName = (typeof TRANSPORT_NAMES)[number];
@@ -19,6 +20,7 @@ export type TransportName = (typeof TRANSPORT_NAMES)[number];
 /** Who opened the connection. Decides who counts message ids odd (dialer) and even (acceptor). */
 export type Role = 'dialer' | 'acceptor';
 
+/** A host and a port. The host of what is bound or connected is a numeric IP address. */
 export interface SocketAddress {
   readonly host: string;
   readonly port: number;
@@ -98,6 +100,7 @@ export interface FrameStream {
   resume(): void;
 }
 
+/** How a frame is sent. */
 export interface SendOptions {
   /** The payload's rest, where it comes in two pieces. Copied before `send` returns. */
   readonly tail?: Uint8Array | undefined;
@@ -114,6 +117,7 @@ export interface SendOptions {
   readonly end?: boolean;
 }
 
+/** How a stream is opened. */
 export interface StreamOptions {
   /** On an `early` connection its frames leave at once, as 0-RTT data, which an attacker can record and send again. */
   readonly early?: boolean | undefined;
@@ -186,6 +190,7 @@ export interface StreamLimits extends StreamRates {
   readonly sendHighWaterBytes: number;
 }
 
+/** The limits of a transport that is given none. */
 export const DEFAULT_STREAM_LIMITS: StreamLimits = {
   maxMessageBytes: 16 * 1024 * 1024,
   maxIncomingStreams: 1024,
@@ -327,6 +332,7 @@ export interface DialTarget {
   readonly nodeId?: string | undefined;
 }
 
+/** How a transport dials. */
 export interface DialOptions {
   readonly signal?: AbortSignal | undefined;
   /** Default: the transport's own. */
@@ -354,6 +360,7 @@ export interface Transport {
   close(): Promise<void>;
 }
 
+/** Where a transport listens, and who hears of what arrives. */
 export interface ListenOptions {
   readonly host: string;
   /** 0 lets the system pick. */
@@ -371,6 +378,7 @@ export interface Refusal {
   readonly transport: TransportName;
 }
 
+/** A transport that listens. To close it stops that, and leaves connections open. */
 export interface Listener {
   /** Where it is bound: of a listener on all addresses, `0.0.0.0` or `::`. */
   readonly address: SocketAddress;

@@ -6,6 +6,7 @@
 import { RateLimit } from '../base/rate-limit.js';
 import { MeshError } from '../errors.js';
 
+/** How fast a peer may open and reset streams. */
 export interface StreamRates {
   /** Streams that a peer may open in a second, and as many at once. */
   readonly streamOpensPerSecond: number;

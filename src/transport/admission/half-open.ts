@@ -1,5 +1,6 @@
 /** How many peers may be in their handshake at a listener at once, in all and by source. Until then they have proved nothing. */
 
+/** How many peers may be in their handshake at a listener at once. */
 export interface HalfOpenLimits {
   /** Peers at once whose handshake is under way. */
   readonly maxHalfOpen: number;

@@ -8,6 +8,7 @@ import { MeshError } from '../../errors.js';
 import type { SocketAddress } from '../connection.js';
 import type { Discovery } from './discovery.js';
 
+/** How {@link dnsDiscovery} asks for names. */
 export interface DnsDiscoveryOptions {
   /** Addresses of name servers, with a port where it is not 53. Default: whatever the system uses, hosts file included. */
   readonly servers?: readonly string[] | undefined;
@@ -30,6 +31,10 @@ export interface ServiceRecord {
 /** What is looked up of one service at most: so many that come first, and as many of the others by chance. */
 const FIRST_SERVICE_HOSTS = 8;
 
+/**
+ * Finds peers by DNS: A and AAAA records of a host name, and SRV records of a service name such as
+ * `_quicmesh._udp.example.org`, which needs no port.
+ */
 export function dnsDiscovery(options: DnsDiscoveryOptions = {}): Discovery {
   const { servers, timeoutMs = 2000, tries = 2 } = options;
   const resolver = new Resolver({ timeout: timeoutMs, tries });

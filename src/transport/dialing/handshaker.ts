@@ -24,6 +24,7 @@ import type { AgreedLimits, Connection, FrameStream, FrameStreamHandler } from '
 /** The message id of the dialer's first stream, which carries the handshake. */
 const HANDSHAKE_MESSAGE_ID = 1;
 
+/** What either side of a handshake needs. */
 export interface HandshakeOptions {
   readonly config: HandshakeConfig;
   readonly codec: MessageCodec;

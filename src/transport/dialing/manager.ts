@@ -45,6 +45,7 @@ function pathOf({ transport: { name }, address: { host, port } }: Way): string {
 /** Attempts at finding a port that is free for every transport, where the system picks. */
 const PORT_ATTEMPTS = 16;
 
+/** What a {@link TransportManager} is made of. */
 export interface TransportManagerOptions {
   /** In order of preference; at least one. */
   readonly transports: readonly Transport[];

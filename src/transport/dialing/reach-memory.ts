@@ -3,6 +3,7 @@
  * not for others, or for none. Pure: the clock comes with each call.
  */
 
+/** How long failures to reach a peer are remembered, and how many. */
 export interface ReachMemoryOptions {
   /** How long the first failure counts; each further one twice as long. Default 5000. */
   readonly firstMs?: number | undefined;

@@ -36,6 +36,7 @@ import { isLoopback, PacerClocks } from './paths/pacer-clocks.js';
 import { BASE_DATAGRAM_BYTES, type PathMtuLimits } from './paths/path-mtu.js';
 import { MemorySessionStore, type SessionStore } from './resumption/sessions.js';
 
+/** How a {@link QuicTransport} works. Only `tls` is needed. */
 export interface QuicTransportOptions {
   /** The certificates in force; asked again whenever a connection begins. */
   readonly tls: () => TlsMaterial;

@@ -13,6 +13,7 @@ import {
   type HalfOpenLimits,
 } from '../../admission/half-open.js';
 
+/** How a listener treats peers that have not finished the TLS handshake. */
 export interface AdmissionLimits extends HalfOpenLimits {
   /** `'auto'`: from the threshold on; `'always'`: at any time. */
   readonly retry: 'auto' | 'always';

@@ -22,6 +22,7 @@ export interface QuicTuning {
   readonly congestionControl?: CongestionControl | undefined;
 }
 
+/** The algorithms that quiche has. */
 export type CongestionControl = 'cubic' | 'reno' | 'bbr';
 
 /** Loopback carries 65,535; beyond this size bulk does not get faster. */

@@ -20,6 +20,7 @@ export interface SessionStore {
   take(key: string): Uint8Array | undefined;
 }
 
+/** How many sessions a {@link MemorySessionStore} keeps. */
 export interface MemorySessionStoreOptions {
   /** Peers whose sessions are kept; beyond that, those of the peer met longest ago go. Default 1024. */
   readonly maxPeers?: number | undefined;
