@@ -16,6 +16,10 @@ const MAX_DATAGRAMS = 3;
 /** The binding waits three probe timeouts, however wrong its estimate. Afterwards stateless resets answer. */
 const MAX_PERIOD_MS = 3000;
 
+/**
+ * What a connection sends and waits for once this side has closed it (RFC 9000, section 10.2.1). Pure: datagrams and
+ * times in, decisions out.
+ */
 export class ClosingPeriod {
   readonly #endsAtMs: number;
   #written = 0;

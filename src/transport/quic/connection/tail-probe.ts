@@ -29,6 +29,10 @@ const HEARD_TO_JUDGE = 4;
 /** So many datagrams that came without a probe take one of these back. */
 const HEARD_FOR_TRUST = 8;
 
+/**
+ * Finds out early that the last packets of a flight were lost, by a few small packets behind them (RFC 8985, section 7;
+ * RFC 9002, section 6.2). quiche 0.18.0 waits far too long. Pure.
+ */
 export class TailProbe {
   #idleTimeoutMs = Number.POSITIVE_INFINITY;
   #rttMs = Number.POSITIVE_INFINITY;

@@ -21,6 +21,10 @@ export const URGENCIES: Readonly<Record<Priority, number>> = {
 /** Of bulk data whose turn it is. */
 export const RAISED_URGENCY = 95;
 
+/**
+ * Streams that hold bytes for which QUIC had no room, and the order in which they get room that there is again.
+ * SPEC.md, "Priorities".
+ */
 export class BlockedStreams {
   /** By the rank of a class, then by QUIC's id; among them some that are over but for that. */
   readonly #lines: readonly Map<number, QuicStream>[] = PRIORITIES.map(

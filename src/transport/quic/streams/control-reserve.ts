@@ -22,6 +22,10 @@ export interface PeerWindows {
   readonly peerInitialMaxStreamDataBidiRemote: number;
 }
 
+/**
+ * Keeps the last bytes of the peer's credit for the control stream: without them neither a proof of an address nor a
+ * notice that gives up a call could leave. Pure. SPEC.md, "Credit".
+ */
 export class ControlReserve {
   readonly bytes: number;
   /** The connection's credit is no less: in all, from the beginning on. */

@@ -7,6 +7,10 @@
  */
 import type { QuicStream } from './stream.js';
 
+/**
+ * Bounds what all streams of a connection keep of frames that are not whole. Above the limit only the stream that has
+ * waited longest is read on. Pure.
+ */
 export class PartialFrames {
   readonly #limitBytes: number;
   readonly #bytes = new Map<QuicStream, number>();

@@ -11,6 +11,10 @@ const MARK_EVERY_BYTES = MIN_WINDOW_BYTES / 2;
 /** An answer that is not there by then is not waited for: a peer may drop it. */
 const PATIENCE_MS = 1000;
 
+/**
+ * Measures how much bulk data of a connection is under way, and bounds it while other calls could be kept waiting. It
+ * asks for proofs behind the data; each comes back once the peer has read what was sent before. SPEC.md, "QUIC".
+ */
 export class ProofInFlight {
   readonly contention = new Contention();
   #sentBytes = 0;

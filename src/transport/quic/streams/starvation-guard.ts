@@ -5,6 +5,10 @@
 import { PATIENCE_BYTES, SLICE_BYTES } from '../../priority/class-turns.js';
 import type { QuicStream } from './stream.js';
 
+/**
+ * Gives bulk data that QUIC holds its turn. quiche sends lower urgencies only once nothing of a higher one is left, and
+ * under loss something always is. SPEC.md, "Priorities".
+ */
 export class StarvationGuard {
   readonly #setUrgency: (stream: QuicStream, isRaised: boolean) => void;
   /** Streams of bulk data that have a place on the wire. */

@@ -20,6 +20,10 @@ export interface StoppedStreamsHost {
   guard(step: () => void): void;
 }
 
+/**
+ * Finds the streams that the peer has stopped (STOP_SENDING), or reset while nobody reads them. The binding tells only
+ * when it is asked, so a few are asked with every datagram and the rest by a timer.
+ */
 export class StoppedStreams {
   readonly #host: StoppedStreamsHost;
   readonly #streams = new Set<QuicStream>();

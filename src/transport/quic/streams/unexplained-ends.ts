@@ -7,6 +7,10 @@ import type { QuicStream } from './stream.js';
 /** A notice that was lost is sent again within about two round trips. */
 const PATIENCE_MS = 250;
 
+/**
+ * Streams that the peer gave up, and whose notice of why is not here yet. Each waits for it for a short while. SPEC.md,
+ * "QUIC".
+ */
 export class UnexplainedEnds {
   readonly #guard: (step: () => void) => void;
   /** When the wait is over, by stream; in order. */
