@@ -1,7 +1,7 @@
 /** Waiting with an AbortSignal. */
 import { asMeshError, MeshError } from '../errors.js';
 
-/** The error that an aborted wait rejects with; the signal's reason is its cause, or the error where it says Superseded. */
+/** The error of an aborted wait: Cancelled with the signal's reason as `cause`, or the reason itself if it is Superseded. */
 export function cancelledError(signal: AbortSignal): MeshError {
   const { reason } = signal;
   const known = asMeshError(reason);
@@ -9,12 +9,12 @@ export function cancelledError(signal: AbortSignal): MeshError {
   return new MeshError('Cancelled', 'cancelled by the caller', { cause: reason });
 }
 
-/** Hears of a signal that fires, once. Must not throw. */
+/** Called once, when a signal fires. Must not throw. */
 export type AbortListener = (signal: AbortSignal) => void;
 
 /**
- * Those who wait for one signal, at one listener of its own: a signal may serve thousands of calls, and Node.js warns of a
- * leak where it has more than ten listeners.
+ * All who wait for one signal, behind a single event listener. A signal may serve thousands of calls, and Node.js warns of
+ * a leak where a signal has more than ten listeners.
  */
 class AbortListeners {
   readonly #signal: AbortSignal;
@@ -36,16 +36,16 @@ class AbortListeners {
     this.#signal.removeEventListener('abort', this.#fired);
   }
 
-  // A function: signals that a library brings may know no listeners that are objects.
+  // A function and no object: a library's own signals may not support listener objects.
   readonly #fired = (): void => {
-    // One that is called may take others away.
+    // Iterate over a copy: a listener may remove others.
     for (const listener of [...this.#listeners]) {
       if (this.#listeners.delete(listener)) listener(this.#signal);
     }
   };
 }
 
-/** Of signals that somebody waits for, or has. */
+/** By signal. An entry lives as long as its signal does. */
 const bySignal = new WeakMap<AbortSignal, AbortListeners>();
 
 /** Calls the listener when the signal fires; not for one that has fired already. */
@@ -58,7 +58,7 @@ export function onAbort(signal: AbortSignal, listener: AbortListener): void {
   listeners.add(listener);
 }
 
-/** The listener waits no more. */
+/** Removes the listener. */
 export function offAbort(signal: AbortSignal, listener: AbortListener): void {
   bySignal.get(signal)?.delete(listener);
 }
@@ -66,11 +66,11 @@ export function offAbort(signal: AbortSignal, listener: AbortListener): void {
 /** A signal that fires with the first of several. */
 export interface JoinedSignal {
   readonly signal: AbortSignal;
-  /** Lets go of the others, which may live much longer: to be called when nobody heeds this one any more. */
+  /** Removes the listeners from the other signals, which may live much longer. To be called when this one is not needed. */
   release(): void;
 }
 
-/** Unlike `AbortSignal.any` it leaves nothing behind at signals that live on, and heeds those of other realms. */
+/** Joins signals. Unlike `AbortSignal.any` it leaves no listeners behind, and takes signals of other realms. */
 export function joinSignals(...signals: readonly (AbortSignal | undefined)[]): JoinedSignal {
   const joined = new AbortController();
   const given = signals.filter((signal) => signal !== undefined);
@@ -88,7 +88,7 @@ export function joinSignals(...signals: readonly (AbortSignal | undefined)[]): J
 }
 
 /**
- * A promise that rejects as soon as the signal fires. What it waited for goes on; its outcome is ignored.
+ * Like `promise`, but rejects as soon as the signal fires. What `promise` stands for goes on, and its outcome is ignored.
  * @throws MeshError Cancelled
  */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {

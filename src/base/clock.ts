@@ -1,4 +1,4 @@
-/** Time, for what waits: the system's, or a test's own. */
+/** The clock and timers: the system's, or those of a test. */
 
 /** Time and timers: those of the system, or of a test. */
 export interface PoolClock {
@@ -10,7 +10,7 @@ export interface PoolClock {
   every(intervalMs: number, callback: () => void): () => void;
 }
 
-/** Node's timers hold 31 bits; what is later, is later than anybody waits. */
+/** The longest delay that Node's timers take, in milliseconds: about 25 days. A longer one is no limit in practice. */
 export const MAX_TIMER_MS = 0x7fff_ffff;
 
 /** The clock of `performance.now()`. */

@@ -1,6 +1,6 @@
-/** A queue that stays fast however long it is: `Array.shift` moves every element behind the first. */
+/** A queue in which `shift` takes constant time. `Array.shift` moves all the other elements. */
 export class Fifo<T> {
-  /** Apart from the others: most queues never have more than one, and take no list for it. */
+  /** Kept apart: most queues never hold more than one element, and then need no array. */
   #first: T | undefined;
   #rest: (T | undefined)[] | undefined;
   #head = 0;
@@ -50,7 +50,7 @@ export class Fifo<T> {
     this.#head = 0;
   }
 
-  /** Once half is holes: each element is moved once for every one that has left. */
+  /** Called once half of the array is empty, so that an element moves at most once for each one that left. */
   #compact(rest: (T | undefined)[]): void {
     this.#rest = rest.slice(this.#head);
     this.#head = 0;

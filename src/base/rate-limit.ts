@@ -1,4 +1,4 @@
-/** So many a second, and no more at once than it bursts to. Pure: the caller brings the clock. */
+/** A token bucket: a rate for each second, and a bound on bursts. Pure: the caller brings the clock. */
 export class RateLimit {
   readonly #perSecond: number;
   readonly #burst: number;
@@ -11,14 +11,14 @@ export class RateLimit {
     this.#left = burst;
   }
 
-  /** Takes one, if there is one. */
+  /** Takes a token. @returns false where there is none */
   take(nowMs: number): boolean {
     if (!this.allows(nowMs)) return false;
     this.#left -= 1;
     return true;
   }
 
-  /** Whether there is one to take. */
+  /** Whether there is a token. */
   allows(nowMs: number): boolean {
     const elapsedMs = nowMs - (this.#sinceMs ?? nowMs);
     this.#sinceMs = nowMs;

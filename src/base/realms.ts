@@ -1,18 +1,18 @@
 /**
- * What a value from outside is, wherever it was made: in another realm (a vm context, a test runner's sandbox) or by
- * another copy of a package `instanceof` says false of it.
+ * Tells what a value from outside is, wherever it was made. Of values from another realm (a vm context, a test runner's
+ * sandbox) or of another copy of a package, `instanceof` says false.
  */
 import { types } from 'node:util';
 
 /** Whether a value is a byte string: a Uint8Array or a subclass such as Buffer. */
 export const isBytes: (value: unknown) => value is Uint8Array = types.isUint8Array;
 
-/** Whether a value is an error that some engine made, or inherits from this realm's. Never throws. */
+/** Whether a value is an error of any realm, or inherits from this realm's `Error`. Never throws. */
 export function isError(value: unknown): value is Error {
   return types.isNativeError(value) || isInstance(value, Error);
 }
 
-/** `instanceof`, which a proxy's trap, or a proxy that was revoked, makes throw. Never throws. */
+/** `instanceof`, but false where a proxy makes it throw. */
 export function isInstance<T>(
   value: unknown,
   make: abstract new (...input: never[]) => T,
@@ -34,8 +34,8 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 /**
- * Whether a value that should be an answer is a promise of one, or throws where that is looked for. What it promises is
- * nobody's: its rejection is handled. Never throws.
+ * Whether a value that should be a plain answer is a promise, or throws when asked. Nobody will wait for such a promise, so
+ * its rejection is handled here. Never throws.
  */
 export function isPromised(value: unknown): boolean {
   try {
@@ -47,7 +47,7 @@ export function isPromised(value: unknown): boolean {
   }
 }
 
-/** What has fields of the engine's own, which nobody sees who copies the object's. */
+/** Kinds of objects whose content is in internal slots, which a copy of their properties would lose. */
 export type EngineKind =
   | 'ArrayBuffer'
   | 'DataView'
@@ -58,7 +58,7 @@ export type EngineKind =
   | 'Error'
   | 'Promise';
 
-/** Which of those a value is; `undefined` for plain objects and instances of most classes. */
+/** Which of these kinds a value is; `undefined` for plain objects and instances of most classes. */
 export function kindOf(value: object): EngineKind | undefined {
   if (types.isAnyArrayBuffer(value)) return 'ArrayBuffer';
   if (types.isDataView(value)) return 'DataView';
@@ -70,7 +70,7 @@ export function kindOf(value: object): EngineKind | undefined {
   return types.isPromise(value) ? 'Promise' : undefined;
 }
 
-/** The code of an error of Node's or the system's, as `ENOENT`; `undefined` of anything else that was thrown. Never throws. */
+/** The code of an error of Node's or the system's, such as `ENOENT`; `undefined` for anything else. Never throws. */
 export function systemCodeOf(thrown: unknown): string | undefined {
   try {
     const code = isError(thrown) ? (thrown as { readonly code?: unknown }).code : undefined;
@@ -80,7 +80,7 @@ export function systemCodeOf(thrown: unknown): string | undefined {
   }
 }
 
-/** A text for people of anything that was thrown. Never throws. */
+/** A text for people about anything that was thrown. Never throws. */
 export function textOf(thrown: unknown): string {
   try {
     return isError(thrown) ? String(thrown.message) : String(thrown);

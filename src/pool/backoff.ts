@@ -2,10 +2,10 @@
 
 /** How long pauses between dials are. */
 export interface BackoffLimits {
-  /** The first delay is up to so long; each further one up to twice as long. */
+  /** The first delay is a random part of this; the bound doubles for each further delay. */
   readonly minDelayMs: number;
   readonly maxDelayMs: number;
-  /** A connection that lived so long makes the next delay the first again. */
+  /** A connection that lived this long resets the delays: the next one is a first one again. */
   readonly stableMs: number;
 }
 
@@ -15,7 +15,7 @@ export const DEFAULT_BACKOFF: BackoffLimits = {
   stableMs: 60_000,
 };
 
-/** What the pause after a failure is a random part of. @param failures those before it, in a row */
+/** The bound of which the pause after a failure is a random part. @param failures in a row before this one */
 export function delayCeilingMs(
   { minDelayMs, maxDelayMs }: Pick<BackoffLimits, 'minDelayMs' | 'maxDelayMs'>,
   failures: number,
@@ -23,15 +23,15 @@ export function delayCeilingMs(
   return Math.min(maxDelayMs, minDelayMs * 2 ** failures);
 }
 
-/** How long to leave a peer alone that has turned this side away for a reason that does not pass by itself. */
+/** How long to leave a peer alone that has refused this side for a reason that will not pass by itself. */
 export const REFUSED_DELAY_MS = 60_000;
-/** While calls wait for the peer, nobody waits longer. */
+/** The longest pause while calls wait for the peer. */
 const EAGER_DELAY_MS = 500;
 
 /** How long to wait until the next dial. */
 export interface Delay {
   readonly patientMs: number;
-  /** While calls wait; never longer than the other. */
+  /** The wait while calls wait for the peer. Never longer than the other one. */
   readonly eagerMs: number;
 }
 
@@ -42,7 +42,7 @@ export interface Delay {
 export class Backoff {
   readonly #limits: BackoffLimits;
   #attempts = 0;
-  /** Since when the peer is connected; `undefined` while it is not. */
+  /** When the peer was connected; `undefined` while it is not. */
   #connectedAtMs: number | undefined;
 
   constructor(limits: BackoffLimits) {
@@ -52,23 +52,23 @@ export class Backoff {
   /** A dial has failed. @param chance from 0 up to 1 */
   failed(chance: number): Delay {
     const ceilingMs = delayCeilingMs(this.#limits, this.#attempts);
-    // Beyond, doubling changes nothing any more.
+    // At this point further doubling changes nothing any more.
     if (ceilingMs < this.#limits.maxDelayMs) this.#attempts += 1;
     return { patientMs: chance * ceilingMs, eagerMs: chance * Math.min(ceilingMs, EAGER_DELAY_MS) };
   }
 
-  /** The peer has turned this side away for good: calls that wait hasten nothing. */
+  /** The peer has refused this side for good: waiting calls do not shorten the pause. */
   refused(chance: number): Delay {
     const delayMs = REFUSED_DELAY_MS * (1 - chance / 2);
     return { patientMs: delayMs, eagerMs: delayMs };
   }
 
-  /** There is a connection, the first or one more. */
+  /** A connection was made, the first or a further one. */
   connected(nowMs: number): void {
     this.#connectedAtMs ??= nowMs;
   }
 
-  /** The last connection is lost. @returns undefined where that is known: those that are lost at once count as one */
+  /** The last connection is lost. @returns undefined where that was known already: losses at one time count as one */
   lost(nowMs: number, chance: number): Delay | undefined {
     if (this.#connectedAtMs === undefined) return undefined;
     if (nowMs - this.#connectedAtMs >= this.#limits.stableMs) this.#attempts = 0;

@@ -1,4 +1,4 @@
-/** A bare connection as the member of a pool, for those who bring calls of their own. */
+/** Makes a bare connection a member of a pool, for those who build their own calls. */
 import type { Connection } from '../transport/connection.js';
 import type { PoolMember } from './member.js';
 
@@ -8,8 +8,8 @@ export interface ConnectionMember extends PoolMember {
 }
 
 /**
- * @param ping asks the peer for a sign of life by the caller's own protocol, over transports that cannot; answers false
- *   where that cannot be done now. Without it such a connection is never taken for dead.
+ * @param ping asks the peer for a sign of life by the caller's own protocol, where the transport itself cannot. Returns
+ *   false where that is impossible now. Without `ping`, such a connection is never taken for dead.
  */
 export function connectionMember(
   connection: Connection,

@@ -2,11 +2,11 @@
 
 /** How long a silence may last. */
 export interface HealthLimits {
-  /** While answers are due: after so long a silence the peer is asked, and each further one is a miss. */
+  /** While answers are due, a silence of this length makes this side ask. Each further such silence is a miss. */
   readonly intervalMs: number;
-  /** So many misses, and the connection is dead. From the first on it is suspect. */
+  /** The number of misses after which the connection is dead. From the first miss on it is suspect. */
   readonly misses: number;
-  /** While none are due, it is asked only after so long. */
+  /** While no answers are due, this side asks only after a silence of this length. */
   readonly idleIntervalMs: number;
 }
 
@@ -14,13 +14,13 @@ export const DEFAULT_HEALTH: HealthLimits = { intervalMs: 500, misses: 3, idleIn
 
 export type Verdict = 'healthy' | 'suspect' | 'dead';
 
-/** What is known of a connection when it is looked at. */
+/** What is known of a connection at one look. */
 export interface HealthView {
   /** When bytes of the peer last arrived. */
   readonly lastReceivedMs: number;
   /** Whether answers are due. */
   readonly isAwaiting: boolean;
-  /** How long what was sent since then may keep the question on its way, on a slow link that carries it in order. */
+  /** How long the question may be under way behind what was sent before it, on a slow link that keeps the order. */
   readonly aheadMs: number;
 }
 
@@ -41,13 +41,13 @@ export class Health {
   #lookedAtMs: number;
   #receivedMs: number;
   /**
-   * Silence counts as far as this side was there to listen: where its own thread stood still, the peer's bytes may wait
+   * Silence counts only while this side could listen: where its own thread was blocked, the peer's bytes may wait
    * unread.
    */
   #silentMs = 0;
-  /** Silence of the last look that does not count yet. */
+  /** The part of the last look's silence that does not count yet. */
   #unreadMs = 0;
-  /** The silence when the peer was asked, and the time to allow besides; `undefined` when it is not asked. */
+  /** The silence at which the peer was asked, and the extra time allowed; `undefined` while it is not asked. */
   #asked: { readonly silentMs: number; readonly aheadMs: number } | undefined;
 
   constructor(limits: HealthLimits, nowMs: number) {
@@ -57,8 +57,8 @@ export class Health {
   }
 
   /**
-   * A cheap look at a connection that needs no answer: counts the silence, without a look at what was received.
-   * @returns false where that is needed after all: then {@link look} is to be called with the same time
+   * A cheap look for a connection that awaits no answer: counts the silence without asking what was received.
+   * @returns false where that has to be asked: then {@link look} must be called with the same time
    */
   rests(nowMs: number): boolean {
     if (this.#asked !== undefined) return false;
@@ -91,12 +91,12 @@ export class Health {
     this.#asked = undefined;
   }
 
-  /** @returns the time since the look before that counts as silence, if nothing was heard */
+  /** @returns the time since the last look that counts as silence if nothing was heard */
   #pass(nowMs: number): number {
     const { intervalMs } = this.#limits;
     const passedMs = Math.max(0, nowMs - this.#lookedAtMs);
     const countedMs = Math.min(passedMs, intervalMs) + this.#unreadMs;
-    // After a standstill timers come first: what the peer sent meanwhile is read between this look and the next.
+    // After a block of the thread, timers run before sockets are read. The peer's bytes are seen only at the next look.
     this.#unreadMs = passedMs > intervalMs ? intervalMs : 0;
     this.#lookedAtMs = nowMs;
     return countedMs - this.#unreadMs;

@@ -1,9 +1,9 @@
-/** One connection of a pool: what the pool asks of it, the state it is in, and how it is doing. */
+/** One connection of a pool: what the pool asks of it, its state, and its health. */
 import type { MeshError } from '../errors.js';
 import type { Connection } from '../transport/connection.js';
 import { Health, type HealthLimits } from './health.js';
 
-/** What a pool holds. */
+/** A connection as its pool needs it. */
 export interface PoolMember {
   readonly connection: Connection;
   /** Whether it takes new calls. */
@@ -12,18 +12,18 @@ export interface PoolMember {
   readonly load: number;
   /** Whether this side waits for an answer of the peer. */
   readonly isAwaiting: boolean;
-  /** Calls so far, of both sides, signs of life not counted. */
+  /** Calls so far, of both sides, without pings. */
   readonly activity: number;
   /**
    * Asks the peer for a sign of life, ahead of what waits to be sent. Does not throw.
-   * @returns false where that cannot be done now
+   * @returns false where that is impossible now
    */
   ping(): boolean;
-  /** Takes no new calls, and closes when those under way are done. Does not reject. */
+  /** Takes no new calls, and closes when those under way are done. Never rejects. */
   retire(reason: string): Promise<void>;
 }
 
-/** A connection's life in its pool. */
+/** The states of a connection in its pool. */
 export type MemberState =
   | { readonly kind: 'connecting' }
   /** Calls are under way, or were a moment ago. */
@@ -46,21 +46,21 @@ const NEXT_STATES: Readonly<Record<MemberStateKind, readonly MemberStateKind[]>>
   failed: [],
 };
 
-/** The state that follows, or `undefined` where the table does not allow it; the caller then changes nothing. */
+/** The next state, or `undefined` where the table does not allow the step. The caller then changes nothing. */
 export function nextMemberState(from: MemberState, to: MemberState): MemberState | undefined {
   return NEXT_STATES[from.kind].includes(to.kind) ? to : undefined;
 }
 
-/** Without a call for so long, a connection is idle. */
+/** A connection without a call for this long is idle. */
 const IDLE_AFTER_MS = 1000;
-/** Idle, and heard of, it is looked at in full once in so many intervals of health: there may be thousands. */
+/** An idle connection gets a full look only once in this many health intervals: there may be thousands of them. */
 const IDLE_LOOK_INTERVALS = 2;
-/** How much longer an acceptor leaves an idle connection alone than its dialer. */
+/** How much later than the dialer an acceptor asks on an idle connection, as a factor. */
 const ACCEPTORS_PATIENCE = 1.5;
-/** A link slower than this may take a silent TCP connection for dead that still carries what was sent. */
+/** On a link slower than this, a TCP connection that still carries what was sent may be taken for dead. */
 const SLOWEST_BYTES_PER_MS = 125;
 
-/** What a look at a connection has found. */
+/** The result of a look at a connection. */
 export type Finding = 'none' | 'suspected' | 'recovered' | 'dead';
 
 /**
@@ -106,7 +106,7 @@ export class PooledConnection<M extends PoolMember> {
     this.#activeMs = options.nowMs;
   }
 
-  /** Where nobody calls, the dialer asks first: what comes of that is a sign of life to the acceptor as well. */
+  /** On an idle connection the dialer asks first. Its question is a sign of life to the acceptor too. */
   #healthLimits(limits: HealthLimits): HealthLimits {
     if (this.isDialed) return limits;
     return { ...limits, idleIntervalMs: limits.idleIntervalMs * ACCEPTORS_PATIENCE };
@@ -120,7 +120,7 @@ export class PooledConnection<M extends PoolMember> {
     return this.member.load;
   }
 
-  /** Whether it takes calls as well as any other. */
+  /** Whether it takes calls and is not suspect. */
   get isWell(): boolean {
     return this.member.isOpen && !this.isSuspect;
   }
@@ -139,7 +139,7 @@ export class PooledConnection<M extends PoolMember> {
     if (this.member.ping()) this.#askedMs = nowMs;
   }
 
-  /** To be called several times within an interval of health. Asks the peer for a sign of life where one is due. */
+  /** To be called several times in each health interval. Asks the peer for a sign of life where one is due. */
   look(nowMs: number): Finding {
     this.#lookForCalls(nowMs);
     if (this.#mayRest(nowMs) && this.#health.rests(nowMs)) return 'none';
@@ -150,14 +150,14 @@ export class PooledConnection<M extends PoolMember> {
       this.#heardMs = lastReceivedMs;
       this.#sentWhenHeard = counters.bytesSent;
     }
-    // Datagrams overtake what waits; on TCP the question comes after all that was sent before.
+    // Over QUIC the question overtakes what waits. Over TCP it comes after all that was sent before.
     const aheadBytes = this.#isOrdered ? counters.bytesSent - this.#sentWhenHeard : 0;
     const { verdict, asks } = this.#health.look(nowMs, {
       lastReceivedMs,
       isAwaiting: member.isAwaiting,
       aheadMs: aheadBytes / SLOWEST_BYTES_PER_MS,
     });
-    // Whoever has all streams in use that the peer allows, is not taken for dead over a question that did not leave.
+    // The question did not leave, because all streams that the peer allows are in use. That is no miss.
     if (asks && !member.ping()) this.#health.takeBack();
     const wasSuspect = this.isSuspect;
     this.isSuspect = verdict !== 'healthy';

@@ -1,4 +1,4 @@
-/** What a pool is given, and what it tells. */
+/** The options of a pool, and what it reports. */
 
 import type { PoolClock } from '../base/clock.js';
 import type { MeshError } from '../errors.js';
@@ -13,7 +13,7 @@ import type { WaitLimits } from './wait-queue.js';
 /** How many connections a pool keeps, and which of them takes the next call. */
 export interface PoolLimits extends PoolSize {
   readonly strategy: Strategy;
-  /** With so many calls under way on each connection, another one is dialed, as far as `max` allows. */
+  /** When every connection has this many calls under way, another one is dialed, up to `max`. */
   readonly growAtCalls: number;
 }
 
@@ -27,9 +27,9 @@ export const DEFAULT_POOL_LIMITS: PoolLimits = {
 
 export const DEFAULT_WAIT_LIMITS: WaitLimits = { maxWaiters: 65_536, maxWeight: 32 * 1024 * 1024 };
 
-/** A step in the life of a connection, from the beginning of its dial. */
+/** A change of a connection's state, beginning with its dial. */
 export interface MemberChange<M> {
-  /** `undefined` while it is dialed. */
+  /** `undefined` while the connection is dialed. */
   readonly member: M | undefined;
   /** `undefined` when the dial begins. */
   readonly from: MemberStateKind | undefined;
@@ -38,19 +38,19 @@ export interface MemberChange<M> {
 
 /** What a {@link ConnectionPool} is given. All of it is optional. */
 export interface PoolOptions<M extends PoolMember> {
-  /** How to reach the peer. Without it the pool has what the peer dials. */
+  /** Makes a connection to the peer. Without it the pool has only the connections that the peer dials. */
   readonly dial?: Dial<M> | undefined;
   readonly limits?: Partial<PoolLimits> | undefined;
   readonly health?: Partial<HealthLimits> | undefined;
   readonly backoff?: Partial<BackoffLimits> | undefined;
   readonly waiters?: Partial<WaitLimits> | undefined;
   /**
-   * Whether this side gives up its own connections where both sides have dialed at once: the two sides must answer
-   * differently. Default: it does not.
+   * Whether this side closes its own connections where both sides have dialed at the same time. The two sides must answer
+   * differently. Default false.
    */
   readonly yields?: (() => boolean) | undefined;
   readonly onChange?: ((change: MemberChange<M>) => void) | undefined;
-  /** A connection is silent although it was asked for a sign of life, or is well again. */
+  /** A connection has become suspect, or is well again. */
   readonly onSuspicion?: ((member: M, isSuspect: boolean) => void) | undefined;
   readonly onDialFailed?: ((error: MeshError, failure: DialFailure) => void) | undefined;
   readonly clock?: PoolClock | undefined;
@@ -60,7 +60,7 @@ export interface PoolOptions<M extends PoolMember> {
 
 /** How a connection joins a pool. */
 export interface AddOptions {
-  /** The connection stands beside those that the pool may have: `max` does not count it. */
+  /** The connection does not count against `max`. */
   readonly isPinned?: boolean | undefined;
 }
 
@@ -71,13 +71,13 @@ export interface AcquireOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a pool has now, and counts of what it did. */
+/** What a pool has now, and counts of what it has done. */
 export interface PoolStatistics {
   /** Connections that take calls. */
   readonly open: number;
-  /** Of these, the suspect ones. */
+  /** The suspect ones among these. */
   readonly suspect: number;
-  /** Connections that end with the calls under way on them. */
+  /** Connections that take no new calls, and end with those under way. */
   readonly closing: number;
   readonly dialing: number;
   readonly waiting: number;
@@ -86,8 +86,8 @@ export interface PoolStatistics {
   readonly dialed: number;
   readonly dialsFailed: number;
   readonly accepted: number;
-  /** Ended without anybody's decision. */
+  /** Connections that ended without either side's decision. */
   readonly lost: number;
-  /** Closed because they were one too many, idle, or replaced. */
+  /** Connections closed because they were surplus, idle or replaced. */
   readonly retired: number;
 }

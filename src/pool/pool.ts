@@ -34,11 +34,11 @@ export class ConnectionPool<M extends PoolMember> {
   readonly #waiters: WaitQueue<M>;
   readonly #roster: Roster<M>;
   readonly #counts = { dialsFailed: 0, lost: 0 };
-  /** A connection of a dial under way, that takes some calls already. */
+  /** A connection whose dial is under way, and that takes some calls already. */
   #offered: M | undefined;
   /**
-   * The peer has shut down in good order and is not back yet. A dial may still meet its end, of which nothing tells
-   * whether what came along was run: calls wait for the answer of its next life.
+   * The peer has shut down in good order and is not back yet. A dial may still reach the process that is ending, and then
+   * nothing tells whether early calls ran. So calls wait until the restarted peer has answered the handshake.
    */
   #isPeerAway = false;
   #turn = 0;
@@ -55,7 +55,7 @@ export class ConnectionPool<M extends PoolMember> {
     this.#redialer.dial = options.dial;
   }
 
-  /** How to reach the peer from now on. */
+  /** Sets how to reach the peer from now on. */
   set dial(dial: Dial<M>) {
     this.#redialer.dial = dial;
   }
@@ -64,12 +64,12 @@ export class ConnectionPool<M extends PoolMember> {
     return this.#redialer.dial !== undefined;
   }
 
-  /** Whether a connection that takes calls may come about. */
+  /** Whether there may yet be a connection that takes calls. */
   get mayConnect(): boolean {
     return this.#end === undefined && this.#redialer.mayConnect;
   }
 
-  /** Why no connection can come about; `undefined` while one may. */
+  /** Why there can be no connection; `undefined` while there can. */
   get unavailableReason(): MeshError | undefined {
     if (this.mayConnect) return undefined;
     return this.#end ?? new MeshError('ConnectionLost', 'no open connection to the peer');
@@ -80,7 +80,7 @@ export class ConnectionPool<M extends PoolMember> {
     return this.#end;
   }
 
-  /** Fires when the peer is not wanted any more; for what waits now. */
+  /** Fires when the peer is released, for whoever waits at that time. */
   get released(): AbortSignal {
     return this.#released.signal;
   }
@@ -125,7 +125,7 @@ export class ConnectionPool<M extends PoolMember> {
   }
 
   /**
-   * A connection: one there is, or the next one that comes about.
+   * A connection: an open one, or else the next one that is made.
    * @throws MeshError what the dial failed with, DeadlineExceeded, Cancelled, Overloaded when too many wait,
    *   ConnectionLost when there is none and nobody dials
    */
@@ -140,7 +140,7 @@ export class ConnectionPool<M extends PoolMember> {
     });
   }
 
-  /** Waits for a connection in line with others, unless there is one. */
+  /** Queues for a connection, unless there is one. */
   wait(waiter: Waiter<M>): void {
     for (const member of [this.select(), this.#offered]) {
       if (member === undefined || !waiter.accepts(member)) continue;
@@ -157,8 +157,8 @@ export class ConnectionPool<M extends PoolMember> {
   }
 
   /**
-   * Dials unless there is a connection, or a dial is under way, and keeps the peer connected from then on.
-   * @param options.retry also if the dial fails: then it waits until one succeeds
+   * Dials unless there is a connection or a dial is under way, and keeps the peer connected from then on.
+   * @param options.retry goes on where the dial fails, and waits until one succeeds
    * @throws MeshError what the dial fails with; with `retry` only a refusal
    */
   async connect(options: { signal?: AbortSignal | undefined; retry?: boolean | undefined } = {}) {
@@ -173,7 +173,7 @@ export class ConnectionPool<M extends PoolMember> {
     if (!this.isOpen) await this.#persist(signal, wasWanted);
   }
 
-  /** Waits for a connection, whatever dials fail. Who gives up takes back what nobody else wants. */
+  /** Waits for a connection, however many dials fail. Giving up releases the peer, unless somebody else wants it. */
   async #persist(signal: AbortSignal | undefined, wasWanted: boolean): Promise<void> {
     try {
       await this.acquire({ signal });
@@ -184,12 +184,12 @@ export class ConnectionPool<M extends PoolMember> {
     }
   }
 
-  /** Dials unless there is a connection, or a dial is under way. Nobody waits for it. */
+  /** Dials unless there is a connection or a dial is under way. Nobody waits for the result. */
   begin(signal?: AbortSignal): void {
     if (this.#end === undefined && !this.isOpen) this.#redialer.begin(signal);
   }
 
-  /** A connection whose handshake is done, dialed by either side. */
+  /** Adds a connection whose handshake is done, dialed by either side. */
   add(member: M, { isPinned = false }: AddOptions = {}): void {
     if (this.#roster.has(member)) return;
     this.#redialer.connected();
@@ -198,18 +198,18 @@ export class ConnectionPool<M extends PoolMember> {
     if (this.#roster.add(member, isPinned)) this.#waiters.offer(member);
   }
 
-  /** Leaves new calls to others; the connection ends with those under way. */
+  /** Leaves new calls to other connections. This one ends with the calls under way. */
   retire(member: M, reason: string): void {
     this.#roster.retire(member, reason);
   }
 
-  /** To be called when time has passed: by the pool itself, and by tests. */
+  /** Does what is due by now. The pool calls it by itself, and tests do. */
   look(): void {
     this.#roster.look(this.#clock.nowMs());
     this.#fill();
   }
 
-  /** The peer is not wanted any more: dials and waits end. Connections are left to whoever has them. */
+  /** The peer is not wanted any more. Dials and waits end; open connections stay open. */
   release(error: MeshError): void {
     this.#redialer.stop(error);
     this.#offered = undefined;
@@ -218,7 +218,7 @@ export class ConnectionPool<M extends PoolMember> {
     if (this.#end === undefined) this.#released = new AbortController();
   }
 
-  /** The same, for good. */
+  /** Releases the peer for good. */
   close(error: MeshError): void {
     this.#end ??= error;
     this.release(error);
@@ -242,7 +242,7 @@ export class ConnectionPool<M extends PoolMember> {
     const { max, growAtCalls } = this.#limits;
     const { open } = this.#roster;
     if (open.some(({ isWell, load }) => isWell && load < growAtCalls)) return;
-    // The side that yields would have to give its own up again.
+    // The side that yields would have to close its own connection again.
     const yields = this.#options.yields?.() ?? false;
     const counted = open.filter(({ isDialed, isPinned }) => !isPinned && (isDialed || yields));
     if (redialer.dial !== undefined && counted.length + redialer.dials < max) redialer.begin();
@@ -266,7 +266,7 @@ export class ConnectionPool<M extends PoolMember> {
 
   #lost(error: MeshError): void {
     this.#waiters.lastFailure = error;
-    // Somebody has closed it: it is not for this side to dial again.
+    // Somebody has closed it on purpose, so this side does not dial again.
     if (error.code === 'NoError') {
       if (!this.isOpen) this.#redialer.isWanted = false;
       return;
@@ -276,12 +276,12 @@ export class ConnectionPool<M extends PoolMember> {
     this.#backOff();
   }
 
-  /** Where nothing is left to take calls, the peer is not dialed as fast as it ends connections. */
+  /** Backs off where no connection is left: the peer is not to be dialed as fast as it closes connections. */
   #backOff(): void {
     if (!this.#roster.hasWell) this.#redialer.lost();
   }
 
-  /** Dials what is missing; where nothing will come of waiting, the wait is over. */
+  /** Dials missing connections. Fails those who wait where waiting has become pointless. */
   #settle(): void {
     this.#fill();
     if (this.mayConnect || this.isOpen || this.#waiters.size === 0) return;
@@ -354,7 +354,7 @@ export class ConnectionPool<M extends PoolMember> {
     const to = { kind: 'failed', error } as const;
     this.#options.onChange?.({ member: undefined, from: 'connecting', to });
     this.#options.onDialFailed?.(error, failure);
-    // Whoever waits for a peer that was never reached, or that wants nothing of this side, hears it at once.
+    // Callers that wait for a peer that was never reached, or that refuses this side, get the error at once.
     if (failure.isFinal || !this.mayConnect) this.#waiters.failAll(error);
     this.#fill();
   }

@@ -5,7 +5,7 @@ import type { PoolClock } from '../base/clock.js';
 import { isLastingRefusal, isOwnFault, type MeshError, toMeshError } from '../errors.js';
 import { Backoff, type BackoffLimits, type Delay } from './backoff.js';
 
-/** Makes a connection. `signal` gives it up. Must settle, and soon after the signal. */
+/** Makes a connection. `signal` cancels the dial, which must then settle soon. */
 export type Dial<M> = (options: {
   readonly signal: AbortSignal;
   /** A connection that may take some calls before the dial is done. */
@@ -16,28 +16,28 @@ export interface RedialerHost<M> {
   offer(member: M): void;
   dialBegan(): void;
   connected(member: M): void;
-  /** A dial that was given up has made a connection all the same. */
+  /** A dial that was cancelled has made a connection all the same. */
   connectedLate(member: M): void;
   /** @param retryInMs until the next dial; `undefined` when there will be none */
   dialFailed(error: MeshError, failure: DialFailure): void;
-  /** It is time for another dial, if one is needed. */
+  /** A dial is due, if one is needed. */
   redialDue(): void;
 }
 
 /** What follows from a dial that failed. */
 export interface DialFailure {
   readonly retryInMs: number | undefined;
-  /** Whether somebody waits for the dial and hears of it. */
+  /** Whether somebody waits for the dial and gets its failure. */
   readonly isAwaited: boolean;
-  /** Whether the peer has turned this side away for a reason that does not pass by itself. */
+  /** Whether the peer has refused this side for a reason that will not pass by itself. */
   readonly isRefusal: boolean;
-  /** Whether nothing comes of waiting for the next dial, soon or at all. */
+  /** Whether it is pointless to wait for the next dial. */
   readonly isFinal: boolean;
 }
 
 interface DialUnderWay<M> {
   readonly connected: Promise<M>;
-  /** Whether its failure reaches somebody by `connected`. */
+  /** Whether somebody who called `connected` gets its failure. */
   isAwaited: boolean;
 }
 
@@ -45,12 +45,12 @@ interface DialUnderWay<M> {
  * Dials one peer: when somebody asks for it, and again while the peer is wanted and connections are missing,
  * without end. After a failure it pauses; after a refusal by the peer it pauses for long.
  *
- * What this side found wrong with whoever answered says nothing of the peer, which may be elsewhere by now: the next
- * dial looks again.
+ * Where another node answers at the peer's address, that is no refusal by the peer: it may have moved, and the next dial
+ * asks discovery again.
  */
 export class Redialer<M> {
   dial: Dial<M> | undefined;
-  /** Whether connections are to be kept, and dialed again when they are lost. */
+  /** Whether to keep the peer connected, and to dial again when connections are lost. */
   isWanted = false;
   readonly #host: RedialerHost<M>;
   readonly #clock: PoolClock;
@@ -84,14 +84,14 @@ export class Redialer<M> {
     return this.#underWay.size;
   }
 
-  /** Whether a connection may still come about: a dial is under way, or may be begun. */
+  /** Whether there may yet be a connection: a dial is under way, or may begin. */
   get mayConnect(): boolean {
     return this.#underWay.size > 0 || (this.dial !== undefined && this.isWanted);
   }
 
   /**
-   * The dial that is under way, or a new one, whatever there was to wait for.
-   * @param signal ends the dial if it begins it
+   * Joins the dial that is under way, or begins one at once, without any pause.
+   * @param signal cancels the dial, if this call begins it
    * @throws MeshError what the dial fails with
    */
   connect(signal?: AbortSignal): Promise<M> {
@@ -101,12 +101,12 @@ export class Redialer<M> {
     return dial.connected;
   }
 
-  /** The same for nobody who waits: a failure is reported. */
+  /** The same where nobody waits for the result: a failure is reported. */
   begin(signal?: AbortSignal): void {
     if (this.#underWay.size === 0) this.#begin(signal);
   }
 
-  /** Dials what is missing, as soon as that is due. @param isEager calls wait */
+  /** Dials missing connections as soon as that is due. @param isEager whether calls wait */
   fill(missing: number, isEager: boolean): void {
     this.#cancelTimer();
     if (this.dial === undefined || !this.isWanted) return;
@@ -120,12 +120,12 @@ export class Redialer<M> {
     for (; left > 0; left -= 1) this.#begin(undefined);
   }
 
-  /** Whether nothing speaks against another dial now. */
+  /** Whether another dial may begin now. */
   get isDue(): boolean {
     return this.#waitMs(false) <= 0;
   }
 
-  /** There is a connection, dialed by either side. */
+  /** A connection was made, dialed by either side. */
   connected(): void {
     this.#backoff.connected(this.#clock.nowMs());
   }
@@ -134,12 +134,12 @@ export class Redialer<M> {
   lost(): void {
     const nowMs = this.#clock.nowMs();
     const delay = this.#backoff.lost(nowMs, this.#random());
-    // A peer that wants nothing of this side is left alone all the same.
+    // A peer that has refused this side is still left alone.
     if (delay === undefined || (this.#due?.isRefusal === true && !this.isDue)) return;
     this.#due = { sinceMs: nowMs, delay, isRefusal: false };
   }
 
-  /** Gives up what is under way: whoever comes from now on has nothing of it, even before it ends. */
+  /** Cancels the dial under way. Later callers do not join it, even before it has ended. */
   stop(error: MeshError): void {
     this.isWanted = false;
     this.#cancelTimer();

@@ -25,11 +25,11 @@ export interface RosterOptions<M extends PoolMember> {
   readonly size: PoolSize;
   readonly health: HealthLimits;
   readonly clock: PoolClock;
-  /** Whether this side gives up its own connections where both sides have dialed at once. */
+  /** Whether this side closes its own connections where both sides have dialed at the same time. */
   readonly yields: () => boolean;
 }
 
-/** Looks at its connections so many times within an interval of health. */
+/** Looks at the connections in each health interval. */
 const LOOKS_PER_INTERVAL = 2;
 
 /**
@@ -45,7 +45,7 @@ export class Roster<M extends PoolMember> {
   #stopLooking: (() => void) | undefined;
   #isStopped = false;
 
-  /** @param onLook called several times within an interval of health, while there are connections */
+  /** @param onLook called several times in each health interval, while there are connections */
   constructor(options: RosterOptions<M>, onLook: () => void) {
     this.#options = options;
     this.#onLook = onLook;
@@ -60,7 +60,7 @@ export class Roster<M extends PoolMember> {
     return this.#open;
   }
 
-  /** Whether one takes calls as well as any other. */
+  /** Whether any connection takes calls and is not suspect. */
   get hasWell(): boolean {
     return this.#open.some(({ isWell }) => isWell);
   }
@@ -73,7 +73,7 @@ export class Roster<M extends PoolMember> {
     return this.#members.get(member)?.state.kind ?? 'closed';
   }
 
-  /** @returns whether it takes calls: its peer may have said meanwhile that it goes away */
+  /** @returns whether the connection takes calls: its peer may have gone away meanwhile */
   add(member: M, isPinned: boolean): boolean {
     const { host, health, clock } = this.#options;
     const entry = new PooledConnection(member, {
@@ -95,19 +95,19 @@ export class Roster<M extends PoolMember> {
     return false;
   }
 
-  /** Leaves new calls to others; the connection ends with those under way. */
+  /** Leaves new calls to other connections. This one ends with the calls under way. */
   retire(member: M, reason: string): void {
     const entry = this.#members.get(member);
     if (entry !== undefined) this.#leave(entry, reason, false);
   }
 
-  /** Looks how all are doing, and retires what is one too many. */
+  /** Checks the health of all connections, and retires surplus ones. */
   look(nowMs: number): void {
     for (const entry of [...this.#members.values()]) this.#lookAt(entry, nowMs);
     this.#trim(nowMs);
   }
 
-  /** Looks at them no more. */
+  /** Ends the health checks. */
   stop(): void {
     this.#isStopped = true;
     this.#rest();
@@ -137,7 +137,7 @@ export class Roster<M extends PoolMember> {
 
   #trim(nowMs: number): void {
     const { size, yields } = this.#options;
-    // What the peer dialed is the peer's to close, however many those are: they need not show that they live.
+    // The peer closes what it dialed, however many those are. They do not have to prove that they are live.
     if (this.#open.length <= size.min || !this.#open.some(isOurs)) return;
     const well = this.#open.filter(({ isWell, isPinned }) => !isPinned && isWell);
     if (well.length <= size.min) return;
@@ -183,7 +183,7 @@ function isOurs({ isDialed, isPinned }: PooledConnection<PoolMember>): boolean {
   return isDialed && !isPinned;
 }
 
-/** What is to stay where another goes has to show first that it lives. */
+/** A connection that is to stay where another is closed must first prove that it is live. */
 function askForLife(well: readonly PooledConnection<PoolMember>[], nowMs: number): void {
   const sinceMs = Math.max(...well.map(({ establishedMs }) => establishedMs));
   for (const entry of well) entry.askSince(sinceMs, nowMs);

@@ -3,23 +3,23 @@
 /** Every {@link Strategy}. */
 export const STRATEGIES = ['leastLoaded', 'roundRobin', 'firstAvailable'] as const;
 /**
- * `leastLoaded`: the one with the fewest calls under way. `roundRobin`: each in turn. `firstAvailable`: the oldest that
- * is not busy, so that younger ones come to rest.
+ * `leastLoaded`: the one with the fewest calls under way. `roundRobin`: each in turn. `firstAvailable`: the oldest that is
+ * not busy, so that younger ones become idle.
  */
 export type Strategy = (typeof STRATEGIES)[number];
 
-/** A connection, as far as the choice depends on it. */
+/** What the choice needs to know of a connection. */
 export interface Candidate {
   /** Calls under way. */
   readonly load: number;
-  /** It has been silent although it was asked for a sign of life: the last to be taken. */
+  /** It did not answer when asked for a sign of life: it is taken only where all are suspect. */
   readonly isSuspect: boolean;
 }
 
 export interface SelectOptions {
-  /** How often a choice was made before. */
+  /** How many choices were made before. */
   readonly turn: number;
-  /** From so many calls under way on, a connection counts as busy. */
+  /** With this many calls under way, a connection is busy. */
   readonly busyAtCalls: number;
 }
 
@@ -45,14 +45,14 @@ export function selectCandidate(
   }
 }
 
-/** All that are well; where none is, all. */
+/** The candidates that are not suspect, or all where all are. */
 function eligibleOf(candidates: readonly Candidate[]): number[] {
   const all = candidates.map((_, index) => index);
   const well = all.filter((index) => candidates[index]?.isSuspect === false);
   return well.length > 0 ? well : all;
 }
 
-/** Of equals, the first. */
+/** The least loaded; the first of equals. */
 function leastOf(indexes: readonly number[], loadOf: (index: number) => number): number {
   return indexes.reduce((least, index) => (loadOf(index) < loadOf(least) ? index : least));
 }

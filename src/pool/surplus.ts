@@ -2,28 +2,28 @@
 
 /** How many connections a pool keeps to a peer. */
 export interface PoolSize {
-  /** Connections to have, as long as the peer can be dialed: 1 to 10. */
+  /** Connections to keep as long as the peer can be dialed: 1 to 10. */
   readonly min: number;
   /** Connections that this side dials at most: 1 to 10, and no fewer than `min`. */
   readonly max: number;
-  /** Above `min`, a connection that was idle for so long is closed. */
+  /** Above `min`, a connection that was idle for this long is closed. */
   readonly idleMs: number;
 }
 
-/** A connection that takes calls, as far as the choice depends on it. */
+/** What the choice needs to know of a connection that takes calls. */
 export interface SurplusCandidate {
-  /** Whether this side dialed it. What the peer dialed is the peer's to close. */
+  /** Whether this side dialed it. Connections that the peer dialed are closed by the peer. */
   readonly isDialed: boolean;
   readonly establishedMs: number;
   /** When bytes of the peer last arrived. */
   readonly lastReceivedMs: number;
-  /** Since when there was no call; `undefined` while there is. */
+  /** When the last call ended; `undefined` while there is one. */
   readonly idleSinceMs: number | undefined;
 }
 
 /**
  * Indexes of the connections to close, which this side has dialed.
- * @param candidates oldest first, those that are suspect left out
+ * @param candidates oldest first, without those that are suspect
  * @param yields whether this side gives up its own connections where both sides have dialed at once: one side does
  */
 export function selectSurplus(
@@ -36,7 +36,7 @@ export function selectSurplus(
   const chosen: number[] = [];
   const left = candidates.flatMap(({ isDialed }, index) => (isDialed ? [index] : []));
   const accepted = candidates.length - left.length;
-  /** Leaves as many of its own, if one that stays is live. */
+  /** Closes this many of its own, if one that stays is known to be live. */
   const giveUpOldest = (keep: number, mayStay: (candidate: SurplusCandidate) => boolean): void => {
     const going = left.slice(0, Math.max(0, left.length - keep));
     const staying = candidates.filter(
@@ -49,7 +49,7 @@ export function selectSurplus(
   if (yields && accepted > 0) {
     giveUpOldest(Math.max(0, max - accepted), ({ isDialed }) => !isDialed);
   }
-  // What stays is to be seen at work before more of it goes.
+  // Close no more before those that stay have been seen to work.
   if (chosen.length > 0) return chosen;
   let spare = candidates.length - min;
   for (const index of left) {
@@ -63,8 +63,8 @@ export function selectSurplus(
 }
 
 /**
- * Those that have been heard of since the youngest is there. Another connection goes only when one of these stays: the
- * peer may have crashed and come back, and the older ones be dead; or its side of the youngest may not be done yet.
+ * The connections that were heard from since the youngest was made. One of these must stay when another is closed: the peer
+ * may have restarted, which leaves the older ones dead, or may not have finished its side of the youngest.
  */
 function livelySince(candidates: readonly SurplusCandidate[]): SurplusCandidate[] {
   const youngestMs = Math.max(...candidates.map(({ establishedMs }) => establishedMs));

@@ -4,16 +4,16 @@ import { cancelledError, offAbort, onAbort } from '../base/abortable.js';
 import { type PoolClock, SYSTEM_CLOCK } from '../base/clock.js';
 import { MeshError } from '../errors.js';
 
-/** Who waits for a connection. Its methods do not throw. */
+/** Somebody who waits for a connection. The methods do not throw. */
 export interface Waiter<M> {
-  /** What it adds to the queue, such as the bytes of a message that it holds. */
+  /** How much it counts against the queue's limit, such as the bytes of its message. */
   readonly weight: number;
-  /** On the queue's clock; infinite for none. */
+  /** On the queue's clock; infinite without a deadline. */
   readonly deadlineMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** Whether this connection will do. */
+  /** Whether the waiter can use this connection. */
   accepts(member: M): boolean;
-  /** The wait is over. Called once, unless `fail` is. */
+  /** The wait is over. Either this or `fail` is called, once. */
   start(member: M): void;
   fail(error: MeshError): void;
 }
@@ -33,7 +33,7 @@ export class WaitQueue<M> {
   readonly #clock: PoolClock;
   readonly #waiting = new Map<Waiter<M>, () => void>();
   #weight = 0;
-  /** Why there is no connection, as far as it is known: the cause of a deadline that passes. */
+  /** Why there is no connection, as far as known: the cause of a `DeadlineExceeded`. */
   lastFailure: MeshError | undefined;
 
   constructor(limits: WaitLimits, clock: PoolClock = SYSTEM_CLOCK) {
@@ -49,7 +49,7 @@ export class WaitQueue<M> {
     return this.#weight;
   }
 
-  /** Where there is no room the waiter fails with Overloaded; where its time is up or its signal has fired, with that. */
+  /** Adds a waiter. It fails at once with Overloaded where there is no room, DeadlineExceeded, or Cancelled. */
   add(waiter: Waiter<M>): void {
     const { signal } = waiter;
     if (signal?.aborted === true) {
@@ -69,7 +69,7 @@ export class WaitQueue<M> {
     this.#waiting.set(waiter, this.#watch(waiter));
   }
 
-  /** Starts whoever this connection will do for. */
+  /** Starts all waiters that can use this connection. */
   offer(member: M): void {
     for (const waiter of [...this.#waiting.keys()]) {
       if (waiter.accepts(member) && this.#remove(waiter)) waiter.start(member);
@@ -82,7 +82,7 @@ export class WaitQueue<M> {
     }
   }
 
-  /** @returns what ends the watch over time and signal */
+  /** Watches a waiter's deadline and signal. @returns a function that stops this */
   #watch(waiter: Waiter<M>): () => void {
     const { signal, deadlineMs } = waiter;
     const giveUp = (fired: AbortSignal): void => {

@@ -1,12 +1,12 @@
 /** How many lines a log gets about one source. */
 
-/** A source has one line in so long. */
+/** Time between two lines about one source. */
 export const LINE_INTERVAL_MS = 1000;
-/** Sources that are told apart; others share one line. Whoever forges addresses has many. */
+/** Sources that are told apart. All others share one entry: an attacker can forge any number of addresses. */
 const MAX_SOURCES = 1024;
 const OTHERS = 'other sources';
 
-/** Lines of one source that were left out since its last one. */
+/** The lines about one source that were left out since its last one. */
 export interface LeftOut {
   readonly source: string;
   readonly lines: number;
@@ -32,12 +32,12 @@ export class LineLimit {
     return false;
   }
 
-  /** Whether a later {@link takeLeftOut} has something to tell, or to forget. */
+  /** Whether a later {@link takeLeftOut} will have something to report or to forget. */
   get isEmpty(): boolean {
     return this.#entries.size === 0;
   }
 
-  /** Lines that were left out, of the sources that may have a line again; this is that line. Forgets quiet sources. */
+  /** Left-out lines of the sources that may have a line again; the report of them is that line. Forgets quiet sources. */
   takeLeftOut(nowMs: number): readonly LeftOut[] {
     const due: LeftOut[] = [];
     for (const [source, entry] of this.#entries) {
@@ -53,11 +53,11 @@ export class LineLimit {
     return due;
   }
 
-  /** The entry that holds a line back; `undefined` where none does, and the line counts from now on. */
+  /** The entry that holds a line back; `undefined` where the line may be written, which then counts as written. */
   #entryOf(source: string, nowMs: number): Entry | undefined {
     const key = this.#entries.has(source) || this.#entries.size < MAX_SOURCES ? source : OTHERS;
     const entry = this.#entries.get(key);
-    // What was left out is told first, by the line that tells of it.
+    // The report of what was left out comes before the next line of this source.
     if (entry !== undefined && (entry.leftOut > 0 || nowMs - entry.lastMs < LINE_INTERVAL_MS)) {
       return entry;
     }

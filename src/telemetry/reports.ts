@@ -11,7 +11,7 @@ import type { Doubt } from '../transport/trust/tls-material.js';
 import { LINE_INTERVAL_MS, LineLimit } from './line-limit.js';
 import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
 
-/** What is odd about the certificates in force. */
+/** What to warn of in the certificates in force. */
 export interface CertificateFindings {
   readonly outdatedCrls: ReturnType<TrustStore['outdatedCrls']>;
   readonly doubts: readonly Doubt[];
@@ -78,7 +78,7 @@ export class Reports {
     this.#status.emit({ kind: 'tlsReloaded', fingerprint256, validToMs });
   }
 
-  /** What is odd about those that are in force now. */
+  /** Warns of what is wrong with the certificates that are in force now. */
   certificates({ outdatedCrls, doubts }: CertificateFindings): void {
     for (const crl of outdatedCrls) {
       this.#log.warn(crl, 'a CRL is out of date: it holds all the same');
@@ -133,7 +133,7 @@ export class Reports {
     this.#status.emit({ kind: 'connectionChanged', nodeId, transport, from, to: to.kind });
   }
 
-  /** Whether that source may have a line now. */
+  /** Whether a line about that source may be written now. */
   #mayWrite(source: string): boolean {
     const mayWrite = this.#lines.take(source, performance.now());
     this.#leftOutTimer ??= setTimeout(() => this.#tellLeftOut(), LINE_INTERVAL_MS).unref();

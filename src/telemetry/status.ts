@@ -1,4 +1,4 @@
-/** What happens to a node's links, as typed events for whoever wants to follow them. */
+/** The events of a node's connections, and how to follow them. */
 import type { MeshError } from '../errors.js';
 import type { MemberStateKind } from '../pool/member.js';
 import type { PathEvent, Role, SocketAddress, TransportName } from '../transport/connection.js';
@@ -27,14 +27,14 @@ export type NodeEvent =
       readonly transport: TransportName;
     }
   | {
-      /** Calls to the peer go by another transport now: because one failed, or a preferred one reaches it again. */
+      /** Calls to the peer use another transport now: one failed, or a preferred one reaches the peer again. */
       readonly kind: 'transportChanged';
       readonly nodeId: string;
       readonly from: TransportName;
       readonly to: TransportName;
     }
   | {
-      /** A dial that nobody waited for did not reach its peer or was turned away. */
+      /** A dial that nobody waited for failed: it did not reach its peer, or was refused. */
       readonly kind: 'dialFailed';
       readonly nodeId: string;
       readonly error: MeshError;
@@ -42,13 +42,13 @@ export type NodeEvent =
       readonly retryInMs: number | undefined;
     }
   | {
-      /** A connection gives no sign of life: others take its calls, until it does again or is given up. */
+      /** A connection gives no sign of life. Others take its calls until it does again or is given up. */
       readonly kind: 'suspected';
       readonly nodeId: string;
       readonly transport: TransportName;
     }
   | {
-      /** A connection that was suspect is heard of again. */
+      /** A suspect connection gives signs of life again. */
       readonly kind: 'recovered';
       readonly nodeId: string;
       readonly transport: TransportName;
@@ -63,13 +63,13 @@ export type NodeEvent =
       readonly to: MemberStateKind;
     }
   | {
-      /** The node goes by other certificates now: see `reloadTls`. These are of its own. */
+      /** The node uses other certificates now, see `reloadTls`. This describes its own. */
       readonly kind: 'tlsReloaded';
       readonly fingerprint256: string;
       readonly validToMs: number;
     }
   | {
-      /** A peer was turned away, or turned away from us after TLS was done. */
+      /** This node refused a peer, or a peer refused this node after TLS was done. */
       readonly kind: 'refused';
       readonly transport: TransportName;
       readonly remoteAddress: SocketAddress;
@@ -79,13 +79,13 @@ export type NodeEvent =
 /** Which events a follower gets. */
 export interface StatusOptions {
   /**
-   * Whether to tell of every step in the life of every connection as well: `connectionChanged`, `datagramSizeChanged`.
+   * Whether to report every change of every connection too: `connectionChanged`, `datagramSizeChanged`.
    * Default false.
    */
   readonly connections?: boolean | undefined;
 }
 
-/** Events kept for a follower that is slow; beyond that it loses the oldest. */
+/** Events kept for a slow follower. Beyond that it loses the oldest. */
 const MAX_UNREAD = 1024;
 
 /** Hands every event to every follower. */

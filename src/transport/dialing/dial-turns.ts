@@ -4,7 +4,7 @@
  */
 import type { PeerTarget } from './discovery.js';
 
-/** Targets remembered; beyond, the one that failed longest ago begins anew. */
+/** Targets remembered. Beyond that, the one that failed longest ago is forgotten and begins anew. */
 const MAX_TARGETS = 1024;
 
 /**

@@ -1,4 +1,4 @@
-/** Where peers are: how names become the addresses that a dial tries. */
+/** Turns a peer's names into the addresses that a dial tries. */
 import { isIP } from 'node:net';
 import { abortable, cancelledError, joinSignals } from '../../base/abortable.js';
 import { asMeshError, MeshError } from '../../errors.js';
@@ -9,7 +9,7 @@ import { addressKey } from '../socket-address.js';
 /** Where a peer is said to be: a numeric address, a DNS name, or whatever else a {@link Discovery} understands. */
 export interface PeerAddress {
   readonly host: string;
-  /** Needed unless discovery finds it out, as from SRV records. */
+  /** Required unless discovery finds it, as from SRV records. */
   readonly port?: number | undefined;
 }
 
@@ -21,29 +21,29 @@ export type PeerTarget =
       readonly addresses: readonly PeerAddress[];
     };
 
-/** Finds peers. Asked for every dial again, so what changes is found as soon as a connection has failed. */
+/** Finds peers. It is asked again for every dial, so that a changed address is found as soon as a connection has failed. */
 export interface Discovery {
   /**
-   * The numeric addresses of one place, best first; none when it is not known.
-   * @throws any error when that cannot be found out now
+   * The numeric addresses of one place, best first; an empty list for an unknown place.
+   * @throws any error when the addresses cannot be found now
    */
   resolve(address: PeerAddress, signal?: AbortSignal): Promise<readonly SocketAddress[]>;
 }
 
-/** What one dial tries at most; the next ones go on with the rest. */
+/** The largest number of addresses that one dial tries. The next dials go on with the rest. */
 const MAX_ADDRESSES = 16;
 
-/** How {@link locate} looks. */
+/** Options of {@link locate}. */
 export interface LocateOptions {
-  /** For discovery, which may be anybody's code: what it has not found by then counts as not found. */
+  /** Time limit for discovery, which may be anybody's code. What it has not found by then counts as not found. */
   readonly timeoutMs: number;
-  /** Counts the dials that did not reach the target. Where it has too many addresses for one, each tries others. Default 0. */
+  /** How many dials have not reached the target. Where it has many addresses, each dial tries others. Default 0. */
   readonly turn?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Checks what a user wants dialed, before anything is.
+ * Checks a user's target before anything is dialed.
  * @throws MeshError InvalidArgument for an address that cannot be dialed
  */
 export function checkTarget(target: PeerTarget): void {
@@ -58,8 +58,8 @@ export function checkTarget(target: PeerTarget): void {
 }
 
 /**
- * The numeric addresses of a target, in order and each once, 16 at most, in their canonical form. Numeric ones need no
- * discovery; what it finds and nobody can be dialed at, such as a port of 0, is left out.
+ * The numeric addresses of a target, in order, without duplicates, at most 16, in canonical form. Numeric addresses need no
+ * discovery. Found addresses that cannot be dialed, such as those with port 0, are left out.
  * @throws MeshError ConnectFailed when there are none; InvalidArgument as checkTarget; Cancelled
  */
 export async function locate(
@@ -89,7 +89,7 @@ export async function locate(
   }
   if (signal?.aborted === true) throw cancelledError(signal);
   if (found.size > 0) {
-    // The places that are asked change with every turn; when all had theirs, so do the addresses of each.
+    // Each turn asks other places. After a full round over all places, other addresses of each are tried.
     return takeTurn([...found.values()], Math.floor(turn / turnsOf(all)));
   }
   const failed = answers.find((answer) => answer.status === 'rejected');
@@ -103,7 +103,7 @@ export async function locate(
   throw new MeshError('ConnectFailed', `cannot resolve ${names}`, { cause: failed?.reason });
 }
 
-/** One after the other the parts of a list that one dial can take. */
+/** The part of a list that one dial can try, a different one in each turn. */
 function takeTurn<T>(all: readonly T[], turn: number): readonly T[] {
   const start = (turn % turnsOf(all)) * MAX_ADDRESSES;
   return all.slice(start, start + MAX_ADDRESSES);
@@ -132,7 +132,7 @@ async function locateOne(
 }
 
 /**
- * Names from a table.
+ * Discovery from a table.
  * @param places addresses by name; the table may change while it is in use
  */
 export function staticDiscovery(

@@ -1,6 +1,6 @@
 /**
- * Names by DNS: A and AAAA records, and SRV records (RFC 2782) for names such as `_quicmesh._udp.db.example`. So a
- * headless service of Kubernetes or a service of Consul is reached as it is.
+ * Resolves names by DNS: A and AAAA records, and SRV records (RFC 2782) for names such as `_quicmesh._udp.db.example`. That
+ * reaches headless services of Kubernetes and services of Consul.
  */
 import { lookup, Resolver } from 'node:dns/promises';
 import { abortable } from '../../base/abortable.js';
@@ -12,9 +12,9 @@ import type { Discovery } from './discovery.js';
 export interface DnsDiscoveryOptions {
   /** Addresses of name servers, with a port where it is not 53. Default: whatever the system uses, hosts file included. */
   readonly servers?: readonly string[] | undefined;
-  /** For one question to one server. Default 2000. */
+  /** Time for one question to one server. Default 2000. */
   readonly timeoutMs?: number | undefined;
-  /** Times that a server is asked. Default 2. */
+  /** How many times each server is asked. Default 2. */
   readonly tries?: number | undefined;
 }
 
@@ -28,7 +28,7 @@ export interface ServiceRecord {
   readonly weight: number;
 }
 
-/** What is looked up of one service at most: so many that come first, and as many of the others by chance. */
+/** Hosts of one service that are looked up: this many from the front of the order, and as many of the others by chance. */
 const FIRST_SERVICE_HOSTS = 8;
 
 /**
@@ -60,7 +60,7 @@ async function systemAddresses(name: string): Promise<string[]> {
   return (await lookup(name, { all: true })).map(({ address }) => address);
 }
 
-/** A and AAAA in turn, so that a family that does not get through holds nobody up for long. */
+/** Takes A and AAAA addresses in turn, so that an address family that does not get through costs little time. */
 async function addressesBy(resolver: Resolver, name: string): Promise<string[]> {
   const [v4, v6] = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)]);
   if (v4.status === 'rejected' && v6.status === 'rejected') throw v4.reason;
@@ -125,7 +125,7 @@ export function selectServices(
   return [...ordered.slice(0, FIRST_SERVICE_HOSTS), ...chosen];
 }
 
-/** A weight of 0 is drawn hardly ever before others: it counts as a hundredth. */
+/** A weight of 0 counts as a hundredth, so that it is hardly ever drawn before others. */
 function drawByWeight(records: readonly ServiceRecord[], random: () => number): ServiceRecord[] {
   const left = [...records];
   const drawn: ServiceRecord[] = [];

@@ -1,5 +1,5 @@
 /**
- * Carries the handshake of `protocol/handshake.ts` over a connection: clock, randomness and waiting live here.
+ * Runs the handshake of `protocol/handshake.ts` over a connection. Clock, randomness and waiting are here.
  * SPEC.md, "Handshake".
  */
 import { randomBytes } from 'node:crypto';
@@ -28,27 +28,27 @@ const HANDSHAKE_MESSAGE_ID = 1;
 export interface HandshakeOptions {
   readonly config: HandshakeConfig;
   readonly codec: MessageCodec;
-  /** How long the handshake may take, from when TLS is done. */
+  /** How long the handshake may take, counted from the end of TLS. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a dialer does in the turn in which its handshake ends: before any other stream is read, or reset. */
+/** Callbacks in the turn in which a dialer's handshake ends, before any other stream is read or reset. */
 export interface DialHandshakeOptions extends HandshakeOptions {
   /** The node that was dialed, where the dialer knows it. */
   readonly expectedNodeId?: string | undefined;
-  /** The limits are in force; the answer receives the streams that the acceptor opens. */
+  /** The agreed limits are in force. Returns what receives the streams that the acceptor opens. */
   readonly accepted?: (negotiated: Negotiated) => (stream: FrameStream) => FrameStreamHandler;
   /**
-   * The connection is closed next, if it is not closed already.
-   * @param refused the acceptor has answered so, and read no other stream
+   * The handshake has failed. The connection is closed next, if it is not closed already.
+   * @param refused whether the acceptor has refused, and so has read no other stream
    */
   readonly failed?: (error: MeshError, refused: boolean) => void;
 }
 
 /**
- * The dialer's side. The request is sent at once: what is sent next, on other streams, rides with it. The connection is
- * closed with the error's code when this rejects.
+ * Runs the dialer's side. The request is sent at once, and calls sent next on other streams travel with it. When this
+ * rejects, the connection is closed with the error's code.
  * @throws MeshError the acceptor's refusal (side `remote`), HandshakeTimeout, Cancelled, or what ended the connection
  */
 export function dialHandshake(
@@ -90,7 +90,7 @@ export function dialHandshake(
         });
       },
     };
-    // Its nonce guards the early data that goes with it.
+    // Early: the request's nonce guards the early data that travels with it.
     const stream = connection.openStream(handler, { early: true, priority: 'control' });
     const request = createHandshakeRequest(config, Date.now(), randomBytes(16));
     state = nextHandshakeState(state, { kind: 'requested' });
@@ -99,15 +99,15 @@ export function dialHandshake(
 }
 
 /**
- * The acceptor's side. Streams that arrive before the dialer is accepted wait unread, bounded by the stream limit
- * and by flow control; `accept` receives them, and all later ones, once it is.
+ * Runs the acceptor's side. Streams that arrive before the dialer is accepted wait unread, bounded by the stream limit and
+ * by flow control. Then `accept` receives them and all later ones.
  * @throws MeshError why the dialer was refused, HandshakeTimeout, or what ended the connection
  */
 export function awaitHandshake(
   connection: Connection,
   options: HandshakeOptions & {
     readonly replayGuard: ReplayGuard;
-    /** Why this side takes no connection of that node now, if it does not: ConnectionLimitExceeded, GoingAway. */
+    /** Why this side takes no connection of that node now: ConnectionLimitExceeded, GoingAway. `undefined` if it does. */
     readonly refusalOf?: (nodeId: string) => MeshError | undefined;
     /** Called as soon as the dialer is accepted, before any of its calls is read. */
     readonly accepted: (negotiated: Negotiated) => (stream: FrameStream) => FrameStreamHandler;
@@ -155,7 +155,7 @@ export function awaitHandshake(
   });
 }
 
-/** Runs one side to its one outcome: the first `done`, the deadline, the signal, or the connection's end. */
+/** Runs one side to its outcome: the first `done`, the deadline, the signal, or the connection's end. */
 function settle(
   connection: Connection,
   options: HandshakeOptions & { readonly onFailure?: (error: MeshError) => void },
@@ -190,7 +190,7 @@ function settle(
         fail(new MeshError('HandshakeTimeout', `no handshake within ${timeoutMs} ms`));
       }, timeoutMs);
     };
-    // Before, the connection has a timeout of its own.
+    // Until TLS is done, the connection has a timeout of its own.
     if (connection.state.kind !== 'early') startTimer();
     else void connection.opened.then((opened) => opened && startTimer());
     void connection.closed.then((error) => fail(asFailure(error)));
@@ -207,7 +207,7 @@ function settle(
   });
 }
 
-/** An orderly close is still a failure to whoever waits for a handshake. */
+/** For those who wait for a handshake, an orderly close is a failure too. */
 function asFailure(closed: MeshError): MeshError {
   if (closed.code !== 'NoError') return closed;
   const text = 'connection was closed before the handshake was done';

@@ -20,15 +20,15 @@ import { dnsDiscovery } from './dns-discovery.js';
 import { type RacingDial, raceDials } from './race.js';
 import { ReachMemory, type ReachMemoryOptions } from './reach-memory.js';
 
-/** How to dial a peer by whatever reaches it. */
+/** How to dial a peer. */
 export interface ManagedDialOptions extends DialOptions {
   /** The round trip to the peer, where it is known, in milliseconds. */
   readonly rttMs?: number | undefined;
-  /** Dials only by transports that are preferred to this one. */
+  /** Dials only by transports that come before this one in the order of preference. */
   readonly betterThan?: TransportName | undefined;
-  /** Addresses where somebody else was met: they are left out. */
+  /** Addresses to leave out, because another node answered there. */
   readonly except?: readonly SocketAddress[] | undefined;
-  /** Told which address the connection leads to, as discovery has it, before the dial fulfils. */
+  /** Called before the dial fulfils, with the address that the connection leads to, as discovery gave it. */
   readonly onReached?: ((address: SocketAddress) => void) | undefined;
 }
 
@@ -42,20 +42,20 @@ function pathOf({ transport: { name }, address: { host, port } }: Way): string {
   return `${name} ${host} ${port}`;
 }
 
-/** Attempts at finding a port that is free for every transport, where the system picks. */
+/** Attempts to find a port that is free for every transport, where the system picks it. */
 const PORT_ATTEMPTS = 16;
 
 /** What a {@link TransportManager} is made of. */
 export interface TransportManagerOptions {
   /** In order of preference; at least one. */
   readonly transports: readonly Transport[];
-  /** A transport that cannot serve here, such as QUIC without a build for the platform. */
+  /** Called for a transport that cannot run here, such as QUIC without a build for the platform. */
   readonly onUnavailable?: ((transport: Transport, error: MeshError) => void) | undefined;
-  /** A transport that takes longer to connect is not waited for: the next one starts beside it. Default 200. */
+  /** When a transport takes longer than this to connect, the next one starts beside it. Default 200. */
   readonly fallbackDelayMs?: number | undefined;
-  /** How long to leave a transport alone that did not reach a peer which another one reached. */
+  /** How long to put a transport last that did not reach a peer which another one reached. */
   readonly reachMemory?: ReachMemoryOptions | undefined;
-  /** What names mean. Default: DNS. */
+  /** Resolves names. Default: DNS. */
   readonly discovery?: Discovery | undefined;
 }
 
@@ -71,7 +71,7 @@ const DEFAULT_DISCOVERY_TIMEOUT_MS = 5000;
 export class TransportManager {
   readonly #transports: readonly Transport[];
   readonly #onUnavailable: (transport: Transport, error: MeshError) => void;
-  /** Those that have turned out to be so. */
+  /** Transports that have turned out to be unavailable. */
   readonly #unavailable = new Set<Transport>();
   readonly #fallbackDelayMs: number;
   readonly #memory: ReachMemory;
@@ -97,10 +97,10 @@ export class TransportManager {
   }
 
   /**
-   * Dials by the preferred transport, and by the next one beside it once that has taken `fallbackDelayMs`, or twice
-   * the round trip that is known, or has failed; then likewise at the peer's other addresses. The first that connects
-   * is the answer. A transport that did not reach an address which another one reached goes last for a while. Of a peer
-   * with more addresses than one dial tries, the next dial after a failure tries others.
+   * Dials by the preferred transport. The next one starts beside it when that has failed, or has taken `fallbackDelayMs` or
+   * twice the known round trip. The peer's other addresses follow likewise, and the first dial that connects wins. A
+   * transport that did not reach an address which another one reached goes last for a while. Where a peer has more addresses
+   * than one dial tries, the next dial after a failure tries others.
    * @throws MeshError a refusal, or the last dial's failure to reach the peer; ConnectFailed when its name does not
    *   resolve, or leads only to addresses that are left out; Cancelled
    */
@@ -173,14 +173,14 @@ export class TransportManager {
     }
   }
 
-  /** Once: it will not change. */
+  /** Reports an unavailable transport once: that will not change. */
   #tellUnavailable(transport: Transport, error: MeshError): void {
     if (this.#unavailable.has(transport)) return;
     this.#unavailable.add(transport);
     this.#onUnavailable(transport, error);
   }
 
-  /** Whether a transport preferred to that of the connection may reach its peer by now. For a connection dialed here. */
+  /** Whether a transport that is preferred to the connection's may reach the peer by now. For connections dialed here. */
   mayImprove({ transport, remoteAddress }: Connection): boolean {
     const nowMs = performance.now();
     return this.#preferredTo(transport).some((preferred) => {
@@ -199,7 +199,7 @@ export class TransportManager {
     for (const way of ways) this.#memory.failed(pathOf(way), nowMs, way.transport.name);
   }
 
-  /** Every transport at every address: by address, then by preference; at the end what did not work lately. */
+  /** Every transport at every address: by address, then by preference. Those that failed lately come last. */
   #waysTo(addresses: readonly SocketAddress[], transports: readonly Transport[]): Way[] {
     const nowMs = performance.now();
     const ways = addresses.flatMap((address) =>
@@ -210,7 +210,7 @@ export class TransportManager {
     return [...ways.filter((way) => !isDoubtful(way)), ...ways.filter(isDoubtful)];
   }
 
-  /** What is preferred to the winner had its chance. When nothing connects, nothing is learned: the peer is down. */
+  /** Remembers the preferred transports that lost to the winner. Where none connects the peer is down: nothing is learned. */
   #remember(begun: readonly Way[], winner: Way): void {
     this.#memory.reached(pathOf(winner), winner.transport.name);
     const preferred = this.#preferredTo(winner.transport.name);

@@ -4,30 +4,30 @@ import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import type { Connection } from '../connection.js';
 
-/** One of the dials: gives up when the signal fires. */
+/** One of the dials. It gives up when the signal fires. */
 export type RacingDial = (signal: AbortSignal) => Promise<Connection>;
 
 export interface RaceOptions {
-  /** After so long the next dial begins beside those under way. */
+  /** After this time the next dial begins beside those under way. */
   readonly staggerMs: number;
-  /** Whether a failure is a peer's answer, and no failure to reach one. */
+  /** Whether a failure is a peer's answer, and not a failure to reach the peer. */
   readonly isRefusal: (error: MeshError) => boolean;
-  /** Whether such an answer ends the race: where all dials lead to the same peer, which would give it again. */
+  /** Whether such an answer ends the race. It does where all dials lead to the same peer, which would answer the same. */
   readonly endsOnRefusal: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How a race ended. */
+/** The result of a race. */
 export interface RaceResult {
   readonly connection: Connection;
-  /** Which dial connected. */
+  /** The index of the dial that connected. */
   readonly winner: number;
   /** How many dials had begun. */
   readonly begun: number;
 }
 
 /**
- * Runs the dials and leaves none under way: losers are given up, and what they still bring is closed.
+ * Runs the dials and leaves none under way: losers are cancelled, and a connection that they still make is closed.
  * @param dials in order of preference, at least one
  * @throws MeshError the first refusal, one of the other side before one of this; without one the last dial's failure, when
  *   all have failed; Cancelled
@@ -111,7 +111,7 @@ class Race {
     const refusals = this.#failures.filter(
       (error) => error !== undefined && this.#options.isRefusal(error),
     );
-    // Who this side finds to be somebody else says nothing of the peer.
+    // Another node at the peer's address is no answer of the peer.
     const refusal = refusals.find((error) => error?.side === 'remote') ?? refusals[0];
     return refusal ?? this.#failures.at(-1) ?? last;
   }

@@ -5,7 +5,7 @@
 
 /** How long failures to reach a peer are remembered, and how many. */
 export interface ReachMemoryOptions {
-  /** How long the first failure counts; each further one twice as long. Default 5000. */
+  /** How long the first failure counts. Each further one counts twice as long. Default 5000. */
   readonly firstMs?: number | undefined;
   /** The longest that a failure counts. Default 300,000. */
   readonly maxMs?: number | undefined;
@@ -13,7 +13,7 @@ export interface ReachMemoryOptions {
   readonly maxPaths?: number | undefined;
 }
 
-/** A transport that reached none of so many addresses is taken to reach no other one either. */
+/** A transport that failed at this many addresses, and reached none since, is taken to reach no address at all. */
 const NETWORK_FAILURES = 3;
 
 interface Failure {
@@ -29,9 +29,9 @@ export class ReachMemory {
   readonly #firstMs: number;
   readonly #maxMs: number;
   readonly #maxPaths: number;
-  /** By path, and by transport, in order of the last failure. */
+  /** Failures by path and by transport, in order of the last failure. */
   readonly #failures = new Map<string, Failure>();
-  /** By transport, the paths that failed since it last reached anybody: no more than it takes. */
+  /** By transport, the paths that failed since it last reached anybody; only as many as are needed for the verdict. */
   readonly #failedPaths = new Map<string, Set<string>>();
 
   constructor({ firstMs = 5000, maxMs = 300_000, maxPaths = 1024 }: ReachMemoryOptions = {}) {
@@ -42,7 +42,7 @@ export class ReachMemory {
 
   /**
    * @param path a transport together with an address
-   * @param transport its name, where failures to reach several addresses are to count for all
+   * @param transport its name, where failures at several addresses are to count for all addresses
    */
   failed(path: string, nowMs: number, transport?: string): void {
     this.#fail(path, nowMs);
@@ -60,7 +60,7 @@ export class ReachMemory {
     this.#failedPaths.delete(transport);
   }
 
-  /** When the path is worth another try, on the clock of `nowMs`; `nowMs` itself where nothing speaks against it. */
+  /** When the path is worth another try, on the clock of `nowMs`. `nowMs` itself if it is worth one now. */
   retryAtMs(path: string, nowMs: number, transport?: string): number {
     const untilMs = this.#failures.get(path)?.untilMs ?? nowMs;
     const networkUntilMs =
