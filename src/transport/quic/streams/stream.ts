@@ -34,10 +34,7 @@ export interface StreamIo extends Encoding, DecoderSource {
   readonly isOver: boolean;
   /** Gives the stream its place on the wire and pumps it, or puts it in line for one. */
   open(stream: QuicStream): void;
-  /** The stream, which has its place, is about to be of another class. */
-  reclass(stream: QuicStream, priority: Priority): void;
-  /** Hands bytes to QUIC; returns how many it took. A stream that the peer stopped is reset from within. */
-  write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number;
+  readonly writer: StreamOutput;
   /** This side abandoned the stream: tells the peer. */
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void;
   /** The stream is over; where `mayReceive`, what still arrives on it is to be dropped. */
@@ -50,6 +47,14 @@ export interface StreamIo extends Encoding, DecoderSource {
   hearNotices(): void;
   /** The peer gave up the stream and has not said why: `endUnexplained` is due unless it does. */
   awaitNotice(stream: QuicStream): void;
+}
+
+/** Where a stream's bytes go. */
+export interface StreamOutput {
+  /** Hands bytes to QUIC; returns how many it took. A stream that the peer stopped is reset from within. */
+  write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number;
+  /** The stream, which has its place, is about to be of another class. */
+  reclass(stream: QuicStream, priority: Priority): void;
 }
 
 const NO_OPTIONS: SendOptions = {};
@@ -71,7 +76,7 @@ export class QuicStream implements FrameStream {
   readonly initiator: 'local' | 'remote';
   /** It may begin before TLS is done. */
   readonly isEarly: boolean;
-  /** Set by {@link StreamIo.reclass} only, once the stream has its place. */
+  /** Set by {@link StreamOutput.reclass} only, once the stream has its place. */
   priority: Priority;
   /** QUIC's stream id; -1 while the stream waits for its place. */
   id = -1;
@@ -154,7 +159,7 @@ export class QuicStream implements FrameStream {
 
   prioritize(priority: Priority): void {
     if (priority === this.priority) return;
-    if (this.id >= 0 && this.isLive) this.#io.reclass(this, priority);
+    if (this.id >= 0 && this.isLive) this.#io.writer.reclass(this, priority);
     else this.priority = priority;
   }
 
@@ -175,7 +180,7 @@ export class QuicStream implements FrameStream {
     const sending = this.#sending;
     while (sending.hasUnsent) {
       const bytes = sending.nextBytes(this.messageId);
-      const took = this.#io.write(this, bytes, sending.isLast);
+      const took = this.#io.writer.write(this, bytes, sending.isLast);
       const isAll = sending.took(took);
       if (took > 0 && !sending.hasSent) this.#noteSent();
       if (!isAll) break;

@@ -1,0 +1,277 @@
+/**
+ * Reads streams: which of them, in which order, and what becomes of bytes that nobody takes. RFC 9000, section 2.2.
+ */
+import { AsyncResource } from 'node:async_hooks';
+import { MeshError } from '../../../errors.js';
+import { type NativeConnection, readNativeFailure } from '../binding/native.js';
+import type { BumpBuffer } from '../io/bump-buffer.js';
+import { AwaitedStreams, MAX_LIKELY } from './awaited-streams.js';
+import type { ControlLink } from './control-link.js';
+import { PartialFrames } from './partial-frames.js';
+import type { StreamRegistry } from './registry.js';
+import type { QuicStream } from './stream.js';
+import type { StreamsHost } from './streams-host.js';
+
+export interface StreamReaderOptions {
+  readonly native: NativeConnection;
+  readonly host: StreamsHost;
+  /** The peer opened a stream. Answers `undefined` where it is over already. */
+  readonly accept: (id: number) => QuicStream | undefined;
+  /** What such a stream brought first is read. */
+  readonly onAccepted: (stream: QuicStream) => void;
+  /** The binding refused to read a stream. */
+  readonly onFailed: (stream: QuicStream, thrown: unknown) => void;
+  readonly registry: StreamRegistry;
+  readonly control: ControlLink;
+  /** Memory for stream bytes. */
+  readonly readBuffer: BumpBuffer;
+  /** Bytes of unfinished frames beyond which one stream at a time is read. */
+  readonly maxPartialBytes: number;
+}
+
+/** Takes bytes from QUIC and gives them to their streams. */
+export class StreamReader {
+  /** Bytes read so far, whatever became of them. */
+  readBytes = 0;
+  /** Somebody takes streams that the peer opens. Until then they wait unread. */
+  isAccepting = false;
+  readonly #native: NativeConnection;
+  readonly #host: StreamsHost;
+  readonly #options: StreamReaderOptions;
+  readonly #registry: StreamRegistry;
+  readonly #control: ControlLink;
+  readonly #buffer: BumpBuffer;
+  readonly #awaited = new AwaitedStreams();
+  /** The stream read last, if it goes on. */
+  #last: QuicStream | undefined;
+  /** Streams whose readers are slow, those that have been so for the longest first. */
+  readonly #paused = new Set<QuicStream>();
+  readonly #partials: PartialFrames;
+  /** Streams that the peer reset and QUIC still holds: see {@link reap}. */
+  readonly #unreaped = new Set<number>();
+  /** The async context that the connection lives in. */
+  readonly #home = new AsyncResource('quicmesh.StreamReader');
+
+  constructor(options: StreamReaderOptions) {
+    this.#native = options.native;
+    this.#host = options.host;
+    this.#options = options;
+    this.#registry = options.registry;
+    this.#control = options.control;
+    this.#buffer = options.readBuffer;
+    this.#partials = new PartialFrames(options.maxPartialBytes);
+  }
+
+  /** Whether bytes may have arrived that are not read because nobody takes them now. */
+  get isHeldBack(): boolean {
+    return !this.isAccepting || this.#partials.isHolding || this.#paused.size > 0;
+  }
+
+  /** Reads all that there is to read, first where bytes most likely are. */
+  readAll(): void {
+    if (!this.#readLikely() || !this.#host.isReady()) return;
+    this.#awaited.passOver();
+    for (const id of this.#native.readable()) {
+      if (!this.#host.isReady()) return;
+      const stream = this.#registry.get(id);
+      if (stream !== undefined) this.#read(stream);
+      else this.#readUnknown(id);
+    }
+  }
+
+  /** The stream, this side's, has its place: an answer is to come. */
+  expectAnswer(stream: QuicStream): void {
+    this.#awaited.add(stream);
+  }
+
+  /** The stream is not read from now on, until {@link readSoon}. */
+  paused(stream: QuicStream): void {
+    this.#paused.add(stream);
+  }
+
+  /** Reads what was left while the stream was not read, in a turn of its own. */
+  readSoon(stream: QuicStream): void {
+    this.#paused.delete(stream);
+    const read = (): void => {
+      if (!this.#host.isReady() || !this.#registry.has(stream)) return;
+      this.#host.guard(() => {
+        stream.progress();
+        this.#read(stream);
+      });
+    };
+    // Maybe another stream's reader made room for this one: what it brings must not run in that reader's async context.
+    this.#home.runInAsyncScope(queueMicrotask, undefined, read);
+  }
+
+  /** Reads the control stream ahead of its turn: a notice may say why a stream ended. */
+  hearNotices(): void {
+    const { peerId } = this.#control;
+    this.#host.guard(() => {
+      if (this.#host.isReady() && this.#native.streamReadable(peerId)) this.#readControl(peerId);
+    });
+  }
+
+  /** Gives up the stream whose reader has been slow for the longest, for the sake of all others. */
+  giveUpSlowest(): void {
+    for (const stream of this.#paused) {
+      if (stream.id < 0 || !this.#native.streamReadable(stream.id)) continue;
+      stream.fail(new MeshError('Overloaded', 'too much waits for readers that are slow'));
+      return;
+    }
+  }
+
+  /** Takes the end of a stream that is paused: to be called once all before it was read. */
+  readEnd(stream: QuicStream): void {
+    const read = this.#receive(stream, this.#buffer.room());
+    if (read !== undefined) stream.receive(this.#buffer.take(read[0]), read[1]);
+  }
+
+  /** The peer reset the stream. */
+  wasReset(stream: QuicStream): void {
+    this.#unreaped.add(stream.id);
+  }
+
+  /** The stream is over. */
+  forget(stream: QuicStream): void {
+    this.#paused.delete(stream);
+    if (stream.id < 0) return;
+    this.#awaited.delete(stream);
+    if (this.#partials.forget(stream)) this.#readSkipped();
+    if (this.#last === stream) this.#last = undefined;
+  }
+
+  /** Reads and drops what arrives on a stream that is over. */
+  drop(id: number): void {
+    try {
+      for (;;) {
+        const read = this.#native.streamRecv(id, this.#buffer.room());
+        if (read === null) return;
+        this.readBytes += read[0];
+      }
+    } catch (thrown) {
+      if (readNativeFailure(thrown).name === 'StreamReset') this.#unreaped.add(id);
+    }
+  }
+
+  /**
+   * Reads again the streams that the peer reset. quiche 0.18.0 releases such a stream only when it is read once more after
+   * this side's own end was acknowledged; until then it holds the peer's stream credit.
+   */
+  reap(): void {
+    if (this.#unreaped.size === 0) return;
+    const ids = [...this.#unreaped];
+    this.#unreaped.clear();
+    for (const id of ids) this.drop(id);
+  }
+
+  /** The connection is over. */
+  end(): void {
+    this.#awaited.clear();
+    this.#paused.clear();
+    this.#last = undefined;
+  }
+
+  /**
+   * Reads the stream read last, the peer's next one, and the oldest of this side's that wait for an answer.
+   * @returns whether there is more to read elsewhere
+   */
+  #readLikely(): boolean {
+    const last = this.#last;
+    if (last !== undefined && this.#readIfReadable(last) && !this.#hasMore()) return false;
+    while (this.isAccepting && this.#native.streamReadable(this.#registry.nextPeerId)) {
+      this.#readUnknown(this.#registry.nextPeerId);
+      if (!this.#hasMore()) return false;
+    }
+    let missed = 0;
+    for (const stream of this.#awaited.values()) {
+      if (this.#readIfReadable(stream)) {
+        if (!this.#hasMore()) return false;
+        continue;
+      }
+      missed += 1;
+      if (missed === MAX_LIKELY) break;
+    }
+    return this.#hasMore();
+  }
+
+  #hasMore(): boolean {
+    return this.#host.isReady() && this.#native.isReadable();
+  }
+
+  /** @returns whether there was something to read */
+  #readIfReadable(stream: QuicStream): boolean {
+    if (stream.isPaused || !this.#native.streamReadable(stream.id)) return false;
+    return this.#read(stream);
+  }
+
+  /** A stream that the peer just opened; a unidirectional one; or the rest of one that is over. */
+  #readUnknown(id: number): void {
+    if ((id & 2) !== 0) {
+      this.#readControl(id);
+    } else if (!this.#registry.isNew(id)) {
+      this.drop(id);
+    } else if (this.isAccepting) {
+      const stream = this.#options.accept(id);
+      if (stream === undefined) return;
+      this.#read(stream);
+      this.#options.onAccepted(stream);
+    }
+  }
+
+  /** @returns whether there was something to read */
+  #read(stream: QuicStream): boolean {
+    let hasRead = false;
+    while (this.#isDue(stream)) {
+      const room = this.#buffer.room();
+      const read = this.#receive(stream, room);
+      if (read === undefined) break;
+      const [length, fin] = read;
+      hasRead = true;
+      if (fin) this.#awaited.delete(stream);
+      this.#last = fin ? undefined : stream;
+      stream.receive(this.#buffer.take(length), fin);
+      if (this.#partials.note(stream, stream.partialBytes)) this.#readSkipped();
+      // What does not fill the room is all that there is.
+      if (fin || length < room.length) break;
+    }
+    return hasRead;
+  }
+
+  #isDue(stream: QuicStream): boolean {
+    if (stream.isPaused || !this.#registry.has(stream)) return false;
+    // The binding knows a stream of this side once it has taken a byte of it.
+    if (stream.initiator === 'local' && !stream.hasSent) return false;
+    return this.#partials.mayRead(stream);
+  }
+
+  #readSkipped(): void {
+    for (const stream of this.#partials.takeSkipped()) this.readSoon(stream);
+  }
+
+  /** @returns how many bytes are in `room` now, and whether the stream ends with them */
+  #receive(stream: QuicStream, room: Buffer): [number, boolean] | undefined {
+    try {
+      const read = this.#native.streamRecv(stream.id, room);
+      if (read === null) return undefined;
+      this.readBytes += read[0];
+      return read;
+    } catch (thrown) {
+      this.#options.onFailed(stream, thrown);
+      return undefined;
+    }
+  }
+
+  #readControl(id: number): void {
+    for (;;) {
+      let read: [number, boolean] | null;
+      try {
+        read = this.#native.streamRecv(id, this.#buffer.room());
+      } catch {
+        read = [0, true];
+      }
+      if (read === null) return;
+      this.readBytes += read[0];
+      this.#control.receive(id, this.#buffer.take(read[0]), read[1]);
+    }
+  }
+}

@@ -1,0 +1,270 @@
+/**
+ * Hands stream bytes to QUIC: how many now, whose first, and at which urgency. RFC 9000, section 4; SPEC.md, "Priorities"
+ * and "Credit".
+ */
+import type { Priority } from '../../../protocol/priority.js';
+import { RANKS, SLICE_BYTES } from '../../priority/class-turns.js';
+import type { NativeConnection } from '../binding/native.js';
+import { BlockedStreams, RAISED_URGENCY, URGENCIES } from './blocked-streams.js';
+import type { ControlLink } from './control-link.js';
+import { ControlReserve } from './control-reserve.js';
+import { ProofInFlight } from './proof-in-flight.js';
+import { StarvationGuard } from './starvation-guard.js';
+import type { QuicStream } from './stream.js';
+import type { StreamsHost } from './streams-host.js';
+
+export interface StreamWriterOptions {
+  readonly native: NativeConnection;
+  readonly host: StreamsHost;
+  /** The binding refused to take bytes of a stream. */
+  readonly onFailed: (stream: QuicStream, thrown: unknown) => void;
+  readonly control: ControlLink;
+}
+
+/** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
+const FEW_BLOCKED = 8;
+const nowMs = (): number => performance.now();
+
+/** Hands bytes of streams to QUIC, and keeps those streams in order that it has no room for. */
+export class StreamWriter {
+  readonly #native: NativeConnection;
+  readonly #host: StreamsHost;
+  readonly #onFailed: StreamWriterOptions['onFailed'];
+  readonly #control: ControlLink;
+  readonly #blocked = new BlockedStreams();
+  readonly #inFlight = new ProofInFlight();
+  readonly #starvation = new StarvationGuard((stream, isRaised) => {
+    this.#urge(stream, isRaised ? RAISED_URGENCY : URGENCIES.bulk);
+  });
+  #reserve: ControlReserve | undefined;
+  #handedBytes = 0;
+  #handLimitBytes = Number.POSITIVE_INFINITY;
+  /** Whether more was to be handed over than {@link handUpTo} allowed. */
+  #isHeld = false;
+
+  constructor({ native, host, control, onFailed }: StreamWriterOptions) {
+    this.#native = native;
+    this.#host = host;
+    this.#onFailed = onFailed;
+    this.#control = control;
+  }
+
+  /** Stream bytes handed to QUIC so far, but for those of the control stream. */
+  get handedBytes(): number {
+    return this.#handedBytes;
+  }
+
+  /** Whether bulk data goes beside other calls. */
+  get isShared(): boolean {
+    return this.#inFlight.isShared(nowMs);
+  }
+
+  /**
+   * Hands over as many of these bytes as QUIC takes now, and puts the stream in line for the rest.
+   * @param fin whether the stream ends with them
+   * @returns how many it took; 0 where it failed, and the stream was reset
+   */
+  write(stream: QuicStream, bytes: Uint8Array, fin: boolean): number {
+    this.#control.pump();
+    const allowed = this.#allowedBytes(stream, bytes.length);
+    let took = 0;
+    try {
+      if (bytes.length <= allowed) {
+        took = this.#native.streamSend(stream.id, bytes, fin) ?? 0;
+      } else if (allowed > 0) {
+        took = this.#native.streamSend(stream.id, bytes.subarray(0, allowed), false) ?? 0;
+      }
+    } catch (thrown) {
+      stream.sendingFailed();
+      this.#onFailed(stream, thrown);
+      return 0;
+    }
+    if (took < bytes.length) this.#blocked.add(stream);
+    this.#blocked.took(stream, took);
+    this.#handedBytes += took;
+    if (stream.priority === 'bulk') this.#inFlight.handed(took);
+    this.#host.flushSoon();
+    return took;
+  }
+
+  /** Writes what waited for room, as far as there is room now. */
+  pumpBlocked(): void {
+    if (!this.#host.isReady()) return;
+    this.#control.pump();
+    const { size } = this.#blocked;
+    if (size === 0) return;
+    this.#pumpDue();
+    if (size <= FEW_BLOCKED) {
+      for (let rank = 0; rank <= RANKS.bulk; rank += 1) this.#pumpLine(rank);
+      return;
+    }
+    // It comes in the order of urgencies.
+    for (const id of this.#native.writable()) {
+      const stream = this.#blocked.get(id);
+      if (stream !== undefined) this.#pumpOne(stream);
+    }
+    this.#pumpUnsent();
+  }
+
+  /** Writes what is urgent and has waited for room, ahead of answers to what is about to be read. */
+  pumpUrgent(): void {
+    if (!this.#host.isReady() || this.#blocked.size === 0) return;
+    this.#pumpDue();
+    for (let rank = 0; rank < RANKS.normal; rank += 1) this.#pumpLine(rank);
+  }
+
+  /** The stream has its place: to be called before its first write. */
+  begin(stream: QuicStream): void {
+    if (!hasDefaultUrgency(stream)) this.#setUrgency(stream);
+  }
+
+  /**
+   * To be called after a stream's first write. The binding counts a stream once it knows it, and would give the same place
+   * away again until then: one that it took no byte of gets known by its urgency.
+   */
+  begun(stream: QuicStream): void {
+    if (!stream.hasSent && hasDefaultUrgency(stream)) this.#urge(stream, URGENCIES.normal);
+  }
+
+  /** The stream, which has its place, is of another class from now on. */
+  reclass(stream: QuicStream, priority: Priority): void {
+    const isBlocked = this.#blocked.delete(stream);
+    stream.priority = priority;
+    if (isBlocked) this.#blocked.add(stream);
+    this.#starvation.delete(stream);
+    this.#setUrgency(stream);
+  }
+
+  /** The stream is over. Bytes of it may still wait for room. */
+  forget(stream: QuicStream): void {
+    if (stream.priority === 'bulk') this.#starvation.delete(stream);
+  }
+
+  /** A datagram of so many bytes has left. */
+  sent(bytes: number): void {
+    this.#starvation.sent(bytes);
+  }
+
+  /** All that was handed over has left, as far as it could. @returns whether there is more to send */
+  markSent(): boolean {
+    const nonce = this.#inFlight.takeMark(performance.now());
+    if (nonce !== undefined) this.#control.askForProof(nonce);
+    return nonce !== undefined;
+  }
+
+  /** The peer sent a nonce back, maybe that of such a mark. */
+  proofArrived(nonce: Uint8Array): void {
+    this.#inFlight.proofArrived(nonce, performance.now());
+  }
+
+  /**
+   * Allows so many bytes to be handed over in all. Below that QUIC takes what its congestion window and the peer's credit
+   * allow. Writes what was held back until now.
+   */
+  handUpTo(limitBytes: number): void {
+    this.#handLimitBytes = limitBytes;
+    if (!this.#isHeld || limitBytes <= this.#handedBytes) return;
+    this.#isHeld = false;
+    this.pumpBlocked();
+  }
+
+  /** The connection is over. */
+  end(): void {
+    this.#blocked.clear();
+  }
+
+  /** How many bytes of a stream may be handed over now, if it has so many. */
+  #allowedBytes(stream: QuicStream, bytes: number): number {
+    const limited = this.#handLimitBytes - this.#handedBytes;
+    if (bytes > limited) this.#isHeld = true;
+    const allowed = Math.min(limited, this.#unreserved(stream, bytes));
+    if (stream.priority === 'bulk') {
+      return Math.min(allowed, this.#inFlight.roomBytes(performance.now()));
+    }
+    this.#inFlight.contention.note();
+    return allowed;
+  }
+
+  /** As many of these bytes as leave the control stream what it may need. */
+  #unreserved(stream: QuicStream, bytes: number): number {
+    // Transport parameters are those of the session before, until TLS is done.
+    if (this.#host.isEarly()) return bytes;
+    this.#reserve ??= new ControlReserve(this.#native.stats());
+    const handedBytes = this.#handedBytes + this.#control.handedBytes;
+    const known = this.#reserve.room(handedBytes, bytes);
+    if (known === bytes) return bytes;
+    // A peer that allows no control stream has no use for what is left to it.
+    if (!this.#control.urge()) return bytes;
+    const capacityBytes = Math.max(this.#capacityBytes(stream), this.#control.capacityBytes);
+    this.#reserve.learn(handedBytes, capacityBytes);
+    return this.#reserve.room(handedBytes, bytes);
+  }
+
+  /** What QUIC takes now on a stream. */
+  #capacityBytes(stream: QuicStream): number {
+    const known = this.#capacityIfKnown(stream.id);
+    if (known !== undefined) return known;
+    // The binding gets to know the stream by its urgency.
+    this.#urge(stream, URGENCIES[stream.priority]);
+    return this.#capacityIfKnown(stream.id) ?? 0;
+  }
+
+  /** `undefined` for a stream that the binding does not know, or that the peer has stopped. */
+  #capacityIfKnown(id: number): number | undefined {
+    try {
+      return this.#native.streamCapacity(id);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The binding does not list streams as writable that it has taken no byte of. */
+  #pumpUnsent(): void {
+    for (let rank = 0; rank <= RANKS.bulk; rank += 1) {
+      for (const stream of [...this.#blocked.line(rank).values()]) {
+        if (stream.hasSent) continue;
+        this.#pumpOne(stream);
+        if (!stream.hasSent) return;
+      }
+    }
+  }
+
+  #pumpLine(rank: number): void {
+    const line = this.#blocked.line(rank);
+    if (line.size === 0) return;
+    for (const stream of [...line.values()]) this.#pumpOne(stream);
+  }
+
+  /** Writes one slice of a class that has waited long for those above it. */
+  #pumpDue(): void {
+    const stream = this.#blocked.takeDue();
+    if (stream === undefined) return;
+    const limitBytes = this.#handLimitBytes;
+    this.#handLimitBytes = Math.min(limitBytes, this.#handedBytes + SLICE_BYTES);
+    stream.pump();
+    this.#handLimitBytes = limitBytes;
+  }
+
+  #pumpOne(stream: QuicStream): void {
+    // `write` puts it back when there is still not room for all.
+    if (this.#blocked.delete(stream)) stream.pump();
+  }
+
+  #setUrgency(stream: QuicStream): void {
+    if (stream.priority === 'bulk') this.#starvation.add(stream);
+    else this.#urge(stream, URGENCIES[stream.priority]);
+  }
+
+  #urge(stream: QuicStream, urgency: number): void {
+    try {
+      this.#native.streamPriority(stream.id, urgency, true);
+    } catch {
+      // The binding has forgotten it: nothing of it is left to send.
+    }
+  }
+}
+
+/** The binding's own default is that of normal streams. */
+function hasDefaultUrgency({ priority }: QuicStream): boolean {
+  return URGENCIES[priority] === URGENCIES.normal;
+}
