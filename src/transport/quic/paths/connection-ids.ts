@@ -1,25 +1,24 @@
 /**
- * The connection IDs under which one connection is reached: the one in use, and spares for paths to come. RFC 9000,
- * section 5.1.
+ * The connection IDs that lead to one connection: the one in use, and spares for later paths. RFC 9000, section 5.1.
  *
- * A path that a connection moves to needs an ID of its own at each end. So each side keeps a few spares with the other,
- * and issues another as soon as one comes into use or is retired.
+ * Every path needs an ID of its own at each end. So each side gives the other a few spares, and issues another as soon as one
+ * is used or retired.
  */
 import { randomBytes } from 'node:crypto';
 import type { NativeConnection } from '../binding/native.js';
 import { CONNECTION_ID_BYTES } from '../io/packet.js';
 
-/** The endpoint's table of connection IDs, as far as this connection's go. */
+/** The endpoint's routing table, for the IDs of one connection. */
 export interface IdRoutes {
   addRoute(connectionId: string): void;
   removeRoute(connectionId: string): void;
-  /** The stateless reset token that belongs to an ID. */
+  /** The stateless reset token of an ID. */
   resetTokenOf(connectionId: Uint8Array): bigint;
 }
 
-/** How many moves a peer can make within one round trip. */
+/** How many times a peer can move within one round trip. */
 const SPARE_IDS = 3;
-/** IDs that the peer has given back, and that late datagrams may still carry. */
+/** How many retired IDs are kept, because late datagrams may still carry them. */
 const MAX_RETIRED = 64;
 
 /**
@@ -31,11 +30,11 @@ export class ConnectionIds {
   readonly #routes: IdRoutes;
   /** Issued, and not seen on a datagram yet. */
   readonly #spares = new Set<string>();
-  /** What the datagram before the present one came under. */
+  /** The ID of the latest datagram. */
   #last: string | undefined;
   readonly #retired = new Set<string>();
   #spent = 0;
-  /** How many more the peer is to have. */
+  /** How many spares the peer is short of. */
   #missing = SPARE_IDS;
 
   constructor(native: NativeConnection, routes: IdRoutes) {
@@ -47,17 +46,17 @@ export class ConnectionIds {
     return this.#last;
   }
 
-  /** Spares that came into use: how often the peer took another path, or saw this side take one. */
+  /** Spares that were used: how often either side has changed the path. */
   get spent(): number {
     return this.#spent;
   }
 
   /**
-   * A datagram came under another ID than the one before.
+   * A datagram came with another ID than the one before.
    *
-   * quiche 0.18.0 closes the connection when it meets an ID that the peer has retired, as a datagram that was overtaken
-   * carries. The frame that retires an ID travels under another one, so that asking here, and only here, is in time.
-   * @returns whether the ID is still good
+   * quiche 0.18.0 closes the connection when a datagram carries a retired ID, as one may that was overtaken on the way. The
+   * frame that retires an ID travels under another ID. So it is enough to ask for retired IDs whenever the ID changes.
+   * @returns whether the ID is still valid
    */
   changedTo(connectionId: string): boolean {
     this.forgetRetired();
@@ -77,12 +76,12 @@ export class ConnectionIds {
       const connectionId = Buffer.from(retired).toString('latin1');
       this.#spares.delete(connectionId);
       this.#bury(connectionId);
-      // Even of one that was spent before, and replaced: quiche 0.18.0 gives a spare to the path that lost its ID.
+      // Also for one that was used and replaced before: quiche 0.18.0 gives a spare to the path that lost its ID.
       this.#missing += 1;
     }
   }
 
-  /** Issues what the peer is short of, as far as it takes them. */
+  /** Issues the spares that the peer is short of, up to its limit. */
   issueSpares(): void {
     while (this.#missing > 0 && this.#native.sourceCidsLeft() > 0) {
       this.#missing -= 1;
@@ -95,8 +94,8 @@ export class ConnectionIds {
   }
 
   /**
-   * A retired ID stays this connection's for a while, so that what comes late under it is dropped: to an ID that belongs
-   * to nobody the answer is a stateless reset, and the peer may take that for the end of the connection.
+   * Keeps a retired ID in the routing table for a while, so that late datagrams with it are dropped. Without a route they
+   * would be answered with a stateless reset, which the peer may take for the end of the connection.
    */
   #bury(connectionId: string): void {
     this.#retired.add(connectionId);

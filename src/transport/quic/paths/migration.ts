@@ -1,7 +1,7 @@
 /**
- * One attempt of this side to move its connection to another local address: opens a socket there, waits for spare
- * connection IDs on both sides, probes, and waits for the answer. The old path carries the connection meanwhile. RFC
- * 9000, section 9.2.
+ * One attempt of this side to move its connection to another local address. It opens a socket there, waits for spare
+ * connection IDs on both sides, probes the path, and waits for the answer. Meanwhile the old path carries the connection.
+ * RFC 9000, section 9.2.
  */
 import { MeshError, toMeshError } from '../../../errors.js';
 import type { SocketAddress } from '../../connection.js';
@@ -15,15 +15,15 @@ const PROBE_INTERVAL_MS = 300;
 export interface MigrationHost {
   openSocket(): Promise<UdpSocket>;
   closeSocket(socket: UdpSocket): void;
-  /** Whether the peer left a spare connection ID for another path. */
+  /** Whether the peer has issued a spare connection ID for another path. */
   canProbe(): boolean;
   /**
-   * Sends a challenge over the path.
-   * @returns whether the path is known to be good already
+   * Sends a PATH_CHALLENGE over the path.
+   * @returns whether the path is validated already
    * @throws what the binding throws
    */
   probe(path: Path): boolean;
-  /** The path is good: takes it. @throws what the binding throws */
+  /** Switches to the validated path. @throws what the binding throws */
   take(path: Path): void;
   failed(error: MeshError): void;
 }
@@ -62,7 +62,7 @@ export class Migration {
     void this.#open();
   }
 
-  /** Goes as far as it can: to be called when something arrived. */
+  /** Probes the path if there is a connection ID for it now. Call it when something has arrived. */
   advance(): void {
     const state = this.#state;
     if (state.kind !== 'waitingForId' || !this.#host.canProbe()) return;
@@ -70,7 +70,7 @@ export class Migration {
     this.#probe();
   }
 
-  /** The binding's word on a path. */
+  /** The binding has validated a path. */
   pathValidated(local: SocketAddress, remote: SocketAddress): void {
     const state = this.#state;
     if (state.kind !== 'probing') return;
@@ -111,7 +111,7 @@ export class Migration {
     }
   }
 
-  /** Challenges get lost like any datagram, and the binding, which knows no round trip yet, is slow to try again. */
+  /** Repeats the challenge itself: the binding knows no round trip of the new path yet, and is slow to repeat a lost one. */
   #probe(): void {
     const state = this.#state;
     if (state.kind !== 'probing') return;

@@ -1,17 +1,19 @@
 /**
- * With whom connections keep the binding's pacer clock. With it packets are stamped anew, and not with the time of an
- * earlier one for up to `8 packets / window` round trips. By those stamps quiche 0.18.0 measures round trips and tells
- * packets from before a loss from those after it. Without the clock the round trip seems to grow to seconds under loss,
- * and the congestion window freezes. Packets leave at once either way: the binding does not say when they are due.
+ * Decides for which hosts connections use the binding's pacer clock.
  *
- * What the clock costs: it allows one and a quarter windows per round trip as estimated. Where the first estimate is far
- * too long, because a handshake waited for a busy process next door, stamps run ahead of the time, no round trip can be
- * measured any more, and the estimate stays. So it is not for loopback, and no longer for a host where that was seen
- * (`RttWatch`). Over loopback to a peer that takes small datagrams only, a window of few small packets stands still for long:
- * such a peer is as one across a link.
+ * With the clock, quiche 0.18.0 stamps every packet with its own time; without it, with the time of an earlier packet, for up
+ * to `8 packets / window` round trips. By those stamps it measures round trips, and tells packets sent before a loss from
+ * those after it. Without the clock, under loss, the round trip seems to grow to seconds, and the congestion window freezes.
+ * Packets leave at once either way: the binding does not say when they are due.
+ *
+ * The clock has a price. It allows one and a quarter windows for each estimated round trip. When the first estimate is far
+ * too long, because the other process was busy during the handshake, stamps run ahead of the time. Then no round trip can be
+ * measured any more, and the estimate stays. So the clock is not used over loopback, nor any longer for a host where
+ * `RttWatch` saw that. A loopback peer that takes small datagrams only counts as one across a link: its window has few, small
+ * packets, and without the clock its stamps would stand still for long.
  */
 
-/** Hosts remembered; the one that was found first is forgotten first. */
+/** How many hosts are remembered. The one that was found first is forgotten first. */
 const MAX_HOSTS = 1024;
 
 /**
@@ -23,13 +25,13 @@ export class PacerClocks {
 
   /**
    * @param host a numeric address
-   * @param takesSmall the peer takes no larger datagrams than links carry
+   * @param takesSmall whether the peer takes no larger datagrams than links carry
    */
   isKeptFor(host: string, takesSmall: boolean): boolean {
     return (takesSmall || !isLoopback(host)) && !this.#without.has(host);
   }
 
-  /** Packets to this host went out faster than the clock allows: new connections do without. */
+  /** Packets to this host went out faster than the clock allows: new connections do without the clock. */
   ranAhead(host: string): void {
     if (this.#without.size >= MAX_HOSTS && !this.#without.has(host)) {
       const [oldest] = this.#without;

@@ -1,16 +1,16 @@
-/** A way between an address of the peer and one of ours: as the system has it, and as the binding does. */
+/** A path: an address of the peer and one of ours, each in the form of the system and in that of the binding. */
 import type { SocketAddress } from '../../connection.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 
-/** Serves as the binding's word for a datagram that came over it. */
+/** One path of a connection. The binding takes it as the addresses of a datagram that arrived. */
 export interface Path {
-  /** The peer's address, as the binding has it: {@link nativeAddress}. */
+  /** The peer's address in the binding's form; see {@link nativeAddress}. */
   readonly from: SocketAddress;
-  /** Ours, likewise: of the socket that the connection began with on this path. */
+  /** Our address in the binding's form: that of the socket with which the connection began to use this path. */
   readonly to: SocketAddress;
-  /** The peer's address, as the system has it. */
+  /** The peer's address in the system's form. */
   readonly remote: SocketAddress;
-  /** Where datagrams leave. Of an accepted connection it may be another one than it was: see `paths.ts`. */
+  /** The socket from which datagrams leave. For an accepted connection it may change; see `paths.ts`. */
   readonly socket: UdpSocket;
 }
 
@@ -23,7 +23,10 @@ export function pathBetween(socket: UdpSocket, remote: SocketAddress): Path {
   };
 }
 
-/** The binding reads no zones (`fe80::1%eth0`). It compares addresses only, and those of one socket differ without. */
+/**
+ * The address without its zone (`fe80::1%eth0`), which the binding cannot read. It only compares addresses, and those that one
+ * socket meets differ without their zones, too.
+ */
 export function nativeAddress(address: SocketAddress): SocketAddress {
   const zoneAt = address.host.indexOf('%');
   return zoneAt < 0 ? address : { host: address.host.slice(0, zoneAt), port: address.port };

@@ -1,12 +1,15 @@
 /**
- * Where the datagrams of an accepted connection go: the address of its peer, which may change (RFC 9000, section 9).
+ * The address of an accepted connection's peer, which may change (RFC 9000, section 9).
  *
- * quiche 0.18.0 is not told. With a second path in it, one packet of the peer's makes `send()` loop for ever
- * (CVE-2025-7054); with one path, none does. So the binding always sees the address that the connection began with, and
- * what it would do for a new path is done here: a new address is sent no more than three times what came from it until
- * it is proved, by a nonce that went there and came back from there on the control stream; the old one stays in reserve
- * meanwhile. An acknowledgement from the new address is no proof: packets are numbered one by one, and quiche leaves none out,
- * so a peer that has moved in the name of another host could acknowledge what it never saw. Only datagrams that the binding found to be the peer's, and new, are to be followed.
+ * quiche 0.18.0 is not told of the change. Once a connection has a second path, one packet of the peer's can make `send()`
+ * loop for ever (CVE-2025-7054). So the binding always sees the address that the connection began with, and this file does
+ * what the binding would do for a new path. Until a new address is proved, it is sent no more than three times what came
+ * from it, and the old address stays in reserve. A nonce proves it, which goes there and comes back from there on the
+ * control stream.
+ *
+ * An acknowledgement from the new address is no proof. quiche numbers packets without gaps, so a peer could name another
+ * host's address and acknowledge packets that it never saw. And only datagrams that the binding found authentic and new
+ * may be followed.
  *
  * Pure: addresses, counts and times in, decisions out.
  */
@@ -15,14 +18,14 @@ import { RateLimit } from '../../../base/rate-limit.js';
 import type { SocketAddress } from '../../connection.js';
 import { isSameAddress } from '../../socket-address.js';
 
-/** New addresses: so many at once, and so many a second in the long run. */
+/** How many new addresses are tried at once, and how many a second in the long run. */
 const TRIAL_BURST = 16;
 const TRIALS_PER_SECOND = 4;
-/** An address that is not proved by then is left again. */
+/** Until an address that is not proved is left again. */
 const TRIAL_MS = 3000;
 const AMPLIFICATION = 3;
 
-/** An address that is used, and not proved yet. */
+/** An address in use that is not proved yet. */
 interface Trial {
   readonly address: SocketAddress;
   readonly nonce: Buffer;
@@ -46,12 +49,12 @@ export class PeerAddress {
   #proven: SocketAddress;
   #trial: Trial | undefined;
 
-  /** @param first which the handshake proved */
+  /** @param first the address that the handshake proved */
   constructor(first: SocketAddress) {
     this.#proven = first;
   }
 
-  /** Where to send. */
+  /** The address to send to. */
   get current(): SocketAddress {
     return this.#trial?.address ?? this.#proven;
   }
@@ -65,14 +68,14 @@ export class PeerAddress {
     return this.#trial !== undefined;
   }
 
-  /** Whether a datagram from another address than the current one is to be looked at at all. */
+  /** Whether a datagram from another address than the current one may reach the connection. */
   mayFollowTo(address: SocketAddress, nowMs: number): boolean {
     return isSameAddress(address, this.#proven) || this.#limit.allows(nowMs);
   }
 
   /**
-   * The peer sent a datagram from another address than the current one, so that is the current one from now on.
-   * @returns the nonce to ask the peer for; none where it has come back
+   * The peer sent a datagram from another address, which is the current one from now on.
+   * @returns the nonce to ask the peer for; `undefined` when the peer is back at its proved address
    */
   follow(
     address: SocketAddress,
@@ -102,7 +105,7 @@ export class PeerAddress {
     if (this.#trial !== undefined) this.#trial.credit -= bytes;
   }
 
-  /** A nonce came back from the current address. @returns the move that it proves */
+  /** The peer sent a nonce back. @returns the move that it proves, if any */
   prove(nonce: Uint8Array): PeerMove | undefined {
     if (this.#trial === undefined || !this.#trial.nonce.equals(nonce)) return undefined;
     const move = { from: this.#proven, to: this.#trial.address };
@@ -111,7 +114,7 @@ export class PeerAddress {
     return move;
   }
 
-  /** Goes back to the proved address when the other had its time. @returns the one that is left */
+  /** Goes back to the proved address when the time of the other is up. @returns the address that is left */
   expire(nowMs: number): SocketAddress | undefined {
     if (this.#trial === undefined || nowMs < this.#trial.untilMs) return undefined;
     const { address } = this.#trial;
