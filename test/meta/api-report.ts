@@ -25,6 +25,8 @@ export interface ApiReport {
   readonly text: string;
   /** Names that the entry exports. */
   readonly exported: readonly string[];
+  /** Those of them that have no doc comment. */
+  readonly undocumented: readonly string[];
   /** Names that its declarations use, and that it does not export itself. */
   readonly named: readonly string[];
 }
@@ -78,6 +80,9 @@ function reportOf(
     path: `test/meta/api/${file}.txt`,
     text: `${sections.join('\n\n')}\n`,
     exported: [...index.exported.keys()],
+    undocumented: exported
+      .filter(({ declaration }) => !declaration.isDocumented)
+      .map(({ name }) => name),
     named: others.map(({ name }) => name),
   };
 }

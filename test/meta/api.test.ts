@@ -21,6 +21,10 @@ test('there is no report of an entry that is gone', async (t) => {
   t.deepEqual(paths.sort(), reports.map(({ path }) => path).sort());
 });
 
+test('everything that an entry exports has a doc comment', (t) => {
+  for (const { entry, undocumented } of reports) t.deepEqual(undocumented, [], entry);
+});
+
 test('a program can name every type that an exported one names', (t) => {
   const exported = new Set(reports.flatMap((report) => report.exported));
   for (const { entry, named } of reports)

@@ -9,6 +9,8 @@ export interface Declaration {
   readonly texts: string[];
   /** Whether it is a class, an interface or a type: what other declarations name. */
   isType: boolean;
+  /** Whether a doc comment stands before it. */
+  readonly isDocumented: boolean;
 }
 
 /** Where a name comes from. */
@@ -44,8 +46,12 @@ const FOREIGN = /^import\s[^{}]*from\s*'[^.'][^']*';$/;
 const DECLARED =
   /^(export\s+)?(?:declare\s+)?(?:abstract\s+)?(class|interface|type|const|function)\s+([\w$]+)/;
 
+const DOCUMENTED =
+  /\*\/\n(?:export )?(?:declare )?(?:abstract )?(?:class|interface|type|const|function) ([\w$]+)/g;
+
 /** @throws Error for a statement that is not understood: a report must not pass over what it does not know */
 function parse(path: string, text: string): DeclarationFile {
+  const documented = new Set([...text.matchAll(DOCUMENTED)].map(([, name]) => name));
   const declared = new Map<string, Declaration>();
   const imported = new Map<string, Binding>();
   const exported = new Map<string, Binding>();
@@ -65,7 +71,8 @@ function parse(path: string, text: string): DeclarationFile {
     if (declaration === null) throw new Error(`${path}: cannot read: ${statement}`);
     const [, isExported, keyword = '', name = ''] = declaration;
     const isType = ['class', 'interface', 'type'].includes(keyword);
-    const known = declared.get(name) ?? { name, texts: [], isType };
+    const isDocumented = documented.has(name);
+    const known = declared.get(name) ?? { name, texts: [], isType, isDocumented };
     known.texts.push(statement);
     known.isType ||= isType;
     declared.set(name, known);
