@@ -1,6 +1,6 @@
 /**
- * A look at a CBOR item before it is decoded: the decoder recurses, builds regular expressions and big
- * integers, and would follow hostile input wherever it leads. SPEC.md, "Payload".
+ * Checks a CBOR item before it is decoded, because the decoder itself recurses, and builds regular expressions
+ * and big integers from whatever input it gets. SPEC.md, "Payload".
  *
  * One pass without recursion over the initial bytes of each item (RFC 8949, section 3). Nothing is decoded
  * and nothing is allocated per item.
@@ -11,7 +11,7 @@ import { MAX_SMALL_BYTES } from './small-bytes.js';
 
 /** Limits of the scan. */
 export interface CborLimits {
-  /** Nesting of lists and maps. */
+  /** How deep lists and maps may be nested. */
   readonly maxDepth: number;
   /** Data items in all. */
   readonly maxItems: number;
@@ -20,9 +20,9 @@ export interface CborLimits {
 /** The limits of every payload. SPEC.md, "Payload". */
 export const DEFAULT_CBOR_LIMITS: CborLimits = { maxDepth: 64, maxItems: 1_000_000 };
 
-/** What a scan found besides. */
+/** What else a scan has found. */
 export interface ScannedCbor {
-  /** Byte strings that are to be copied: see {@link MAX_SMALL_BYTES}. */
+  /** Whether there are byte strings to copy; see {@link MAX_SMALL_BYTES}. */
   readonly hasSmallBytes: boolean;
 }
 
@@ -35,10 +35,10 @@ export function scanCbor(
   payload: Uint8Array,
   limits: CborLimits = DEFAULT_CBOR_LIMITS,
 ): ScannedCbor {
-  // Items still to come at each open level; the payload itself is one item. Plain arrays that grow with the
-  // depth met: a typed array of the full depth costs more than the scan of a short payload.
+  // Items still to come at each open level. The payload itself is one item. Plain arrays that grow with the
+  // depth: a typed array of the full depth would cost more than the scan of a short payload.
   const remaining: number[] = [1];
-  // Levels that are maps: keys and values take turns, so an even count still to come means a key.
+  // Which levels are maps. Keys and values take turns, so an even count still to come means that a key is next.
   const isMap: boolean[] = [false];
   let depth = 0;
   let items = 0;
@@ -61,7 +61,7 @@ export function scanCbor(
     if (info > 27) {
       throw malformed(at, info === 31 ? 'indefinite length' : 'reserved length');
     }
-    // No payload is that long, and the native half of cbor-x gives up on strings whose length is written so.
+    // No payload is that long, and cbor-x's native part rejects strings whose length is written this way.
     if (info === 27 && major >= 2 && major <= 5) throw malformed(at, 'length in eight bytes');
     const headBytes = info < 24 ? 1 : 1 + (1 << (info - 24));
     const argument = readArgument(payload, at, info);
@@ -84,7 +84,7 @@ export function scanCbor(
       case 5: {
         if (depth + 1 > limits.maxDepth) throw malformed(start, `nesting over ${limits.maxDepth}`);
         const children = major === 5 ? argument * 2 : argument;
-        // Each child takes a byte at least: a count beyond that lies.
+        // Each child takes at least a byte, so a larger count is false.
         if (children > payload.length - at) throw malformed(start, 'fewer items than announced');
         depth += 1;
         remaining[depth] = children;
@@ -101,7 +101,7 @@ export function scanCbor(
   return { hasSmallBytes };
 }
 
-/** Most texts are short and in ASCII: seeing that costs less than a call out of JavaScript. */
+/** Most texts are short and ASCII. To check that here costs less than a native call. */
 function isText(payload: Uint8Array, start: number, end: number): boolean {
   if (end - start > 256) return isUtf8(payload.subarray(start, end));
   for (let i = start; i < end; i += 1) {
@@ -110,7 +110,7 @@ function isText(payload: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
-/** False, true, null, undefined and the three widths of float; nothing else of major type 7. */
+/** Of major type 7 only false, true, null, undefined and the three widths of floats are allowed. */
 function checkSimple(at: number, info: number, argument: number): void {
   if (info >= 25 && info <= 27) return;
   if (info < 24 && argument >= 20 && argument <= 23) return;

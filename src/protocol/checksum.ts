@@ -1,19 +1,19 @@
 /**
- * CRC-32 (ISO-HDLC, the one of zlib and Ethernet) as frames carry it: SPEC.md, "Checksum".
+ * CRC-32 (ISO-HDLC, as in zlib and Ethernet), the checksum of frames. SPEC.md, "Checksum".
  *
- * Node has a native one since 20.15 and 22.2; `crc-32` gives the same result elsewhere.
+ * Node.js has a native one since 20.15 and 22.2. Elsewhere `crc-32` gives the same result.
  */
 import * as zlib from 'node:zlib';
 import CRC32 from 'crc-32';
 
 type Crc32 = (bytes: Uint8Array, previous?: number) => number;
 
-/** CRC-32 in plain JavaScript. Exported so that a test can hold the two against each other. */
+/** CRC-32 in plain JavaScript. Exported so that a test can compare the two. */
 export const crc32Portable: Crc32 = (bytes, previous = 0) => CRC32.buf(bytes, previous) >>> 0;
 
 const nativeCrc32: Crc32 = (zlib as { crc32?: Crc32 }).crc32 ?? crc32Portable;
 
-/** Up to here tables are faster than a call out of JavaScript. */
+/** Up to this many bytes, tables in JavaScript are faster than the native call. */
 const MAX_TABLES_BYTES = 192;
 
 /** CRC-32 of `bytes` from `start` to before `end`, as an unsigned 32-bit number. */
@@ -22,22 +22,22 @@ export function crc32(bytes: Uint8Array, start = 0, end: number = bytes.length):
   return nativeCrc32(bytes.subarray(start, end));
 }
 
-/** CRC-32 of bytes that come in pieces: of `bytes` behind those whose CRC-32 is `previous`, 0 for none. */
+/** CRC-32 of bytes that come in pieces. @param previous CRC-32 of the pieces before; 0 for the first one */
 export function crc32After(previous: number, bytes: Uint8Array): number {
   return nativeCrc32(bytes, previous);
 }
 
 /**
- * CRC-32 of two runs of bytes in a row, from the CRC-32 of each: without passing over them again. Given that of both in
- * place of the second's, it gives the second's.
+ * CRC-32 of two runs of bytes in a row, from the CRC-32 of each and without reading the bytes again. Given the sum of both
+ * in place of the second's, it gives the second's.
  */
 export function crc32Joined(first: number, second: number, secondBytes: number): number {
   return (multiply(powerOfX(secondBytes), first) ^ second) >>> 0;
 }
 
 /**
- * The polynomial x^(8 * bytes): what a CRC is multiplied by when so many zeros come behind. All polynomials are modulo
- * that of the CRC, with the highest power in the lowest bit.
+ * The polynomial x^(8 * bytes), by which a CRC is multiplied when that many zero bytes follow. All polynomials are modulo
+ * the CRC's own, with the highest power in the lowest bit.
  */
 function powerOfX(bytes: number): number {
   let power = 1 << 31;
@@ -57,7 +57,7 @@ function multiply(a: number, b: number): number {
   return product;
 }
 
-/** x^(2^n), after which they begin anew. */
+/** The powers x^(2^n), until they repeat. */
 const SQUARES = new Int32Array(32);
 for (let n = 0, power = 1 << 30; n < 32; n += 1, power = multiply(power, power)) SQUARES[n] = power;
 
@@ -73,7 +73,7 @@ function crc32ByTables(bytes: Uint8Array, start: number, end: number): number {
   return ~sum >>> 0;
 }
 
-/** The sums of each single byte that has none, one, two or three zeros behind it. */
+/** The CRC of each single byte that is followed by no, one, two or three zero bytes. */
 const T0 = Int32Array.from({ length: 256 }, (_, byte) => {
   let sum = byte;
   for (let bit = 0; bit < 8; bit += 1) sum = sum & 1 ? (sum >>> 1) ^ 0xedb8_8320 : sum >>> 1;

@@ -1,5 +1,5 @@
 /**
- * Message <-> payload: CBOR with definite lengths, scanned before and checked after it is decoded.
+ * Turns messages into payloads and back: CBOR with definite lengths, scanned before and checked after decoding.
  * SPEC.md, "Payload".
  */
 import { Encoder } from 'cbor-x';
@@ -29,13 +29,13 @@ export class MessageCodec {
     this.#cbor = cbor;
   }
 
-  /** The same codec, held to the limit that a handshake agreed. */
+  /** The same codec with the limit that a handshake agreed. */
   withLimit(maxBytes: number): MessageCodec {
     return new MessageCodec(maxBytes, this.#cbor);
   }
 
   /**
-   * A message as the payload of a frame. The bytes are the caller's.
+   * Encodes a message as the payload of a frame. The bytes are the caller's.
    *
    * What the peer's scan would refuse is refused here: a Date, a Map, a Set, a bigint over 64 bits, nesting over
    * 64. `undefined` within a list or a free-form map stays `undefined`; class instances travel as their own fields.
@@ -48,8 +48,8 @@ export class MessageCodec {
   }
 
   /**
-   * The same in two pieces where a large byte string makes up most of the message: `tail` is that byte string, the
-   * message's own memory and no copy. `payload` and `tail` in a row are the payload of a frame.
+   * Encodes a message, in two pieces where a large byte string makes up most of it. `tail` is that byte string: the
+   * message's own memory and no copy. `payload` followed by `tail` is the payload of a frame.
    * @throws MeshError as `encode`
    */
   encodeSplit(message: Message): SplitPayload {
@@ -71,7 +71,7 @@ export class MessageCodec {
   }
 
   /**
-   * The message in a payload.
+   * Decodes the message in a payload.
    *
    * Unknown fields of a known message are ignored. Byte strings of more than 1 KiB in the result share the payload's memory.
    * @throws MeshError MalformedMessage naming the byte or the field; UnknownMessageType
@@ -153,7 +153,7 @@ export interface SplitPayload {
   readonly tail: Uint8Array | undefined;
 }
 
-/** A payload's two pieces as one. */
+/** Joins a payload's two pieces. */
 export function joinPayload(payload: Uint8Array, tail: Uint8Array | undefined): Uint8Array {
   return tail === undefined ? payload : Buffer.concat([payload, tail]);
 }
@@ -166,14 +166,14 @@ const BYTES_FIELDS: Readonly<Partial<Record<MessageType, string>>> = {
   dataTransfer: 'data',
 };
 
-/** Below, a copy costs less than a second piece. */
+/** Below this size a copy costs less than a second piece. */
 const MIN_TAIL_BYTES = 4096;
 const NO_BYTES = new Uint8Array(0);
 /** A byte string's head with its length as u32 (RFC 8949, section 3.1). */
 const BYTES_HEAD_BYTES = 5;
 const BYTES_HEAD_U32 = 0x5a;
 
-/** A map whose last item is an empty byte string, one byte, with the head of a longer one in its place. */
+/** Replaces the last item of a map, an empty byte string of one byte, with the head of a longer byte string. */
 function withBytesHead(map: Uint8Array, bytes: number): Uint8Array {
   const kept = map.length - 1;
   const out = Buffer.allocUnsafe(kept + BYTES_HEAD_BYTES);
@@ -183,12 +183,12 @@ function withBytesHead(map: Uint8Array, bytes: number): Uint8Array {
   return out;
 }
 
-/** Makes own properties, whatever their names. */
+/** Unlike assignment, this makes own properties also for names such as `__proto__`. */
 function entriesOf(entries: readonly (readonly [string, unknown])[]): object {
   return Object.fromEntries(entries);
 }
 
-/** A map with further items, each a key and a value, ahead of its own: those may be followed by what is left out. */
+/** Puts further items, each a key and a value, before a map's own. The own ones stay last, for a tail may follow them. */
 function withItems(map: Buffer, items: readonly (readonly Uint8Array[])[]): Buffer {
   const isShort = (map[0] as number) < MAP_HEAD + MAX_SHORT_COUNT;
   const own = isShort ? (map[0] as number) - MAP_HEAD : (map[1] as number);
@@ -205,7 +205,7 @@ const MAP_HEAD = 0xa0;
 const MAP_HEAD_U8 = 0xb8;
 const MAX_SHORT_COUNT = 24;
 
-/** What most payloads are read and written by, and what all others. */
+/** The fast reader and writer for most payloads, and the full ones for all others. */
 interface Cbor {
   readonly reader: PlainReader;
   readonly writer: PlainWriter;

@@ -1,9 +1,9 @@
 /**
  * Compression of payloads: LZ4 and Zstd behind one interface. SPEC.md, "Compression".
  *
- * A compressed payload is a u32, the length of the raw one, and then an LZ4 block or a Zstd frame. The length is checked
- * before any memory is taken for it, and against the result. Small payloads are done with at once; large ones leave the
- * event loop for it.
+ * A compressed payload is a u32 with the raw length, followed by an LZ4 block or a Zstd frame. The length is checked before
+ * any memory is taken for it, and again against the result. Small payloads are processed synchronously, and large ones on
+ * another thread.
  */
 
 import { asBuffer } from '../base/buffers.js';
@@ -17,38 +17,38 @@ export type CompressionName = 'lz4' | 'zstd';
 
 const IDS: Readonly<Record<string, Compression>> = { lz4: Compression.lz4, zstd: Compression.zstd };
 
-/** What frames may have once these names are agreed: none, and those of them that this version knows. */
+/** The compressions that frames may have once these names are agreed: none, and those that this version knows. */
 export function compressionsOf(names: readonly string[]): Compression[] {
   const known = names.filter((name) => Object.hasOwn(IDS, name));
   return [Compression.none, ...known.map((name) => IDS[name] as Compression)];
 }
 
-/** One algorithm. Results come at once or by a promise, depending on algorithm and size. */
+/** One algorithm. It returns its result or a promise, depending on algorithm and size. */
 export interface Algorithm {
   readonly name: CompressionName;
-  /** As bits 4-6 of a frame's flags say it. */
+  /** Its number in bits 4-6 of a frame's flags. */
   readonly id: Compression;
-  /** The bytes behind the u32. */
+  /** Compresses a payload. Returns the bytes that follow the u32. */
   compress(raw: Buffer): Buffer | Promise<Buffer>;
   /**
-   * The reverse. The caller checks that `rawBytes` is within the limit, and that the result has as many.
+   * Decompresses. The caller checks that `rawBytes` is within the limit, and that the result has that many bytes.
    * @param maxBytes the limit
    * @throws MeshError MalformedMessage, before any memory is taken, when `data` cannot become that
    */
   decompress(data: Buffer, rawBytes: number, maxBytes: number): Buffer | Promise<Buffer>;
 }
 
-/** What goes into a frame. */
+/** What a frame is to carry. */
 export interface PackedPayload {
   readonly payload: Uint8Array;
-  /** The payload's rest, where it comes in two pieces: the message's own memory. */
+  /** The rest of a payload in two pieces. This is the message's own memory. */
   readonly tail?: Uint8Array | undefined;
   readonly compression: Compression;
 }
 
-/** Above so many raw bytes LZ4 works on another thread. Below, that would take longer than the work. */
+/** Above this raw size LZ4 runs on another thread. Below it, the hand-over would take longer than the work. */
 const LZ4_SYNC_BYTES = 256 * 1024;
-/** A byte of an LZ4 block becomes 255 at most. */
+/** A byte of an LZ4 block becomes at most 255 raw bytes. */
 const LZ4_MAX_RATIO = 255;
 const LENGTH_BYTES = 4;
 
@@ -76,14 +76,14 @@ export function packPayload(
   if (algorithm === undefined) return { payload, compression: Compression.none };
   const compressed = algorithm.compress(asBuffer(payload));
   if (isBytes(compressed)) return smaller(payload, compressed, algorithm);
-  // A library's promise is not always this realm's.
+  // A library's promise may be of another realm.
   return Promise.resolve(compressed).then((data) => smaller(payload, data, algorithm));
 }
 
 /**
- * The raw payload of a compressed one.
- * @throws MeshError MessageTooLarge when it is to become more than `maxBytes`; MalformedMessage when it is not what it
- *   says. Either way before memory is taken, but for a payload whose own data is wrong.
+ * Decompresses a payload.
+ * @throws MeshError MessageTooLarge when the raw size would exceed `maxBytes`; MalformedMessage when the payload is not what
+ *   it claims. Both come before memory is taken, unless only the compressed data itself is wrong.
  */
 export function unpackPayload(
   payload: Uint8Array,
@@ -118,7 +118,7 @@ export function unpackPayload(
   }
 }
 
-/** How many bytes a payload is, or says that it is, before compression. */
+/** The size of a payload before compression, in bytes: its own, or the one that it claims. */
 export function rawBytesOf({ payload, tail, compression }: PackedPayload): number {
   const bytes = payload.length + (tail === undefined ? 0 : tail.length);
   if (compression === Compression.none || bytes < LENGTH_BYTES) return bytes;
@@ -140,7 +140,7 @@ function checkLength(raw: Buffer, rawBytes: number): Buffer {
   throw new MeshError('MalformedMessage', text);
 }
 
-/** The library keeps the length in front of the block, in four bytes of its own order. */
+/** The library stores the raw length before the block, as four bytes in little-endian order. */
 async function loadLz4(): Promise<Algorithm> {
   const lz4 = (await import('lz4-napi')).default;
   return {

@@ -1,5 +1,5 @@
 /**
- * Payloads of the control frames: reset and credit, which give one TCP stream what QUIC has by itself, and those by
+ * Payloads of the control frames: reset and credit, which give streams over TCP what QUIC has by itself, and the frames by
  * which a connection goes away. SPEC.md, "Control frames".
  */
 import { asBuffer } from '../base/buffers.js';
@@ -8,7 +8,7 @@ import { codeOfWire, MeshError, type MeshErrorCode, wireCodeOf } from '../errors
 /** The longest reason text that travels with a reset or a close, in bytes of UTF-8. */
 export const MAX_REASON_BYTES = 256;
 
-/** What a reset frame, or a close of the connection, says. */
+/** The content of a reset frame, or of a connection's close. */
 export interface ResetFields {
   readonly code: MeshErrorCode;
   /** For people; cut to {@link MAX_REASON_BYTES}. */
@@ -24,7 +24,7 @@ export function encodeReason(reason: string): Buffer {
   return bytes.subarray(0, end);
 }
 
-/** A reset's payload: u32 code, then the reason. */
+/** Encodes a reset's payload: u32 code, then the reason. */
 export function encodeReset(fields: ResetFields): Buffer {
   const code = Buffer.alloc(4);
   code.writeUInt32BE(wireCodeOf(fields.code));
@@ -32,7 +32,7 @@ export function encodeReset(fields: ResetFields): Buffer {
 }
 
 /**
- * A reset's payload, read. A code that this version does not know reads as `fallback`.
+ * Decodes a reset's payload. A code that this version does not know becomes `fallback`.
  * @throws MeshError ProtocolViolation when there is no code or the text is too long
  */
 export function decodeReset(payload: Uint8Array, fallback: MeshErrorCode): ResetFields {
@@ -43,7 +43,7 @@ export function decodeReset(payload: Uint8Array, fallback: MeshErrorCode): Reset
   return { code: codeOfWire(bytes.readUInt32BE(0)) ?? fallback, reason: bytes.toString('utf8', 4) };
 }
 
-/** A credit's payload: u32 increment in bytes. */
+/** Encodes a credit's payload: u32 increment in bytes. */
 export function encodeCredit(incrementBytes: number): Buffer {
   const payload = Buffer.alloc(4);
   payload.writeUInt32BE(incrementBytes);
@@ -51,7 +51,7 @@ export function encodeCredit(incrementBytes: number): Buffer {
 }
 
 /**
- * A credit's payload, read.
+ * Decodes a credit's payload.
  * @throws MeshError ProtocolViolation when it is not four bytes or grants nothing
  */
 export function decodeCredit(payload: Uint8Array): number {
@@ -65,7 +65,7 @@ export function decodeCredit(payload: Uint8Array): number {
 }
 
 /**
- * The payload by which a side says that it opens no more streams: u64, how many it has opened.
+ * Encodes the payload by which a side says that it opens no more streams: u64, the number that it has opened.
  * @param streams at most 2^53-1
  */
 export function encodeGoAway(streams: number): Buffer {
@@ -74,15 +74,15 @@ export function encodeGoAway(streams: number): Buffer {
   return payload;
 }
 
-/** The payload by which a side then says that all streams are over at its end. */
+/** The payload by which a side then says that all streams have ended on its side. */
 export function encodeAllOver(): Uint8Array {
   return new Uint8Array(0);
 }
 
 /**
- * The payload of an end frame on message id 0, read.
- * @returns how many streams the peer has opened; `undefined` where it says that all are over
- * @throws MeshError ProtocolViolation when it is neither eight bytes nor none, or a number above 2^53-1
+ * Decodes the payload of an end frame on message id 0.
+ * @returns how many streams the peer has opened; `undefined` where it says that all have ended
+ * @throws MeshError ProtocolViolation when it is neither empty nor eight bytes, or a number above 2^53-1
  */
 export function decodeGoAway(payload: Uint8Array): number | undefined {
   if (payload.length === 0) return undefined;

@@ -8,22 +8,22 @@ import { type Algorithm, type PackedPayload, packPayload, unpackPayload } from '
 import { Compression, type Frame } from './frame.js';
 import type { Message } from './message.js';
 
-/** What a handshake settles of it. */
+/** What a handshake agrees for frames. */
 export interface FrameAgreement {
   /** Largest payload, before compression. */
   readonly maxMessageBytes: number;
-  /** What both sides read, best first; payloads leave by the first. */
+  /** Compressions that both sides read, best first. This side sends with the first. */
   readonly algorithms: readonly Algorithm[];
 }
 
 /** What a {@link FrameCodec} is made of. */
 export interface FrameCodecOptions extends FrameAgreement {
   readonly codec: MessageCodec;
-  /** Payloads below that are not compressed. */
+  /** Payloads below this size are not compressed. */
   readonly thresholdBytes: number;
 }
 
-/** After data that does not shrink, so many messages in a row go uncompressed at most before the next try. */
+/** The largest number of messages that go uncompressed in a row, after data that did not shrink. */
 const MAX_SKIPS = 256;
 
 /**
@@ -36,7 +36,7 @@ export class FrameCodec {
   #maxMessageBytes = 0;
   #preferred: Algorithm | undefined;
   #byId: ReadonlyMap<Compression, Algorithm> = new Map();
-  /** Messages still to go uncompressed, and how many it was the last time: doubled while nothing shrinks. */
+  /** Messages still to go uncompressed, and the last such number, which doubles while nothing shrinks. */
   #skipsLeft = 0;
   #skips = 0;
 
@@ -46,7 +46,7 @@ export class FrameCodec {
     this.agree(agreement);
   }
 
-  /** Puts into force what a handshake agreed, for the calls under way too: their answers come by it. */
+  /** Puts into force what a handshake agreed, also for calls under way: the peer already answers them by it. */
   agree({ maxMessageBytes, algorithms }: FrameAgreement): void {
     this.#codec = this.#codec.withLimit(maxMessageBytes);
     this.#maxMessageBytes = maxMessageBytes;
@@ -55,7 +55,7 @@ export class FrameCodec {
   }
 
   /**
-   * A message as a frame carries it: at once, unless it is large enough to be compressed on another thread.
+   * Encodes and compresses a message. Returns a promise only where the message is compressed on another thread.
    * A large byte string stays where it is, as `tail`.
    * @throws MeshError MessageTooLarge, InvalidArgument
    */
@@ -63,7 +63,7 @@ export class FrameCodec {
     return this.pack(this.encodePlain(message));
   }
 
-  /** What {@link encodePlain} gave, compressed where that is worth it. */
+  /** Compresses what {@link encodePlain} returned, where that is worth it. */
   pack(plain: PackedPayload): PackedPayload | Promise<PackedPayload> {
     const { payload, tail } = plain;
     const payloadBytes = payload.length + (tail === undefined ? 0 : tail.length);
@@ -78,14 +78,14 @@ export class FrameCodec {
     return packed instanceof Promise ? packed.then(this.#learn) : this.#learn(packed);
   }
 
-  /** The same, never compressed. For bulk data, which mostly is already. */
+  /** Encodes a message without compression. For bulk data, which mostly is compressed already. */
   encodePlain(message: Message): PackedPayload {
     const { payload, tail } = this.#codec.encodeSplit(message);
     return { payload, tail, compression: Compression.none };
   }
 
   /**
-   * The message in a frame: at once, unless it was compressed and is large.
+   * Decodes the message in a frame. Returns a promise only for a large compressed one.
    * @throws MeshError MalformedMessage, UnknownMessageType, MessageTooLarge, UnsupportedCompression
    */
   decode(frame: Frame): Message | Promise<Message> {
@@ -99,7 +99,7 @@ export class FrameCodec {
     return this.#codec.decode(raw);
   }
 
-  /** What a connection carries is mostly of one kind: where trying was in vain, it is tried less and less often. */
+  /** A connection mostly carries one kind of data: where compression did not help, it is tried less and less often. */
   readonly #learn = (packed: PackedPayload): PackedPayload => {
     const isSmaller = packed.compression !== Compression.none;
     this.#skips = isSmaller ? 0 : Math.min(2 * this.#skips + 1, MAX_SKIPS);

@@ -20,7 +20,7 @@ export const WIRE_VERSION = 1;
 export const HEADER_BYTES = 14;
 /** Size of the checksum, where a frame has one. */
 export const CHECKSUM_BYTES = 4;
-/** The largest payload a frame carries by default, before a handshake says otherwise. */
+/** The largest payload of a frame by default, until a handshake agrees on another. */
 export const DEFAULT_MAX_PAYLOAD_BYTES = 16 * 1024 * 1024;
 
 /** Bits of the `flags` field. The set is closed: any other bit is a ProtocolViolation. */
@@ -32,7 +32,7 @@ export const FrameFlag = {
   compressionShift: 4,
   /** Bit 7: four bytes of CRC-32 follow the payload. */
   checksum: 0x0080,
-  /** Bit 8: the sender sends nothing more for this message id; id 0: it goes away. Payload on id 0: u64, or none. */
+  /** Bit 8: the sender sends nothing more for this message id. Id 0: it goes away. Payload on id 0: u64, or none. */
   end: 0x0100,
   /** Bit 9: both directions of this message id are abandoned; id 0: the connection is. Payload: u32 code, UTF-8 text. */
   reset: 0x0200,
@@ -42,7 +42,7 @@ export const FrameFlag = {
   more: 0x0800,
 } as const;
 
-/** Of these a frame has one at most. */
+/** A frame has at most one of these. */
 const CONTROL_MASK = FrameFlag.end | FrameFlag.reset | FrameFlag.credit;
 
 const KNOWN_FLAGS =
@@ -60,18 +60,18 @@ const ALL_COMPRESSIONS: readonly Compression[] = Object.values(Compression);
 
 /** One frame, decoded. */
 export interface Frame {
-  /** Bits 7-11 as they came, and the rest of the field. */
+  /** The whole flags field as it came. */
   readonly flags: number;
   readonly compression: Compression;
-  /** 0 is the connection itself; requests count from 1. At most 2^53 - 1. */
+  /** 0 is the connection itself. Requests count from 1, up to 2^53 - 1. */
   readonly messageId: number;
-  /** Owned by whoever receives the frame; may share memory with its neighbours, so never write to it. */
+  /** Owned by whoever receives the frame. It may share memory with its neighbours, so never write to it. */
   readonly payload: Uint8Array;
-  /** CRC-32 of the payload, where it is large and the frame was checked. */
+  /** CRC-32 of the payload, if the payload is large and the frame had a checksum. */
   readonly payloadChecksum: number | undefined;
 }
 
-/** What {@link encodeFrame} is given. */
+/** The input of {@link encodeFrame}. */
 export interface FrameFields {
   /** Any of `end`, `reset`, `credit`, `more`; 0 for a plain frame. */
   readonly control?: number;
@@ -80,7 +80,7 @@ export interface FrameFields {
   readonly payload: Uint8Array;
   /** The payload's rest, where it comes in two pieces. */
   readonly tail?: Uint8Array | undefined;
-  /** CRC-32 of `tail`, where that is known: it is not passed over again. */
+  /** CRC-32 of `tail`, if it is known: the bytes are then not read again. */
   readonly tailChecksum?: number | undefined;
   readonly checksum: boolean;
 }
@@ -92,8 +92,8 @@ export function frameBytes({ payload, tail, checksum }: FrameFields): number {
 }
 
 /**
- * One frame as bytes, in memory of its own.
- * @param memory where to write it instead: at least {@link frameBytes} long, and shared with the result
+ * Encodes one frame, in memory of its own.
+ * @param memory to write to instead: at least {@link frameBytes} long, and shared with the result
  * @throws MeshError InvalidArgument when the message id is not a safe integer
  */
 export function encodeFrame(fields: FrameFields, memory?: Buffer): Buffer {
@@ -143,26 +143,26 @@ export function writeFrame(fields: FrameFields, out: Buffer, start: number): voi
   out.writeUInt32BE(sum, end);
 }
 
-/** From here on a payload's own checksum is worth what it takes to join it with the rest. */
+/** From this size on, a payload's own checksum is worth the cost of combining it with the rest. */
 const LARGE_PAYLOAD_BYTES = 16 * 1024;
 
 /** The limits of one decoder. */
 export interface FrameDecoderOptions {
-  /** Payloads above this are refused before a byte of them is kept. Default 16 MiB. */
+  /** Larger payloads are refused before a byte of them is kept. Default 16 MiB. */
   readonly maxPayloadBytes?: number;
-  /** Whether any frame without checksum is refused, and not reset and credit only. Default true; a handshake may agree otherwise. */
+  /** Whether every frame must have a checksum, and not only reset and credit frames. Default true. */
   readonly requireChecksum?: boolean;
-  /** Compressions that were agreed. Default: all that wire version 1 has. */
+  /** The compressions that were agreed. Default: all of wire version 1. */
   readonly compressions?: readonly Compression[];
 }
 
 /**
  * Turns a stream of bytes, cut anywhere, into frames.
  *
- * Usage: `push(chunk)`, then `next()` until it returns `undefined`. What is kept between calls is never more
- * than the bytes received of one frame plus the chunk at hand, so a header that claims 16 MiB costs nothing
- * until the bytes come. A frame that lies within one chunk is sliced from it, not copied: the chunk's memory
- * passes to the decoder with `push`. After a throw the decoder is dead and throws the same error again.
+ * Usage: `push(chunk)`, then `next()` until it returns `undefined`. `push` hands the chunk's memory over. A frame
+ * that lies within one chunk is a slice of it, not a copy. The decoder never keeps more than the received bytes
+ * of one frame and the current chunk, so a header that claims 16 MiB costs nothing until the bytes come. After a
+ * throw the decoder is dead, and throws the same error again.
  */
 export class FrameDecoder {
   maxPayloadBytes: number;
@@ -170,7 +170,7 @@ export class FrameDecoder {
   compressions: readonly Compression[];
   #chunk: Buffer = NO_BYTES;
   #offset = 0;
-  /** Earlier chunks of a frame that is not whole yet; `#chunk` follows them. */
+  /** Earlier chunks of an incomplete frame; `#chunk` follows them. */
   #parts: Buffer[] = [];
   #partsBytes = 0;
   /** Bytes that the frame at the front needs before it can be looked at again. */
@@ -183,12 +183,12 @@ export class FrameDecoder {
     this.compressions = options.compressions ?? ALL_COMPRESSIONS;
   }
 
-  /** Bytes received of a frame that is not whole yet. */
+  /** Bytes received of an incomplete frame. */
   get bufferedBytes(): number {
     return this.#partsBytes + this.#chunk.length - this.#offset;
   }
 
-  /** Takes the next bytes of the stream, and their memory with them. Call `next()` until it is empty before the next push. */
+  /** Takes the next bytes of the stream, and their memory. Call `next()` until it returns `undefined` before the next push. */
   push(chunk: Uint8Array): void {
     if (this.#failure !== undefined) return;
     if (this.#offset < this.#chunk.length) this.#keep(this.#chunk.subarray(this.#offset));
@@ -221,7 +221,7 @@ export class FrameDecoder {
     const bodyBytes = bytes.readUInt32BE(start);
     const flags = bytes.readUInt16BE(start + 4);
     const idHigh = bytes.readUInt32BE(start + 6);
-    // The header is judged as soon as it is there: a lying length must not make us wait for its bytes.
+    // The header is checked as soon as it is complete: a false length must not make this side wait for its bytes.
     if (this.#neededBytes === HEADER_BYTES) {
       checkHeader(flags, bodyBytes, this);
       checkMessageId(flags, idHigh, bytes.readUInt32BE(start + 10));
@@ -277,7 +277,7 @@ export class FrameDecoder {
 
 /** Upper half of 2^53-1. */
 const MAX_ID_HIGH = 0x1f_ffff;
-/** Parts are merged up to this size; above, copying would cost more than it saves. */
+/** Parts are merged up to this size. Beyond it, copying would cost more than it saves. */
 const MERGED_PART_BYTES = 16 * 1024;
 
 function checkHeader(
@@ -302,7 +302,7 @@ function checkHeader(
     throw new MeshError('UnsupportedCompression', 'frame has a compression that was not agreed');
   }
   const hasChecksum = (flags & FrameFlag.checksum) !== 0;
-  // Without agreement on checksums, reset and credit frames carry one all the same.
+  // Where no checksums are agreed, reset and credit frames still carry one.
   if (!hasChecksum && (requireChecksum || (flags & (FrameFlag.reset | FrameFlag.credit)) !== 0)) {
     throw new MeshError('ProtocolViolation', 'frame without the checksum that it has to carry');
   }
@@ -336,7 +336,7 @@ function checkMessageId(flags: number, high: number, low: number): void {
   }
 }
 
-/** Bits 4-6; a value that no compression has is refused before anything else looks at it. */
+/** Reads bits 4-6. A value that stands for no compression is refused before anything else uses it. */
 function compressionOf(flags: number): Compression {
   return ((flags & FrameFlag.compressionMask) >> FrameFlag.compressionShift) as Compression;
 }

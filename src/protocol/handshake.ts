@@ -1,6 +1,6 @@
 /**
- * The handshake above TLS: who is calling, of which cluster, in which version, with which capabilities.
- * SPEC.md, "Handshake". Pure: the shell brings clock, nonce and session id, and carries the messages.
+ * The handshake above TLS: which node of which cluster is calling, and with which version and capabilities.
+ * SPEC.md, "Handshake". Pure: the caller brings clock, nonce and session id, and carries the messages.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isWireErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
@@ -11,24 +11,24 @@ import type { ReplayGuard } from './replay-guard.js';
 /** Wire versions that this code speaks, best first. */
 export const SUPPORTED_VERSIONS: readonly number[] = [WIRE_VERSION];
 
-/** What one side says of itself in every handshake. */
+/** What one side says about itself in every handshake. */
 export interface HandshakeConfig {
   readonly nodeId: string;
   readonly cluster: string;
   readonly capabilities: Capabilities;
   /** Default {@link SUPPORTED_VERSIONS}. */
   readonly versions?: readonly number[];
-  /** What is shown to acceptors: a secret shared by the cluster. Unless there is `verifyToken`, dialers have to show the same. */
+  /** A secret of the cluster that is shown to acceptors. Without `verifyToken`, dialers must show the same one. */
   readonly authToken?: string;
-  /** Whether that token of a dialer will do, whose certificate names `nodeId`. What it throws is a no. */
+  /** Decides whether the token of a dialer whose certificate names `nodeId` is accepted. A throw refuses it. */
   readonly verifyToken?: (token: string | undefined, nodeId: string) => boolean;
 }
 
-/** What both sides know after an accepted handshake. */
+/** What both sides have agreed after an accepted handshake. */
 export interface Negotiated {
   readonly version: number;
   readonly peerNodeId: string;
-  /** Booleans and compressions that both sides have, the smaller message limit, checksums if either wants them. */
+  /** What both sides have: capabilities, compressions, the smaller message limit; and checksums if either side wants them. */
   readonly capabilities: Capabilities;
   /** Streams that this side may have open towards the peer. */
   readonly maxOutgoingStreams: number;
@@ -55,7 +55,7 @@ const TRANSITIONS: Readonly<Record<HandshakeStateKind, readonly HandshakeStateKi
 };
 
 /**
- * The next state, if the table allows it.
+ * The next state.
  * @throws MeshError HandshakeRepeated, with the state left as it was
  */
 export function nextHandshakeState(from: HandshakeState, to: HandshakeState): HandshakeState {
@@ -83,19 +83,19 @@ export function createHandshakeRequest(
   };
 }
 
-/** What the acceptor judges a request by, besides its own config. */
+/** What the acceptor needs to judge a request, besides its own config. */
 export interface AcceptanceContext {
   /** Node ids that the dialer's certificate proves. */
   readonly certifiedNodeIds: readonly string[];
   readonly nowMs: number;
   readonly replayGuard: ReplayGuard;
-  /** Why the acceptor takes no connection of this dialer now, if it does not. */
+  /** Why the acceptor takes no connection of this dialer now; `undefined` if it does. */
   readonly refusal?: MeshError | undefined;
   /** 16 random bytes. */
   readonly sessionId: Uint8Array;
 }
 
-/** The acceptor's verdict, with the answer to send. */
+/** The acceptor's decision, with the answer to send. */
 export type HandshakeVerdict =
   | {
       readonly kind: 'accepted';
@@ -104,7 +104,7 @@ export type HandshakeVerdict =
     }
   | { readonly kind: 'refused'; readonly response: HandshakeResponse; readonly error: MeshError };
 
-/** Judges a dialer's request. Checks run from what is public to what is secret; the first that fails answers. */
+/** Judges a dialer's request. Public data is checked before secrets. The first check that fails decides the answer. */
 export function acceptHandshake(
   request: HandshakeRequest,
   config: HandshakeConfig,
@@ -148,7 +148,7 @@ export function acceptHandshake(
   };
 }
 
-/** What the dialer judges an answer by. */
+/** What the dialer needs to judge an answer. */
 export interface ResponseContext {
   /** Node ids that the acceptor's certificate proves. */
   readonly certifiedNodeIds: readonly string[];
@@ -190,7 +190,7 @@ export function completeHandshake(
   return {
     version,
     peerNodeId: nodeId,
-    // The answer is held against what was offered: an acceptor cannot agree to what was never on the table.
+    // The answer is checked against the offer: an acceptor cannot agree to what was never offered.
     capabilities: negotiateCapabilities(capabilities, ours),
     maxOutgoingStreams: capabilities.maxStreams,
     maxIncomingStreams: ours.maxStreams,
@@ -198,7 +198,7 @@ export function completeHandshake(
   };
 }
 
-/** What two sides share: see {@link Negotiated}. `maxStreams` is the first side's own. */
+/** What two sides have in common; see {@link Negotiated}. `maxStreams` is the first side's own. */
 export function negotiateCapabilities(ours: Capabilities, theirs: Capabilities): Capabilities {
   return {
     query: ours.query && theirs.query,
@@ -242,11 +242,11 @@ function findRefusal(
     return new MeshError('AuthTokenRejected', 'auth token is missing or wrong');
   }
   if (context.refusal !== undefined) return context.refusal;
-  // Last, so that only requests that would be accepted take room in the guard.
+  // Last, so that only requests which would otherwise be accepted take room in the guard.
   return replayRefusal(request, context);
 }
 
-/** With less, not even an error could be answered. */
+/** With a smaller limit not even an error message would fit. */
 const MIN_MESSAGE_BYTES = 4096;
 
 function limitRefusal({ maxMessageBytes, maxStreams }: Capabilities): MeshError | undefined {
@@ -287,15 +287,15 @@ function isTokenGood(request: HandshakeRequest, config: HandshakeConfig): boolea
     return demanded === undefined || sameToken(request.authToken, demanded);
   }
   try {
-    // Anything but true is a no, such as a promise.
+    // Anything but `true` refuses the token, a promise included.
     return (verifyToken(request.authToken, request.nodeId) as unknown) === true;
   } catch {
-    // What was thrown may quote the token.
+    // The thrown value is dropped: its text may quote the token.
     return false;
   }
 }
 
-/** Compares two secrets by their digests, so that neither length nor content shows in the time it takes. */
+/** Compares two secrets by their digests, so that the time taken reveals neither length nor content. */
 export function sameToken(shown: string | undefined, demanded: string): boolean {
   return timingSafeEqual(digest(shown ?? ''), digest(demanded)) && shown !== undefined;
 }

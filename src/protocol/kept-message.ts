@@ -1,12 +1,12 @@
 /**
- * Messages as they were when their calls were made: what is kept of one is its encoded form, which nobody else can change.
- * Fields that a call decides by are values again; all others stay bytes, and are put into the next payload as they are. Pure.
+ * Keeps messages as they were when their calls were made, in their encoded form, which the caller cannot change. Fields that
+ * a call needs to read are decoded again. All others stay bytes and are copied into the next payload as they are. Pure.
  */
 import { asBuffer } from '../base/buffers.js';
 import { crc32After } from './checksum.js';
 import { MESSAGE_FIELDS, type Message, type MessageType } from './message.js';
 
-/** One data item of CBOR, encoded. */
+/** One CBOR data item in its encoded form. */
 export class EncodedItem {
   readonly bytes: Buffer;
 
@@ -15,43 +15,43 @@ export class EncodedItem {
   }
 }
 
-/** CRC-32 of a byte string that somebody else's memory holds, as it was when it was handed over; see SendOptions. */
+/** CRC-32 of a byte string in the caller's memory, as it was when it was handed over; see SendOptions. */
 export class TailSum {
-  /** Of all its bytes, once it is known. */
+  /** `undefined` until it is known. */
   value: number | undefined;
 
   note(tail: Uint8Array | undefined): void {
     if (tail !== undefined) this.value = crc32After(0, tail);
   }
 
-  /** Whether those bytes are still what they were. */
+  /** Whether the bytes are unchanged. */
   isOf(tail: Uint8Array): boolean {
     return this.value !== undefined && crc32After(0, tail) === this.value;
   }
 }
 
-/** A message that a call may need once more. */
+/** A message that a call may have to send again. */
 export class KeptMessage {
   readonly message: Message;
   readonly #lent: Uint8Array | undefined;
   readonly #sum: TailSum | undefined;
 
-  /** @param lent what of the message is somebody else's memory, and what it was */
+  /** @param lent the part of the message that is in the caller's memory, and its checksum */
   constructor(message: Message, lent?: { readonly tail: Uint8Array; readonly sum: TailSum }) {
     this.message = message;
     this.#lent = lent?.tail;
     this.#sum = lent?.sum;
   }
 
-  /** Whether the message is still the one that it was. */
+  /** Whether the message is unchanged. */
   get isIntact(): boolean {
     return this.#lent === undefined || this.#sum?.isOf(this.#lent) === true;
   }
 }
 
 /**
- * The message in a payload of this side's own making: it shares the payload's memory.
- * @param tail the payload's rest, a byte string without its head, where it comes in two pieces
+ * Decodes a payload that this side has encoded. The message shares the payload's memory.
+ * @param tail the rest of a payload in two pieces: a byte string without its head
  */
 export function messageIn(
   type: MessageType,
@@ -75,7 +75,7 @@ export function messageIn(
     const kind = name === 'type' ? 'text' : Object.hasOwn(fields, name) ? fields[name]?.kind : '';
     pairs.push([name, readScalar(bytes, start, at, kind)]);
   }
-  // Makes own properties, whatever their names.
+  // Unlike assignment, this makes own properties also for names such as `__proto__`.
   return Object.fromEntries(pairs) as unknown as Message;
 }
 
@@ -86,7 +86,7 @@ interface Head {
   readonly end: number;
 }
 
-/** RFC 8949, section 3, of definite lengths. */
+/** Reads an item's head (RFC 8949, section 3). All lengths are definite. */
 function readHead(bytes: Buffer, at: number): Head {
   const initial = bytes[at] as number;
   const major = initial >> 5;
@@ -110,7 +110,7 @@ function skipItem(bytes: Buffer, start: number): number {
   return at;
 }
 
-/** Values of the kinds that a call decides by; anything else stays as it is. */
+/** Decodes the kinds of values that a call needs to read. Anything else stays encoded. */
 function readScalar(bytes: Buffer, start: number, end: number, kind: string | undefined): unknown {
   const { major, argument, end: content } = readHead(bytes, start);
   if (kind === 'text' && major === 3) return bytes.toString('utf8', content, end);

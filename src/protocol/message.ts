@@ -3,7 +3,7 @@
  * SPEC.md, "Messages".
  *
  * Byte strings are owned by whoever decoded the message. Those of more than 1 KiB share memory with what arrived with
- * them, so copy what is to be kept for long; smaller ones keep 8 KiB at most.
+ * them, so copy what is to be kept for long. A smaller one keeps at most 8 KiB alive.
  */
 import { PRIORITIES, type Priority } from './priority.js';
 import {
@@ -26,11 +26,11 @@ export interface Capabilities {
   readonly replication: boolean;
   readonly consensus: boolean;
   readonly dataTransfer: boolean;
-  /** Streams that the other side may have open towards this one. */
+  /** The number of streams that the other side may have open towards this one. */
   readonly maxStreams: number;
   /** Largest payload of a frame, in bytes before compression. */
   readonly maxMessageBytes: number;
-  /** Compressions this side can read, best first; none is always possible and not listed. */
+  /** Compressions this side can read, best first. No compression is always possible, and is not listed. */
   readonly compressions: readonly string[];
   /** Whether frames after the handshake carry checksums. */
   readonly checksum: boolean;
@@ -56,10 +56,10 @@ export interface HandshakeResponse {
   readonly type: 'handshakeResponse';
   readonly accepted: boolean;
   readonly nodeId: string;
-  /** With a refusal: a code of SPEC.md, "Error codes", and a text for people. */
+  /** In a refusal: a code of SPEC.md, "Error codes", and a text for people. */
   readonly code?: string;
   readonly text?: string;
-  /** With an acceptance: what was agreed. */
+  /** In an acceptance: what was agreed. */
   readonly version?: number;
   readonly capabilities?: Capabilities;
   /** 16 random bytes that name the session in both sides' logs. */
@@ -85,13 +85,13 @@ export interface QueryRequest {
   readonly query: string;
   readonly parameters?: unknown;
   readonly database?: string;
-  /** Time left for the call, in milliseconds, when it was sent. */
+  /** The time that was left for the call when it was sent, in milliseconds. */
   readonly timeoutMs?: number;
-  /** The call does no harm where it is run again: it may be run before TLS is done. */
+  /** The call does no harm when it runs more than once, so it may run before TLS is done. */
   readonly replaySafe?: boolean;
-  /** The call's class, where it is not the default of the type. */
+  /** The call's priority, where it is not the default of its type. */
   readonly priority?: Priority;
-  /** A handler makes the call, and its answer may wait for this one's. */
+  /** A handler makes the call, and its own answer may wait for this call's. */
   readonly nested?: boolean;
 }
 
@@ -117,7 +117,7 @@ export interface ReplicationLog {
   readonly commitIndex: number;
   readonly entries: readonly LogEntry[];
   readonly timeoutMs?: number;
-  /** The sender wants no answer: the acceptor just ends its side. */
+  /** The sender wants no answer: the receiver just ends its side of the stream. */
   readonly oneWay?: boolean;
   /** As in {@link QueryRequest}. */
   readonly replaySafe?: boolean;
@@ -201,11 +201,11 @@ export interface DataTransfer {
   readonly nested?: boolean;
   /** In the last message of a direction: CRC-32 of all its bytes, from position 0 to `offset` and `data`. */
   readonly checksum?: number;
-  /** In the first message: the transfer goes on where it was interrupted. The opener sends no bytes until `resumeAt`. */
+  /** In the first message: the transfer continues where it was interrupted. The opener sends no bytes before `resumeAt`. */
   readonly resume?: boolean;
-  /** In one message of the answer to `resume`: from which position on the opener is to send its bytes. */
+  /** In one message of the answer to `resume`: the position from which the opener is to send its bytes. */
   readonly resumeAt?: number;
-  /** CRC-32 of the bytes before: of the answer's before `offset`, or with `resumeAt` of the opener's before that. */
+  /** CRC-32 of the bytes before: the answer's before `offset`, or with `resumeAt` the opener's before that position. */
   readonly priorChecksum?: number;
 }
 
@@ -234,7 +234,7 @@ export interface Request {
   readonly nested?: boolean;
 }
 
-/** The answer to a request, and to entries of a log. */
+/** The answer to a request, and to a replication log. */
 export interface Response {
   readonly type: 'response';
   readonly body?: unknown;
@@ -263,7 +263,7 @@ export type MessageOf<T extends MessageType> = Extract<Message, { type: T }>;
 const MAX_ID_BYTES = 253;
 const MAX_QUERY_BYTES = 1024 * 1024;
 const MAX_PAYLOAD_BYTES = 0xffff_ffff;
-/** Of one list, such as the entries of a log in one message. */
+/** The largest number of items in one list, such as the entries of a log in one message. */
 export const MAX_ITEMS = 65_536;
 
 const timeoutMs = optional(uint);
@@ -274,7 +274,7 @@ const nested = optional(bool);
 const group = optional(text(MAX_ID_BYTES));
 const logEntry = record<LogEntry>({ index: uint, term: uint, data: bytes(0, MAX_PAYLOAD_BYTES) });
 
-/** Compressions are checked one by one when they are negotiated; here only their number and length. */
+/** Only number and length are checked here. Each name is checked when compressions are negotiated. */
 const capabilities = record<Capabilities>({
   query: bool,
   replication: bool,

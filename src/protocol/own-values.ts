@@ -1,13 +1,13 @@
-/** Values of a message from another realm, as those of this one: by those the encoder tells what they are. Pure. */
+/** Turns a message's values from another realm into this realm's, by whose classes the encoder knows them. Pure. */
 
 import { isBytes, kindOf } from '../base/realms.js';
 import { MeshError } from '../errors.js';
 
 /**
- * The same value where all within it is this realm's or a class instance; else a copy in which lists, byte strings and
- * array buffers are this realm's.
- * @throws MeshError InvalidArgument for what has no CBOR form here, whatever realm it is of: dates, maps, sets, regular
- *   expressions, errors, promises. RangeError where it is nested without end
+ * The same value, if all that it contains is of this realm or an instance of a class. Otherwise a copy whose lists, byte
+ * strings and array buffers are of this realm.
+ * @throws MeshError InvalidArgument for what has no CBOR form here, whichever realm it is of: dates, maps, sets, regular
+ *   expressions, errors, promises. RangeError for a value that contains itself
  */
 export function ownValue(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;

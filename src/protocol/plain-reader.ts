@@ -5,26 +5,26 @@
 import { NO_BYTES } from '../base/buffers.js';
 import { SmallBytes } from './small-bytes.js';
 
-/** Far below the limits of the scan; beyond is not plain. */
+/** Deeper payloads are not plain. This is far below the limits of the scan. */
 const MAX_DEPTH = 16;
 const MAX_ITEMS = 10_000;
-/** Texts up to here are looked up first: keys, types and methods come again and again. */
+/** Texts up to this length are looked up first: keys, types and methods repeat all the time. */
 const MAX_KNOWN_TEXT_BYTES = 24;
 const KNOWN_TEXTS = 256;
 
-/** Says that a payload is not plain, or not right. */
+/** Returned for a payload that is not plain or not valid. */
 export const NOT_PLAIN = Symbol('not plain');
 
 /** Holds nothing of a payload between calls but short texts, at most 256 of them. */
 export class PlainReader {
-  /** By a hash of their bytes; the last one stays. */
+  /** Short texts by a hash of their bytes. A newer text replaces an older one with the same hash. */
   readonly #texts: string[] = new Array<string>(KNOWN_TEXTS).fill('');
   readonly #small = new SmallBytes();
   #bytes: Buffer = NO_BYTES;
   #at = 0;
   #itemsLeft = 0;
 
-  /** The one item in `payload`, byte strings sharing its memory but for small ones; or {@link NOT_PLAIN}. */
+  /** Decodes the one item in `payload`, or returns {@link NOT_PLAIN}. Byte strings share its memory, except small ones. */
   read(payload: Uint8Array): unknown {
     if (!Buffer.isBuffer(payload)) return NOT_PLAIN;
     this.#bytes = payload;
@@ -63,7 +63,7 @@ export class PlainReader {
     }
   }
 
-  /** Takes an item's head. @returns its number, up to 32 bits; -1 for any other */
+  /** Reads an item's head. @returns its argument of up to 32 bits; -1 for any other */
   #argument(info: number): number {
     const bytes = this.#bytes;
     const at = this.#at + 1;
@@ -94,7 +94,7 @@ export class PlainReader {
     return this.#small.slice(start, start + length);
   }
 
-  /** Text in ASCII. */
+  /** Reads text. Only ASCII is plain. */
   #text(length: number): string | typeof NOT_PLAIN {
     const bytes = this.#bytes;
     const start = this.#at;
@@ -134,7 +134,7 @@ export class PlainReader {
     const map: Record<string, unknown> = {};
     for (let i = 0; i < length; i += 1) {
       const key = this.#item(depth);
-      // The one key that would change more than its map is the full decoder's to rename.
+      // `__proto__` would change more than its map. The full decoder renames it.
       if (typeof key !== 'string' || key === '__proto__') return NOT_PLAIN;
       const value = this.#item(depth);
       if (value === NOT_PLAIN) return NOT_PLAIN;

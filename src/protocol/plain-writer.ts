@@ -6,14 +6,14 @@ import { NO_BYTES } from '../base/buffers.js';
 import { EncodedItem } from './kept-message.js';
 
 /**
- * A block of memory that payloads are cut from, each once. A payload that is kept, such as that of a call which may be made
- * again, keeps its whole block: this much at most. Smaller blocks hold too few payloads to be worth their making.
+ * The size of the blocks that payloads are cut from. Each byte is used once. A payload that is kept, such as that of a call
+ * which may be made again, keeps its whole block alive. Smaller blocks would hold too few payloads to be worth their cost.
  */
 const BLOCK_BYTES = 16 * 1024;
-/** A plain payload is no longer, but for a byte string that stays where it is. */
+/** The largest plain payload, without a byte string that stays where it is. */
 const MAX_PAYLOAD_BYTES = 4608;
 const MAX_DEPTH = 16;
-/** A head has five bytes at most. */
+/** The largest head that is written here. */
 const HEAD_BYTES = 5;
 
 /**
@@ -26,8 +26,8 @@ export class PlainWriter {
   #end = 0;
 
   /**
-   * A map, or `undefined` where it is not plain. The bytes are the caller's.
-   * @param tail the key whose value, a byte string, comes last and is left out but for its head
+   * Encodes a map. Returns `undefined` where the map is not plain. The bytes are the caller's.
+   * @param tail the key of a byte string that comes last, and of which only the head is written
    */
   write(map: Readonly<Record<string, unknown>>, tail?: string): Buffer | undefined {
     if (map.constructor !== Object) return undefined;
@@ -42,7 +42,7 @@ export class PlainWriter {
     return undefined;
   }
 
-  /** @returns whether the value was plain and had room, as all of these do */
+  /** Like all methods below, returns whether the value was plain and had room. */
   #item(value: unknown, depth: number): boolean {
     if (typeof value === 'string') return this.#text(value);
     if (typeof value === 'number') return value >>> 0 === value && this.#head(0, value);
@@ -53,7 +53,7 @@ export class PlainWriter {
     const kind = value.constructor;
     if (kind === Buffer || kind === Uint8Array) return this.#byteString(value as Uint8Array);
     if (kind === Array) return this.#list(value as readonly unknown[], depth);
-    // A class of the application's own is the full encoder's to judge.
+    // The full encoder decides about instances of the application's classes.
     if (kind !== Object) return kind === EncodedItem && this.#encoded(value as EncodedItem);
     return this.#map(value as Readonly<Record<string, unknown>>, depth);
   }
@@ -78,7 +78,7 @@ export class PlainWriter {
     return true;
   }
 
-  /** Text in ASCII. */
+  /** Writes text. Only ASCII is plain. */
   #text(text: string): boolean {
     const { length } = text;
     if (!this.#head(3, length) || this.#at + length > this.#end) return false;
@@ -108,7 +108,7 @@ export class PlainWriter {
     return true;
   }
 
-  /** An item's head, as short as can be. */
+  /** Writes an item's head in its shortest form. */
   #head(major: number, argument: number): boolean {
     if (argument > 0xffff) return this.#headU32(major, argument);
     const slab = this.#slab;

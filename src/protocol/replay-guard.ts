@@ -1,7 +1,7 @@
 /**
- * Nonces seen within the timestamp window: what makes a recorded handshake worthless. SPEC.md, "Handshake".
+ * Remembers the nonces seen within the timestamp window, so that a recorded handshake is worthless. SPEC.md, "Handshake".
  *
- * Two generations of a set: a nonce lives for one to two windows, and turning a generation is one assignment.
+ * There are two generations of a set. A nonce lives for one to two generations, and to start a new one is one assignment.
  */
 import { asBuffer } from '../base/buffers.js';
 
@@ -9,7 +9,7 @@ import { asBuffer } from '../base/buffers.js';
 export interface ReplayGuardOptions {
   /** How far a timestamp may be from this side's clock, either way, in milliseconds. */
   readonly windowMs: number;
-  /** Nonces kept at most. */
+  /** The largest number of nonces kept. */
   readonly maxNonces: number;
 }
 
@@ -36,8 +36,8 @@ export class ReplayGuard {
   }
 
   /**
-   * Judges a nonce and, if it is fresh, remembers it. When the guard is full it refuses rather than forgets:
-   * forgetting early would let a flood of fresh nonces open the door to a replay.
+   * Judges a nonce and, if it is fresh, remembers it. A full guard refuses and does not forget: otherwise a flood
+   * of fresh nonces could make it forget one, and allow its replay.
    */
   check(nonce: Uint8Array, timestampMs: number, nowMs: number): ReplayVerdict {
     const { windowMs, maxNonces } = this.#options;
@@ -51,8 +51,8 @@ export class ReplayGuard {
   }
 
   /**
-   * A timestamp is accepted for two windows at most (from one ahead to one behind), so a generation lasts two
-   * windows and a nonce is kept for at least that long.
+   * A timestamp is accepted for at most two windows, from one ahead to one behind. So a generation lasts two windows,
+   * and a nonce is kept for at least that long.
    */
   #turn(nowMs: number): void {
     if (nowMs < this.#turnAtMs) return;

@@ -1,13 +1,13 @@
 /**
- * Small byte strings out of received memory, as copies: a value of 32 bytes that somebody keeps would otherwise keep the
- * block alive that it was read into, with what else came then, 64 KiB of it.
+ * Copies small byte strings out of received memory. Somebody who keeps a value of 32 bytes would otherwise keep the whole
+ * block alive that it was read into, up to 64 KiB.
  */
 import { NO_BYTES } from '../base/buffers.js';
 
 /** From here on a byte string shares the memory that it came in: to copy it costs more than a part of what it keeps. */
 export const MAX_SMALL_BYTES = 1024;
 
-/** What a kept byte string keeps at most. Received memory that is no larger is not copied from. */
+/** The most that a kept byte string keeps alive. Nothing is copied out of received memory that is no larger than this. */
 export const SMALL_BLOCK_BYTES = 8 * 1024;
 
 /** Holds nothing of a source between two of them but one block of copies. */
@@ -17,12 +17,12 @@ export class SmallBytes {
   #source: Buffer = NO_BYTES;
   #isShared = false;
   #copies = 0;
-  /** The run of the source's bytes that was copied last, and where the copy begins in the block. */
+  /** The range of the source that was copied last, and where its copy begins in the block. */
   #runStart = 0;
   #runEnd = 0;
   #runAt = 0;
 
-  /** Slices are of that source from now on. */
+  /** Slices are taken from this source from now on. */
   begin(source: Buffer): void {
     this.#source = source;
     this.#copies = 0;
@@ -34,7 +34,7 @@ export class SmallBytes {
     this.#source = NO_BYTES;
   }
 
-  /** Bytes of the source from `start` to before `end`: a copy where they are few and the source's memory is large. */
+  /** The source's bytes from `start` to before `end`: a copy where they are few and the source's memory is large. */
   slice(start: number, end: number): Buffer {
     const source = this.#source;
     if (end - start > MAX_SMALL_BYTES) return source.subarray(start, end);
@@ -45,7 +45,7 @@ export class SmallBytes {
     return this.#block.subarray(at, at + end - start);
   }
 
-  /** Where one small byte string was, further ones follow, as in the entries of a log: they are copied with this one. */
+  /** Copies a whole range at once: small byte strings come in groups, as in the entries of a log. */
   #copyRun(start: number, end: number): void {
     const isFirst = this.#copies === 0;
     const runEnd = isFirst ? end : Math.min(start + MAX_SMALL_BYTES, this.#source.length);
@@ -64,7 +64,7 @@ export class SmallBytes {
 }
 
 /**
- * The same for byte strings within a value that was decoded, in place.
+ * Does the same for all byte strings within a decoded value, in place.
  * @param source the received bytes, which larger byte strings share
  */
 export function ownSmallBytes(value: unknown, small: SmallBytes, source: Buffer): unknown {
@@ -73,7 +73,7 @@ export function ownSmallBytes(value: unknown, small: SmallBytes, source: Buffer)
     const start = value.byteOffset - source.byteOffset;
     return value.buffer === source.buffer ? small.slice(start, start + value.length) : value;
   }
-  // Lists and maps of the decoder's own, which has no other objects.
+  // Only the decoder's own lists and maps are left: it makes no other objects.
   const holder = value as Record<string, unknown>;
   for (const key of Object.keys(holder)) {
     const item = holder[key];

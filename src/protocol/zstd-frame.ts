@@ -1,25 +1,25 @@
 /**
- * A look at a Zstd frame before it is decompressed (RFC 8878, section 3.1): the decompressor takes as much memory as
- * the frame asks for. Reads the headers of frame and blocks, and nothing in the blocks.
+ * Checks a Zstd frame before it is decompressed (RFC 8878, section 3.1), because the decompressor takes as much memory as
+ * the frame asks for. Reads only the headers of the frame and its blocks.
  */
 import { asBuffer } from '../base/buffers.js';
 import { MeshError } from '../errors.js';
 
 const MAGIC = 0xfd2f_b528;
-/** What RFC 8878, section 3.1.1.1.2, recommends every decoder to support. */
+/** The window size that RFC 8878, section 3.1.1.1.2, recommends every decoder to support. */
 const MAX_WINDOW_BYTES = 8 * 1024 * 1024;
-/** Block_Maximum_Size; a block is not longer, in the frame or out of it. */
+/** Block_Maximum_Size. No block is longer, compressed or not. */
 const MAX_BLOCK_BYTES = 128 * 1024;
-/** Empty blocks are three bytes: millions of them would hold up the event loop while they are walked. */
+/** An empty block is three bytes: to walk over millions of them would block the event loop. */
 const MIN_COUNTED_BYTES = 1024;
-/** What a byte of the frame pays for: as much as a byte of an LZ4 block can become. */
+/** The raw bytes that one byte of the frame allows: as many as a byte of an LZ4 block can become. */
 const PAID_RATIO = 255;
 
 const BlockType = { raw: 0, rle: 1, compressed: 2 } as const;
 
 /**
- * Checks that `frame` is one whole Zstd frame, without dictionary, with nothing behind it, that cannot become much more
- * than `rawBytes`.
+ * Checks that `frame` is one whole Zstd frame without a dictionary, that nothing follows it, and that it cannot become much
+ * more than `rawBytes`.
  * @param maxBytes largest payload that either side sends
  * @throws MeshError MalformedMessage
  */
@@ -54,16 +54,16 @@ function readHeader(bytes: Buffer, rawBytes: number): { blocksAt: number; hasChe
 }
 
 /**
- * What the blocks may sum up to. A good encoder cuts blocks where the data changes, down to a hundred bytes of them
- * (libzstd from level 16 on), so that a sound frame can sum up to many times what it is. It pays for its blocks in bytes,
- * though, and a bomb does not.
+ * The bound for the blocks' sum, in which each compressed block counts as a full one. A good encoder cuts blocks where the
+ * data changes, down to a hundred bytes (libzstd from level 16 on). So the sum of a sound frame can be many times its real
+ * size, but such a frame pays for its blocks in bytes. A bomb does not.
  */
 function allowedSum(frameBytes: number, rawBytes: number, maxBytes: number): number {
   const paidBytes = Math.min(frameBytes * PAID_RATIO, 2 * maxBytes);
   return Math.max(2 * rawBytes + MAX_BLOCK_BYTES, paidBytes);
 }
 
-/** Where the last block ends. What compressed blocks become is not known before they are: each counts in full. */
+/** Where the last block ends. The raw size of a compressed block is not known in advance: each counts as a full block. */
 function walkBlocks(bytes: Buffer, blocksAt: number, mostBytes: number): number {
   let at = blocksAt;
   let sum = 0;
