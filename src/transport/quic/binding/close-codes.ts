@@ -1,8 +1,8 @@
 /**
- * Why a QUIC connection ended, as the one table of codes says it. SPEC.md, "Closing".
+ * Maps the error code of a QUIC close to a code of this library. SPEC.md, "Closing".
  *
- * Our own closes are application closes and carry our numbers. What TLS refuses closes with an alert, offset by
- * 0x100 (RFC 9001, section 4.8); the rest are transport errors (RFC 9000, section 20.1).
+ * This library closes with application errors, which carry its own numbers. TLS failures close with an alert, offset by 0x100
+ * (RFC 9001, section 4.8). The rest are transport errors (RFC 9000, section 20.1).
  */
 import { codeOfWire, type ErrorSide, MeshError, type MeshErrorCode } from '../../../errors.js';
 import { TLS_ALERTS } from '../../trust/tls-alerts.js';
@@ -17,8 +17,8 @@ export interface NativeClose {
 const CRYPTO_ERROR = 0x100;
 
 /**
- * Transport errors (RFC 9000, section 20.1) that find fault with one side: it broke a rule, and would again. Those that
- * neither this table nor {@link ENDS} lists are ProtocolViolation, too.
+ * Transport errors (RFC 9000, section 20.1) that mean that one side broke a rule, and would break it again. An error that is
+ * neither here nor in {@link ENDS} is ProtocolViolation, too.
  */
 const FAULTS: Readonly<Record<number, MeshErrorCode>> = {
   1: 'InternalError',
@@ -34,22 +34,21 @@ const FAULTS: Readonly<Record<number, MeshErrorCode>> = {
   14: 'ProtocolViolation',
 };
 
-/** Those that say only that a connection ended, or did not come about: the next one may do better. */
+/** Transport errors that only mean that a connection ended, or did not come about. The next one may succeed. */
 const ENDS: Readonly<Record<number, string>> = {
   0: 'closed before the handshake was done',
   2: 'connection refused',
-  // The peer that made the token was started anew meanwhile, or this side's address has changed.
+  // The peer was restarted after it made the token, or this side's address has changed.
   11: 'token of an address is not valid',
-  // APPLICATION_ERROR stands for any code of the application, which is not told before the peer is authenticated
-  // (RFC 9000, section 10.2.3).
+  // APPLICATION_ERROR hides the application's code from a peer that is not authenticated yet (RFC 9000, section 10.2.3).
   12: 'closed before the handshake was done',
   15: 'keys are worn out',
   16: 'no path works',
 };
 
 /**
- * The error behind a close of either side.
- * @param wasOpen whether the handshake of QUIC was done at this side: before, there is no connection to be lost
+ * The error that a close of either side stands for.
+ * @param wasOpen whether QUIC's handshake was done at this side: before, there is no connection to lose
  */
 export function errorOfClose(close: NativeClose, side: ErrorSide, wasOpen: boolean): MeshError {
   const { isApp, errorCode } = close;

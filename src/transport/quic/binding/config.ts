@@ -4,55 +4,56 @@ import { ALPN_PROTOCOL, type StreamLimits, type TlsMaterial } from '../../connec
 import { tlsInputOf } from '../../trust/tls-material.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
-/** What a QUIC transport may be told besides certificates. */
+/** The settings of a native configuration besides certificates. */
 export interface QuicTuning {
   readonly limits: StreamLimits;
   readonly idleTimeoutMs: number;
   /** Largest datagram that may be sent, in bytes of UDP payload: see `path-mtu.ts`. */
   readonly maxDatagramBytes: number;
-  /** Encrypts this side's session tickets. With it sessions are resumed, and early data is sent and taken. */
+  /** The key of this side's session tickets. Only with it, sessions are resumed, and early data is sent and accepted. */
   readonly ticketKey?: Uint8Array | undefined;
   /** Whether connections may log their secrets. */
   readonly logsKeys?: boolean | undefined;
   /** Whether connections may change their paths. Default true. */
   readonly migration?: boolean | undefined;
-  /** Whether the binding keeps a pacer's clock: see `pacer-clocks.ts`. Default false. */
+  /** Whether the binding uses its pacer clock; see `pacer-clocks.ts`. Default false. */
   readonly paces?: boolean | undefined;
   /** Default `'cubic'`. */
   readonly congestionControl?: CongestionControl | undefined;
 }
 
-/** The algorithms that quiche has. */
+/** The congestion control algorithms of quiche. */
 export type CongestionControl = 'cubic' | 'reno' | 'bbr';
 
-/** Loopback carries 65,535; beyond this size bulk does not get faster. */
+/** Loopback carries 65,535 bytes, but bulk data gets no faster beyond this size. */
 export const LOOPBACK_DATAGRAM_BYTES = 16_000;
 /**
- * Left out of the transport parameters, which then means 65,527: all that UDP carries (RFC 9000, section 18.2). quiche
- * 0.18.0 has 128 bytes for them all, and after a Retry each counts: see `QuicEndpoint`.
+ * Leaves max_udp_payload_size out of the transport parameters, which means 65,527 (RFC 9000, section 18.2). quiche 0.18.0 has
+ * only 128 bytes for all parameters; see `NativeConnections.accept`.
  */
 const ANY_RECEIVED_DATAGRAM = 0;
 /**
- * The binding takes the largest datagram for the unit of its congestion window, and for what bounds a DATAGRAM frame, with
- * more room for headers than they take. How large a datagram is, its memory decides.
+ * Added to the largest datagram in the configuration. The binding uses that size as the unit of its congestion window, and as
+ * the bound of a DATAGRAM frame, for which it sets aside more than the headers need. The size of a datagram itself is bounded
+ * by the memory that it is written into.
  */
 const SPARE_BYTES = 8;
-/** Probes of the peer that wait to be read: one is sent at a time. */
+/** How many probes of the peer wait to be read. A side sends one at a time. */
 const RECEIVED_PROBES = 1;
 const SENT_PROBES = 1;
 /** The largest UDP payload that there can be. */
 const MAX_DATAGRAM_BYTES = 65_527;
-/** Paths of a connection, and connection IDs for them at either end. */
+/** How many paths, and connection IDs at either end, a connection may have. */
 export const MAX_PATHS = 32;
-/** RFC 9000, section 18.2. */
+/** The least active_connection_id_limit (RFC 9000, section 18.2). */
 const MIN_CONNECTION_IDS = 2;
 /**
- * QUIC's credit for a connection as a whole would let one reader that pauses hold up all other streams: once the first
- * of it is used quiche 0.18.0 grants 72 KB beyond what was read, and one stream may have more than that unread. What
- * waits in all is bounded here: see `PeerGuards`.
+ * QUIC's flow control for the whole connection is switched off: with it, one paused reader would hold up all other streams.
+ * Once the first credit is used, quiche 0.18.0 grants 72 KB beyond what was read, and a single stream may have more than that
+ * unread. `PeerGuards` bounds what waits in all.
  */
 const UNLIMITED_BYTES = 2 ** 50;
-/** Cancellation notices: see `control-stream.ts`. */
+/** The window of the control stream; see `control-stream.ts`. */
 const CONTROL_WINDOW_BYTES = 64 * 1024;
 
 /** The signature algorithms of TLS 1.3 that BoringSSL has. */
@@ -67,7 +68,7 @@ const SIGNATURE_ALGORITHMS = [
 ].join(':');
 
 /**
- * A configuration that serves every connection of an endpoint, dialed and accepted.
+ * Creates a configuration that serves any number of connections, dialed and accepted.
  * @throws MeshError InvalidOptions when certificates or key cannot be read
  */
 export function createNativeConfig(
@@ -94,11 +95,11 @@ export function createNativeConfig(
   config.setInitialMaxStreamsBidi(limits.maxIncomingStreams);
   config.setInitialMaxStreamsUni(1);
   config.setInitialMaxStreamDataUni(CONTROL_WINDOW_BYTES);
-  // The binding takes this limit for that of paths as well.
+  // The binding takes this limit as that of paths, too.
   config.setActiveConnectionIdLimit(migration ? MAX_PATHS : MIN_CONNECTION_IDS);
   config.setDisableActiveMigration(!migration);
   config.setCcAlgorithmName(congestionControl);
-  // HyStart++ would take it for a growing queue that stamps lie less ahead of the time, and leave slow start early.
+  // With the pacer clock, stamps that run less far ahead look to HyStart++ like a growing queue: it would end slow start early.
   config.enableHystart(!paces);
   config.enablePacing(paces);
   config.setAckDelayExponent(3);
@@ -112,8 +113,8 @@ export function createNativeConfig(
 }
 
 /**
- * BoringSSL demands the peer's certificate, and has the peer prove that it has the key. It is given no CAs, and lets every
- * chain pass: the check that follows every handshake is the same on both transports.
+ * BoringSSL requires the peer's certificate, and a proof that the peer has its key. It gets no CAs and accepts every chain:
+ * after every handshake this library's own check follows, which is the same on both transports.
  */
 function withCertificates(native: NativeQuic, tls: TlsMaterial): NativeConfig {
   const { cert, key } = tlsInputOf(tls);

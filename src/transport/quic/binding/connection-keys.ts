@@ -1,7 +1,4 @@
-/**
- * What the binding logs of one connection's secrets. It empties the file that it is given, so that each connection gets
- * one of its own, in a directory that only this user can read, and its lines move to the key log from there.
- */
+/** Moves the TLS secrets of QUIC connections to the key log. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,8 +19,8 @@ export class ConnectionKeys {
   }
 
   /**
-   * Has a connection's secrets logged. To be called before its first packet.
-   * @returns moves them to the key log; to be called once, when TLS is done or has failed
+   * Has the binding log a connection's secrets. Call it before the connection's first packet.
+   * @returns a function that moves them to the key log; call it once, when TLS is done or has failed
    */
   watch(native: NativeConnection): () => void {
     let file: string | undefined;

@@ -1,4 +1,4 @@
-/** What is made of one set of certificates: roots to trust, native configurations, and keys of session tickets. */
+/** All that depends on one set of certificates: trusted roots, native configurations, and the key of session tickets. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { TlsMaterial } from '../../connection.js';
 import { TrustStore } from '../../trust/identity.js';
@@ -9,16 +9,16 @@ import type { NativeConfig, NativeQuic } from './native.js';
 
 export interface CredentialsTuning
   extends Omit<QuicTuning, 'maxDatagramBytes' | 'paces' | 'ticketKey'> {
-  /** How long one key encrypts this side's session tickets; `undefined`: it gives none that carry early data. */
+  /** How long one key encrypts this side's session tickets. `undefined`: no session is resumed with early data. */
   readonly ticketKeyLifetimeMs: number | undefined;
 }
 
-/** What BoringSSL takes: a name, a key for AES and one for HMAC, of 16 bytes each. */
+/** BoringSSL takes a name, an AES key and an HMAC key, of 16 bytes each. */
 const TICKET_KEY_BYTES = 48;
 
 /**
- * The key that session tickets are encrypted with. It never leaves the process, so that nothing decrypts early data
- * of an earlier one: what guards against replays, the nonces seen, is gone with the process too.
+ * The key that encrypts session tickets. It never leaves the process. So no later process can decrypt early data of this one,
+ * and that is needed: the nonces that guard against replays are gone with the process, too.
  */
 class TicketKey {
   readonly bytes = randomBytes(TICKET_KEY_BYTES);
@@ -38,13 +38,13 @@ export class Credentials {
   readonly trust: TrustStore;
   readonly #native: NativeQuic;
   readonly #tuning: CredentialsTuning;
-  /** By datagram size, and whether there is a pacer's clock. */
+  /** Configurations by the largest datagram and the use of the pacer clock. */
   readonly #configs = new Map<string, NativeConfig>();
   readonly #fingerprint: string;
   #ticketKey: TicketKey;
 
   /**
-   * @param previous what was in force until now: its ticket key stays, unless CA or certificate have changed
+   * @param previous the credentials in force until now; their ticket key is kept unless CA or certificate have changed
    * @throws MeshError InvalidOptions when certificates or key cannot be read
    */
   constructor(
@@ -69,7 +69,7 @@ export class Credentials {
     this.configFor(ETHERNET_DATAGRAM_BYTES, true);
   }
 
-  /** Under which sessions with a node are kept: another CA or certificate must not resume them. */
+  /** The key for sessions with a node. It covers CA and certificate: with others, a session must not be resumed. */
   sessionKey(nodeId: string): string {
     return `${nodeId.toLowerCase()} ${this.#fingerprint}`;
   }

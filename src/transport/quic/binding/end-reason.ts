@@ -1,4 +1,4 @@
-/** Why a connection is over, in the words of this library: from what the binding knows of its end. */
+/** Tells why a native connection is over, as an error of this library. */
 import { isAboutCertificate, MeshError, toMeshError } from '../../../errors.js';
 import { errorOfClose } from './close-codes.js';
 import { type NativeConnection, readNativeFailure } from './native.js';
@@ -6,7 +6,7 @@ import { type NativeConnection, readNativeFailure } from './native.js';
 /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
 export type ChainCheck = (chain: readonly Uint8Array[]) => unknown;
 
-/** Of a connection that the binding has closed, or drains. */
+/** The reason of a connection that is closed or draining. */
 export function endReason(native: NativeConnection, wasOpen: boolean): MeshError {
   const peer = native.peerError();
   if (peer !== null) return errorOfClose(peer, 'remote', wasOpen);
@@ -21,7 +21,7 @@ export function endReason(native: NativeConnection, wasOpen: boolean): MeshError
 }
 
 /**
- * Of a connection whose datagram the binding refused. It has closed by itself then, and knows the alert or the code.
+ * The reason of a connection that refused a datagram. It has closed itself by then, and knows the alert or code.
  * @param thrown what the binding threw
  */
 export function refusalReason(
@@ -40,10 +40,10 @@ export function refusalReason(
   return new MeshError('ProtocolViolation', `QUIC refused a datagram: ${name}`, { cause: thrown });
 }
 
-/** An alert names little; the certificate itself tells what was wrong with it. */
+/** An alert tells little. What was wrong with the certificate, its own check tells. */
 function localCloseError(native: NativeConnection, error: MeshError, check: ChainCheck): MeshError {
   const chain = native.peerCertChain();
-  // A signature that is not its CA's is an alert of cryptography in general.
+  // For a signature that is not the CA's, TLS has only a general alert.
   const mayBeOfChain = error.code === 'TlsFailure' || isAboutCertificate(error.code);
   if (chain === null || !mayBeOfChain) return error;
   try {
@@ -54,7 +54,7 @@ function localCloseError(native: NativeConnection, error: MeshError, check: Chai
   }
 }
 
-/** What streams still open meet: to whoever wanted them on, an orderly close is an error too. */
+/** The error for streams that are still open: for them, an orderly close is an error, too. */
 export function endOfStreams(error: MeshError): MeshError {
   if (error.code !== 'NoError') return error;
   return new MeshError('ConnectionClosed', 'connection was closed', {

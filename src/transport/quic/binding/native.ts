@@ -9,7 +9,7 @@ import { textOf } from '../../../base/realms.js';
 import { MeshError } from '../../../errors.js';
 
 export type NativeConfig = Config;
-/** The binding's own types leave out one event, and that there may be none. */
+/** The binding's own types lack one event, and the `null` for no event. */
 export type NativeConnection = Omit<Connection, 'pathEventNext'> & {
   pathEventNext(): NativePathEvent | null;
 };
@@ -19,7 +19,7 @@ export type NativePathEvent =
 export type NativeQuic = Quiche;
 
 /**
- * The binding.
+ * Loads the binding.
  * @throws MeshError TransportUnavailable where it has no build for this platform
  */
 export async function loadNative(): Promise<NativeQuic> {
@@ -35,14 +35,14 @@ export async function loadNative(): Promise<NativeQuic> {
   }
 }
 
-/** What the binding says of a failed call: quiche's error in its Debug form, such as `StreamReset(7)`. */
+/** A failed call of the binding, whose message is quiche's error in its Debug form, such as `StreamReset(7)`. */
 export interface NativeFailure {
   readonly name: string;
   /** The number in parentheses, where there is one. */
   readonly value: number | undefined;
 }
 
-/** Reads the message of an error that the binding threw. */
+/** Reads what the binding threw. */
 export function readNativeFailure(thrown: unknown): NativeFailure {
   const message = textOf(thrown);
   const match = /^(\w+)(?:\((\d+)\))?$/.exec(message);

@@ -1,13 +1,13 @@
 import { AsyncResource } from 'node:async_hooks';
 
 /**
- * A timer for a deadline that moves with every datagram: it is not cancelled while it fires early enough, and is
- * set again when it has fired too early. Arming it is then a comparison, most of the time.
+ * A timer for a deadline that moves with every datagram. A later deadline leaves the timer as it is; when it then fires too
+ * early, it is set again. So arming it is a comparison most of the time.
  */
 export class DeadlineTimer {
   readonly #onDeadline: () => void;
-  /** The async context that it is made in. */
-  readonly #home = new AsyncResource('quicmesh.DeadlineTimer');
+  /** The async context in which the timer was created. */
+  readonly #asyncScope = new AsyncResource('quicmesh.DeadlineTimer');
   #timer: NodeJS.Timeout | undefined;
   #firesAtMs = 0;
   #deadlineMs = Number.POSITIVE_INFINITY;
@@ -35,7 +35,7 @@ export class DeadlineTimer {
   #set(): void {
     clearTimeout(this.#timer);
     this.#firesAtMs = this.#deadlineMs;
-    // Delays come rounded down to milliseconds: one more, or the timer would fire before the deadline.
+    // Node rounds delays down to whole milliseconds. Without one more, the timer would fire before the deadline.
     const delayMs = Math.ceil(this.#deadlineMs - performance.now()) + 1;
     this.#timer = setTimeout(() => this.#fired(), Math.max(1, delayMs));
   }
@@ -44,8 +44,8 @@ export class DeadlineTimer {
     this.#timer = undefined;
     if (this.#deadlineMs === Number.POSITIVE_INFINITY) return;
     if (performance.now() < this.#deadlineMs) {
-      // Not in the context of whoever armed it: a quiet connection would hand that on from timer to timer.
-      this.#home.runInAsyncScope(this.#set, this);
+      // In a context of its own: else a quiet connection would keep the context of whoever armed it, from timer to timer.
+      this.#asyncScope.runInAsyncScope(this.#set, this);
       return;
     }
     this.#deadlineMs = Number.POSITIVE_INFINITY;

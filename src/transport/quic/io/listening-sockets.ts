@@ -1,28 +1,28 @@
 /**
- * The sockets of one listening address. A wildcard has one for each address of the machine: Node does not say which
- * address a datagram was sent to, and the system would answer from the one that it prefers, which a dialer that dialed
- * another one does not know. Datagrams to what an interface has arrive at its socket, and leave from there; all others,
- * as to 127.0.0.2 and to an address that is new, at the wildcard.
+ * The sockets of one listening address.
  *
- * Addresses that come and go are followed. A connection stays what it is when its datagrams arrive at another of these
- * sockets: see `paths.ts`.
+ * A wildcard address has a socket for each address of the machine. Node does not tell which address a datagram was sent to,
+ * and the system would answer from the address that it prefers, which is not always the one that was dialed. Datagrams to an
+ * interface's address arrive at its socket, and are answered from there. All others, such as to 127.0.0.2 or to a new
+ * address, arrive at the wildcard's socket. Sockets follow the machine's addresses as they come and go. A connection goes on
+ * when its datagrams arrive at another of these sockets; see `paths.ts`.
  *
- * The system lets sockets share a port only if all of them say so, and then those of another process could as well. So
- * the port is had alone first, and given up for the shared socket in the same turn of the event loop: another node that
- * wants the port finds it taken, or has it and we find it taken.
+ * The system lets sockets share a port only if all of them ask for it, and then another process could share it, too. So the
+ * port is bound exclusively first. That socket makes way for the shared one in the same turn of the event loop. Of two nodes
+ * that want the same port, one finds it taken.
  */
 import type { SocketAddress } from '../../connection.js';
 import { addressesBehind, isWildcard } from '../../local-addresses.js';
 import { UdpSocket, type UdpSocketHandler } from './udp-socket.js';
 
-/** How soon a new address is seen by itself. */
+/** How often new addresses are looked for. */
 const SCAN_INTERVAL_MS = 2000;
-/** How soon again when a dialer came by an address that has no socket. */
+/** The least time between two looks, when a dialer used an address that has no socket. */
 const MIN_SCAN_INTERVAL_MS = 100;
-/** Addresses beyond are served from the wildcard. */
+/** Further addresses are served from the wildcard's socket. */
 const MAX_SOCKETS = 256;
 
-/** Between giving the port up and having it again somebody may have taken it, if the system picked it. */
+/** Attempts to bind a port that the system picks: another process may take it before it is bound again. */
 const PORT_ATTEMPTS = 4;
 
 /**
@@ -30,11 +30,11 @@ const PORT_ATTEMPTS = 4;
  * leave from the address that was dialed. It follows addresses that come and go.
  */
 export class ListeningSockets {
-  /** Bound to the address that was asked for. */
+  /** The socket that is bound to the listening address itself. */
   readonly main: UdpSocket;
   readonly #all: Set<UdpSocket>;
   readonly #isWildcard: boolean;
-  /** By host. */
+  /** The other sockets, by their host. */
   readonly #ofAddress = new Map<string, UdpSocket>();
   readonly #opening = new Set<string>();
   #handler: UdpSocketHandler | undefined;
@@ -67,8 +67,8 @@ export class ListeningSockets {
   }
 
   /**
-   * To be called in the turn in which the sockets were opened.
-   * @param isInUse whether a connection sends by this socket: then it stays, though its address is gone
+   * Starts receiving. Call it in the turn of the event loop in which the sockets were opened: later, datagrams are lost.
+   * @param isInUse whether a connection sends from this socket, which then stays open after its address is gone
    */
   begin(handler: UdpSocketHandler, isInUse: (socket: UdpSocket) => boolean): void {
     this.#handler = handler;
@@ -82,7 +82,7 @@ export class ListeningSockets {
     return this.#all.has(socket);
   }
 
-  /** A dialer came by this socket: if by the wildcard, there may be an address that is not known yet. */
+  /** A dialer's datagram arrived at this socket. If it is the wildcard's, the machine may have a new address. */
   arrivedAt(socket: UdpSocket): void {
     if (!this.#isWildcard || socket !== this.main) return;
     if (performance.now() - this.#scannedAtMs >= MIN_SCAN_INTERVAL_MS) void this.#scan();
@@ -94,7 +94,7 @@ export class ListeningSockets {
     await Promise.all([...this.#all].map((socket) => socket.close()));
   }
 
-  /** Fulfils once every address has its socket that can have one. Never rejects. */
+  /** Fulfils once every address that can have a socket has one. Never rejects. */
   async #scan(): Promise<void> {
     this.#scannedAtMs = performance.now();
     const hosts = new Set(addressesBehind(this.main.address.host).map(({ host }) => host));
@@ -112,7 +112,7 @@ export class ListeningSockets {
       const socket = await UdpSocket.bind({ host, port: this.main.address.port }, true);
       this.#take(host, socket);
     } catch {
-      // Gone again, or not usable yet, as IPv6 addresses are for a second: the next scan tries again.
+      // The address is gone again, or not usable yet, like a new IPv6 address. The next scan tries again.
     } finally {
       this.#opening.delete(host);
     }
@@ -139,7 +139,7 @@ async function bindWildcard(address: SocketAddress): Promise<UdpSocket> {
   const attempts = address.port === 0 ? PORT_ATTEMPTS : 1;
   for (let attempt = 1; ; attempt += 1) {
     const alone = await UdpSocket.bind(address);
-    // Closes now, and binds again in this turn.
+    // Closing takes effect at once, and the port is bound again in this turn.
     const closed = alone.close();
     try {
       return await UdpSocket.bind(alone.address, true);

@@ -1,19 +1,19 @@
 /**
- * The version-independent part of a QUIC packet (RFC 8999), as far as an endpoint needs it to route a
- * datagram: read by hand, because every datagram passes here.
+ * Reads of a QUIC packet what an endpoint needs to route its datagram: mostly the version-independent part (RFC 8999). It is
+ * parsed by hand, because every datagram passes here.
  */
 
 /** Length of the connection IDs that this side issues. */
 export const CONNECTION_ID_BYTES = 16;
 export const QUIC_VERSION_1 = 0x0000_0001;
-/** In version 1 (RFC 9000, section 17.2). */
+/** The longest connection ID of version 1 (RFC 9000, section 17.2). */
 export const MAX_ID_BYTES = 20;
 /** A client's first datagram is at least this long (RFC 9000, section 14.1). */
 export const MIN_INITIAL_BYTES = 1200;
-/** An Ethernet's 1,500 bytes, less the headers of IPv6 and UDP. */
+/** The UDP payload in an Ethernet frame of 1,500 bytes, with IPv6. */
 export const ETHERNET_DATAGRAM_BYTES = 1452;
 
-/** Where a datagram goes. Connection IDs are given as latin1 text, one character a byte: a key for maps. */
+/** Where a datagram goes. Connection IDs are latin1 text, one character a byte, so that they can be keys of maps. */
 export type Route =
   | { readonly kind: 'known'; readonly connectionId: string }
   | {
@@ -25,7 +25,7 @@ export type Route =
 
 export type DropReason = 'malformed' | 'unknownVersion' | 'shortInitial' | 'unknownConnection';
 
-/** Where a datagram goes, given which connection IDs are known. */
+/** Finds where a datagram goes. @param isKnown whether a connection ID is in the routing table */
 export function routeDatagram(datagram: Buffer, isKnown: (connectionId: string) => boolean): Route {
   const first = datagram[0];
   if (first === undefined) return drop('malformed');
@@ -39,7 +39,7 @@ function routeShort(datagram: Buffer, isKnown: (connectionId: string) => boolean
   return isKnown(connectionId) ? { kind: 'known', connectionId } : drop('unknownConnection');
 }
 
-/** Long header: first byte, u32 version, then both connection IDs, each behind its length. */
+/** A long header has the first byte, a u32 version, then both connection IDs, each behind its length. */
 function routeLong(
   datagram: Buffer,
   first: number,
@@ -53,21 +53,21 @@ function routeLong(
   if (destinationEnd + 1 + sourceBytes > datagram.length) return drop('malformed');
   const isVersion1 = datagram.readUInt32BE(1) === QUIC_VERSION_1;
   if (destinationBytes > MAX_ID_BYTES || sourceBytes > MAX_ID_BYTES) {
-    // Other versions may have longer ones (RFC 9000, section 17.2).
+    // Other versions may have longer IDs (RFC 9000, section 17.2).
     return drop(isVersion1 ? 'malformed' : 'unknownVersion');
   }
   const connectionId = datagram.toString('latin1', 6, destinationEnd);
-  // Version 0 is version negotiation: only a connection of ours that asked has use for it.
+  // Version 0 is Version Negotiation, which only a connection that was dialed from here can use.
   if (isKnown(connectionId)) return { kind: 'known', connectionId };
   if (!isVersion1) return drop('unknownVersion');
   const isInitial = (first & 0x70) === 0x40;
   if (!isInitial) return drop('unknownConnection');
   if (datagram.length < MIN_INITIAL_BYTES) return drop('shortInitial');
-  // A client's own choice of destination is at least 8 bytes (RFC 9000, section 7.2).
+  // A client's first destination ID has at least 8 bytes (RFC 9000, section 7.2).
   return destinationBytes < 8 ? drop('malformed') : { kind: 'initial', connectionId };
 }
 
-/** What a client's first packet says besides where it goes. Views of the datagram. */
+/** The header of a client's first packet. The buffers are views of the datagram. */
 export interface InitialHeader {
   readonly destinationId: Buffer;
   readonly sourceId: Buffer;
@@ -75,13 +75,13 @@ export interface InitialHeader {
   readonly token: Buffer;
 }
 
-/** Reads a datagram that {@link routeDatagram} found to be an Initial; `undefined` when it is cut off. */
+/** Reads a datagram that {@link routeDatagram} found to be an Initial. @returns `undefined` when it is truncated */
 export function readInitialHeader(datagram: Buffer): InitialHeader | undefined {
   const destinationEnd = 6 + (datagram[5] as number);
   const sourceEnd = destinationEnd + 1 + (datagram[destinationEnd] as number);
-  // Route and datagram length have made sure of all that; a token's length takes 1, 2, 4 or 8 bytes.
+  // routeDatagram has checked the IDs and the datagram's length. The token's length takes 1, 2, 4 or 8 bytes.
   const lengthBytes = 1 << ((datagram[sourceEnd] as number) >> 6);
-  // No datagram holds a token whose length needs more than the last four bytes.
+  // A length of 8 bytes means a token that no datagram can hold.
   if (lengthBytes === 8 || sourceEnd + lengthBytes > datagram.length) return undefined;
   const mask = 2 ** (8 * lengthBytes - 2);
   const tokenBytes = datagram.readUIntBE(sourceEnd, lengthBytes) % mask;

@@ -1,12 +1,13 @@
 /**
- * Which paths datagrams could not be sent over in one turn. Errors come by the datagram, and a cable that is pulled
- * concerns many connections at once: so they are gathered, and every connection asks once.
+ * Gathers the paths over which datagrams could not be sent in one turn of the event loop. Errors come one by one for each
+ * datagram, and an unplugged cable concerns many connections at once. So every connection is asked once a turn, not once an
+ * error.
  */
 import type { SocketAddress } from '../../connection.js';
 import { addressKey } from '../../socket-address.js';
 import type { UdpSocket } from './udp-socket.js';
 
-/** What the system answers to a datagram when its source address, its interface or its route is gone. */
+/** The system's error codes for a datagram whose source address, interface or route is gone. */
 const PATH_ERRORS: ReadonlySet<string | undefined> = new Set([
   'EADDRNOTAVAIL',
   'EINVAL',
@@ -16,21 +17,18 @@ const PATH_ERRORS: ReadonlySet<string | undefined> = new Set([
   'EHOSTUNREACH',
 ]);
 
-/**
- * Gathers over one turn of the event loop which paths datagrams could not be sent over. Every connection then asks
- * once.
- */
+/** The failures of one turn. */
 export class SendFailures {
-  /** Sockets that failed as such. */
+  /** Sockets that failed themselves, whatever the peer. */
   readonly #sockets = new Set<UdpSocket>();
-  /** Those that failed towards one peer, by its address. */
+  /** Sockets that failed towards one peer, by the peer's address. */
   readonly #byPeer = new Map<string, Set<UdpSocket>>();
 
   get isEmpty(): boolean {
     return this.#sockets.size === 0 && this.#byPeer.size === 0;
   }
 
-  /** @param to `undefined` when it was not about one datagram */
+  /** @param to the datagram's destination; `undefined` when the error is the socket's own */
   add(socket: UdpSocket, code: string | undefined, to: SocketAddress | undefined): void {
     if (to === undefined) {
       this.#sockets.add(socket);

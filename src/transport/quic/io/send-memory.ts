@@ -1,19 +1,19 @@
 /**
- * Memory that the binding writes datagrams into, used again once the system has taken them. New memory for each would make
- * the garbage collector run for a fifth of the time of a bulk transfer.
+ * Memory for outgoing datagrams, which is reused once the system has taken them. With new memory for each datagram, the garbage
+ * collector took a fifth of the time of a bulk transfer.
  */
 
 const BLOCK_BYTES = 256 * 1024;
 /** Room for any datagram that the binding may write. */
 const MAX_DATAGRAM_BYTES = 65_535;
-/** Kept for the next burst: as much as a connection sends in one go. */
+/** How many blocks are kept for the next burst: as much as a connection sends in one flush. */
 const MAX_IDLE_BLOCKS = 32;
 
 /** Buffers that the binding writes datagrams into. They are used again once the system has taken the datagrams. */
 export class SendMemory {
   #block: Buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);
   #offset = 0;
-  /** Used up since the last `release`; no more of them than may be kept. */
+  /** Blocks that are full since the last `release`; never more than may be kept. */
   #full: Buffer[] = [];
   readonly #idle: Buffer[] = [];
 
@@ -30,14 +30,14 @@ export class SendMemory {
     return this.#block.subarray(start, this.#offset);
   }
 
-  /** Nobody reads any more what was taken until now. */
+  /** All memory that was taken may be reused: the system has sent it. */
   release(): void {
     this.#offset = 0;
     if (this.#full.length > 0) {
       this.#idle.push(...this.#full.splice(0, MAX_IDLE_BLOCKS - this.#idle.length));
       this.#full = [];
     } else if (this.#idle.length > 0) {
-      // A burst needed them. What goes on without them gives them up, one at a time.
+      // Only a burst needed them. They are given up one at a time.
       this.#idle.pop();
     }
   }

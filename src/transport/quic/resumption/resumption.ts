@@ -1,13 +1,13 @@
 /**
- * A dialer's part in resuming sessions: what its early data counts on, and the session that the peer gives for the next
- * time. RFC 9001, sections 4.5 and 4.6.
+ * A dialer's part in resuming TLS sessions: the limits that its early data relies on, and the session that the peer gives for
+ * the next connection. RFC 9001, sections 4.5 and 4.6.
  */
 import { MeshError } from '../../../errors.js';
 import type { NativeConnection } from '../binding/native.js';
 
 /**
- * Datagrams after which a session is looked for: it comes in the first or second that follows the handshake, if at all,
- * and every look costs a call into the binding.
+ * The number of datagrams after which a session is looked for. It comes in the first or second one after the handshake, if at
+ * all, and every look costs a call into the binding.
  */
 const LOOKS = 32;
 
@@ -17,7 +17,7 @@ const LOOKS = 32;
  */
 export class Resumption {
   readonly #native: NativeConnection;
-  /** The peer's limits when it gave the session that early data goes by. */
+  /** The peer's limits when it gave the session. Early data is sent within them. */
   #remembered: PeerLimits | undefined;
   #looksLeft = 0;
 
@@ -31,9 +31,9 @@ export class Resumption {
   }
 
   /**
-   * TLS is done. A peer that takes early data must grant as much as before (RFC 9000, section 7.4.1); one that refuses it
-   * may grant less, and what was sent in vain is then beyond its limits when QUIC sends it again.
-   * @throws MeshError StreamLimitExceeded: the connection is to be begun anew
+   * TLS is done. A peer that accepts early data must grant at least the limits of before (RFC 9000, section 7.4.1). One that
+   * refuses it may grant less, and then QUIC would send the early data again beyond those limits.
+   * @throws MeshError StreamLimitExceeded: the connection has to be dialed again
    */
   established(): void {
     this.#looksLeft = LOOKS;
@@ -50,7 +50,7 @@ export class Resumption {
     return this.#looksLeft > 0;
   }
 
-  /** The session that the peer gave, once, if it has. */
+  /** Takes the session that the peer gave, if it has come. It is returned once. */
   takeSession(): Uint8Array | undefined {
     this.#looksLeft -= 1;
     const session = this.#native.session();
@@ -68,7 +68,7 @@ interface PeerLimits {
   readonly controlStreamBytes: number;
 }
 
-/** Those in force now: remembered ones before TLS is done, the peer's own after. */
+/** The limits in force: before TLS is done those of the session, afterwards the peer's present ones. */
 function readPeerLimits(native: NativeConnection): PeerLimits {
   const stats = native.stats();
   return {

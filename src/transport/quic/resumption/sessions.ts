@@ -1,10 +1,10 @@
 /**
- * TLS sessions to resume: what a dialer keeps of a connection, so that the next one can carry 0-RTT data. RFC 8446,
+ * Stores of TLS sessions. A dialer keeps the session of a connection so that the next one can carry 0-RTT data. RFC 8446,
  * section 2.2; SPEC.md, "Early data".
  */
 
 /**
- * Keeps sessions for a dialer. Its methods must not throw; one that does costs the resumption, not the connection.
+ * Keeps sessions for a dialer. Its methods must not throw. If one does, the session is not resumed; the connection goes on.
  *
  * A session holds secrets: whoever reads it can read what is sent as 0-RTT data with it, and take this node's place on
  * a resumed connection. A store that writes it anywhere must guard it as it would the node's key.
@@ -13,18 +13,18 @@ export interface SessionStore {
   /**
    * Keeps a session. `key` names the peer, the CA and this node's certificate, and is opaque.
    * @param session owned by the store from here on
-   * @param expiresAtMs in milliseconds since 1970; it is of no use after that
+   * @param expiresAtMs when the session becomes useless, in milliseconds since 1970
    */
   put(key: string, session: Uint8Array, expiresAtMs: number): void;
-  /** A session for that key, which the store then has no more: a session used twice links its connections. */
+  /** Takes a session for that key out of the store: by a session that is used twice, observers can link its connections. */
   take(key: string): Uint8Array | undefined;
 }
 
 /** How many sessions a {@link MemorySessionStore} keeps. */
 export interface MemorySessionStoreOptions {
-  /** Peers whose sessions are kept; beyond that, those of the peer met longest ago go. Default 1024. */
+  /** How many peers' sessions are kept. Beyond, those of the peer met longest ago are dropped. Default 1024. */
   readonly maxPeers?: number | undefined;
-  /** Sessions of one peer; beyond that, the oldest goes. Default 4. */
+  /** How many sessions of one peer are kept. Beyond, the oldest is dropped. Default 4. */
   readonly maxPerPeer?: number | undefined;
 }
 
@@ -33,11 +33,11 @@ interface KeptSession {
   readonly expiresAtMs: number;
 }
 
-/** Sessions in memory, gone with the process. */
+/** Keeps sessions in memory. They are gone with the process. */
 export class MemorySessionStore implements SessionStore {
   readonly #maxPeers: number;
   readonly #maxPerPeer: number;
-  /** The peer met last comes last; so does the newest of its sessions. */
+  /** In order of use: the peer met last comes last, and so does the newest of its sessions. */
   readonly #kept = new Map<string, KeptSession[]>();
 
   constructor({ maxPeers = 1024, maxPerPeer = 4 }: MemorySessionStoreOptions = {}) {
@@ -69,7 +69,7 @@ export class MemorySessionStore implements SessionStore {
     const sessions = this.#kept.get(key);
     const newest = sessions?.pop();
     if (newest === undefined || newest.expiresAtMs <= Date.now()) {
-      // Those before it are older still.
+      // The others are older still.
       this.#kept.delete(key);
       return undefined;
     }
