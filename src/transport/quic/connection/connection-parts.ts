@@ -95,7 +95,7 @@ export class ConnectionParts {
         isListening: (socket) => host.isListening(socket),
         isOpen: owner.isOpen,
         flushSoon: () => host.flushSoon(),
-        askForProof: (nonce) => this.streams.askForProof(nonce),
+        askForProof: (nonce) => this.streams.control.askForProof(nonce),
         emit: (event) => {
           if (event.kind === 'migrated') this.#pathChanged();
           owner.emit(event);
@@ -147,11 +147,11 @@ export class ConnectionParts {
       lostPackets: timer.lostPackets,
       patienceMs: () => timer.patienceMs,
       flush: owner.flush,
-      holdBack: () => streams.handUpTo(streams.handedBytes),
-      askForProof: (nonce) => streams.askForProof(nonce),
-      answerProof: (nonce) => streams.answerProof(nonce),
+      holdBack: () => streams.writer.handUpTo(streams.writer.handedBytes),
+      askForProof: (nonce) => streams.control.askForProof(nonce),
+      answerProof: (nonce) => streams.control.answerProof(nonce),
       credit: (bytes) => {
-        streams.readBytes += bytes;
+        streams.reader.readBytes += bytes;
       },
       emit: owner.emit,
       fail: owner.fail,

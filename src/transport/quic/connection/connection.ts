@@ -301,7 +301,7 @@ export class QuicConnection implements Connection {
     if (this.#paths.isMaintenanceDue) this.#paths.maintain();
     let isDone = this.#pump.flush();
     if (this.isOpen) {
-      if (this.#streams.markSent()) isDone = this.#pump.flush();
+      if (this.#streams.writer.markSent()) isDone = this.#pump.flush();
       if (isDone) this.#size.flushed();
       if (!this.#size.isHolding) this.#guards.flushed();
     }
@@ -462,7 +462,7 @@ export class QuicConnection implements Connection {
       this.#size.timedOut(performance.now());
     }
     if (this.#timer.takeProbe()) this.#pump.probeTail();
-    this.#input(() => this.#streams.pumpBlocked());
+    this.#input(() => this.#streams.writer.pumpBlocked());
     this.flush();
   }
 

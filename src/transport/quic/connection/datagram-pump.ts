@@ -80,7 +80,7 @@ export class DatagramPump {
     const [bytes, { from }] = sent;
     this.guard?.sent(bytes);
     guards.sentBytes += bytes;
-    streams.sent(bytes);
+    streams.writer.sent(bytes);
     this.#datagramsSent += 1;
     const remote = paths.sent(bytes);
     host.sendDatagram(host.sendMemory.take(bytes), remote, paths.socketOf(from));

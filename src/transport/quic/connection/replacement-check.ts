@@ -54,7 +54,8 @@ export class ReplacementCheck {
    * use for the next connection.
    */
   checkAcceptor(lastReceivedMs: number): void {
-    if (this.#rttWatch.isBusy(this.#options.streams.handedBytes)) this.#isRttWrong(lastReceivedMs);
+    const { handedBytes } = this.#options.streams.writer;
+    if (this.#rttWatch.isBusy(handedBytes)) this.#isRttWrong(lastReceivedMs);
   }
 
   #isRttWrong(lastReceivedMs: number): boolean {
@@ -66,7 +67,7 @@ export class ReplacementCheck {
     const path = activePath(native);
     if (path === undefined) return false;
     const { rtt: rttMs, cwnd: windowBytes, pmtu } = path;
-    const { handedBytes } = streams;
+    const { handedBytes } = streams.writer;
     if (this.#rttWatch.isOverestimate({ nowMs, rttMs, windowBytes, handedBytes })) {
       pacerRanAhead();
       return true;

@@ -46,7 +46,7 @@ export class PeerGuards {
     this.#budget = new InputBudget(maxWaitingBytes);
     this.#witness = {
       authenticBytes: () => native.stats().recvBytes,
-      unreadBytes: () => (streams.isHeldBack ? maxWaitingBytes : 0),
+      unreadBytes: () => (streams.reader.isHeldBack ? maxWaitingBytes : 0),
     };
   }
 
@@ -58,11 +58,12 @@ export class PeerGuards {
   /** A datagram was received, and all that it brought was read. */
   received(bytes: number, nowMs: number): void {
     if (!this.#budget.count(bytes)) return;
-    const { streams, counters, end, maxWaitingBytes } = this.#options;
-    const totals = { read: streams.readBytes, sent: this.sentBytes };
+    const { counters, end, maxWaitingBytes } = this.#options;
+    const { reader } = this.#options.streams;
+    const totals = { read: reader.readBytes, sent: this.sentBytes };
     const excess = this.#budget.judge(totals, nowMs, this.#witness);
     if (excess === undefined) {
-      if (this.#budget.owedBytes > maxWaitingBytes * WAITING_FRACTION) streams.giveUpSlowest();
+      if (this.#budget.owedBytes > maxWaitingBytes * WAITING_FRACTION) reader.giveUpSlowest();
       return;
     }
     counters.closedForExcess += 1;
@@ -71,26 +72,26 @@ export class PeerGuards {
 
   /** Bytes that may be sent in one go now. */
   get flushBytes(): number {
-    return this.#options.streams.isShared ? MAX_SHARED_FLUSH_BYTES : MAX_FLUSH_BYTES;
+    return this.#options.streams.writer.isShared ? MAX_SHARED_FLUSH_BYTES : MAX_FLUSH_BYTES;
   }
 
   /** All was sent that could be: lets streams hand over what can go out next, as far as the peer has earned it. */
   flushed(): void {
     const { streams } = this.#options;
-    const { handedBytes } = streams;
+    const { handedBytes } = streams.writer;
     if (handedBytes >= this.#proof.dueAtBytes) this.#demandProof(handedBytes);
-    streams.handUpTo(Math.min(handedBytes + this.flushBytes, this.#proof.limitBytes));
+    streams.writer.handUpTo(Math.min(handedBytes + this.flushBytes, this.#proof.limitBytes));
   }
 
   proofArrived(nonce: Uint8Array): void {
-    this.#proof.arrived(nonce, this.#options.streams.handedBytes);
+    this.#proof.arrived(nonce, this.#options.streams.writer.handedBytes);
   }
 
   /** Much was sent: the peer is to show that it received it. */
   #demandProof(handedBytes: number): void {
     const { streams, counters, end } = this.#options;
     const step = this.#proof.next(handedBytes, performance.now(), makeProofNonce);
-    if (step.kind === 'ask') streams.askForProof(step.nonce);
+    if (step.kind === 'ask') streams.control.askForProof(step.nonce);
     if (step.kind !== 'overdue') return;
     counters.closedForFalseAcks += 1;
     end(new MeshError('ProtocolViolation', 'peer acknowledged what it did not receive'));

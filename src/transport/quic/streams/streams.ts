@@ -50,7 +50,10 @@ export interface QuicStreamsOptions {
 /** The direction that the binding's `streamShutdown` ends. */
 const WRITING = 1;
 
-/** The streams of one connection, as the connection and the streams themselves see them. */
+/**
+ * The streams of one connection: makes them, gives them their places, and ends them. What a connection wants of their bytes it
+ * asks of `reader`, `writer` and `control`.
+ */
 export class QuicStreams implements StreamIo, GoAwayHost {
   maxMessageBytes: number;
   checksum = true;
@@ -60,11 +63,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** What the peer does to streams, by the connection's clock. */
   readonly rates: StreamRateGuard;
   readonly writer: StreamWriter;
+  readonly reader: StreamReader;
+  readonly control: ControlLink;
   readonly #native: NativeConnection;
   readonly #host: StreamsHost;
   readonly #registry: StreamRegistry;
-  readonly #control: ControlLink;
-  readonly #reader: StreamReader;
   readonly #ends: StreamEnds;
   #compressions: readonly Compression[] = [Compression.none];
   #onStream: ((stream: FrameStream) => FrameStreamHandler) | undefined;
@@ -83,11 +86,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.sendHighWaterBytes = limits.sendHighWaterBytes;
     const { maxQueuedStreams } = limits;
     this.#registry = new StreamRegistry({ native, role, maxQueuedStreams, counters });
-    this.#control = this.#createControl(role);
+    this.control = this.#createControl(role);
     const onFailed = (stream: QuicStream, thrown: unknown): void =>
       this.#ends.failed(stream, thrown);
-    this.writer = new StreamWriter({ native, host, control: this.#control, onFailed });
-    this.#reader = new StreamReader({
+    this.writer = new StreamWriter({ native, host, control: this.control, onFailed });
+    this.reader = new StreamReader({
       native,
       host,
       onFailed,
@@ -95,11 +98,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       // Most are answered by now.
       onAccepted: (stream) => this.#watchIfOpen(stream),
       registry: this.#registry,
-      control: this.#control,
+      control: this.control,
       readBuffer: memory.readBuffer,
       maxPartialBytes: limits.maxConnectionWindowBytes,
     });
-    this.#ends = new StreamEnds({ native, host, reader: this.#reader, rates: this.rates });
+    this.#ends = new StreamEnds({ native, host, reader: this.reader, rates: this.rates });
   }
 
   /** Streams of this side that are open or waiting. */
@@ -122,8 +125,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   set onStream(accept: ((stream: FrameStream) => FrameStreamHandler) | undefined) {
     this.#onStream = accept;
-    this.#reader.isAccepting = accept !== undefined;
-    if (this.#host.isReady()) this.#host.guard(() => this.#reader.readAll());
+    this.reader.isAccepting = accept !== undefined;
+    if (this.#host.isReady()) this.#host.guard(() => this.reader.readAll());
   }
 
   /** Puts into force what the handshake agreed. How many streams the peer may open, QUIC itself tells it. */
@@ -158,9 +161,9 @@ export class QuicStreams implements StreamIo, GoAwayHost {
    * @throws MeshError what a peer did wrong
    */
   progress(): void {
-    this.#reader.reap();
+    this.reader.reap();
     this.writer.pumpUrgent();
-    this.#reader.readAll();
+    this.reader.readAll();
     this.#openWaiting();
     this.writer.pumpBlocked();
     this.#ends.received();
@@ -185,70 +188,9 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.writer.end();
     for (const stream of streams) stream.receiveReset(error);
     this.#registry.clear();
-    this.#reader.end();
+    this.reader.end();
     this.#ends.end();
     this.#goAway?.end();
-  }
-
-  // ---- What the connection asks of the parts ------------------------------------------------------------
-
-  /** Bytes read from streams so far, whatever became of them. */
-  get readBytes(): number {
-    return this.#reader.readBytes;
-  }
-
-  set readBytes(bytes: number) {
-    this.#reader.readBytes = bytes;
-  }
-
-  /** Whether bytes may have arrived that are not read because nobody takes them now. */
-  get isHeldBack(): boolean {
-    return this.#reader.isHeldBack;
-  }
-
-  /** Gives up the stream whose reader has been slow for the longest, for the sake of all others. */
-  giveUpSlowest(): void {
-    this.#reader.giveUpSlowest();
-  }
-
-  /** Stream bytes handed to QUIC so far. */
-  get handedBytes(): number {
-    return this.writer.handedBytes;
-  }
-
-  /** See {@link StreamWriter.handUpTo}. */
-  handUpTo(limitBytes: number): void {
-    this.writer.handUpTo(limitBytes);
-  }
-
-  /** Whether bulk data goes beside other calls. */
-  get isShared(): boolean {
-    return this.writer.isShared;
-  }
-
-  /** Writes what waited for room, as far as there is room now. */
-  pumpBlocked(): void {
-    this.writer.pumpBlocked();
-  }
-
-  /** A datagram of so many bytes has left. */
-  sent(bytes: number): void {
-    this.writer.sent(bytes);
-  }
-
-  /** All that was handed over has left, as far as it could. @returns whether there is more to send */
-  markSent(): boolean {
-    return this.writer.markSent();
-  }
-
-  /** Asks the peer to send this nonce back; `proofArrived` tells when it has. */
-  askForProof(nonce: Uint8Array): void {
-    this.#control.askForProof(nonce);
-  }
-
-  /** Sends a nonce back to the peer, which asked for it other than on its control stream. */
-  answerProof(nonce: Uint8Array): void {
-    this.#control.answerProof(nonce);
   }
 
   // ---- What going away asks -----------------------------------------------------------------------------
@@ -276,7 +218,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   sendGoAway(payload: Uint8Array): void {
-    if (this.#host.isReady()) this.#control.goAway(payload);
+    if (this.#host.isReady()) this.control.goAway(payload);
   }
 
   // ---- What streams ask for -----------------------------------------------------------------------------
@@ -301,31 +243,31 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#registry.stopWaiting(stream);
     // The peer knows nothing of a stream that has no place on the wire.
     if (stream.id < 0 || !this.#host.isReady()) return;
-    this.#control.notify(stream.messageId, code, reason);
+    this.control.notify(stream.messageId, code, reason);
   }
 
   finished(stream: QuicStream, mayReceive: boolean): void {
-    this.#reader.forget(stream);
+    this.reader.forget(stream);
     this.writer.forget(stream);
     if (this.#registry.remove(stream)) {
       this.#ends.forget(stream);
       if (stream.initiator === 'local') this.#openSoon();
-      if (mayReceive && this.#host.isReady()) this.#reader.drop(stream.id);
+      if (mayReceive && this.#host.isReady()) this.reader.drop(stream.id);
     }
     this.#goAway?.advance();
   }
 
   paused(stream: QuicStream): void {
-    this.#reader.paused(stream);
+    this.reader.paused(stream);
     if (stream.id >= 0) this.#ends.watch(stream);
   }
 
   readSoon(stream: QuicStream): void {
-    this.#reader.readSoon(stream);
+    this.reader.readSoon(stream);
   }
 
   hearNotices(): void {
-    this.#reader.hearNotices();
+    this.reader.hearNotices();
   }
 
   awaitNotice(stream: QuicStream): void {
@@ -369,7 +311,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** A stream of this side has just got its place. */
   #begin(stream: QuicStream): void {
-    this.#reader.expectAnswer(stream);
+    this.reader.expectAnswer(stream);
     this.writer.begin(stream);
     stream.pump();
     this.#watchIfOpen(stream);
