@@ -58,7 +58,7 @@ export {
 } from './dialing/manager.js';
 export type { ReachMemoryOptions } from './dialing/reach-memory.js';
 export type { AdmissionLimits, AdmissionOptions } from './quic/admission/admission-policy.js';
-export type { CongestionControl } from './quic/binding/config.js';
+export type { CongestionControl } from './quic/binding/congestion-control.js';
 export type { EndpointCounters } from './quic/io/counters.js';
 export {
   MemorySessionStore,

@@ -27,6 +27,8 @@ export interface ApiReport {
   readonly exported: readonly string[];
   /** Those of them that have no doc comment. */
   readonly undocumented: readonly string[];
+  /** Packages whose types a program needs, too, to compile against it. */
+  readonly packages: readonly string[];
   /** Names that its declarations use, and that it does not export itself. */
   readonly named: readonly string[];
 }
@@ -83,6 +85,7 @@ function reportOf(
     undocumented: exported
       .filter(({ declaration }) => !declaration.isDocumented)
       .map(({ name }) => name),
+    packages: api.packagesReadBy(index),
     named: others.map(({ name }) => name),
   };
 }
@@ -111,6 +114,13 @@ class Api {
     return passedOn.path === path && passedOn.name === name
       ? this.#findImported(file, name)
       : this.find(passedOn);
+  }
+
+  /** Packages that a compiler reads for this file, and for those that it reads in turn. */
+  packagesReadBy(index: DeclarationFile): string[] {
+    const read = new Set<string>(index.reads);
+    for (const path of read) for (const next of this.#files.get(path)?.reads ?? []) read.add(next);
+    return [...read].filter((path) => !this.#files.has(path)).sort();
   }
 
   /** What these name that is not among them, what that names, and so on. */

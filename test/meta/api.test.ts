@@ -25,6 +25,13 @@ test('everything that an entry exports has a doc comment', (t) => {
   for (const { entry, undocumented } of reports) t.deepEqual(undocumented, [], entry);
 });
 
+test('no program needs the types of another package than Node.js and pino', (t) => {
+  for (const { entry, packages } of reports) {
+    const others = packages.filter((name) => !name.startsWith('node:') && name !== 'pino');
+    t.deepEqual(others, [], entry);
+  }
+});
+
 test('a program can name every type that an exported one names', (t) => {
   const exported = new Set(reports.flatMap((report) => report.exported));
   for (const { entry, named } of reports)

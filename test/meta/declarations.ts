@@ -25,6 +25,8 @@ export interface DeclarationFile {
   readonly path: string;
   readonly declared: ReadonlyMap<string, Declaration>;
   readonly imported: ReadonlyMap<string, Binding>;
+  /** Files and packages whose declarations a compiler reads for these: paths for files of the package. */
+  readonly reads: readonly string[];
   /** What other modules may import, by the name under which they do. */
   readonly exported: ReadonlyMap<string, Binding>;
 }
@@ -55,7 +57,11 @@ function parse(path: string, text: string): DeclarationFile {
   const declared = new Map<string, Declaration>();
   const imported = new Map<string, Binding>();
   const exported = new Map<string, Binding>();
-  for (const statement of statementsOf(withoutComments(text))) {
+  const bare = withoutComments(text);
+  const reads = [...bare.matchAll(/from\s*'([^']+)'/g)].map(
+    ([, specifier = '']) => targetOf(path, specifier) ?? specifier,
+  );
+  for (const statement of statementsOf(bare)) {
     const names = NAMES.exec(statement);
     if (names !== null) {
       const [, keyword, list = '', from] = names;
@@ -78,7 +84,7 @@ function parse(path: string, text: string): DeclarationFile {
     declared.set(name, known);
     if (isExported !== undefined) exported.set(name, { path, name });
   }
-  return { path, declared, imported, exported };
+  return { path, declared, imported, reads, exported };
 }
 
 /** Pairs of the name that the other module uses, and the one used here. */

@@ -2,6 +2,7 @@
 import { MeshError } from '../../../errors.js';
 import { ALPN_PROTOCOL, type StreamLimits, type TlsMaterial } from '../../connection.js';
 import { tlsInputOf } from '../../trust/tls-material.js';
+import type { CongestionControl } from './congestion-control.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
 /** The settings of a native configuration besides certificates. */
@@ -21,9 +22,6 @@ export interface QuicTuning {
   /** Default `'cubic'`. */
   readonly congestionControl?: CongestionControl | undefined;
 }
-
-/** The congestion control algorithms of quiche. */
-export type CongestionControl = 'cubic' | 'reno' | 'bbr';
 
 /** Loopback carries 65,535 bytes, but bulk data gets no faster beyond this size. */
 export const LOOPBACK_DATAGRAM_BYTES = 16_000;
