@@ -1,5 +1,6 @@
 import test from 'ava';
 import { createNode, MeshError, type NodeOptions, type TlsMaterial } from '../../src/index.js';
+import type { Agree, Differences } from '../../src/node/options/agreement.js';
 import { resolveOptions, resolveTlsMaterial } from '../../src/node/options/resolve.js';
 import { nodeCert } from '../helpers/certs.js';
 
@@ -239,6 +240,17 @@ test('what a function of tls gave is checked as tls is', (t) => {
   t.throws(() => resolveTlsMaterial({ ...tls, ca: '/ca.pem' }), {
     message: `tls.ca: ${PATH_HINT}`,
   });
+});
+
+test('the compiler names a key that types and schema do not both have, or have by other types', (t) => {
+  const lacking: Differences<{ a: 1; b?: 2 }, { a: 1 }> = 'b';
+  const unlike: Differences<{ a: 1 | 2 }, { a: 1 }> = 'a';
+  const optional: Differences<{ a?: 1 }, { a: 1 }> = 'a';
+  // @ts-expect-error A difference is nothing to agree on.
+  const disagreement: Agree<Differences<{ a: 1 }, { a: 2 }>> = 'a';
+  t.deepEqual([lacking, unlike, optional, disagreement], ['b', 'a', 'a', 'a']);
+  const none = (nothing: Agree<Differences<{ a?: 1 }, { a?: 1 }>>): never => nothing;
+  t.is(typeof none, 'function');
 });
 
 test('text around a certificate makes no path of it, and neither does base64', (t) => {
