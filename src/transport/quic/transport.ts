@@ -42,24 +42,24 @@ export interface QuicTransportOptions {
   /** The certificates in force; asked again whenever a connection begins. */
   readonly tls: () => TlsMaterial;
   readonly limits?: Partial<StreamLimits> | undefined;
-  /** Until when a connection must be established, either side. Default 5000. */
+  /** The time for the handshake, at either side. Default 5000. */
   readonly connectTimeoutMs?: number | undefined;
-  /** A connection without any datagram for so long is dead. Default 30,000. */
+  /** A connection ends after so long without any datagram. Default 30,000. */
   readonly idleTimeoutMs?: number | undefined;
-  /** After so long a silence the peer is asked for a sign of life. Default 10,000. */
+  /** After so long without a datagram, the peer is asked for one. Default 10,000. */
   readonly keepAliveMs?: number | undefined;
   /**
-   * The largest datagram, in bytes of UDP payload, taken without asking the path for it. `'auto'`, the default: as large as
-   * the path is found to carry, from 1,200 bytes up to what the interface takes.
+   * The largest datagram to send, in bytes of UDP payload, without probing the path for it. `'auto'`, the default: as large as
+   * probes find the path to carry, from 1,200 bytes up to the interface's limit.
    */
   readonly maxDatagramBytes?: number | 'auto' | undefined;
-  /** Handshakes of dialers under way at once, and when a dialer has to prove its address. */
+  /** How many handshakes of dialers may be under way, and when a dialer has to prove its address. */
   readonly admission?: AdmissionOptions | undefined;
-  /** Whether sessions are resumed, and early data (0-RTT) sent and taken. Default true. */
+  /** Whether sessions are resumed, and early data (0-RTT) is sent and accepted. Default true. */
   readonly earlyData?: boolean | undefined;
   /** Where a dialer keeps sessions. Default: in memory. */
   readonly sessionStore?: SessionStore | undefined;
-  /** How long one key encrypts this side's session tickets; those of an earlier one resume nothing. Default 12 h. */
+  /** How long one key encrypts this side's session tickets. Tickets of an earlier key resume nothing. Default 12 h. */
   readonly ticketKeyLifetimeMs?: number | undefined;
   /** Gets the secrets of every connection. Default: none. */
   readonly keyLog?: KeyLog | undefined;
@@ -78,7 +78,7 @@ const DEFAULTS = {
   congestionControl: 'cubic',
 } as const;
 
-/** All that one attempt to connect is made of. */
+/** One attempt to connect. */
 interface DialAttempt {
   readonly endpoint: QuicEndpoint;
   readonly native: NativeQuic;
@@ -105,9 +105,9 @@ export class QuicTransport implements Transport {
   readonly #pacerClocks = new PacerClocks();
   #native: Promise<NativeQuic> | undefined;
   #listening: QuicEndpoint | undefined;
-  /** Sockets that listen no more, while connections still live on them. */
+  /** Endpoints that no longer listen, but still have connections. */
   readonly #retired = new Set<QuicEndpoint>();
-  /** Sockets that only dial, by address family, for targets that the listening socket cannot reach. */
+  /** Endpoints that only dial, by address family, for targets that the listening endpoint cannot reach. */
   readonly #dialing = new Map<4 | 6, Promise<QuicEndpoint>>();
   #closing: Promise<void> | undefined;
   #credentials: Credentials | undefined;
@@ -135,7 +135,7 @@ export class QuicTransport implements Transport {
     const remote = await abortable(resolveTarget(target), signal);
     const native = await this.#loadedNative();
     let endpoint = await abortable(this.#endpointFor(remote), signal);
-    // Closed meanwhile: on it, nobody would hear of the dial's end.
+    // The endpoint was closed meanwhile: on it, nobody would settle the dial.
     while (endpoint.isClosed) endpoint = await abortable(this.#endpointFor(remote), signal);
     const credentials = this.#credentialsInForce(native);
     const attempt = { endpoint, remote, native, credentials, timeoutMs, nodeId: target.nodeId };
@@ -149,14 +149,14 @@ export class QuicTransport implements Transport {
     }
   }
 
-  /** @throws MeshError why there is no connection; the code StreamLimitExceeded says that a new attempt will do better */
+  /** @throws MeshError why there is no connection. With StreamLimitExceeded, an attempt without the session may succeed. */
   async #connect(attempt: DialAttempt, { signal, onEarly }: DialOptions): Promise<Connection> {
     const { endpoint, remote, native, credentials, timeoutMs, nodeId, session } = attempt;
     const { connection, ready } = endpoint.dial(remote, {
       connectTimeoutMs: timeoutMs,
       session,
       verifyPeer: (chain) => {
-        // By what is in force now: certificates may have been reloaded since the dial began.
+        // By the certificates in force now: they may have been reloaded since the dial began.
         const { trust } = this.#credentialsInForce(native);
         const identity = trust.verify(chain, 'acceptor', Date.now());
         if (nodeId !== undefined) checkNodeId(identity, nodeId);
@@ -188,7 +188,7 @@ export class QuicTransport implements Transport {
   #keepSession(credentials: Credentials, nodeId: string | undefined, session: Uint8Array): void {
     if (nodeId === undefined || !this.#usesEarlyData) return;
     try {
-      // The peer's own ticket key does not say how long it lasts; ours is as good a guess.
+      // The peer does not tell how long its ticket key lasts. Ours is as good a guess.
       const expiresAtMs = Date.now() + this.#ticketKeyLifetimeMs;
       this.#sessions.put(credentials.sessionKey(nodeId), session, expiresAtMs);
     } catch {
@@ -239,7 +239,7 @@ export class QuicTransport implements Transport {
     this.#keys?.close();
   }
 
-  /** The listening one, unless the peer cannot be reached from there. @throws MeshError ConnectFailed, NodeClosed */
+  /** The listening endpoint, unless it cannot reach the peer. @throws MeshError ConnectFailed, NodeClosed */
   async #endpointFor(remote: SocketAddress): Promise<QuicEndpoint> {
     this.#checkOpen();
     const family = isIPv6(remote.host) ? 6 : 4;
@@ -247,7 +247,7 @@ export class QuicTransport implements Transport {
     if (listening !== undefined && isIPv6(listening.localAddress.host) === (family === 6)) {
       const { host } = listening.localAddress;
       const mayDial = isWildcard(host) || (await reaches(host, remote));
-      // Meanwhile it may have closed.
+      // The transport may have been closed meanwhile.
       this.#checkOpen();
       if (mayDial && this.#listening === listening) return listening;
     }
@@ -262,7 +262,7 @@ export class QuicTransport implements Transport {
 
   async #open(openSockets: () => Promise<ListeningSockets>): Promise<QuicEndpoint> {
     const native = await this.#loadedNative();
-    // Certificates that cannot be read are to be found now, not when the first datagram arrives.
+    // Unreadable certificates must be found now, not when the first datagram arrives.
     this.#credentialsInForce(native);
     return new QuicEndpoint(
       await openSockets(),
@@ -339,7 +339,7 @@ export class QuicTransport implements Transport {
   }
 }
 
-/** A numeric address for a target. @throws MeshError ConnectFailed when its name does not resolve */
+/** The numeric address of a target. @throws MeshError ConnectFailed when its name does not resolve */
 async function resolveTarget(target: DialTarget): Promise<SocketAddress> {
   const { host, port } = target;
   if (isIP(host) !== 0) return canonicalAddress({ host, port });

@@ -23,10 +23,10 @@ export interface DialTlsOptions<T> {
 }
 
 /**
- * Connects, and hands the socket to `adopt` in the turn in which the handshake ends, so that nothing of it is
- * missed. Settles once; until then the socket is its own, and no longer than `timeoutMs`.
+ * Connects, and hands the socket to `adopt` in the turn of the event loop in which the handshake ends, so that no data is
+ * missed. It owns the socket until it settles, which takes at most `timeoutMs`.
  * @throws MeshError ConnectTimeout, ConnectFailed, Cancelled, TlsFailure, ApplicationProtocolMismatch, and
- *   what `adopt` throws, of which the peer is told
+ *   what `adopt` throws, which the peer is told
  */
 export function dialTls<T>(options: DialTlsOptions<T>) {
   const { target, setup, timeoutMs, keyLog, signals, adopt } = options;

@@ -1,4 +1,4 @@
-/** Accepts TCP sockets and takes them through TLS, a bounded number at a time and for a bounded time. */
+/** Accepts TCP sockets and runs their TLS handshakes, with limits for their number and time. */
 import { createServer, type Server, type Socket } from 'node:net';
 import {
   createServer as createTlsServer,
@@ -14,13 +14,13 @@ import type { TlsSetup } from './tls-context.js';
 
 /** What was dropped on the way to a connection. */
 export interface ListenerCounters {
-  /** Sockets above `maxHalfOpen` or their source's share of it, or gone before they were looked at. */
+  /** Sockets beyond `maxHalfOpen` or their source's limit, or closed before they were looked at. */
   halfOpenDropped: number;
   /** Sockets that took longer than `handshakeTimeoutMs`. */
   handshakeTimeouts: number;
-  /** Sockets whose TLS handshake failed or was broken off. */
+  /** Sockets whose TLS handshake failed or was aborted. */
   tlsErrors: number;
-  /** Times that certificates changed and could not be used. */
+  /** How often certificates changed and could not be used. */
   reloadsFailed: number;
 }
 
@@ -28,10 +28,10 @@ export interface ListenerCounters {
 export interface TcpListenerOptions {
   readonly host: string;
   readonly port: number;
-  /** Asked at every socket, so that new certificates hold from the next one on. Answers with the same object until then. */
+  /** Called for every socket, so that new certificates hold from the next one on. Returns the same object while none changed. */
   readonly setup: () => TlsSetup;
   readonly handshakeTimeoutMs: number;
-  /** How many sockets at once may not be connections yet. */
+  /** How many sockets may be in their handshake at once. */
   readonly admission: HalfOpenLimits;
   readonly counters: ListenerCounters;
   /** Gets the secrets of every connection. */
@@ -42,27 +42,27 @@ export interface TcpListenerOptions {
   readonly onTlsError: (cause: Error, remoteAddress: SocketAddress) => void;
 }
 
-/** A socket that is not a connection yet, or is being turned away. */
+/** A socket whose handshake is under way, or whose peer is being refused. */
 interface HalfOpen {
   readonly key: string;
   readonly source: string;
   readonly socket: Socket;
   readonly timer: NodeJS.Timeout;
-  /** Takes no place any more. */
+  /** Whether it has given its place back. */
   isOver: boolean;
 }
 
 /**
- * Accepts TCP sockets, takes each through TLS, and hands over those whose peer is trusted. Sockets that are not so far
- * are bounded, in number and in time.
+ * Accepts TCP sockets, runs TLS on each, and hands over those whose peer is trusted. Sockets in their handshake are bounded in
+ * number and in time.
  */
 export class TcpListener implements Listener {
   readonly #options: TcpListenerOptions;
-  /** In each turn one socket begins TLS, which costs about a millisecond. All wait that are half-open, if need be. */
+  /** One socket begins TLS in each turn of the event loop, which costs about a millisecond. All half-open ones may wait. */
   readonly #turns: HandshakeTurns;
   readonly #server: Server;
   readonly #tlsServer: TlsServer;
-  /** By remote address: all that a TLS socket and the socket under it have in common. */
+  /** Half-open sockets by remote address, which a TLS socket and the socket under it have in common. */
   readonly #halfOpen = new Map<string, HalfOpen>();
   readonly #count = new HalfOpenCount();
   #setup: TlsSetup;
@@ -72,9 +72,8 @@ export class TcpListener implements Listener {
     this.#options = options;
     this.#turns = new HandshakeTurns({ turnMs: 0, maxWaiting: options.admission.maxHalfOpen });
     this.#setup = options.setup();
-    // Sockets come in through a server of ours and are passed on: so they can be counted, and dropped,
-    // before any work is done for them.
-    // Paused: TLS is to read all that arrives, also while a socket waits for its turn.
+    // A plain server accepts the sockets and passes them on to the TLS server. So they can be counted, and dropped, before
+    // TLS does any work for them. They are paused, so that TLS reads all that arrives while a socket waits for its turn.
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#accept(socket));
     this.#tlsServer = createTlsServer({
       ...this.#setup.options,
@@ -94,7 +93,7 @@ export class TcpListener implements Listener {
     return { host: address.address, port: address.port };
   }
 
-  /** @throws MeshError ConnectFailed when the address cannot be had, NodeClosed when it is closed meanwhile */
+  /** Binds the address. @throws MeshError ConnectFailed when that fails, NodeClosed when the listener is closed meanwhile */
   listen(): Promise<void> {
     const { host, port } = this.#options;
     return new Promise((resolve, reject) => {
@@ -105,11 +104,11 @@ export class TcpListener implements Listener {
         reject(new MeshError('ConnectFailed', message, { cause }));
       };
       this.#server.once('error', onError);
-      // Exclusive: the workers of a node:cluster would share one handle, and each get peers of the others.
+      // Exclusive: else the workers of a node:cluster share one handle, and get each other's peers.
       this.#server.listen({ host, port, exclusive: true }, () => {
         this.#server.off('error', onError);
         this.#server.off('close', onClose);
-        // From here on errors are those of single sockets that could not be accepted.
+        // Later errors concern single sockets that could not be accepted.
         this.#server.on('error', () => {});
         resolve();
       });
@@ -123,7 +122,7 @@ export class TcpListener implements Listener {
   }
 
   #accept(socket: Socket): void {
-    // A socket that errs before TLS listens to it must not end the process.
+    // An error before TLS listens to the socket must not end the process.
     socket.on('error', () => {});
     const { handshakeTimeoutMs, counters } = this.#options;
     const source = sourceOf(socket.remoteAddress ?? '');
@@ -132,7 +131,7 @@ export class TcpListener implements Listener {
       socket.destroy();
       return;
     }
-    // Hard, unlike the server's own `handshakeTimeout`, which starts again with every byte.
+    // The server's own `handshakeTimeout` starts again with every byte; this one does not.
     const timer = setTimeout(() => {
       counters.handshakeTimeouts += 1;
       socket.destroy();
@@ -153,7 +152,7 @@ export class TcpListener implements Listener {
     return this.#count.total < maxHalfOpen && this.#count.of(source) < maxHalfOpenPerSource;
   }
 
-  /** @returns whether what is in force could be used */
+  /** Takes over new certificates. @returns whether they could be used */
   #refreshSetup(): boolean {
     try {
       const setup = this.#options.setup();
@@ -162,7 +161,7 @@ export class TcpListener implements Listener {
       this.#setup = setup;
       return true;
     } catch {
-      // Certificates that cannot be used do not end what the old ones still can.
+      // The old certificates still work.
       return false;
     }
   }
@@ -173,9 +172,9 @@ export class TcpListener implements Listener {
       socket.destroy();
       return;
     }
-    // The peer is judged by what is in force now, not by what was when its socket came.
+    // The peer is checked by the certificates in force now, not by those of when its socket was accepted.
     this.#refreshSetup();
-    // One that is turned away stays half-open until its socket is gone.
+    // A refused peer stays half-open until its socket is closed.
     if (this.#options.onSecure(socket, this.#setup)) this.#release(halfOpen);
   }
 
@@ -185,19 +184,19 @@ export class TcpListener implements Listener {
     this.#options.onTlsError(cause, addressOf(socket).remote);
   }
 
-  /** When a socket has become a connection, and when it closes: whichever comes first. */
+  /** Gives a place back when a socket becomes a connection or closes, whichever comes first. */
   #release(halfOpen: HalfOpen): void {
     if (halfOpen.isOver) return;
     const { key, source, timer } = halfOpen;
     halfOpen.isOver = true;
     clearTimeout(timer);
     this.#count.leave(source);
-    // A peer that has reset its socket may be back from the same port before we hear of the reset.
+    // A peer that has reset its socket may connect from the same port again before the reset is seen here.
     if (this.#halfOpen.get(key) === halfOpen) this.#halfOpen.delete(key);
   }
 }
 
-/** The addresses of a socket; empty ones when it is gone already. */
+/** The addresses of a socket; empty ones when it is closed already. */
 export function addressOf(socket: Socket): { local: SocketAddress; remote: SocketAddress } {
   return {
     local: { host: socket.localAddress ?? '', port: socket.localPort ?? 0 },

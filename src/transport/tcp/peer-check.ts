@@ -1,4 +1,4 @@
-/** Who is on the other end of a TLS socket, and how one that is not let in is told. */
+/** Checks who is at the other end of a TLS socket, and tells a refused peer why. */
 import type { X509Certificate } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
@@ -10,9 +10,8 @@ import { lingerClose } from '../mux/linger.js';
 import type { TrustStore } from '../trust/identity.js';
 
 /**
- * Checks a peer after its TLS handshake. Node is told to let every certificate pass (`rejectUnauthorized:
- * false`): it would drop the socket without giving the peer a reason. Its own verdict is not asked for: ours is the same
- * on both transports.
+ * Checks a peer after its TLS handshake. Node is told to accept every certificate (`rejectUnauthorized: false`): it would drop
+ * the socket without telling the peer why. This check is the same on both transports.
  * @throws MeshError ApplicationProtocolMismatch, a Certificate* code
  */
 export function identifyPeer(socket: TLSSocket, trust: TrustStore, peerRole: Role): PeerIdentity {
@@ -22,7 +21,7 @@ export function identifyPeer(socket: TLSSocket, trust: TrustStore, peerRole: Rol
   return trust.verify(chainOf(socket), peerRole, Date.now());
 }
 
-/** Turns a peer away with a close frame, so that it learns the code, and ends the socket. */
+/** Refuses a peer with a close frame that tells it the code, and ends the socket. */
 export function refusePeer(duplex: Duplex, error: MeshError): void {
   const payload = encodeReset({ code: error.code, reason: error.message });
   duplex.on('error', () => {});
@@ -30,10 +29,10 @@ export function refusePeer(duplex: Duplex, error: MeshError): void {
   lingerClose(duplex);
 }
 
-/** More than a peer may send to be let in: the rest is not looked at. */
+/** More certificates than a good chain may have. The rest is not looked at. */
 const MAX_LINKS = 32;
 
-/** The peer's chain in DER, leaf first, as it came. Node takes it off the socket: this can be asked for once. */
+/** The peer's chain in DER, leaf first, as it came. Call it once: Node then forgets the chain. */
 function chainOf(socket: TLSSocket): Buffer[] {
   const chain: Buffer[] = [];
   let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();

@@ -1,4 +1,4 @@
-/** The TLS settings of both sides, from certificates as users bring them. SPEC.md, "TLS". */
+/** Makes the TLS settings of both sides from a node's certificates. SPEC.md, "TLS". */
 import { constants } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { MeshError } from '../../errors.js';
@@ -6,13 +6,13 @@ import type { TlsMaterial } from '../connection.js';
 import { TrustStore } from '../trust/identity.js';
 import { tlsInputOf } from '../trust/tls-material.js';
 
-/** What dials and listeners work with. */
+/** The TLS settings that dials and listeners use. */
 export interface TlsSetup {
   readonly material: TlsMaterial;
   readonly options: SecureContextOptions;
-  /** Made from `options`, once for all dials. */
+  /** Created from `options`, once for all dials. */
   readonly context: SecureContext;
-  /** Judges peers' certificates: node is told to let every one pass, see peer-check.ts. */
+  /** Checks peers' certificates. Node is told to accept every one; see peer-check.ts. */
   readonly trust: TrustStore;
 }
 
@@ -22,8 +22,8 @@ export function createTlsSetup(material: TlsMaterial): TlsSetup {
     ...tlsInputOf(material),
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
-    // No stateless tickets. Without a session store none of the others resumes either: every connection
-    // brings its certificate.
+    // No stateless tickets. Stateful ones resume nothing without a session store. So every connection brings its
+    // certificate.
     secureOptions: constants.SSL_OP_NO_TICKET,
   };
   const trust = TrustStore.of(material);

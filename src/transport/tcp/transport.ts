@@ -32,13 +32,13 @@ export interface TcpTransportOptions {
   /** The certificates in force; asked at every dial and for every socket accepted. */
   readonly tls: () => TlsMaterial;
   readonly limits?: Partial<StreamLimits> | undefined;
-  /** For name resolution, TCP and TLS together. Default 5,000. */
+  /** The time for name resolution, TCP and TLS together. Default 5,000. */
   readonly connectTimeoutMs?: number | undefined;
   /** Idle time before the system probes whether the peer is still there. Default 10,000. */
   readonly keepAliveMs?: number | undefined;
-  /** For an accepted socket to finish its TLS handshake, or to go when it is turned away. Default 5,000. */
+  /** The time for an accepted socket to finish TLS, or to close after it was refused. Default 5,000. */
   readonly handshakeTimeoutMs?: number | undefined;
-  /** Accepted sockets at once that are not connections yet. Default 1,024, and 64 of one source. */
+  /** How many accepted sockets may be in their handshake at once. Default 1,024, and 64 of one source. */
   readonly admission?: { readonly [K in keyof HalfOpenLimits]?: number | undefined } | undefined;
   /** Gets the secrets of every connection. Default: none. */
   readonly keyLog?: KeyLog | undefined;
@@ -54,19 +54,19 @@ export class TcpTransport implements Transport {
     dialed: 0,
     dialsFailed: 0,
     accepted: 0,
-    /** Peers turned away over their certificate or protocol, by this side. */
+    /** Peers that this side refused because of their certificate or protocol. */
     refused: 0,
     halfOpenDropped: 0,
     handshakeTimeouts: 0,
     tlsErrors: 0,
     reloadsFailed: 0,
-    /** Of connections that are over. */
+    /** Late frames of connections that are over. */
     lateFrames: 0,
   };
   readonly #options: TcpTransportOptions;
   /** The async context that connections live in, whoever dials. */
   readonly #asyncScope = new AsyncResource('quicmesh.TcpTransport');
-  /** A TLS socket has encrypted what it has written. */
+  /** Reusable after a write: a TLS socket has encrypted what it was given by then. */
   readonly #writeMemory = new WriteMemory(true);
   readonly #connections = new Set<MuxConnection>();
   readonly #shutdown = new AbortController();

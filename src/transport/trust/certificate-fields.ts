@@ -1,6 +1,6 @@
 /**
- * What a certificate says (RFC 5280, section 4), read from its DER. Node's own accessors give much of this as text, in
- * which names of one kind can look like names of another. Pure; proves nothing.
+ * Reads the fields of a certificate (RFC 5280, section 4) from its DER. Node's own accessors give much of this as text, in which
+ * names of one kind can look like names of another. Pure. It proves nothing.
  */
 import { MeshError } from '../../errors.js';
 import { DerReader, type DerValue, readTime, Tag } from './der-reader.js';
@@ -32,9 +32,9 @@ export interface CertificateFields {
   readonly subject: Buffer;
   readonly fromMs: number;
   readonly toMs: number;
-  /** Subject and issuer are one, and so are their keys, as far as key identifiers tell. No proof: the signature is. */
+  /** Subject and issuer have the same name, and no key identifiers that differ. Only the signature is a proof. */
   readonly isSelfSigned: boolean;
-  /** Subject and issuer are one. */
+  /** Subject and issuer have the same name. */
   readonly isSelfIssued: boolean;
   /** The signature algorithm, a sequence. */
   readonly signatureAlgorithm: DerValue;
@@ -43,7 +43,7 @@ export interface CertificateFields {
   readonly basicConstraints:
     | { readonly isCa: boolean; readonly pathLength: number | undefined }
     | undefined;
-  /** Bits as {@link KeyUsage} has them; `undefined`: any. */
+  /** Bits of {@link KeyUsage}; `undefined`: any usage. */
   readonly keyUsage: number | undefined;
   /** Object identifiers in hex; `undefined`: any. */
   readonly extendedKeyUsage: readonly string[] | undefined;
@@ -51,7 +51,7 @@ export interface CertificateFields {
   readonly netscapeType: number | undefined;
   readonly names: readonly GeneralName[];
   readonly nameConstraints: NameConstraints | undefined;
-  /** It must not be used by whoever does not know one of its extensions; or it is a proxy certificate. */
+  /** Whether it has a critical extension that is not supported here, or is a proxy certificate. */
   readonly isBeyondUs: boolean;
 }
 
@@ -70,7 +70,7 @@ const Extension = {
   proxyInfo: '2b0601050507010e',
 } as const;
 
-/** Those that may be critical: the ones above that are looked at, and those that say nothing about TLS. */
+/** Extensions that may be critical: those above, which are checked, and those that do not matter for TLS. */
 const KNOWN_CRITICAL: ReadonlySet<string> = new Set([
   Extension.subjectKeyIdentifier,
   Extension.keyUsage,
@@ -80,12 +80,12 @@ const KNOWN_CRITICAL: ReadonlySet<string> = new Set([
   Extension.authorityKeyIdentifier,
   Extension.extendedKeyUsage,
   Extension.netscapeType,
-  // Policies are not asked for: certificatePolicies, policyMappings, policyConstraints, inhibitAnyPolicy.
+  // Policies are not checked: certificatePolicies, policyMappings, policyConstraints, inhibitAnyPolicy.
   '551d20',
   '551d21',
   '551d24',
   '551d36',
-  // Where CRLs are: they are brought, not fetched.
+  // Where CRLs are published: this library does not fetch them.
   '551d1f',
 ]);
 
@@ -93,10 +93,10 @@ const CONTEXT_0 = 0x80;
 const EXPLICIT_0 = 0xa0;
 const EXPLICIT_1 = 0xa1;
 const EXPLICIT_3 = 0xa3;
-/** issuerUniqueID and subjectUniqueID: read by nobody. */
+/** issuerUniqueID and subjectUniqueID, which nobody uses. */
 const UNIQUE_IDS = [0x81, 0x82] as const;
 
-/** @throws MeshError InvalidOptions when it is not a certificate, or one of its extensions is malformed */
+/** Reads a certificate. @throws MeshError InvalidOptions when it is none, or one of its extensions is malformed */
 export function readCertificate(der: Uint8Array): CertificateFields {
   const outer = new DerReader(der).sequence();
   const fields = outer.sequence();
@@ -175,7 +175,7 @@ function readExtensions(field: DerValue | undefined): ReadonlyMap<string, RawExt
     const id = extension.take(Tag.oid).content.toString('hex');
     const critical = extension.takeIf(Tag.boolean);
     const isCritical = critical !== undefined && critical.content[0] !== 0;
-    // RFC 5280, section 4.2: at most one of each.
+    // RFC 5280, section 4.2: an extension comes at most once.
     if (extensions.has(id)) throw malformed();
     extensions.set(id, { isCritical, content: extension.take(Tag.octetString).content });
   }

@@ -1,6 +1,6 @@
 /**
- * Ways from a leaf to a trusted root. There may be several: a CA's certificate and its renewal have the same key, and one
- * that two roots have certified leads to both. Names are compared first, signatures last, and each once.
+ * Finds the paths from a leaf to trusted roots. There may be several: a CA's certificate and its renewal have the same key, and
+ * a cross-signed CA leads to two roots. Names are compared first. Signatures are checked last, and each only once.
  */
 import type { X509Certificate } from 'node:crypto';
 import { MeshError } from '../../errors.js';
@@ -13,16 +13,16 @@ export interface ChainLink {
   readonly fields: CertificateFields;
 }
 
-/** Certificates on a way, leaf and root not counted, at most. */
+/** The most certificates between leaf and root. */
 const MAX_INTERMEDIATES = 7;
-/** What one chain may cost: signatures that are checked, and certificates that are held against one another. */
+/** What one chain may cost: signatures that are checked, and pairs of certificates that are compared. */
 const MAX_SIGNATURES = 64;
 const MAX_STEPS = 4096;
 
 /**
- * Every way from the leaf to a root, each once, as long as the caller asks for more. Roots come first, wherever one is
- * possible. CAs in `anchors` that are not self-signed serve as intermediates, as they do for OpenSSL.
- * @param leaf a certificate that is itself a root, is a way of its own
+ * Yields every path from the leaf to a root, as long as the caller asks for more. At each step roots are tried first. CAs in
+ * `anchors` that are not self-signed serve as intermediates, as they do for OpenSSL.
+ * @param leaf one that is itself a root is a path of its own
  */
 export function* pathsOf(
   leaf: ChainLink,
@@ -82,7 +82,7 @@ function isSame(a: ChainLink, b: ChainLink): boolean {
   return a.certificate.raw.equals(b.certificate.raw);
 }
 
-/** By names, key identifiers, and whether the keys are of a kind. */
+/** Whether one certificate may have issued another, by names, key identifiers and kinds of keys. */
 function isNamedBy({ certificate }: ChainLink, issuer: ChainLink): boolean {
   try {
     return certificate.checkIssued(issuer.certificate);

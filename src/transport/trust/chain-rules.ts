@@ -1,6 +1,6 @@
 /**
- * What the certificates of a chain must say, signatures and dates apart: as `openssl verify -auth_level 2` has it for the
- * purposes sslserver and sslclient, without `-x509_strict`. RFC 5280, section 6.1; SPEC.md, "Identity". Pure.
+ * The rules for a chain besides signatures and dates. They are those of `openssl verify -auth_level 2` for the purposes
+ * sslserver and sslclient, without `-x509_strict`. RFC 5280, section 6.1; SPEC.md, "Identity". Pure.
  */
 import { MeshError } from '../../errors.js';
 import type { Role } from '../connection.js';
@@ -15,9 +15,9 @@ const NETSCAPE_SERVER = 0x40;
 const NETSCAPE_SSL_CA = 0x04;
 
 /**
- * Whether a certificate may issue others. One that says so in basicConstraints may, unless its key usage lacks
- * keyCertSign; one that says CA:FALSE never does, wherever it came from. Those that are older than the extension are
- * taken where `openssl verify` takes them: roots of version 1, and what has keyCertSign or is a CA to Netscape.
+ * Whether a certificate may issue others. With CA:TRUE in basicConstraints it may, unless its key usage lacks keyCertSign.
+ * With CA:FALSE it never may, wherever it came from. Without the extension it may where `openssl verify` agrees: a root of
+ * version 1, or a certificate with keyCertSign or Netscape's CA type.
  */
 export function mayIssue(certificate: CertificateFields): boolean {
   const { version, keyUsage, basicConstraints, netscapeType = 0, isSelfSigned } = certificate;
@@ -32,7 +32,7 @@ export function maySign({ keyUsage }: CertificateFields): boolean {
   return keyUsage === undefined || (keyUsage & KeyUsage.digitalSignature) !== 0;
 }
 
-/** Whether a leaf may stand in a TLS connection for that role. */
+/** Whether a leaf may be used in TLS for that role. */
 export function mayServe(leaf: CertificateFields, role: Role): boolean {
   const { netscapeType } = leaf;
   const wanted = role === 'acceptor' ? NETSCAPE_SERVER : NETSCAPE_CLIENT;
@@ -40,21 +40,21 @@ export function mayServe(leaf: CertificateFields, role: Role): boolean {
   return maySign(leaf) && isForPurpose(leaf, role);
 }
 
-/** Without the extension any usage is allowed (RFC 5280, section 4.2.1.12). A CA's limits what is below it. */
+/** Without extended key usage, any use is allowed (RFC 5280, section 4.2.1.12). A CA's limits all certificates below it. */
 function isForPurpose({ extendedKeyUsage }: CertificateFields, role: Role): boolean {
   const purpose = role === 'acceptor' ? SERVER_AUTH : CLIENT_AUTH;
   return extendedKeyUsage === undefined || extendedKeyUsage.includes(purpose);
 }
 
 /**
- * Holds a chain against all that its certificates say of one another.
+ * Checks a path against what its certificates demand of one another.
  * @param path from the leaf to its root, each signed by the next; all but the leaf may issue
  * @throws MeshError CertificateUntrusted, CertificateInvalid, CertificateUsage
  */
 export function checkPath(path: readonly CertificateFields[], role: Role): void {
   const [leaf, ...issuers] = path as [CertificateFields, ...CertificateFields[]];
   for (const certificate of path) checkAlone(certificate);
-  // A root is trusted as it is, not for its own signature.
+  // A root is trusted as it is: its own signature does not matter.
   if (!path.slice(0, -1).every(isStronglySigned)) {
     throw new MeshError('CertificateInvalid', 'signature is of a digest that is too weak');
   }
@@ -67,7 +67,7 @@ export function checkPath(path: readonly CertificateFields[], role: Role): void 
 }
 
 /**
- * What can be said of a certificate whatever stands above and below it.
+ * Checks what a certificate must say by itself, whatever is above and below it.
  * @throws MeshError CertificateInvalid
  */
 export function checkAlone(certificate: CertificateFields): void {
@@ -76,7 +76,7 @@ export function checkAlone(certificate: CertificateFields): void {
   throw new MeshError('CertificateInvalid', 'certificate has a critical extension that is unknown');
 }
 
-/** Those that are of the same name as their issuer do not count (RFC 5280, section 4.2.1.9). */
+/** Self-issued certificates do not count towards a path length (RFC 5280, section 4.2.1.9). */
 function checkPathLengths(issuers: readonly CertificateFields[]): void {
   let below = 0;
   for (const { basicConstraints, isSelfIssued } of issuers) {

@@ -1,7 +1,6 @@
 /**
- * Certificate revocation lists (RFC 5280, section 5): full ones of version 1 or 2, signed by the CA whose certificates
- * they revoke. Those that say less or more, by an extension that has to be understood, are refused: delta CRLs, indirect
- * ones, and those of a part of the certificates.
+ * Reads certificate revocation lists (RFC 5280, section 5): complete ones of version 1 or 2, signed by the CA whose certificates
+ * they revoke. Delta CRLs, indirect CRLs and partial ones are refused: a critical extension says that they mean something else.
  */
 import { constants, createHash, verify, type X509Certificate } from 'node:crypto';
 import { isBytes } from '../../base/realms.js';
@@ -12,15 +11,15 @@ import { pssDigest } from './key-strength.js';
 /** PEM texts, each with one CRL or more, or CRLs in DER. */
 export type CrlOption = string | Uint8Array | readonly (string | Uint8Array)[];
 
-/** What one CRL takes at most, in bytes: about a million certificates. */
+/** The largest CRL, in bytes: room for about a million certificates. */
 const MAX_CRL_BYTES = 32 * 1024 * 1024;
 const MAX_CRLS = 256;
-/** Clocks differ. */
+/** How far in the future a CRL may be dated, because clocks differ. */
 const CLOCK_SKEW_MS = 5 * 60 * 1000;
 
 /**
- * Signature algorithms by their object identifiers, and the digest that each signs; `null` where it brings its own.
- * RSASSA-PSS names its digest besides.
+ * Signature algorithms by their object identifier, and the digest that each signs; `null` for one with a digest of its own.
+ * RSASSA-PSS is not here: it names its digest in its parameters.
  */
 const DIGESTS: ReadonlyMap<string, string | null> = new Map([
   ['2a8648ce3d040302', 'sha256'], // ecdsa-with-SHA256
@@ -33,17 +32,17 @@ const DIGESTS: ReadonlyMap<string, string | null> = new Map([
   ['2b6571', null], // Ed448
 ]);
 
-/** What one CRL says; nothing is proved before {@link Crl.isSignedBy}. */
+/** The content of one CRL, which proves nothing before {@link Crl.isSignedBy}. */
 export interface Crl {
   readonly thisUpdateMs: number;
-  /** When another one is due; `undefined` where it does not say. */
+  /** When the CA issues the next one; `undefined` where the CRL does not say. */
   readonly nextUpdateMs: number | undefined;
-  /** Serial numbers in lower-case hex, without zeros in front. */
+  /** Serial numbers in lower-case hex, without leading zeros. */
   readonly serials: ReadonlySet<string>;
   isSignedBy(issuer: X509Certificate): boolean;
 }
 
-/** @throws MeshError InvalidOptions when one cannot be read, or is not to be used */
+/** Reads CRLs. @throws MeshError InvalidOptions for one that cannot be read, or is of a kind that is not supported */
 export function parseCrls(option: CrlOption): Crl[] {
   const parts = typeof option === 'string' || isBytes(option) ? [option] : option;
   const ders = parts.flatMap((part) => (typeof part === 'string' ? pemBlocks(part) : [part]));
@@ -51,13 +50,13 @@ export function parseCrls(option: CrlOption): Crl[] {
   return ders.map(parseCrl);
 }
 
-/** Tells CAs apart, as CRLs have to: by name and key. */
+/** A key for a CA, by its name and public key: a CRL belongs to both. */
 export function issuerKeyOf(issuer: X509Certificate): string {
   const spki = issuer.publicKey.export({ type: 'spki', format: 'der' });
   return createHash('sha256').update(subjectOf(issuer)).update(spki).digest('hex');
 }
 
-/** Of several CRLs of one CA the newest holds: it is the only one that is whole. @throws MeshError InvalidOptions */
+/** The newest of several CRLs of one CA, which alone is complete. @throws MeshError InvalidOptions */
 export function newestOf(crls: readonly Crl[], nowMs: number): Crl | undefined {
   let newest: Crl | undefined;
   for (const crl of crls) {
@@ -132,7 +131,7 @@ function readSerials(entries: DerValue | undefined): ReadonlySet<string> {
   return serials;
 }
 
-/** None of those that a CRL may demand to be understood is: it would mean less or more than it seems to. */
+/** Refuses critical extensions: with one, the CRL means less or more than it seems to. */
 function refuseCritical(extensions: DerReader): void {
   while (!extensions.isDone) {
     const extension = extensions.sequence();
@@ -168,7 +167,7 @@ function isSignature(
   try {
     return verify(digest, signed, { key: publicKey, ...padding }, signature);
   } catch {
-    // A key of another kind.
+    // The key is of another kind than the signature.
     return false;
   }
 }

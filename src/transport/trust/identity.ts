@@ -1,10 +1,9 @@
 /**
- * Whether a peer is who it says: its certificate chain, dates, usage and names. SPEC.md, "Identity".
+ * Checks who a peer is: its certificate chain, dates, usage and names. SPEC.md, "Identity".
  *
- * This check alone decides. TLS libraries are told to let every chain pass: they would refuse some that this takes, and
- * take some that this refuses, each in its own way, and none looks again at a resumption. What they prove is that the
- * peer has the key of its certificate. This runs after every handshake, on both sides and both transports, and its codes
- * are what both sides see.
+ * This check alone decides. It runs after every handshake, on both sides and both transports, and both sides see its codes.
+ * The TLS libraries only prove that the peer has the key of its certificate, and are told to accept every chain: each has
+ * rules of its own, and none checks a chain again when a session is resumed.
  */
 import { X509Certificate } from 'node:crypto';
 import { isAboutCertificate, MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
@@ -17,21 +16,21 @@ import { type Crl, issuerKeyOf, newestOf, parseCrls } from './crl.js';
 import { parsePem } from './pem.js';
 import { chainKey, type Validity, VerifiedChains } from './verified-chains.js';
 
-/** Certificates that a peer may send, each counted once: a way to a root, and others that lead nowhere. */
+/** How many different certificates of a peer are read. Not all need to lead to a root. */
 const MAX_CERTIFICATES = 16;
-/** Of the certificates behind the leaf, for as long as the connection lives. */
+/** How many bytes of the certificates behind the leaf are kept while the connection lives. */
 const MAX_KEPT_BYTES = 32 * 1024;
 
-/** The roots that peers' certificates must lead to. */
+/** The roots that peers' certificates must lead to, and what was revoked. It checks chains against both. */
 export class TrustStore {
   readonly #anchors: readonly ChainLink[];
-  /** Fingerprints and serial numbers, as {@link plainHex} has them. */
+  /** Revoked fingerprints and serial numbers, in the form of {@link plainHex}. */
   readonly #revoked: ReadonlySet<string>;
-  /** By the CA that signed them. */
+  /** CRLs by the CA that signed them. */
   readonly #crls: ReadonlyMap<string, SignedCrl>;
   readonly #verified = new VerifiedChains();
 
-  /** What a node trusts by its material. @throws MeshError as the constructor, and what is wrong with `cert` */
+  /** The trust store of a node's own TLS material. @throws MeshError as the constructor, and if `cert` cannot be read */
   static of({ ca, cert, revoked, crl }: TlsMaterial): TrustStore {
     if (crl === undefined) return new TrustStore(ca, revoked);
     return new TrustStore(ca, revoked, parseCrls(crl), parsePem(cert).slice(1));
@@ -39,14 +38,14 @@ export class TrustStore {
 
   /**
    * @param pem the roots
-   * @param revoked as in TlsMaterial
-   * @throws MeshError InvalidOptions when `pem` holds no certificate or one that cannot be read, `revoked` something
-   *   else than hex, or a CRL is of no CA that is known, or of the future
+   * @param revoked see TlsMaterial
+   * @throws MeshError InvalidOptions when `pem` holds no certificate or an unreadable one, `revoked` something else than hex,
+   *   or a CRL is not signed by a known CA, or is dated in the future
    */
   constructor(pem: string, revoked?: readonly string[]);
   /**
    * @internal
-   * @param intermediates that may have signed CRLs, besides the roots
+   * @param intermediates other CAs that may have signed CRLs
    */
   constructor(
     pem: string,
@@ -76,8 +75,8 @@ export class TrustStore {
   }
 
   /**
-   * Checks a peer's chain, leaf first, as TLS delivered it (DER). Behind the leaf any order will do, and more than is
-   * needed: it is taken if any way leads from it to a root.
+   * Checks a peer's chain, as TLS delivered it: DER, leaf first. The other certificates may come in any order, and there may be
+   * more than needed: the chain is good if any path leads from the leaf to a root.
    * @param peerRole what the peer is in this connection: an acceptor must be a TLS server, a dialer a client
    * @throws MeshError CertificateRequired, CertificateInvalid, CertificateUntrusted, CertificateExpired,
    *   CertificateNotYetValid, CertificateRevoked, CertificateUsage
@@ -102,7 +101,7 @@ export class TrustStore {
     return identity;
   }
 
-  /** @returns the first way to a root that nothing is to be said against */
+  /** @returns the first path to a root that passes all checks */
   #findPath(
     leaf: ChainLink,
     intermediates: readonly ChainLink[],
@@ -126,7 +125,7 @@ export class TrustStore {
         path.map(({ fields }) => fields),
         peerRole,
       );
-      // A root is trusted until it is taken out; a leaf that is its own root has issued itself.
+      // A root is trusted until it is removed from the options. A leaf that is its own root was issued by itself.
       const issuers = path.length === 1 ? path : path.slice(1);
       for (const [at, { certificate }] of issuers.entries()) {
         this.#checkRevoked((path[at] as ChainLink).certificate, certificate);
@@ -153,7 +152,7 @@ export class TrustStore {
   }
 }
 
-/** Of several ways that fail, the one that holds the longest says why. */
+/** The order of checks. When every path fails, the error is that of the path which passed the most checks. */
 const WEIGHTS: readonly MeshErrorCode[] = [
   'CertificateUntrusted',
   'CertificateNotYetValid',
@@ -167,7 +166,7 @@ function weightOf({ code }: MeshError): number {
   return WEIGHTS.indexOf(code);
 }
 
-/** What a PEM text has peers' certificates lead to. @throws MeshError InvalidOptions */
+/** Reads the trusted roots, and other CAs, of a PEM text. @throws MeshError InvalidOptions */
 export function readAnchors(pem: string): readonly ChainLink[] {
   const certificates = parsePem(pem);
   if (certificates.length === 0) {
@@ -180,7 +179,7 @@ export function readAnchors(pem: string): readonly ChainLink[] {
   }
 }
 
-/** Without those that came before. */
+/** The certificates without repetitions. */
 function distinct(chain: readonly Uint8Array[]): readonly Uint8Array[] {
   const kept: Uint8Array[] = [];
   for (const certificate of chain) {
@@ -190,7 +189,7 @@ function distinct(chain: readonly Uint8Array[]): readonly Uint8Array[] {
   return kept;
 }
 
-/** @param intermediates as they came: those on the path are kept first, the others may lead to roots to come */
+/** @param intermediates kept behind those of the path: once roots are reloaded, they may lead to a new one */
 function identityOf(path: readonly ChainLink[], intermediates: readonly ChainLink[]): PeerIdentity {
   const { certificate, fields } = path[0] as ChainLink;
   const others = intermediates.filter((link) => !path.includes(link));
@@ -206,11 +205,11 @@ function identityOf(path: readonly ChainLink[], intermediates: readonly ChainLin
 /** A CRL whose signature was checked. */
 interface SignedCrl {
   readonly crl: Crl;
-  /** Its CA, for people. */
+  /** The CA's subject, for log lines. */
   readonly issuer: string;
 }
 
-/** @throws MeshError InvalidOptions for one that none of the CAs has signed */
+/** Finds the CA of each CRL. @throws MeshError InvalidOptions for a CRL that none of the CAs has signed */
 function assignCrls(
   crls: readonly Crl[],
   cas: readonly X509Certificate[],
@@ -236,7 +235,7 @@ function assignCrls(
   );
 }
 
-/** Copies: what TLS delivered may be part of something larger. A chain that is cut may not lead to its CA again. */
+/** Copies the chain, since TLS delivers views of larger buffers. A chain that is cut here may not lead to its CA again. */
 function keptChain([leaf, ...rest]: readonly Uint8Array[]): readonly Uint8Array[] {
   const kept = leaf === undefined ? [] : [Uint8Array.from(leaf)];
   let bytes = 0;
@@ -257,7 +256,7 @@ function parseRevoked(text: string): string {
   );
 }
 
-/** Serial numbers are numbers: zeros in front mean nothing. A fingerprint may lose them too, on both sides. */
+/** Hex without separators and leading zeros. In serial numbers those mean nothing; fingerprints lose them on both sides. */
 function plainHex(text: string): string {
   return text
     .replaceAll(/[:\s]/g, '')
@@ -283,7 +282,7 @@ function parseDer(der: Uint8Array): X509Certificate {
   }
 }
 
-/** One that says what nobody understands leads nowhere, and takes no other along. */
+/** The certificates that can be read. An unreadable one leads nowhere, but does no harm to the others. */
 function readable(certificates: readonly X509Certificate[]): readonly ChainLink[] {
   return certificates.flatMap((certificate) => {
     try {
@@ -321,7 +320,7 @@ export function certifiedNodeIds(leaf: X509Certificate | undefined): readonly st
   return leaf === undefined ? [] : nodeIdsOf(readLink(leaf).fields);
 }
 
-/** What cannot be a node id proves nothing, and takes no other name along. */
+/** The names that can be node ids. Others prove nothing, but do no harm to them. */
 function nodeIdsOf({ names }: CertificateFields): readonly string[] {
   return names
     .filter(({ tag, content }) => tag === NameTag.dns && content.length <= MAX_NAME_LENGTH)

@@ -1,6 +1,6 @@
 /**
- * The secrets of TLS connections, in the format of NSS that Wireshark and tshark read, appended to one file. For
- * debugging: whoever has the file can read everything that was said.
+ * Writes the secrets of TLS connections to one file, in the NSS format that Wireshark and tshark read. For debugging: whoever
+ * has the file can read all that the connections carried.
  */
 import { appendFileSync } from 'node:fs';
 import { type MeshError, toMeshError } from '../../errors.js';
@@ -14,21 +14,21 @@ export class KeyLog {
   readonly #onFailure: (error: MeshError) => void;
   #failed = false;
 
-  /** @param onFailure called once, with the first failure to write: connections go on without */
+  /** @param onFailure called once, with the first failure to write; connections go on */
   constructor(path: string, onFailure: (error: MeshError) => void) {
     this.#path = path;
     this.#onFailure = onFailure;
   }
 
-  /** Appends whole lines. A file that it makes is for this user only. */
+  /** Appends whole lines. A new file is readable for this user only. */
   append(lines: Uint8Array): void {
     this.attempt(() => {
-      // One write for each: several processes may share the file.
+      // One write call for all of it: several processes may share the file.
       if (lines.length > 0) appendFileSync(this.#path, lines, { mode: 0o600 });
     });
   }
 
-  /** Runs a step towards the log; what it throws is reported and does no other harm. */
+  /** Runs a step that writes the log. What it throws is reported, and ends nothing else. */
   attempt(step: () => void): void {
     try {
       step();

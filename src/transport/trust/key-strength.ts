@@ -1,6 +1,6 @@
 /**
- * Whether a certificate's key and signature are strong enough to prove anything: 112 bits of security at least (NIST SP
- * 800-57; `openssl verify -auth_level 2`). Pure.
+ * Decides whether a certificate's key and signature are strong enough: at least 112 bits of security (NIST SP 800-57;
+ * `openssl verify -auth_level 2`). Pure.
  */
 import type { CertificateFields } from './certificate-fields.js';
 import { DerReader, type DerValue, Tag } from './der-reader.js';
@@ -12,7 +12,7 @@ const RSA_PSS = '2a864886f70d01010a';
 const EC_KEY = '2a8648ce3d0201';
 const RSA_KEYS: ReadonlySet<string> = new Set(['2a864886f70d010101', RSA_PSS]);
 
-/** Digests that collide, and are too short: MD2, MD4, MD5 and SHA-1, each with its algorithm of signatures. */
+/** Signature algorithms whose digest is too weak: MD2, MD4, MD5 and SHA-1. */
 const WEAK_SIGNATURES: ReadonlySet<string> = new Set([
   '2a864886f70d010102', // md2WithRSAEncryption
   '2a864886f70d010103', // md4WithRSAEncryption
@@ -23,7 +23,7 @@ const WEAK_SIGNATURES: ReadonlySet<string> = new Set([
   '2a8648ce380403', // dsa-with-sha1
   '2a8648ce3d0401', // ecdsa-with-SHA1
 ]);
-/** What may stand as the digest of RSASSA-PSS; without it, it is SHA-1 (RFC 4055, section 3.1). */
+/** The digests that RSASSA-PSS may name. Without one it is SHA-1 (RFC 4055, section 3.1). */
 const PSS_DIGESTS: ReadonlyMap<string, string> = new Map([
   ['608648016503040204', 'sha224'],
   ['608648016503040201', 'sha256'],
@@ -49,7 +49,7 @@ export function isStronglySigned({ signatureAlgorithm }: CertificateFields): boo
 }
 
 /**
- * The digest of an algorithm identifier with RSASSA-PSS; `undefined` for another algorithm, and a digest that is weak.
+ * The digest of an RSASSA-PSS algorithm identifier; `undefined` for another algorithm, or a weak digest.
  * @throws MeshError InvalidOptions when its parameters cannot be read
  */
 export function pssDigest(algorithm: DerValue): string | undefined {
@@ -61,7 +61,7 @@ export function pssDigest(algorithm: DerValue): string | undefined {
   return PSS_DIGESTS.get(id);
 }
 
-/** A point is two coordinates, or one of them and its other's sign (SEC 1, section 2.3.3). */
+/** A point is two coordinates, or one coordinate and the sign of the other (SEC 1, section 2.3.3). */
 function curveBits(point: Buffer): number {
   const isCompressed = point[0] === 2 || point[0] === 3;
   return ((point.length - 1) * 8) / (isCompressed ? 1 : 2);

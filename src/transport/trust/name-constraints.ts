@@ -2,7 +2,7 @@
 import { type CertificateFields, type GeneralName, NameTag } from './certificate-fields.js';
 import { DerReader, Tag } from './der-reader.js';
 
-/** emailAddress of PKCS #9, which stands in subjects of old. */
+/** emailAddress of PKCS #9, which old certificates have in their subject. */
 const EMAIL_ATTRIBUTE = '2a864886f70d010901';
 
 /** Whether a CA's constraints allow all names of a certificate below it. */
@@ -22,7 +22,7 @@ export function allowsNames(ca: CertificateFields, certificate: CertificateField
   });
 }
 
-/** Those of the subject too. */
+/** All names of a certificate, those of its subject included. */
 function namesOf({ subject, names }: CertificateFields): readonly GeneralName[] {
   const rdns = new DerReader(subject).take(Tag.sequence).content;
   if (rdns.length === 0) return names;
@@ -52,14 +52,14 @@ function lower(text: Buffer): string {
   return text.toString('latin1').toLowerCase();
 }
 
-/** With a dot in front it means subdomains only. */
+/** A constraint with a leading dot means subdomains only. */
 function isInDomain(name: string, domain: string): boolean {
   if (domain === '') return true;
   const suffix = domain.startsWith('.') ? domain : `.${domain}`;
   return name === domain || name.endsWith(suffix);
 }
 
-/** A host by its name, or any host below a domain. */
+/** A constraint names one host, or with a leading dot any host below a domain. */
 function isHostIn(host: string, constraint: string): boolean {
   if (constraint === '') return true;
   return constraint.startsWith('.') ? host.endsWith(constraint) : host === constraint;
@@ -105,7 +105,7 @@ function isDirectoryIn(name: Buffer, constraint: Buffer): boolean {
   return wanted.every((rdn, at) => own[at] === rdn);
 }
 
-/** Of each relative name the attributes: object identifiers in hex, and values. */
+/** The attributes of each relative distinguished name: object identifiers in hex, and values. */
 function attributesOf(rdns: Buffer): readonly (readonly (readonly [string, string])[])[] {
   const found: (readonly [string, string])[][] = [];
   for (const list = new DerReader(rdns); !list.isDone; ) {
@@ -130,7 +130,7 @@ function textOf(tag: number, content: Buffer): string {
   return content.toString(tag === UTF8_STRING ? 'utf8' : 'latin1');
 }
 
-/** RFC 5280, section 7.1: without regard to case and to how many spaces there are. */
+/** RFC 5280, section 7.1: case and the number of spaces do not matter. */
 function folded(text: string): string {
   return text.trim().replaceAll(/\s+/g, ' ').toLowerCase();
 }

@@ -1,6 +1,6 @@
 /**
- * PEM texts (RFC 7468) as people have them: with a byte order mark, indented, with other text around. What is read here
- * goes to the TLS libraries written anew, because each of them forgives other things and skips what it cannot read.
+ * Reads PEM texts (RFC 7468) as people have them: with a byte order mark, indented, or with other text around. The TLS libraries
+ * get a newly written PEM, because each tolerates other mistakes, and skips what it cannot read.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { MeshError } from '../../errors.js';
@@ -23,7 +23,7 @@ export function parsePem(pem: string): X509Certificate[] {
   });
 }
 
-/** Certificates as every TLS library reads them. */
+/** Writes certificates in the form that every TLS library reads. */
 export function formatPem(certificates: readonly X509Certificate[]): string {
   return certificates.map((certificate) => certificate.toString()).join('');
 }
@@ -34,12 +34,12 @@ export function parseKey(pem: string): KeyObject {
   try {
     return createPrivateKey(withoutIndent(block?.[0] ?? pem));
   } catch {
-    // The cause might quote the key.
+    // No cause: its text might quote the key.
     throw new MeshError('InvalidOptions', 'tls.key cannot be read');
   }
 }
 
-/** A private key as every TLS library reads it: PKCS #8. */
+/** Writes a private key in the form that every TLS library reads: PKCS #8. */
 export function formatKey(key: KeyObject): string {
   return key.export({ type: 'pkcs8', format: 'pem' }) as string;
 }

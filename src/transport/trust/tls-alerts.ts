@@ -1,11 +1,11 @@
-/** What a TLS alert says of a peer (RFC 8446, section 6). SPEC.md, "Identity". */
+/** The TLS alerts that have an error code of their own (RFC 8446, section 6). SPEC.md, "Identity". */
 import type { MeshErrorCode } from '../../errors.js';
 
-/** An alert that has a code of its own here; every other one is TlsFailure. */
+/** What an alert stands for. One that is not in {@link TLS_ALERTS} is TlsFailure. */
 export interface TlsAlert {
   readonly code: MeshErrorCode;
   readonly text: string;
-  /** As OpenSSL names it. */
+  /** OpenSSL's name for it. */
   readonly name: string;
 }
 

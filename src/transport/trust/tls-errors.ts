@@ -1,10 +1,10 @@
-/** What node and OpenSSL call a failure -> what quicmesh calls it. */
+/** Maps errors of Node's TLS and of OpenSSL to codes of this library. */
 
 import { systemCodeOf, textOf } from '../../base/realms.js';
 import { isAboutCertificate, MeshError, type MeshErrorCode } from '../../errors.js';
 import { TLS_ALERTS, type TlsAlert } from './tls-alerts.js';
 
-/** Codes of errors that a socket emits before its TLS handshake is done. Other `ERR_SSL_*`: TlsFailure. */
+/** Error codes of sockets whose TLS handshake is not done. Any other `ERR_SSL_*` is TlsFailure. */
 const HANDSHAKE_CODES: Readonly<Record<string, MeshErrorCode>> = {
   ETIMEDOUT: 'ConnectTimeout',
   ERR_TLS_HANDSHAKE_TIMEOUT: 'ConnectTimeout',
@@ -14,12 +14,12 @@ const HANDSHAKE_CODES: Readonly<Record<string, MeshErrorCode>> = {
   ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'CertificateRequired',
 };
 
-/** Alerts of the other side, by the code of the error that Node makes of them. */
+/** The other side's alerts, by the code of Node's error for each. */
 const ALERTS: ReadonlyMap<string, TlsAlert> = new Map(
   [...TLS_ALERTS.values()].map((alert) => [`ERR_SSL_${alert.name}`, alert]),
 );
 
-/** An error of a socket that never became a connection. An alert is the other side's decision. */
+/** The error of a socket that never became a connection. An alert counts as the other side's decision. */
 export function handshakeError(cause: unknown): MeshError {
   const { code, message } = describe(cause);
   const alert = ALERTS.get(code);
@@ -31,8 +31,8 @@ export function handshakeError(cause: unknown): MeshError {
 }
 
 /**
- * What the peer had against this side's certificate, where an alert ends a connection that was open here: in TLS 1.3 a dialer
- * is done before the acceptor has looked at its certificate.
+ * The peer's objection to this side's certificate, if an alert about one ended a connection that was open here. In TLS 1.3 a
+ * dialer is done before the acceptor has checked its certificate.
  */
 export function certificateAlert(cause: unknown): MeshError | undefined {
   const alert = ALERTS.get(describe(cause).code);
@@ -43,7 +43,7 @@ export function certificateAlert(cause: unknown): MeshError | undefined {
 function describe(cause: unknown): { code: string; message: string } {
   const code = systemCodeOf(cause);
   const text = textOf(cause);
-  // An AggregateError, one for each address tried, has no message of its own.
+  // An AggregateError has an error for each address that was tried, and no message of its own.
   const message = text === '' ? `connection failed: ${code}` : text;
   return { code: code ?? '', message };
 }

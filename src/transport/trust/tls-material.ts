@@ -1,4 +1,4 @@
-/** A node's own certificates: what TLS is given of them, and what can be said of them without a peer. */
+/** A node's own certificates: what TLS gets of them, and the checks that need no peer. */
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { MeshError, toMeshError } from '../../errors.js';
 import { sameNodeId } from '../../protocol/handshake.js';
@@ -8,12 +8,12 @@ import { checkAlone, mayIssue, maySign } from './chain-rules.js';
 import { certifiedNodeIds, readAnchors, TrustStore } from './identity.js';
 import { formatKey, formatPem, parseKey, parsePem } from './pem.js';
 
-/** Certificates and key as every TLS library reads them, in PEM. */
+/** Certificates and key in the PEM form that every TLS library reads. */
 export type TlsInput = Pick<TlsMaterial, 'ca' | 'cert' | 'key'>;
 
 /**
- * Writes PEM anew, so that all libraries see the same. Nothing stays nothing: a transport may dial without a certificate,
- * to learn that it is refused.
+ * Writes PEM anew, so that all TLS libraries see the same. Empty text stays empty: a transport may dial without a certificate,
+ * and is then refused.
  * @throws MeshError InvalidOptions when certificates or key cannot be read
  */
 export function tlsInputOf({ ca, cert, key }: TlsMaterial): TlsInput {
@@ -28,14 +28,14 @@ export function tlsInputOf({ ca, cert, key }: TlsMaterial): TlsInput {
   };
 }
 
-/** Whether two are the same to the letter: a function that answers with a new object each time brings nothing new. */
+/** Whether two materials are equal. A function may return a new object each time without any change in it. */
 export function isSameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
   if (a === b) return true;
   if (a.ca !== b.ca || a.cert !== b.cert || a.key !== b.key) return false;
   return isSameList(a.revoked, b.revoked) && isSameList(a.crl, b.crl);
 }
 
-/** Lists by what is in them, text by its characters, and memory by where it is. */
+/** Compares lists by their members, text by its characters, and buffers by identity. */
 function isSameList(a: TlsMaterial['crl'], b: TlsMaterial['crl']): boolean {
   if (a === b) return true;
   if (!Array.isArray(a) || !Array.isArray(b)) return false;
@@ -64,7 +64,7 @@ export function checkTlsMaterial(material: TlsMaterial): void {
   throw new MeshError('InvalidOptions', 'tls.cert: its key usage has no digitalSignature');
 }
 
-/** Of BoringSSL, too. */
+/** The kinds of keys that BoringSSL, and so QUIC, can sign with. */
 const QUIC_KEYS: ReadonlySet<string> = new Set([
   'rsa',
   'ec prime256v1',
@@ -91,7 +91,7 @@ function typeOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string 
 }
 
 /**
- * Refuses CAs with which nobody can ever connect, whatever time brings.
+ * Refuses CAs with which nobody can connect, now or later.
  * @throws MeshError InvalidOptions
  */
 export function checkAnchors({ ca }: TlsMaterial, nowMs: number): void {
@@ -110,7 +110,7 @@ export function checkAnchors({ ca }: TlsMaterial, nowMs: number): void {
   }
 }
 
-/** Why nobody can be known by this root: it issues nothing, and is no node's own certificate either. */
+/** Why a root is useless: it may not issue certificates, and is no node's own certificate either. */
 function reasonAgainst(root: ChainLink): string | undefined {
   const { certificate, fields } = root;
   try {
@@ -122,14 +122,14 @@ function reasonAgainst(root: ChainLink): string | undefined {
   return `${nameOf(root)} may not issue certificates, and names no node`;
 }
 
-/** Something about a node's certificates that is legal for a while, or on one side. */
+/** A flaw of a node's certificates that is allowed: it may pass with time, or matter in one role only. */
 export interface Doubt {
   readonly text: string;
-  /** What a peer with the same CAs would say. */
+  /** The error that a peer with the same CAs would report. */
   readonly error?: MeshError | undefined;
 }
 
-/** What may keep this node and others apart, but need not. */
+/** Finds what may keep peers from connecting, but need not. */
 export function doubtsAbout(
   material: TlsMaterial,
   nodeId: string,
@@ -161,7 +161,7 @@ export function doubtsAbout(
 
 const ROLES: readonly Role[] = ['acceptor', 'dialer'];
 
-/** A certificate that is good in one role is meant for that, perhaps. */
+/** A certificate that is good in one role may be meant for that role. */
 function objectionToOwn(material: TlsMaterial, nowMs: number): MeshError | undefined {
   const trust = TrustStore.of(material);
   const chain = parsePem(material.cert).map(({ raw }) => raw);

@@ -1,25 +1,25 @@
 /**
- * What is known of certificate chains that led to a trusted CA: to parse one and check its signatures takes as long as the
- * rest of a handshake, and peers come back with the one they have. Holds for one set of CAs and revocations.
+ * Remembers certificate chains that led to a trusted CA. To parse a chain and check its signatures takes as long as the rest of
+ * a handshake, and peers come back with the same chain.
  */
 import { createHash } from 'node:crypto';
 import type { PeerIdentity, Role } from '../connection.js';
 
 export interface VerifiedChain {
   readonly identity: PeerIdentity;
-  /** In which role it was good, and until when: of each certificate from the leaf to its root. */
+  /** The roles in which it was good, and for each the validity of every certificate from the leaf to the root. */
   readonly validities: { readonly [R in Role]?: readonly Validity[] };
 }
 
-/** From when until when a certificate is good. */
+/** The time in which a certificate is valid. */
 export interface Validity {
-  /** Its subject, for people. */
+  /** Its subject, for error messages. */
   readonly who: string;
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** Each takes a few kilobytes: the leaf, and 32 KiB behind it at most. */
+/** How many chains are kept. Each takes a few kilobytes: the leaf, and at most 32 KiB of other certificates. */
 const MAX_CHAINS = 128;
 
 /**
@@ -27,7 +27,7 @@ const MAX_CHAINS = 128;
  * handshake. It belongs to one set of CAs and revocations.
  */
 export class VerifiedChains {
-  /** The one that was asked for last is last. */
+  /** In order of use: the chain that was asked for last is last. */
   readonly #chains = new Map<string, VerifiedChain>();
 
   get(key: string): VerifiedChain | undefined {
@@ -46,7 +46,7 @@ export class VerifiedChains {
   }
 }
 
-/** Two chains have the same key only if they are the same, certificate by certificate. */
+/** A key that two chains share only if they have the same certificates in the same order. */
 export function chainKey(chain: readonly Uint8Array[]): string {
   const hash = createHash('sha256');
   for (const { length } of chain) hash.update(`${length} `);
