@@ -1,7 +1,8 @@
 /** A process of the benchmark, seen from the runner. */
-import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Answer, AnswerTo, Command, Report } from './protocol.js';
+import { Child, type ChildEnd } from '../children/child.js';
+import { Questions } from '../children/questions.js';
+import type { AnswerTo, Command, Report } from './protocol.js';
 
 export interface WorkerOptions {
   /** For people, in messages. */
@@ -14,90 +15,49 @@ export interface WorkerOptions {
   readonly signal: AbortSignal;
 }
 
-interface Pending {
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /**
  * A worker's heap is a few megabytes, and V8 collects all of it each time as much memory of buffers has come and gone: tens of
  * times a second, beside bulk data. A node with data of its own in memory is not in that position.
  */
 const NODE_ARGUMENTS = ['--expose-gc', '--initial-old-space-size=256'];
-const MAX_LAST_WORDS = 2000;
 const CLOSE_LIMIT_MS = 5000;
 const KILL_LIMIT_MS = 2000;
-
-/** Whoever is still there is killed when this process ends, however that comes about. */
-const living = new Set<ChildProcess>();
-process.once('exit', () => {
-  for (const child of living) child.kill('SIGKILL');
-});
 
 export class WorkerProcess {
   readonly #name: string;
   readonly #signal: AbortSignal;
-  readonly #child: ChildProcess;
+  readonly #child: Child;
   readonly #gone: Promise<void>;
-  #pending: Pending | undefined;
+  /** There is one at a time. */
+  readonly #questions = new Questions<'command'>();
   #end: string | undefined;
-  #lastWords = '';
 
   constructor({ name, program, namespace, signal }: WorkerOptions) {
     this.#name = name;
     this.#signal = signal;
-    // `ip netns exec` becomes the program that it runs: the IPC channel and the process id stay the same.
-    const [execPath, execArgv] =
-      namespace === undefined
-        ? [process.execPath, NODE_ARGUMENTS]
-        : ['ip', ['netns', 'exec', namespace, process.execPath, ...NODE_ARGUMENTS]];
-    const child = fork(program, [], {
-      execPath,
-      execArgv,
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      // In a process group of its own a terminal's Ctrl-C does not reach it: the runner ends it.
-      detached: true,
+    this.#child = new Child({
+      program,
+      nodeArguments: NODE_ARGUMENTS,
+      wrapper: namespace === undefined ? undefined : ['ip', 'netns', 'exec', namespace],
+      onMessage: (message) => this.#received(message as Report),
     });
-    this.#child = child;
-    living.add(child);
-    child.on('message', (message) => this.#received(message as Report));
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#lastWords = (this.#lastWords + text).slice(-MAX_LAST_WORDS);
-    });
-    this.#gone = new Promise((resolve) => {
-      const left = (how: string): void => {
-        living.delete(child);
-        this.#left(how);
-        resolve();
-      };
-      child.once('error', (error) => left(error.message));
-      child.once('close', (code, by) => left(by === null ? `ended with ${code}` : `met ${by}`));
-    });
+    this.#gone = this.#child.gone.then((end) => this.#left(end));
   }
 
   /** @throws Error when the command fails, takes over `limitMs`, or the process is lost; the signal's reason */
   async ask<C extends Command>(command: C, limitMs: number): Promise<AnswerTo<C>> {
     this.#signal.throwIfAborted();
     if (this.#end !== undefined) throw new Error(this.#end);
-    if (this.#pending !== undefined) throw new Error(`${this.#name} is busy`);
-    let timer: NodeJS.Timeout | undefined;
-    let aborted = (): void => {};
+    if (this.#questions.keys.length > 0) throw new Error(`${this.#name} is busy`);
+    const late = () => new Error(`${command.kind} took more than ${Math.round(limitMs / 1000)} s`);
+    const aborted = () => this.#questions.fail('command', this.#signal.reason);
+    this.#signal.addEventListener('abort', aborted, { once: true });
     try {
-      const answer = new Promise<Answer>((resolve, reject) => {
-        this.#pending = { resolve, reject };
-        timer = setTimeout(() => {
-          reject(new Error(`${command.kind} took more than ${Math.round(limitMs / 1000)} s`));
-        }, limitMs);
-        aborted = () => reject(this.#signal.reason);
-        this.#signal.addEventListener('abort', aborted, { once: true });
-        this.#child.send(command, () => {});
-      });
-      // An answer is of its command's kind: there is one question at a time.
-      return (await answer) as AnswerTo<C>;
+      const answer = this.#questions.ask<AnswerTo<C>>('command', limitMs, late);
+      this.#child.tell(command);
+      return await answer;
     } finally {
-      clearTimeout(timer);
       this.#signal.removeEventListener('abort', aborted);
-      this.#pending = undefined;
     }
   }
 
@@ -112,19 +72,20 @@ export class WorkerProcess {
   }
 
   async kill(): Promise<void> {
-    this.#child.kill('SIGKILL');
+    this.#child.kill();
     await Promise.race([this.#gone, sleep(KILL_LIMIT_MS, undefined, { ref: false })]);
   }
 
   #received(report: Report): void {
-    if (report.kind === 'answer') this.#pending?.resolve(report.answer);
-    else this.#pending?.reject(new Error(report.reason));
+    if (report.kind === 'answer') this.#questions.answer('command', report.answer);
+    else this.#questions.fail('command', new Error(report.reason));
   }
 
-  #left(how: string): void {
-    const error = firstLineOfError(this.#lastWords);
-    this.#end = `the ${this.#name} ${how}${error === undefined ? '' : `: ${error}`}`;
-    this.#pending?.reject(new Error(this.#end));
+  #left({ code, signal, error }: ChildEnd): void {
+    const how = error?.message ?? (signal === null ? `ended with ${code}` : `met ${signal}`);
+    const said = firstLineOfError(this.#child.lastWords);
+    this.#end = `the ${this.#name} ${how}${said === undefined ? '' : `: ${said}`}`;
+    this.#questions.failAll(new Error(this.#end));
   }
 }
 

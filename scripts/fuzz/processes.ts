@@ -1,11 +1,10 @@
 /** Runs targets in processes of their own, so that a crash or an endless loop of one is seen and named. */
-import { fork } from 'node:child_process';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { TYPESCRIPT } from '../typescript/arguments.js';
+import { Child } from '../children/child.js';
 import { inputOf, type TargetReport } from './run.js';
 import { TARGETS, type Target } from './targets.js';
 
@@ -55,10 +54,17 @@ export async function runTargets(
 }
 
 /** One worker's report, or one that says how it was lost. */
-function runWorker(assignment: Assignment): Promise<TargetReport> {
+async function runWorker(assignment: Assignment): Promise<TargetReport> {
   writeProgress(openSync(assignment.progress, 'w'), assignment.first, true);
-  const worker = fork(WORKER, [JSON.stringify(assignment)], { execArgv: [...TYPESCRIPT] });
   let report: TargetReport | undefined;
+  const worker = new Child({
+    program: WORKER,
+    args: [JSON.stringify(assignment)],
+    isShown: true,
+    onMessage: (message) => {
+      report = message as TargetReport;
+    },
+  });
   let isHung = false;
   let lastIndex = -1;
   let sinceMs = performance.now();
@@ -68,19 +74,13 @@ function runWorker(assignment: Assignment): Promise<TargetReport> {
     lastIndex = index;
     if (performance.now() - sinceMs < HUNG_MS || report !== undefined) return;
     isHung = true;
-    worker.kill('SIGKILL');
+    worker.kill();
   }, CHECK_EVERY_MS);
-  worker.on('message', (message) => {
-    report = message as TargetReport;
-  });
-  return new Promise((resolve, reject) => {
-    worker.once('error', reject);
-    worker.once('close', (code, signal) => {
-      clearInterval(timer);
-      const how = isHung ? `hung for ${HUNG_MS / 1000} s` : `ended by ${signal ?? `code ${code}`}`;
-      resolve(report ?? lostReport(assignment, how));
-    });
-  });
+  const { code, signal, error } = await worker.gone;
+  clearInterval(timer);
+  if (error !== undefined) throw error;
+  const how = isHung ? `hung for ${HUNG_MS / 1000} s` : `ended by ${signal ?? `code ${code}`}`;
+  return report ?? lostReport(assignment, how);
 }
 
 function lostReport({ target, seed, first, progress }: Assignment, how: string): TargetReport {

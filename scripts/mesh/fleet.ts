@@ -1,9 +1,9 @@
 /** The node processes, seen from the command: started together, asked together, and gone together. */
-import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { TYPESCRIPT } from '../typescript/arguments.js';
-import type { Answer, AnswerTo, Command, CommandOf, Report } from './protocol.js';
+import { Child, type ChildEnd } from '../children/child.js';
+import { Questions } from '../children/questions.js';
+import type { AnswerTo, Command, CommandOf, Report } from './protocol.js';
 
 export type Progress = Exclude<Report, { kind: 'answer' | 'failed' }>;
 
@@ -30,8 +30,6 @@ export class Fleet {
     signal.addEventListener('abort', () => this.#fail(signal.reason), { once: true });
     if (signal.aborted) this.#fail(signal.reason);
     this.#nodes = nodeIds.map((nodeId) => this.#begin(nodeId));
-    // Also where this process ends by an error that nobody foresaw.
-    process.once('exit', () => this.#killAll());
   }
 
   get nodes(): readonly NodeProcess[] {
@@ -115,12 +113,6 @@ export class Fleet {
   }
 }
 
-interface Pending {
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
-}
-
 interface NodeProcessListeners {
   readonly onProgress: (progress: Progress) => void;
   readonly onLost: (error: Error) => void;
@@ -130,36 +122,21 @@ class NodeProcess {
   readonly nodeId: string;
   /** Fulfils when the process is gone, however it went. */
   readonly gone: Promise<void>;
-  readonly #child: ChildProcess;
+  readonly #child: Child;
   readonly #listeners: NodeProcessListeners;
-  readonly #pending = new Map<Command['kind'], Pending>();
-  #life: 'running' | 'closed' | 'killed' | 'gone' = 'running';
-  #lastWords = '';
+  /** By the kind of command: the protocol has one question of a kind at a time. */
+  readonly #questions = new Questions<Command['kind']>();
+  #life: 'running' | 'closed' | 'killed' = 'running';
 
   constructor(nodeId: string, listeners: NodeProcessListeners) {
     this.nodeId = nodeId;
     this.#listeners = listeners;
-    this.#child = fork(fileURLToPath(new URL('node-process.ts', import.meta.url)), {
-      execArgv: [...TYPESCRIPT],
-      // What a node writes would tear the table: it is shown when the node is lost.
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      // In a process group of its own a terminal's Ctrl-C does not reach the node: the command ends it.
-      detached: true,
+    // What a node writes would tear the table: it is shown when the node is lost.
+    this.#child = new Child({
+      program: PROGRAM,
+      onMessage: (message) => this.#received(message as Report),
     });
-    this.#child.on('message', (message) => this.#received(message as Report));
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#lastWords = (this.#lastWords + text).slice(-MAX_LAST_WORDS);
-    });
-    this.gone = new Promise((resolve) => {
-      this.#child.once('error', (error) => {
-        this.#left(null, error.message);
-        resolve();
-      });
-      this.#child.once('close', (code, signal) => {
-        this.#left(code, signal === null ? `exited with code ${code}` : `was killed by ${signal}`);
-        resolve();
-      });
-    });
+    this.gone = this.#child.gone.then((end) => this.#left(end));
   }
 
   get pid(): number | undefined {
@@ -167,17 +144,11 @@ class NodeProcess {
   }
 
   ask<C extends Command>(command: C, limitMs: number): Promise<AnswerTo<C>> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#settle(command.kind)?.reject(
-          new Error(`${this.#name} did not answer ${command.kind} within ${limitMs / 1000} s`),
-        );
-      }, limitMs);
-      // The answer to a command is of the command's kind: the protocol has one question of a kind at a time.
-      const taken = resolve as (answer: Answer) => void;
-      this.#pending.set(command.kind, { resolve: taken, reject, timer });
-      if (this.#child.connected) this.#child.send(command, () => {});
-    });
+    const { kind } = command;
+    const late = () => new Error(`${this.#name} did not answer ${kind} within ${limitMs / 1000} s`);
+    const answer = this.#questions.ask<AnswerTo<C>>(kind, limitMs, late);
+    this.#child.tell(command);
+    return answer;
   }
 
   /** Waits until the process has ended by itself, as it does after `close`. */
@@ -189,9 +160,9 @@ class NodeProcess {
   }
 
   kill(): void {
-    if (this.#life === 'gone') return;
+    if (this.#child.end !== undefined) return;
     this.#life = 'killed';
-    this.#child.kill('SIGKILL');
+    this.#child.kill();
   }
 
   get #name(): string {
@@ -202,16 +173,16 @@ class NodeProcess {
     switch (message.kind) {
       case 'answer':
         if (message.to === 'close') this.#life = 'closed';
-        this.#settle(message.to)?.resolve(message.answer);
+        this.#questions.answer(message.to, message.answer);
         return;
       case 'failed': {
         const { to, reason } = message;
-        this.#settle(to)?.reject(new Error(`${this.nodeId} failed to ${to}: ${reason}`));
+        this.#questions.fail(to, new Error(`${this.nodeId} failed to ${to}: ${reason}`));
         return;
       }
       case 'transferProgress':
         // A large file takes its time: as long as bytes move, it does not hang.
-        this.#pending.get('transfer')?.timer.refresh();
+        this.#questions.refresh('transfer');
         this.#listeners.onProgress(message);
         return;
       case 'progress':
@@ -219,25 +190,18 @@ class NodeProcess {
     }
   }
 
-  #left(code: number | null, how: string): void {
-    const life = this.#life;
-    this.#life = 'gone';
-    const during = [...this.#pending.keys()];
-    for (const kind of during) this.#settle(kind);
-    if (life === 'killed' || (life === 'closed' && code === 0)) return;
+  #left({ code, signal, error }: ChildEnd): void {
+    const during = this.#questions.keys;
+    const exited = signal === null ? `exited with code ${code}` : `was killed by ${signal}`;
     const when = during.length === 0 ? '' : ` during ${during.join(' and ')}`;
-    const said = this.#lastWords.trim();
+    const said = this.#child.lastWords;
     const lastWords = said === '' ? '' : `; it said:\n${said}`;
-    this.#listeners.onLost(new Error(`${this.#name} ${how}${when}${lastWords}`));
-  }
-
-  #settle(kind: Command['kind']): Pending | undefined {
-    const pending = this.#pending.get(kind);
-    this.#pending.delete(kind);
-    clearTimeout(pending?.timer);
-    return pending;
+    const reason = new Error(`${this.#name} ${error?.message ?? exited}${when}${lastWords}`);
+    const isMeant = this.#life === 'killed' || (this.#life === 'closed' && code === 0);
+    if (!isMeant) this.#listeners.onLost(reason);
+    this.#questions.failAll(reason);
   }
 }
 
-const MAX_LAST_WORDS = 2000;
+const PROGRAM = fileURLToPath(new URL('node-process.ts', import.meta.url));
 const KILL_LIMIT_MS = 1000;

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../scripts/children/typescript.js';
 import { generateDevCerts, writeDevCerts } from '../../src/certs/index.js';
 import { MeshError } from '../../src/errors.js';
 import { opensslCerts } from '../helpers/openssl-certs.js';

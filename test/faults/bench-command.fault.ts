@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../scripts/children/typescript.js';
 
 const run = promisify(execFile);
 const BENCH = [...TYPESCRIPT, 'scripts/bench.ts'];

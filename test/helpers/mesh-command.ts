@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../scripts/children/typescript.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../scripts/children/typescript.js';
 import type { MeshNode } from '../../src/index.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../scripts/children/typescript.js';
 import { TEST_TRANSPORTS } from '../helpers/nodes.js';
 
 const run = promisify(execFile);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
-import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../scripts/children/typescript.js';
 
 const PROGRAM = fileURLToPath(new URL('../helpers/talkative-process.ts', import.meta.url));
 /** So many bytes of a secret in a row are it. Of a key, the parts that all keys of the kind have in common are not. */

@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { TYPESCRIPT } from '../../scripts/children/typescript.js';
 import { runTargets } from '../../scripts/fuzz/processes.js';
 import { failureLines } from '../../scripts/fuzz/report.js';
 import {
@@ -13,7 +14,6 @@ import {
   type TargetReport,
 } from '../../scripts/fuzz/run.js';
 import { type Step, TARGETS, type Target } from '../../scripts/fuzz/targets.js';
-import { TYPESCRIPT } from '../../scripts/typescript/arguments.js';
 import { MeshError } from '../../src/errors.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));

@@ -1,70 +1,49 @@
 /** A node process, seen from the test: asked, stopped, continued, killed, and started again. */
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
+import { Child } from '../../../scripts/children/child.js';
+import { Questions } from '../../../scripts/children/questions.js';
 import { monotonicMs } from './clock.js';
 import type { Command, CommandKind, Gives, Report, Takes } from './protocol.js';
 
 const PROGRAM = fileURLToPath(new URL('program.ts', import.meta.url));
 const ANSWER_LIMIT_MS = 60_000;
-const MAX_LAST_WORDS = 2000;
-
-interface Pending {
-  readonly resolve: (gives: unknown) => void;
-  readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
-}
 
 export class NodeProcess {
-  readonly #child: ChildProcess;
-  readonly #pending = new Map<number, Pending>();
+  readonly #child: Child;
+  /** By number. */
+  readonly #questions = new Questions<number>();
   #nextId = 0;
-  #lastWords = '';
 
   /** Starts it; it is killed when the test ends, whatever state it is in. */
   constructor(t: ExecutionContext) {
-    this.#child = fork(PROGRAM, {
-      execArgv: [...TYPESCRIPT],
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    this.#child = new Child({
+      program: PROGRAM,
+      onMessage: (message) => this.#received(message as Report),
     });
-    const kill = () => this.#child.kill('SIGKILL');
-    process.once('exit', kill);
     t.teardown(() => this.kill());
-    this.#child.on('message', (report: Report) => this.#received(report));
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#lastWords = (this.#lastWords + text).slice(-MAX_LAST_WORDS);
-    });
-    this.#child.once('close', (code, signal) => {
-      process.off('exit', kill);
-      this.#failAll(`the process ended with ${signal ?? code}: ${this.#lastWords}`);
+    void this.#child.gone.then(({ code, signal }) => {
+      const how = `the process ended with ${signal ?? code}: ${this.#child.lastWords}`;
+      this.#questions.failAll(new Error(how));
     });
   }
 
   /** @throws Error what the node failed with; when the process ends, or does not answer in a minute */
   ask<K extends CommandKind>(nodeId: string, kind: K, takes: Takes<K>): Promise<Gives<K>> {
     const id = this.#nextId++;
-    return new Promise<Gives<K>>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#settle(id)?.reject(new Error(`${nodeId} did not answer ${kind}`));
-      }, ANSWER_LIMIT_MS);
-      // What answers a command is of its kind.
-      this.#pending.set(id, { resolve: resolve as (gives: unknown) => void, reject, timer });
-      this.#child.send({ id, nodeId, kind, takes } as Command, (error) => {
-        if (error !== null) this.#settle(id)?.reject(error);
-      });
-    });
+    if (this.#child.end !== undefined) return Promise.reject(new Error('the process is gone'));
+    const late = () => new Error(`${nodeId} did not answer ${kind}`);
+    const answer = this.#questions.ask<Gives<K>>(id, ANSWER_LIMIT_MS, late);
+    this.#child.tell({ id, nodeId, kind, takes } as Command);
+    return answer;
   }
 
   /** Ends it without a word to anybody. Fulfils when it is gone. @returns when it was killed */
   async kill(): Promise<number> {
     const atMs = monotonicMs();
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return atMs;
-    const gone = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await gone;
+    this.#child.kill();
+    await this.#child.gone;
     return atMs;
   }
 
@@ -81,19 +60,7 @@ export class NodeProcess {
   }
 
   #received(report: Report): void {
-    const pending = this.#settle(report.id);
-    if ('failed' in report) pending?.reject(new Error(report.failed));
-    else pending?.resolve(report.gives);
-  }
-
-  #settle(id: number): Pending | undefined {
-    const pending = this.#pending.get(id);
-    this.#pending.delete(id);
-    clearTimeout(pending?.timer);
-    return pending;
-  }
-
-  #failAll(reason: string): void {
-    for (const id of [...this.#pending.keys()]) this.#settle(id)?.reject(new Error(reason));
+    if ('failed' in report) this.#questions.fail(report.id, new Error(report.failed));
+    else this.#questions.answer(report.id, report.gives);
   }
 }

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../../scripts/children/typescript.js';
 import { until } from '../until.js';
 import { ChaosProxy, type ChaosProxyOptions } from './proxy.js';
 

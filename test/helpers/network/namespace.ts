@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../../scripts/children/typescript.js';
 
 const run = promisify(execFile);
 /** The system's commands: packages bring others of the same names, such as `nft`. */

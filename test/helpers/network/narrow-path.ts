@@ -6,7 +6,7 @@ import { execFileSync, type StdioOptions, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../../scripts/children/typescript.js';
 import { createNode, type MeshNode, type Peer } from '../../../src/index.js';
 import { devCerts } from '../certs.js';
 

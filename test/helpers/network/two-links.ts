@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../../scripts/children/typescript.js';
 import { toMeshError } from '../../../src/errors.js';
 import { createNode } from '../../../src/index.js';
 import { devCerts } from '../certs.js';

@@ -2,7 +2,7 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
+import { TYPESCRIPT } from '../../../scripts/children/typescript.js';
 import { nodeCert } from '../certs.js';
 import type { RetireFuzz, RetireFuzzResult } from './retire-fuzz.js';
 

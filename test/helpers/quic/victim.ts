@@ -1,10 +1,9 @@
 /** A process under attack, seen from the test: its memory, whether its event loop still turns, and its end. */
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
-import { TYPESCRIPT } from '../../../scripts/typescript/arguments.js';
+import { Child } from '../../../scripts/children/child.js';
+import { TYPESCRIPT } from '../../../scripts/children/typescript.js';
 import type { SocketAddress } from '../../../src/transport/connection.js';
 import type { QuicTransportOptions } from '../../../src/transport/quic/transport.js';
 import { type NodeCredentials, nodeCert } from '../certs.js';
@@ -41,38 +40,40 @@ export class Victim {
   readonly address: SocketAddress;
   readonly #reports: Health[] = [];
   #received = 0;
-  readonly #child: ChildProcess;
+  readonly #child: Child;
 
-  private constructor(address: SocketAddress, child: ChildProcess) {
+  private constructor(address: SocketAddress, child: Child) {
     this.address = address;
     this.#child = child;
   }
 
   /** Starts the process, which is killed when the test ends, whatever state it is in. */
   static async start(t: ExecutionContext, options: Partial<VictimOptions> = {}): Promise<Victim> {
-    const child = fork(PROGRAM, { execArgv: [...TYPESCRIPT, '--expose-gc'] });
-    t.teardown(() => child.kill('SIGKILL'));
     const tls = options.tls ?? (await nodeCert('n1'));
-    const address = await new Promise<SocketAddress>((resolve, reject) => {
-      child.once('exit', (code) => reject(new Error(`the victim ended with ${code}`)));
-      child.once('message', (report: VictimReport) => {
-        if (report.kind === 'listening') resolve(report.address);
+    return new Promise((resolve, reject) => {
+      let victim: Victim | undefined;
+      const child = new Child({
+        program: PROGRAM,
+        nodeArguments: [...TYPESCRIPT, '--expose-gc'],
+        isShown: true,
+        onMessage: (message) => {
+          const report = message as VictimReport;
+          if (report.kind === 'listening') {
+            victim = new Victim(report.address, child);
+            resolve(victim);
+          } else if (victim !== undefined) victim.#hear(report);
+        },
       });
-      child.send({ kind: 'listen', options: { ...options, tls } } satisfies VictimCommand);
+      t.teardown(() => child.kill());
+      void child.gone.then(({ code }) => reject(new Error(`the victim ended with ${code}`)));
+      child.tell({ kind: 'listen', options: { ...options, tls } } satisfies VictimCommand);
     });
-    const victim = new Victim(address, child);
-    child.on('message', (report: VictimReport) => {
-      if (report.kind === 'health') victim.#hear(report);
-    });
-    return victim;
   }
 
   /** Ends it without a word to anybody, as a crash does. */
   async kill(): Promise<void> {
-    this.#child.removeAllListeners('exit');
-    const exited = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await exited;
+    this.#child.kill();
+    await this.#child.gone;
   }
 
   /** The newest report; fulfils with one that was made after the call. Rejects when none comes in time. */
@@ -93,7 +94,7 @@ export class Victim {
 
   /** Its memory once it has settled: the smallest of some reports, because garbage comes and goes. */
   async settledRssBytes(): Promise<number> {
-    this.#child.send({ kind: 'collectGarbage' } satisfies VictimCommand);
+    this.#child.tell({ kind: 'collectGarbage' } satisfies VictimCommand);
     let least = Number.POSITIVE_INFINITY;
     for (let i = 0; i < 10; i += 1) {
       least = Math.min(least, (await this.health()).rssBytes);
