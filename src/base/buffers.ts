@@ -10,6 +10,17 @@ export function asBuffer(bytes: Uint8Array): Buffer {
 }
 
 /**
+ * A copy of bytes that are kept for long, unless they are most of their memory: a few bytes must not keep a large block
+ * alive. Small copies share blocks of 8 KiB, which is much cheaper than memory of their own.
+ */
+export function compact(bytes: Uint8Array): Uint8Array {
+  if (bytes.length * 2 >= bytes.buffer.byteLength) return bytes;
+  const own = Buffer.allocUnsafe(bytes.length);
+  own.set(bytes);
+  return own;
+}
+
+/**
  * Adds a piece to a list of pieces, in place. Small neighbours are merged, like digits of a binary counter: whoever sends
  * byte by byte would otherwise make us hold an object of some hundred bytes for each of them.
  * @param piece its memory is the list's from here on

@@ -12,6 +12,11 @@ export function errorOfMessage(message: ErrorMessage): MeshError {
   });
 }
 
+/** The error for what the peer sent where it had no place. */
+export function unexpectedMessage(text: string, maybeExecuted = false): MeshError {
+  return new MeshError('UnexpectedMessage', text, { side: 'remote', maybeExecuted });
+}
+
 /** The same error with that `maybeExecuted`: whether the other side may have run the call. */
 export function withExecution(error: MeshError, maybeExecuted: boolean): MeshError {
   if (error.maybeExecuted === maybeExecuted) return error;

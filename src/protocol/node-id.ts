@@ -31,9 +31,12 @@ const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
 
 /** Whether a text is a DNS name, and no IPv4 address. */
 export function isDnsName(text: string): boolean {
-  if (typeof text !== 'string' || text.length > 253) return false;
-  const labels = text.split('.');
-  return labels.every((label) => LABEL.test(label)) && !isIPv4(labels);
+  return typeof text === 'string' && hasDnsLabels(text) && !isIPv4(text.split('.'));
+}
+
+/** Whether a text has the form of a DNS name. An IPv4 address has it too. */
+export function hasDnsLabels(text: string): boolean {
+  return text.length <= 253 && text.split('.').every((label) => LABEL.test(label));
 }
 
 function isIPv4(labels: readonly string[]): boolean {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { asBuffer, pushMerged } from '../../src/base/buffers.js';
+import { asBuffer, compact, pushMerged } from '../../src/base/buffers.js';
 
 test('bytes become a Buffer over the same memory, and a Buffer stays itself', (t) => {
   const memory = Uint8Array.from([1, 2, 3, 4]);
@@ -9,6 +9,18 @@ test('bytes become a Buffer over the same memory, and a Buffer stays itself', (t
   memory[1] = 7;
   t.is(buffer[0], 7);
   t.is(asBuffer(buffer), buffer);
+});
+
+test('bytes that are kept are copied unless they are most of their memory', (t) => {
+  const memory = new Uint8Array(64 * 1024).fill(7);
+  const few = compact(memory.subarray(5, 15));
+  t.deepEqual(
+    [...few],
+    Array.from({ length: 10 }, () => 7),
+  );
+  t.not(few.buffer, memory.buffer);
+  const most = memory.subarray(0, 32 * 1024);
+  t.is(compact(most), most);
 });
 
 test('bytes that come one by one are few pieces, each of them copied seldom', (t) => {

@@ -2,6 +2,7 @@
  * Copies of messages whose calls have to wait: a caller may reuse its memory as soon as its call has returned, whatever the
  * call waits for. Pure.
  */
+import { compact } from '../../base/buffers.js';
 import { crc32After } from '../../protocol/checksum.js';
 import type { PackedPayload } from '../../protocol/compression.js';
 import { KeptMessage, messageIn, TailSum } from '../../protocol/kept-message.js';
@@ -56,17 +57,6 @@ export class MessageCopies {
 }
 
 function release(): void {}
-
-/**
- * A copy of bytes that are kept for long, unless they are most of their memory: a few bytes must not keep a large block
- * alive. Small copies share blocks of 8 KiB, which is much cheaper than memory of their own.
- */
-export function compact(bytes: Uint8Array): Uint8Array {
-  if (bytes.length * 2 >= bytes.buffer.byteLength) return bytes;
-  const own = Buffer.allocUnsafe(bytes.length);
-  own.set(bytes);
-  return own;
-}
 
 /** Text of the error for a call whose message was changed after the call was made. */
 export const CHANGED_TEXT = 'a large byte string of the message was changed while the call waited';

@@ -10,7 +10,7 @@ import type { Message, MessageType } from '../../protocol/message.js';
 import { type Priority, priorityOf } from '../../protocol/priority.js';
 import type { FrameStream } from '../../transport/connection.js';
 import type { BudgetWaiter, ByteBudget } from '../byte-budget.js';
-import { errorOfMessage, withExecution } from '../call-errors.js';
+import { errorOfMessage, unexpectedMessage, withExecution } from '../call-errors.js';
 import { Flow } from '../flow.js';
 import { type MessageSink, receiveFrame } from '../receive-frame.js';
 import type { CallHandler } from '../stream-opener.js';
@@ -187,7 +187,10 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     if (this.#settled) return;
     if (message.type === this.#expected) this.#succeed(message);
     else if (message.type === 'error') this.#fail(errorOfMessage(message));
-    else this.onBadMessage(unexpected(`${message.type} came where ${this.#expected} was due`));
+    else {
+      const text = `${message.type} came where ${this.#expected} was due`;
+      this.onBadMessage(unexpectedMessage(text, true));
+    }
   }
 
   onBadMessage(error: MeshError): void {
@@ -199,7 +202,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
 
   onEnd(): void {
     if (!this.#settled && this.#expected !== undefined) {
-      this.#fail(unexpected('the call ended without an answer'));
+      this.#fail(unexpectedMessage('the call ended without an answer', true));
     }
   }
 
@@ -356,7 +359,3 @@ const NESTED_TEXT = 'calls that handlers make have too many bytes under way alre
 
 /** What a one-way call settles with. Nobody looks at it. */
 const NO_REPLY: Message = { type: 'response' };
-
-function unexpected(text: string): MeshError {
-  return new MeshError('UnexpectedMessage', text, { side: 'remote', maybeExecuted: true });
-}

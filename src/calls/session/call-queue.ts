@@ -4,6 +4,7 @@
  */
 
 import { joinSignals } from '../../base/abortable.js';
+import { compact } from '../../base/buffers.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import type { Waiter } from '../../pool/wait-queue.js';
 import type { MessageCodec } from '../../protocol/codec.js';
@@ -15,7 +16,6 @@ import type { FailedCall, Recover } from '../outgoing/failed-call.js';
 import type { AttemptOptions } from '../outgoing/latest-calls.js';
 import {
   CHANGED_TEXT,
-  compact,
   type MessageCopies,
   type WaitingMessage,
 } from '../outgoing/message-copies.js';

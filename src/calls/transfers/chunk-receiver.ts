@@ -3,6 +3,7 @@ import { MeshError } from '../../errors.js';
 import { crc32, crc32Joined } from '../../protocol/checksum.js';
 import type { Frame } from '../../protocol/frame.js';
 import type { Message } from '../../protocol/message.js';
+import { unexpectedMessage } from '../call-errors.js';
 import type { TransferChecksum } from './transfer-checksum.js';
 
 /** Receives one direction of one attempt at a transfer. */
@@ -22,13 +23,13 @@ export class ChunkReceiver {
    */
   take(message: Message, frame: Frame): Uint8Array {
     if (message.type !== 'dataTransfer') {
-      throw unexpected(`${message.type} came within a transfer`);
+      throw unexpectedMessage(`${message.type} came within a transfer`);
     }
     const { offset, data = NOTHING, checksum } = message;
     const received = this.#received;
-    if (this.#isComplete) throw unexpected('a chunk came after the last one');
+    if (this.#isComplete) throw unexpectedMessage('a chunk came after the last one');
     if (offset !== received.offset) {
-      throw unexpected(`chunk at ${offset} came where ${received.offset} was due`);
+      throw unexpectedMessage(`chunk at ${offset} came where ${received.offset} was due`);
     }
     received.update(data, checksumWithin(frame, data));
     if (checksum !== undefined) this.#complete(checksum);
@@ -50,10 +51,6 @@ function checksumWithin({ payload, payloadChecksum }: Frame, data: Uint8Array): 
   const headBytes = data.byteOffset - payload.byteOffset;
   if (headBytes < 0 || headBytes + data.length !== payload.length) return undefined;
   return crc32Joined(crc32(payload, 0, headBytes), payloadChecksum, data.length);
-}
-
-function unexpected(text: string): MeshError {
-  return new MeshError('UnexpectedMessage', text, { side: 'remote' });
 }
 
 const NOTHING = new Uint8Array(0);

@@ -9,7 +9,7 @@ import type { DataTransfer, Message } from '../../protocol/message.js';
 import { priorityOf } from '../../protocol/priority.js';
 import type { FrameStream } from '../../transport/connection.js';
 import type { ByteBudget } from '../byte-budget.js';
-import { errorOfMessage, withExecution } from '../call-errors.js';
+import { errorOfMessage, unexpectedMessage, withExecution } from '../call-errors.js';
 import { Flow, FlowSwitch } from '../flow.js';
 import { type MessageSink, receiveFrame } from '../receive-frame.js';
 import type { CallHandler, StreamOpener } from '../stream-opener.js';
@@ -227,12 +227,13 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   /** @throws MeshError UnexpectedMessage, ChecksumMismatch */
   #askedFrom(resumeAt: number, priorChecksum: number | undefined): void {
     const { body, resume } = this.#options;
-    if (resume !== true || this.#isAsked) throw unexpected('resumeAt came where none was due');
+    if (resume !== true || this.#isAsked)
+      throw unexpectedMessage('resumeAt came where none was due');
     this.#isAsked = true;
     if (typeof body !== 'function') return;
     const prior = resumeAt === 0 ? 0 : priorChecksum;
     if (prior === undefined || !isCrc32(prior)) {
-      throw unexpected('resumeAt came without the checksum of what is before');
+      throw unexpectedMessage('resumeAt came without the checksum of what is before');
     }
     const { sent } = this.#progress;
     const known = sent.at(resumeAt);
@@ -311,8 +312,4 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
     if (signal !== undefined) offAbort(signal, this.#aborted);
     this.#onOver(failure);
   }
-}
-
-function unexpected(text: string): MeshError {
-  return new MeshError('UnexpectedMessage', text, { side: 'remote' });
 }

@@ -1,5 +1,6 @@
 /** Frames of one stream on their way to its handler: held while it is paused, in order, and the end last. */
 
+import { compact } from '../../base/buffers.js';
 import { Fifo } from '../../base/fifo.js';
 import type { Frame } from '../../protocol/frame.js';
 import type { FrameStreamHandler } from '../connection.js';
@@ -103,15 +104,14 @@ export class Inbox {
   }
 
   #hold(frame: Frame): void {
-    this.#held.push(compact(frame));
+    this.#held.push(compactFrame(frame));
     this.#heldBytes += frame.payload.length;
     this.#owner.onHeldChange(1, frame.payload.length);
   }
 }
 
 /** A frame that can be kept: a byte sliced from a chunk must not keep the whole chunk's memory. */
-function compact(frame: Frame): Frame {
-  const { payload } = frame;
-  if (payload.length * 2 >= payload.buffer.byteLength) return frame;
-  return { ...frame, payload: Buffer.from(payload) };
+function compactFrame(frame: Frame): Frame {
+  const payload = compact(frame.payload);
+  return payload === frame.payload ? frame : { ...frame, payload };
 }

@@ -8,6 +8,7 @@
 import { X509Certificate } from 'node:crypto';
 import { isAboutCertificate, MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { sameNodeId } from '../../protocol/handshake.js';
+import { hasDnsLabels } from '../../protocol/node-id.js';
 import type { PeerIdentity, Role, TlsMaterial } from '../connection.js';
 import { type CertificateFields, NameTag } from './certificate-fields.js';
 import { type ChainLink, pathsOf, readLink } from './chain-paths.js';
@@ -312,9 +313,6 @@ function checkDates({ who, fromMs, toMs }: Validity, nowMs: number): void {
   }
 }
 
-const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
-const MAX_NAME_LENGTH = 253;
-
 /** The node ids that a certificate proves: the DNS names among its subject alternative names, wildcards left out. */
 export function certifiedNodeIds(leaf: X509Certificate | undefined): readonly string[] {
   return leaf === undefined ? [] : nodeIdsOf(readLink(leaf).fields);
@@ -323,7 +321,7 @@ export function certifiedNodeIds(leaf: X509Certificate | undefined): readonly st
 /** The names that can be node ids. Others prove nothing, but do no harm to them. */
 function nodeIdsOf({ names }: CertificateFields): readonly string[] {
   return names
-    .filter(({ tag, content }) => tag === NameTag.dns && content.length <= MAX_NAME_LENGTH)
+    .filter(({ tag }) => tag === NameTag.dns)
     .map(({ content }) => content.toString('latin1'))
-    .filter((name) => name.split('.').every((label) => LABEL.test(label)));
+    .filter(hasDnsLabels);
 }

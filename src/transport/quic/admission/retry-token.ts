@@ -9,6 +9,7 @@
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { SocketAddress } from '../../connection.js';
+import { addressKey } from '../../socket-address.js';
 import { MAX_ID_BYTES } from '../io/packet.js';
 
 /** How long a token is valid. A client brings it back after one round trip. */
@@ -111,7 +112,7 @@ function makeKey(number: number, madeAtMs: number): Key {
 
 /** Every part has a fixed length or its length before it, so no two inputs give the same bytes. */
 function macOf(key: Key, body: Buffer, client: SocketAddress, retryId: Uint8Array): Buffer {
-  const place = Buffer.from(`${client.host} ${client.port}`);
+  const place = Buffer.from(addressKey(client));
   return createHmac('sha256', key.bytes)
     .update(body)
     .update(Buffer.of(retryId.length))
