@@ -1,4 +1,4 @@
-/** Accepts the peers of a node: listens, takes dialers through the handshake, and turns away those beyond the limits. */
+/** Accepts the peers of a node: listens, takes dialers through the handshake, and refuses those beyond the limits. */
 import type { Logger } from 'pino';
 import { MeshError, toMeshError } from '../errors.js';
 import { ReplayGuard } from '../protocol/replay-guard.js';
@@ -24,7 +24,7 @@ export interface AcceptorOptions {
   readonly sessions: SessionRegistry;
   readonly links: KnownPeers<Link>;
   readonly log: Logger;
-  /** The node closes: it takes no more peers. */
+  /** Fires when the node closes. From then on it takes no more peers. */
   readonly stopping: AbortSignal;
   readonly onRefused: (refusal: Refusal) => void;
 }
@@ -80,13 +80,13 @@ export class Acceptor {
     } catch (thrown) {
       const { transport, remoteAddress } = connection;
       const error = toMeshError(thrown);
-      // A dialer that left, because another of its transports was faster, was not turned away.
+      // A dialer that left because another of its transports was faster was not refused.
       if (error.code === 'ConnectionClosed' && error.side === 'remote') return;
       onRefused({ error, remoteAddress, transport });
     }
   }
 
-  /** Why that node may not have another connection, if it may not. */
+  /** Why that node gets no further connection; `undefined` if it gets one. */
   #refusalOf(nodeId: string): MeshError | undefined {
     const { config, links, sessions, stopping } = this.#options;
     if (stopping.aborted) return new MeshError('GoingAway', 'node is closing');

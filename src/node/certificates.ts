@@ -1,4 +1,4 @@
-/** The certificates of a node: what is in force, and which open connections it does not allow any more. */
+/** The certificates of a node: which are in force, and which open connections they no longer allow. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type MeshError, toMeshError } from '../errors.js';
 import type { Connection, TlsMaterial } from '../transport/connection.js';
@@ -13,21 +13,21 @@ import {
 import { type NodeConfig, resolveTlsMaterial } from './options/resolve.js';
 import type { TlsOption } from './options/types.js';
 
-/** A connection whose peer would not be let in now. */
+/** A connection whose peer would not be accepted now. */
 export interface Unacceptable {
   readonly connection: Connection;
   /** The code is one of the Certificate* codes. */
   readonly error: MeshError;
 }
 
-/** Connections held against new material before others have their turn: each costs a few signatures. */
+/** How many connections are checked before other work has its turn: each check costs a few signatures. */
 const REVIEWED_AT_ONCE = 64;
 
-/** What certificates have to serve. */
+/** Where certificates come from, and what uses them. */
 export interface CertificatesOptions {
   readonly tls: TlsOption;
   readonly nodeId: string;
-  /** Those given by name go by them; those that the user brings have certificates of their own. */
+  /** Transports given by name use these certificates. Transport objects that the user passed in have their own. */
   readonly transports: NodeConfig['transports'];
 }
 
@@ -55,18 +55,18 @@ export class Certificates {
     return this.#inForce;
   }
 
-  /** CAs whose CRL should have been replaced by now. It holds all the same. */
+  /** CAs whose CRL should have been replaced by now. An outdated CRL still applies. */
   get outdatedCrls(): ReturnType<TrustStore['outdatedCrls']> {
     return TrustStore.of(this.#inForce).outdatedCrls(Date.now());
   }
 
-  /** What may keep this node from its peers as long as it lasts. */
+  /** What is wrong with the certificates and may keep this node from its peers. */
   get doubts(): readonly Doubt[] {
     return doubtsAbout(this.#inForce, this.#options.nodeId, Date.now());
   }
 
   /**
-   * Reads them again, one time after the other: what was read last is in force.
+   * Reads the certificates again. Reloads run one after the other, so what was read last is in force.
    * @returns whether this node shows another certificate now
    * @throws MeshError InvalidOptions, or what the user's function throws; then nothing changes
    */
@@ -80,21 +80,21 @@ export class Certificates {
     return reloaded;
   }
 
-  /** Whether the connection goes by them: over a transport that the user brought it does not. */
+  /** Whether the connection uses these certificates. Over a transport object of the user it does not. */
   governs({ transport }: Connection): boolean {
     return this.#options.transports.some((known) => known === transport);
   }
 
-  /** Remembers a connection that goes by them, as long as it is open. */
+  /** Remembers a connection that uses these certificates, as long as it is open. */
   watch(connection: Connection): void {
     if (!this.governs(connection) || this.#connections.has(connection)) return;
     this.#connections.add(connection);
     void connection.closed.then(() => this.#connections.delete(connection));
   }
 
-  /** Holds every open connection against what is in force, as if its peer came now. */
+  /** Checks every open connection against the certificates in force, as if its peer connected now. */
   async review(): Promise<readonly Unacceptable[]> {
-    // Connections that were checked before the reload, and are on their way here, arrive first.
+    // Let connections arrive first that were checked before the reload and are on their way here.
     await nextTurn();
     const trust = TrustStore.of(this.#inForce);
     const found: Unacceptable[] = [];
@@ -119,7 +119,7 @@ function objectionTo(connection: Connection, trust: TrustStore): MeshError | und
   }
 }
 
-/** Checked as far as it can be without a peer. */
+/** Reads the material, and checks it as far as that is possible without a peer. */
 async function readTls({ tls: option, transports }: CertificatesOptions): Promise<TlsMaterial> {
   const tls = resolveTlsMaterial(typeof option === 'function' ? await option() : option);
   checkTlsMaterial(tls);

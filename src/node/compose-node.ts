@@ -40,7 +40,7 @@ export interface NodeParts {
   readonly stopping: AbortController;
 }
 
-/** Functions among the parts run only once all parts exist: so parts may refer to each other. */
+/** Parts may refer to parts that are made later: what they pass each other runs only once all of them exist. */
 export function composeNode(config: NodeConfig, certificates: Certificates): NodeParts {
   const log = createLogger(config.logger, config.nodeId);
   const reports = new Reports(log);
@@ -72,7 +72,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     (nodeId) =>
       new Link({
         nodeId,
-        // The one with the greater name gives way; both know both names.
+        // The node with the greater name gives way. Both know both names, so both agree.
         yields: config.nodeId.toLowerCase() > nodeId.toLowerCase(),
         config,
         codec: factory.codec,

@@ -1,4 +1,4 @@
-/** The transports of a node, as its options want them. */
+/** Makes the transports that the options of a node ask for. */
 import type { Logger } from 'pino';
 import type { StreamLimits, TlsMaterial, Transport } from '../transport/connection.js';
 import { QuicTransport } from '../transport/quic/transport.js';
@@ -7,7 +7,7 @@ import { KeyLog } from '../transport/trust/key-log.js';
 import type { NodeConfig } from './options/resolve.js';
 
 /**
- * In order of preference; those that the options bring along as they are.
+ * The transports in order of preference. Transport objects in the options are used as they are.
  * @param tls the certificates in force
  */
 export function createTransports(

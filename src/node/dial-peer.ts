@@ -1,4 +1,4 @@
-/** One dial of a peer: a transport, the handshake, and the calls that ride along. */
+/** One dial of a peer: a transport, the handshake, and the calls that leave with it. */
 import type { CallSession } from '../calls/session/session.js';
 import { isMismatch, type MeshError, toMeshError } from '../errors.js';
 import type { MessageCodec } from '../protocol/codec.js';
@@ -19,29 +19,29 @@ export interface DialingOptions {
   readonly config: () => HandshakeConfig;
   readonly codec: MessageCodec;
   readonly connectTimeoutMs: number;
-  /** Dials only by transports that are preferred to this one. */
+  /** Dials only over transports that are preferred to this one. */
   readonly betterThan?: TransportName | undefined;
   readonly handshakeTimeoutMs: number;
   /** The round trip to the peer, where it is known, in milliseconds. */
   readonly rttMs?: number | undefined;
-  /** A session that may take some calls before its handshake is answered. */
+  /** Gets a session that may take some calls before its handshake is answered. */
   readonly offer: (session: CallSession) => void;
-  /** A session whose handshake is still to be answered. */
+  /** Makes a session whose handshake is still to be answered. */
   readonly createSession: (connection: Connection) => CallSession;
-  /** The handshake is done; the answer receives the streams that the peer opens. */
+  /** Called when the handshake is done. What it returns receives the streams that the peer opens. */
   readonly accepted: (
     session: CallSession,
     negotiated: Negotiated,
   ) => (stream: FrameStream) => FrameStreamHandler;
 }
 
-/** Other nodes that one dial meets before it gives up; as many as it tries addresses. */
+/** How many other nodes a dial may meet before it gives up: as many as the addresses that it tries. */
 const MAX_MISMATCHES = 16;
 
 /**
- * Dials, and sends the handshake together with the calls that wait for it. Where somebody else answers for a peer that is
- * named, its other addresses are tried.
- * @returns the session, whose handshake is done
+ * Dials, and sends the handshake together with the calls that wait for it. If another node answers at an address of a named
+ * peer, the peer's other addresses are tried.
+ * @returns the session, once its handshake is done
  * @throws MeshError as TransportManager.dial and dialHandshake
  */
 export async function dialPeer(
@@ -67,7 +67,7 @@ export async function dialPeer(
   }
 }
 
-/** Makes a connection, on which the handshake has begun. */
+/** Makes a connection and begins the handshake on it. */
 async function connectTo(
   target: PeerTarget,
   signal: AbortSignal,
@@ -101,7 +101,7 @@ interface Attempt {
   readonly handshake: Promise<Negotiated>;
 }
 
-/** The attempt that began early, if it is the one that came about. It takes more calls now. */
+/** The attempt that began early, if its connection is the one that was made. From now on it takes more calls. */
 function resumed(
   attempt: Attempt | undefined,
   connection: Connection,
@@ -112,7 +112,7 @@ function resumed(
   return attempt;
 }
 
-/** Sends the handshake request, and in the same flight the calls that may leave now. */
+/** Sends the handshake request, and the calls that may leave now in the same flight. */
 function begin(
   connection: Connection,
   target: PeerTarget,
@@ -129,7 +129,7 @@ function begin(
     accepted: (negotiated) => options.accepted(session, negotiated),
     failed: (error, refused) => session.fail(error, refused),
   });
-  // It fails with its connection: where that was early, the dial goes on with another.
+  // It fails with its connection. If that was an early one, the dial goes on with another.
   handshake.catch(() => {});
   options.offer(session);
   return { session, handshake };

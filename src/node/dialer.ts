@@ -23,27 +23,27 @@ export interface DialerOptions {
   readonly factory: SessionFactory;
   readonly sessions: SessionRegistry;
   readonly renewal: Renewal;
-  /** The node closes: every dial ends. */
+  /** Fires when the node closes, and ends every dial. */
   readonly stopping: AbortSignal;
 }
 
 /** How a node dials. */
 export interface NodeDialOptions {
   readonly signal?: AbortSignal | undefined;
-  /** A session that may take some calls before the dial is done. */
+  /** Gets a session that may take some calls before the dial is done. */
   readonly offer?: ((session: CallSession) => void) | undefined;
-  /** The round trip to the peer, where it is known. */
+  /** The round trip to the peer in milliseconds, where it is known. */
   readonly rttMs?: number | undefined;
-  /** Only by a transport that is preferred to this one. */
+  /** Dials only over transports that are preferred to this one. */
   readonly betterThan?: TransportName | undefined;
-  /** The connection stands beside those that the peer's pool may have. */
+  /** Whether the limits of the peer's pool do not count the connection. */
   readonly isPinned?: boolean | undefined;
 }
 
 /** Counts the dials under way; their connections are registered as soon as the peer has accepted the handshake. */
 export class Dialer {
   readonly #options: DialerOptions;
-  /** The async context of the node's creation. */
+  /** The async context that the node was created in. */
   readonly #home = new AsyncResource('quicmesh.Dialer');
   #dials = 0;
 
@@ -52,8 +52,8 @@ export class Dialer {
   }
 
   /**
-   * In the node's own async context, and not in that of whoever wants the peer: what a connection's sockets and timers call
-   * runs in the one that they were made in, and that are handlers, for as long as the connection lives.
+   * Dials in the node's own async context, not in that of whoever wants the peer. Sockets and timers call back in the context
+   * that they were made in, and handlers run there, for as long as the connection lives.
    * @throws MeshError as `connect`, and ConnectionLimitExceeded
    */
   dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
@@ -98,7 +98,7 @@ export class Dialer {
     }
   }
 
-  /** @param cert the certificate with which the dial began: where it is another by now, the peer is to see that one */
+  /** @param cert this node's certificate when the dial began. If it has another one by now, the peer has to see that one */
   #renewInTime(session: CallSession, target: PeerTarget, cert: string): void {
     const { certificates, renewal } = this.#options;
     const isOld = cert !== certificates.inForce.cert;

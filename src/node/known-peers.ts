@@ -2,17 +2,17 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { PoolClock } from '../base/clock.js';
 
-/** What is kept of a peer. */
+/** A peer, as far as it matters here. */
 export interface KnownPeer {
   /** Whether there is a connection, one is wanted, or something of the peer still runs. */
   readonly isInUse: boolean;
 }
 
-/** A peer that is gone is known for so long. */
+/** How long a peer that is gone stays known. */
 const GONE_MS = 60_000;
-/** So many of them at once; beyond, those that went first are forgotten. */
+/** How many of them stay known at once. Beyond that, those that went first are forgotten. */
 export const MAX_GONE_PEERS = 128;
-/** What became idle without a word is found so often. */
+/** How often to look for peers that went without a call of {@link KnownPeers.reviewOne}. */
 const SWEEP_MS = 15_000;
 
 /**
@@ -28,9 +28,9 @@ export class KnownPeers<P extends KnownPeer> {
   readonly #home = new AsyncResource('quicmesh.KnownPeers');
   /** By lower-case node id, in which form node ids compare. */
   readonly #known = new Map<string, P>();
-  /** Those of them that are not in use, and since when; in that order. */
+  /** The known peers that are not in use, and since when, oldest first. */
   readonly #gone = new Map<string, number>();
-  /** Those that somebody may still hold. */
+  /** Forgotten peers that somebody may still hold. */
   readonly #forgotten = new Map<string, WeakRef<P>>();
   readonly #collected = new FinalizationRegistry<string>((key) => {
     if (this.#forgotten.get(key)?.deref() === undefined) this.#forgotten.delete(key);
@@ -47,13 +47,13 @@ export class KnownPeers<P extends KnownPeer> {
     return [...this.#known.values()];
   }
 
-  /** Those as well that are forgotten, but that somebody holds. */
+  /** The known peers, and the forgotten ones that somebody holds. */
   get held(): readonly P[] {
     const forgotten = [...this.#forgotten.values()].map((reference) => reference.deref());
     return [...this.all, ...forgotten.filter((peer) => peer !== undefined)];
   }
 
-  /** Peers that are forgotten, and may be held. */
+  /** How many forgotten peers somebody may still hold. */
   get forgottenCount(): number {
     return this.#forgotten.size;
   }
@@ -62,7 +62,7 @@ export class KnownPeers<P extends KnownPeer> {
     return this.#known.get(nodeId.toLowerCase());
   }
 
-  /** The peer of that name: the one that is known, the one that somebody holds, or a new one. */
+  /** The peer of that name: the known one, a forgotten one that somebody holds, or a new one. */
   obtain(nodeId: string): P {
     const key = nodeId.toLowerCase();
     this.#gone.delete(key);
@@ -77,7 +77,7 @@ export class KnownPeers<P extends KnownPeer> {
     return peer;
   }
 
-  /** Looks which are in use, and forgets what is gone too long or is one too many. */
+  /** Looks which peers are in use, and forgets those that are gone for too long or are too many. */
   review(): void {
     const nowMs = this.#clock.nowMs();
     for (const [key, peer] of this.#known) {
@@ -88,7 +88,7 @@ export class KnownPeers<P extends KnownPeer> {
     if (this.#known.size === 0) this.close();
   }
 
-  /** One peer may not be in use any more: the same for that one, at less cost. */
+  /** The same for one peer that may not be in use any more, at less cost. */
   reviewOne(nodeId: string): void {
     const key = nodeId.toLowerCase();
     const peer = this.#known.get(key);
@@ -98,7 +98,7 @@ export class KnownPeers<P extends KnownPeer> {
     this.#forgetOld(nowMs);
   }
 
-  /** Nothing is looked at any more. */
+  /** Ends the sweep. */
   close(): void {
     this.#stopSweep?.();
     this.#stopSweep = undefined;

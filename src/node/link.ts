@@ -16,29 +16,29 @@ import { PooledPeer } from './pooled-peer.js';
 /** A peer whose name is known. */
 export type NamedTarget = PeerTarget & { readonly nodeId: string };
 
-/** How a link dials. */
+/** What a link asks of a dial. */
 export interface LinkDialOptions {
   readonly signal: AbortSignal;
-  /** The round trip to the peer, where it is known. */
+  /** The round trip to the peer in milliseconds, where it is known. */
   readonly rttMs: number | undefined;
-  /** A connection that may take some calls before the dial is done. */
+  /** Gets a session that may take some calls before the dial is done. */
   readonly offer: (session: CallSession) => void;
 }
 
 export interface LinkOptions {
   readonly nodeId: string;
-  /** Whether this node gives up its own connections where both have dialed at once. */
+  /** Whether this node closes its own connection when both nodes have dialed at once. */
   readonly yields: boolean;
   readonly config: NodeConfig;
   readonly codec: MessageCodec;
   readonly copies: MessageCopies;
   readonly reports: Reports;
   readonly dial: (target: NamedTarget, options: LinkDialOptions) => Promise<CallSession>;
-  /** A connection is over, or a dial: the peer may be gone. */
+  /** Called when a connection or a dial has ended: the peer may be gone. */
   readonly onRest: () => void;
 }
 
-/** A silent connection is asked for a sign of life by its transport first. */
+/** In keep-alive intervals. Longer than one, so that the transport asks a silent peer for a sign of life first. */
 const IDLE_PATIENCE = 1.5;
 
 /**
@@ -49,7 +49,7 @@ export class Link {
   readonly nodeId: string;
   readonly pool: ConnectionPool<CallSession>;
   readonly peer: PooledPeer;
-  /** Calls of this peer that are handled now. */
+  /** Counts the calls of this peer that handlers work on now. */
   readonly slots: HandlerSlots;
   readonly #options: LinkOptions;
   #transport: TransportName | undefined;
@@ -70,19 +70,19 @@ export class Link {
     });
   }
 
-  /** Whether there is a connection, one may come about, or calls of the peer still run. */
+  /** Whether there is a connection, there may be one soon, or calls of the peer still run. */
   get isInUse(): boolean {
     const { members, mayConnect, end } = this.pool;
     return end !== undefined || members.length > 0 || mayConnect || this.slots.taken > 0;
   }
 
-  /** Where the peer is dialed from now on. */
+  /** Sets where the peer is dialed from now on. */
   reachBy(target: NamedTarget): void {
     const { dial } = this.#options;
     this.pool.dial = ({ signal, offer }) => dial(target, { signal, offer, rttMs: this.#rttMs });
   }
 
-  /** For good: what waits to be sent is sent now, where it can be, and fails where it cannot. */
+  /** Closes the link for good. What waits to be sent is sent now where that is possible, and fails where it is not. */
   close(error: MeshError): void {
     this.peer.flushBatches();
     this.pool.close(error);
@@ -118,13 +118,13 @@ export class Link {
     this.#noteTransport();
   }
 
-  /** Whoever waits for the dial hears of its failure by itself. */
+  /** Whoever waits for the dial learns of its failure anyway, so that is not reported. */
   #dialFailed(error: MeshError, { isAwaited, retryInMs }: DialFailure): void {
     if (isAwaited && retryInMs === undefined) return;
     this.#options.reports.dialFailed(this.nodeId, error, retryInMs);
   }
 
-  /** By the youngest connection that is well: the one that calls are moving to, where they move. */
+  /** The youngest healthy connection counts: when calls move, they move to that one. */
   #noteTransport(): void {
     const youngest = this.pool.wellMembers.at(-1);
     if (youngest === undefined) return;

@@ -37,9 +37,9 @@ import type { Peer, PeerConnection, TransferOpening } from './peer.js';
 export interface PooledPeerOptions {
   readonly nodeId: string;
   readonly pool: ConnectionPool<CallSession>;
-  /** Holds the messages of calls that wait to this side's own limit. */
+  /** Encodes the messages of calls that wait, and holds them to this side's own limit. */
   readonly codec: MessageCodec;
-  /** Of those messages. */
+  /** Copies of those messages. */
   readonly copies: MessageCopies;
   readonly retry: RetryPolicy & RetryBudgetLimits;
 }
@@ -161,7 +161,7 @@ export class PooledPeer implements Peer {
     await Promise.all(closed);
   }
 
-  /** Sends what waits in batches: the node is about to close. */
+  /** Sends what waits in batches. For a node that is about to close. */
   flushBatches(): void {
     this.#batches.flush();
   }
@@ -178,7 +178,7 @@ export class PooledPeer implements Peer {
     );
   }
 
-  /** A handler's calls are told apart where they are made: attempts are made wherever there is a connection. */
+  /** Notes here whether a handler makes the call: its attempts may begin later, in another async context. */
   #placed(options: AttemptOptions): AttemptOptions {
     const nesting = nestingOfCalls();
     return nesting === undefined ? options : { ...options, nesting };
@@ -205,14 +205,14 @@ export class PooledPeer implements Peer {
     }
   }
 
-  /** @throws MeshError ConnectionLost, NodeClosed where no connection will come about */
+  /** @throws MeshError ConnectionLost or NodeClosed if there will be no connection */
   #checkMayConnect(): void {
     const { unavailableReason } = this.#pool;
     if (unavailableReason !== undefined) throw unavailableReason;
   }
 }
 
-/** With a body the transfer needs to know where it is to be pulled. */
+/** A body is pulled in the async context of whoever opened the transfer. */
 function withContext(options: StreamCallOptions): TransferOptions {
   if (options.body === undefined) return options;
   return { ...options, context: new AsyncResource('quicmesh.Transfer') };

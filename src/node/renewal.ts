@@ -14,25 +14,25 @@ export interface RenewalOptions {
   readonly dial: (target: PeerTarget, betterThan?: TransportName) => Promise<CallSession>;
   /** Whether a transport that is preferred to the connection's own is worth a try now. */
   readonly mayImprove: (session: CallSession) => boolean;
-  /** Another connection has taken the place of this one, which is to be retired. */
+  /** Another connection has replaced this one, which is to be retired. */
   readonly onRenewed: (session: CallSession) => void;
-  /** A connection that has grown old stays: it is tried again after a while. */
+  /** The old connection stays, and its renewal is tried again after a while. */
   readonly onFailed: (session: CallSession, error: MeshError) => void;
 }
 
-/** Connections are looked at so often; with shorter lives, more often. */
+/** The longest time between two looks at the connections. With short lives they are looked at more often. */
 const MAX_LOOK_INTERVAL_MS = 2000;
-/** The last tenth of a connection's time is up to chance, so that a cluster that starts at once does not renew at once. */
+/** This part of a connection's time is random, so that nodes that started together do not renew together. */
 const TIME_SPREAD = 0.1;
 const RETRY_MS = 10_000;
-/** Of many that are due at once. */
+/** How many renewals go on at once when many are due. */
 const RENEWALS_AT_ONCE = 16;
 
 interface Watched {
   readonly target: PeerTarget;
   dueMs: number;
   notBeforeMs: number;
-  /** Under way; fulfils with whether another connection has taken the place of this one. */
+  /** The renewal under way. Fulfils with whether another connection has replaced this one. */
   renewing: Promise<boolean> | undefined;
 }
 
@@ -55,8 +55,8 @@ export class Renewal {
   }
 
   /**
-   * Renews a connection of this node's own dialing in time.
-   * @param isDue it is old from the beginning
+   * Renews a connection that this node dialed before it grows old.
+   * @param isDue whether it is old already
    */
   watch(session: CallSession, target: PeerTarget, isDue = false): void {
     const { afterMs } = this.#options;
@@ -66,8 +66,8 @@ export class Renewal {
   }
 
   /**
-   * Renews a connection now, whatever its age, and if that fails again and again.
-   * @returns whether another has taken its place; false for one that this node has not dialed, or that is on its way out
+   * Renews a connection now, whatever its age. If that fails, it is tried again until it works.
+   * @returns whether another has replaced it; false for one that this node did not dial, or that is closing
    */
   renewNow(session: CallSession): Promise<boolean> {
     const watched = this.#watched.get(session);
@@ -76,7 +76,7 @@ export class Renewal {
     return watched.renewing ?? this.#renew(session, watched);
   }
 
-  /** Renews those connections, a few at a time. Fulfils when each was tried once. */
+  /** Renews the connections that are meant, a few at a time. Fulfils when each was tried once. */
   async renewAll(isMeant: (session: CallSession) => boolean): Promise<void> {
     const left = [...this.#watched.keys()].filter(isMeant).values();
     const renewOneByOne = async (): Promise<void> => {
@@ -121,7 +121,7 @@ export class Renewal {
     );
   }
 
-  /** A failure is no news: the connection serves, and whoever dials remembers when to try again. */
+  /** A failure is not reported: the connection still works, and the dialer remembers when to try again. */
   #improve(session: CallSession, watched: Watched): Promise<boolean> {
     return this.#attempt(watched, this.#replace(session, watched.target, session.transport));
   }
@@ -134,7 +134,7 @@ export class Renewal {
     const succeeded = replaced.then(
       () => true,
       (thrown: unknown) => {
-        // Not every failure leads to an address that is remembered: a name may not resolve, or to another one.
+        // The dialer does not remember every failure: a name may not resolve, or resolve to another address.
         watched.notBeforeMs = performance.now() + RETRY_MS;
         watched.renewing = undefined;
         onFailed(thrown);
@@ -153,7 +153,7 @@ export class Renewal {
   ): Promise<void> {
     const { dial, onRenewed } = this.#options;
     const fresh = await dial({ ...target, nodeId: session.peer.nodeId }, betterThan);
-    // The peer makes no calls by a connection whose TLS is not done at its end: an answer shows that it is.
+    // An answer shows that TLS is done at the peer's end, too. Before that it makes no calls on the connection.
     await fresh.request({ type: 'ping' }, {});
     this.forget(session);
     onRenewed(session);

@@ -25,7 +25,7 @@ export interface SessionFactoryOptions {
 /** Owns what all sessions of a node share: codec, byte budgets, and transfers that may be resumed. */
 export class SessionFactory {
   readonly codec = new MessageCodec();
-  /** Of messages whose calls wait. */
+  /** Copies of messages whose calls wait. */
   readonly copies: MessageCopies;
   readonly #options: SessionFactoryOptions;
   readonly #budgets: SessionBudgets;
@@ -46,7 +46,7 @@ export class SessionFactory {
     };
   }
 
-  /** @param negotiated undefined while the handshake is still to be answered */
+  /** @param negotiated `undefined` before the handshake is answered */
   create(
     connection: Connection,
     peerNodeId: string,

@@ -12,9 +12,9 @@ export interface SessionRegistryOptions {
   readonly links: KnownPeers<Link>;
   readonly counts: NodeCounts;
   readonly reports: Reports;
-  /** The connection of this session is closed. */
+  /** Called when the connection of a session is closed. */
   readonly onClosed: (session: CallSession) => void;
-  /** A connection ended before TLS was done at both sides: nobody has called over it. */
+  /** Called when a connection ended before TLS was done on both sides, so that nobody has called over it. */
   readonly onRefused: (refusal: Refusal) => void;
 }
 
@@ -42,7 +42,7 @@ export class SessionRegistry {
   /**
    * Registers a session whose handshake is done. The pool uses it once TLS is done, too: until then the peer's early data
    * may be a replay.
-   * @param isPinned the connection stands beside those that the peer's pool may have
+   * @param isPinned whether the limits of the peer's pool do not count the connection
    */
   register(session: CallSession, isPinned = false): void {
     const { links, counts, reports } = this.#options;
