@@ -1,6 +1,7 @@
 /**
- * What is under way of one stream of bulk data, by the peer's credit: what it grants again its application has consumed.
- * Each stream has its own, so that a slow reader holds up nobody else's bytes. SPEC.md, "Credit".
+ * How much bulk data of one stream is in flight, and how much more may be. The peer's credit measures it: what the peer
+ * grants again, its application has consumed. Each stream has its own account, so that a slow reader holds up nobody else's
+ * bytes. SPEC.md, "Credit".
  */
 import type { Contention } from '../priority/contention.js';
 import { DelayWindow } from '../priority/delay-window.js';
@@ -14,11 +15,11 @@ export class CreditInFlight {
   #sentBytes = 0;
   #consumedBytes = 0;
   /**
-   * What the peer grants at once: it says nothing of less, so less must never be waited for. Half of its window at most,
-   * which is what it let this side send beyond what it consumed; then what it has shown, as long as that does not grow.
+   * How much the peer grants at a time. It stays silent until it has consumed so much, so less must always be allowed in
+   * flight, or both sides would wait for each other. Half of the peer's window at first, then the size of its last grant.
    */
   #grantBytes: number;
-  /** Only while somebody could be kept waiting. */
+  /** Only while other calls could be kept waiting. */
   #window: DelayWindow | undefined;
 
   /** @param creditBytes what may be sent on the stream now */
@@ -44,7 +45,8 @@ export class CreditInFlight {
   }
 
   /**
-   * The peer grants more. What goes beyond all that was sent is a larger window, and tells nothing of what it grants at once.
+   * The peer grants more. A grant beyond all that was sent makes the window larger, and does not tell how much the peer
+   * grants at a time.
    * @param creditBytes what may be sent on the stream now, this grant included
    */
   granted(bytes: number, creditBytes: number, nowMs: number): void {

@@ -1,8 +1,8 @@
 /**
- * Flow control's accounts: what this side may still send, and what the peer may. SPEC.md, "Credit".
+ * Flow control: how much this side may still send, and how much the peer may. SPEC.md, "Credit".
  *
- * A stream and a connection each have one of both. Credit counts payload bytes. A whole frame may go while
- * credit is above zero, so an account may fall below zero by one frame, and no further.
+ * Every stream has both accounts, and so has the connection. Credit counts payload bytes. A whole frame may go while credit
+ * is above zero, so an account may fall below zero by one frame at most.
  */
 import { MeshError } from '../../errors.js';
 
@@ -11,7 +11,7 @@ export const INITIAL_STREAM_WINDOW_BYTES = 1024 * 1024;
 /** The same for all streams of a connection together. */
 export const INITIAL_CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024;
 
-/** Consumed bytes that a receiver grants again at the latest: by them a sender sees how bulk data gets on. */
+/** A receiver grants again when so many bytes are consumed, at the latest: grants show the sender how bulk data gets on. */
 export const STREAM_GRANT_BYTES = 128 * 1024;
 
 /** The largest increment that one credit frame carries. */
@@ -51,13 +51,14 @@ export class SendCredit {
 export class ReceiveWindow {
   /** What the peer may still send. */
   #allowedBytes: number;
-  /** What was read, or never granted yet, and is the peer's to have. */
+  /** Bytes that may be granted: they were read, or the window has them beyond what the peer counts on. */
   #owedBytes: number;
   readonly #grantBytes: number;
 
   /**
-   * @param windowBytes the window wanted here; below `initialBytes`, which the peer counts on, that is taken
-   * @param grantBytes what is owed before it is granted, if that is less than half a window
+   * @param initialBytes what the peer counts on from the start
+   * @param windowBytes the window wanted here, at least `initialBytes`
+   * @param grantBytes how much is owed before it is granted; half a window at most
    */
   constructor(
     initialBytes: number,
@@ -83,7 +84,7 @@ export class ReceiveWindow {
     this.#owedBytes += bytes;
   }
 
-  /** The increment of the credit frame that is due at once, on a new account; 0 for none. */
+  /** The increment of the credit frame that opens the account; 0 for none. */
   takeOpeningGrant(): number {
     const grant = Math.min(this.#owedBytes, MAX_INCREMENT_BYTES);
     this.#owedBytes -= grant;

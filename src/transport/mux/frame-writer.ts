@@ -1,4 +1,4 @@
-/** Frames onto a byte stream: those of one turn in one piece, and a word when the peer does not keep up. */
+/** Writes frames to a byte stream: those of one turn in one piece. Tells when the peer does not keep up. */
 import type { Duplex } from 'node:stream';
 import { MeshError } from '../../errors.js';
 import { type FrameFields, frameBytes, writeFrame } from '../../protocol/frame.js';
@@ -7,8 +7,8 @@ import type { Rank } from '../priority/class-turns.js';
 import type { WriteChunk, WriteMemory } from './write-memory.js';
 
 /**
- * Unsent bytes at which a class of calls stops writing until the stream has drained, by its rank: what is urgent is to
- * find little before it.
+ * With so many unsent bytes a class of calls stops writing until the stream has drained, by the rank of the class: urgent
+ * calls must find little before them.
  */
 const BACKLOG_BYTES = [256 * 1024, 256 * 1024, 128 * 1024, 64 * 1024];
 

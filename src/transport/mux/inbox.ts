@@ -1,5 +1,4 @@
-/** Frames of one stream on their way to its handler: held while it is paused, in order, and the end last. */
-
+/** Frames of one stream on their way to its handler: held while it is paused, delivered in order, and the end last. */
 import { compact } from '../../base/buffers.js';
 import { Fifo } from '../../base/fifo.js';
 import type { Frame } from '../../protocol/frame.js';
@@ -22,10 +21,10 @@ export class Inbox {
   readonly #owner: InboxOwner;
   readonly #held = new Fifo<Frame>();
   #heldBytes = 0;
-  /** `ended`: the peer's end is here and waits its turn behind frames; `done`: nothing more is delivered. */
+  /** `ended`: the peer's end has come, and waits behind frames. `done`: nothing more is delivered. */
   #state: 'open' | 'ended' | 'done' = 'open';
   #isPaused = false;
-  /** Guards order and depth when a handler pauses and resumes from within a delivery. */
+  /** Keeps the order, and the stack shallow, where a handler pauses and resumes within a delivery. */
   #isDelivering = false;
 
   constructor(owner: InboxOwner) {
@@ -110,7 +109,7 @@ export class Inbox {
   }
 }
 
-/** A frame that can be kept: a byte sliced from a chunk must not keep the whole chunk's memory. */
+/** A frame to be kept. Its payload is copied where it would keep alive a chunk of more than twice its size. */
 function compactFrame(frame: Frame): Frame {
   const payload = compact(frame.payload);
   return payload === frame.payload ? frame : { ...frame, payload };

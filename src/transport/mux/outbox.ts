@@ -1,5 +1,4 @@
-/** Frames of one stream that wait to be sent. */
-
+/** Frames of one stream that wait to be sent, whole or in pieces. SPEC.md, "Pieces". */
 import { Fifo } from '../../base/fifo.js';
 import { crc32After, crc32Joined } from '../../protocol/checksum.js';
 import type { Compression } from '../../protocol/frame.js';
@@ -7,16 +6,16 @@ import { FrameFlag, HEADER_BYTES } from '../../protocol/frame.js';
 import type { TailSum } from '../../protocol/kept-message.js';
 import { INITIAL_STREAM_WINDOW_BYTES, SendCredit } from './credit.js';
 
-/** A frame before it is encoded; whether it is the last and what its id is may be known only later. */
+/** A frame before it is encoded. Its id, and whether it is the last, may be known only later. */
 export interface OutgoingFrame {
   control: number;
   messageId: number;
   readonly compression: Compression;
   readonly payload: Uint8Array;
-  /** Someone else's memory: kept for as long as the call lasts that hands the frame over. */
+  /** The caller's memory: to be copied if the frame waits beyond the call that hands it over. */
   tail: Uint8Array | undefined;
   readonly tailChecksum: number | undefined;
-  /** Is told the tail's CRC-32, in pieces as they are cut or at once. */
+  /** Is told the tail's CRC-32 once all of it has been cut or encoded. */
   readonly tailSum: TailSum | undefined;
   /** Of payload and tail together. */
   readonly payloadBytes: number;
@@ -24,7 +23,7 @@ export interface OutgoingFrame {
   readonly checksum: boolean;
 }
 
-/** A larger payload goes in pieces, so that it does not hold up the frames of other streams. SPEC.md, "Pieces". */
+/** A larger payload goes in pieces, so that it does not hold up the frames of other streams. */
 const MAX_WHOLE_BYTES = 128 * 1024;
 const PIECE_BYTES = 64 * 1024;
 
@@ -33,9 +32,9 @@ export class Outbox {
   readonly credit = new SendCredit(INITIAL_STREAM_WINDOW_BYTES);
   readonly #frames = new Fifo<OutgoingFrame>();
   #queuedBytes = 0;
-  /** Of the first frame: what has left in pieces. */
+  /** Bytes of the first frame that have left in pieces. */
   #cutBytes = 0;
-  /** CRC-32 of its tail as far as that has left. */
+  /** CRC-32 of what has left of its tail. */
   #cutSum = 0;
 
   /** Headers count, so that small frames are bounded too. */
@@ -62,7 +61,7 @@ export class Outbox {
     return true;
   }
 
-  /** What the first frame waits for besides the socket: nothing but credit, and a bare end not even that. */
+  /** What the first frame is: `data` needs credit, a `bareEnd` does not. */
   get next(): 'none' | 'data' | 'bareEnd' {
     const { first } = this.#frames;
     if (first === undefined) return 'none';
@@ -99,7 +98,7 @@ export class Outbox {
     this.#cutSum = 0;
   }
 
-  /** Who wants to know what a call's tail was learns it before that is gone. */
+  /** Tells what the tail of the first frame was, before it is gone, to whoever asked. */
   #sumRest(): void {
     const { first } = this.#frames;
     if (first?.tailSum === undefined || first.tail === undefined) return;

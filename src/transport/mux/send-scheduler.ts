@@ -1,8 +1,7 @@
 /**
- * Which stream's frame goes next, as far as the socket and the peer's credit allow: the most urgent class's, within a
- * class round robin by frame.
+ * Which stream sends its frame next, as far as the socket and the peer's credit allow: one of the most urgent class, and
+ * within a class each in turn, frame by frame. SPEC.md, "Priorities".
  */
-
 import { FrameFlag } from '../../protocol/frame.js';
 import { PRIORITIES, type Priority } from '../../protocol/priority.js';
 import { ClassTurns, RANKS, type Rank } from '../priority/class-turns.js';
@@ -35,7 +34,7 @@ export class SendScheduler {
     draining: new Set<MuxStream>(),
   }));
   readonly #turns = new ClassTurns();
-  /** Streams of whose message some pieces have gone, and others are to go. */
+  /** Streams that have sent some pieces of a message, but not all. */
   readonly #cut = new Set<MuxStream>();
   #isFlushing = false;
 
@@ -50,7 +49,7 @@ export class SendScheduler {
       if (this.#lineOf(stream).draining.has(stream)) this.flush();
       return;
     }
-    // The usual case, a single frame and nobody before it: no ring for that.
+    // The usual case, a single frame and nobody before it, needs no ring.
     if (this.#isIdleFor(stream) && (next === 'bareEnd' || !this.#credit.isExhausted)) {
       this.#sendOne(stream);
       if (stream.nextToSend === 'none') return;
@@ -93,7 +92,7 @@ export class SendScheduler {
     }
   }
 
-  /** For a stream that was reset. One that ended stays: its last `send` may have answered false too. */
+  /** A stream was reset. One that ended in good order stays: its last `send` may have answered false, too. */
   forget(stream: MuxStream): void {
     this.#lineOf(stream).ready.delete(stream);
     this.#lineOf(stream).draining.delete(stream);
@@ -120,7 +119,7 @@ export class SendScheduler {
     return this.#lines[RANKS[priority]] as Line;
   }
 
-  /** A bit for each class that has something to send, or would if it was told that there is room. */
+  /** A bit for each class that has something to send, or whose application waits to hear that there is room. */
   get #waiting(): number {
     let waiting = 0;
     for (let rank = 0; rank < this.#lines.length; rank += 1) {
@@ -150,18 +149,18 @@ export class SendScheduler {
     }
   }
 
-  /** A class whose turn is due has as much room as the first. */
+  /** A class that is due may fill the socket as far as the most urgent one. */
   #mayWrite(rank: Rank): boolean {
     return this.#options.writer.hasRoom(this.#turns.isDue(rank) ? 0 : rank);
   }
 
-  /** The first of a class that need not wait for the connection's credit. Those that do keep their places in the ring. */
+  /** The first stream of a class that need not wait for the connection's credit. Those that do keep their places. */
   #firstOf(rank: Rank): MuxStream | undefined {
     const isExhausted = this.#credit.isExhausted;
     const { ready } = this.#lines[rank] as Line;
     for (const stream of ready) {
       const next = stream.nextToSend;
-      // Its frames were taken back.
+      // Its frames were unsent.
       if (next === 'none') ready.delete(stream);
       else if (next === 'bareEnd' || (!isExhausted && this.#mayBegin(stream))) return stream;
     }
@@ -169,8 +168,8 @@ export class SendScheduler {
   }
 
   /**
-   * Large messages of a class go one after the other: in turns they would all be late. One whose stream waits for credit
-   * stands in nobody's way, as long as there are no more than the peer takes.
+   * Large messages of a class go one after the other: taking turns would make all of them late. One that waits for credit
+   * does not hold up the next, up to as many as the peer takes at once.
    */
   #mayBegin(stream: MuxStream): boolean {
     if (!stream.isCut || this.#cut.size === 0 || this.#cut.has(stream)) return true;
@@ -226,6 +225,6 @@ export class SendScheduler {
 interface Line {
   /** With a frame to send. A set visits last what is added last: it is the ring. */
   readonly ready: Set<MuxStream>;
-  /** Those whose `send` has answered false. */
+  /** Those whose `send` answered false: `onDrain` is due. */
   readonly draining: Set<MuxStream>;
 }

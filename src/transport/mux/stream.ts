@@ -164,7 +164,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.#messageId = messageId;
   }
 
-  /** What the window is larger by than the peer counts on; once, as soon as the peer knows the stream. */
+  /** Grants what the window has beyond what the peer counts on. Once, as soon as the peer knows the stream. */
   sendOpeningCredit(): void {
     this.#sendCredit(this.#window.takeOpeningGrant());
   }
@@ -237,7 +237,7 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.#host.wake(this);
   }
 
-  /** The stream is over by someone else's decision: the peer's, or its connection's. */
+  /** The stream is over by the peer's decision, or with its connection. */
   abandon(error: MeshError): void {
     this.#drop();
     this.#reader?.onReset(error);
@@ -286,8 +286,8 @@ export class MuxStream implements FrameStream, InboxOwner {
   }
 
   /**
-   * Puts a piece to those before it. Their credit is given back as they come, since the rest needs it; the whole message
-   * owes it again until it is read.
+   * Joins a piece to those before it. The credit of pieces is given back as they come, because the rest of the message needs
+   * it; once whole, the message owes it again until it is read.
    * @returns the message as one frame, once it is there
    * @throws MeshError ProtocolViolation, FrameTooLarge
    */

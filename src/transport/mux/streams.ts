@@ -28,8 +28,8 @@ import { MuxStream, type StreamHost } from './stream.js';
 import { StreamTable, type StreamTableLimits } from './stream-table.js';
 
 /**
- * Frames that paused streams of one connection may hold. Credit bounds their bytes only, and a held frame of
- * one byte costs a hundred times that.
+ * Frames that paused streams of one connection may hold. Credit bounds only their bytes, and a held frame of one byte costs
+ * a hundred.
  */
 const MAX_HELD_FRAMES = 262_144;
 
@@ -161,7 +161,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     this.#startWaiting();
   }
 
-  /** Grants what the connection's window is larger by than the peer counts on. Once, before any frame. */
+  /** Grants what the connection's window has beyond what the peer counts on. Once, before any frame. */
   sendOpeningCredit(): void {
     this.#sendCredit(0, this.#window.takeOpeningGrant());
   }
@@ -318,7 +318,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     return this.#table.find(messageId);
   }
 
-  /** It may have been on its way when the stream ended here. */
+  /** A frame of a stream that is over: it may have been on its way when the stream ended here. */
   #dropLate(): void {
     this.#counters.lateFrames += 1;
   }
@@ -352,7 +352,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   }
 }
 
-/** A dialer may have opened so many before it knew the acceptor's limit, and they count until they are over. */
+/** A dialer may open so many before it knows the acceptor's limit. They count until they are over. */
 function incomingLimit(role: Role, maxStreams: number): number {
   return role === 'acceptor' ? Math.max(maxStreams, MAX_PRE_HANDSHAKE_STREAMS) : maxStreams;
 }

@@ -1,6 +1,6 @@
 /**
- * Memory in which a writer puts frames one behind the other, so that those of one turn leave as one piece: a TLS socket
- * copies what comes in several. It is used again, since memory taken anew for bulk data costs more than its encryption.
+ * Memory for outgoing frames. A writer puts those of one turn one behind the other, so that they leave as one piece: a TLS
+ * socket copies what comes in several. The memory is used again: new memory for bulk data costs more than its encryption.
  */
 
 /** Two pieces of a bulk transfer with all that goes around them. */

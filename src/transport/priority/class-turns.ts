@@ -1,16 +1,17 @@
 /**
- * Whose turn it is among the classes of calls that share a connection: the most urgent one's, save that none waits for
- * ever. Pure. SPEC.md, "Priorities".
+ * Which class of calls sends next on a shared connection: the most urgent one, unless another has waited too long. Pure.
+ * SPEC.md, "Priorities".
  */
 import { PRIORITIES, type Priority } from '../../protocol/priority.js';
 
-/** A class that waits lets so many bytes of those above it go first. */
+/** A waiting class lets so many bytes of more urgent ones go first. */
 export const PATIENCE_BYTES = 256 * 1024;
 /** What it may send then, in whole frames, before the others are first again. */
 export const SLICE_BYTES = 64 * 1024;
 
-/** From 0, the most urgent, on. */
+/** A class of calls as a number. 0 is the most urgent. */
 export type Rank = number;
+/** The rank of each class. */
 export const RANKS: Readonly<Record<Priority, Rank>> = { control: 0, high: 1, normal: 2, bulk: 3 };
 
 /**

@@ -1,6 +1,6 @@
 /** Whether bulk data shares its connection with calls that it could keep waiting. Pure. */
 
-/** Heartbeats that come more seldom do not slow down bulk data between them. */
+/** Calls further apart, such as heartbeats, do not slow down bulk data between them. */
 const LASTS_MS = 1000;
 
 /**
@@ -11,12 +11,12 @@ export class Contention {
   #isNoted = false;
   #notedMs = Number.NEGATIVE_INFINITY;
 
-  /** Something else than bulk data was sent. Takes no time: a small call costs no look at the clock. */
+  /** Something other than bulk data was sent. Takes no time, so that a small call need not look at the clock. */
   note(): void {
     this.#isNoted = true;
   }
 
-  /** Whether something else was sent of late. */
+  /** Whether anything other than bulk data was sent lately. */
   isAt(nowMs: number): boolean {
     if (this.#isNoted) {
       this.#isNoted = false;

@@ -1,24 +1,23 @@
 /**
- * How much bulk data may be under way at once, so that what is urgent finds no long queue before it: as much as keeps
- * the link busy, and a little more. Queues that nobody here can overtake, in the kernels of both sides and on the way,
- * show by the time that bytes take; this is LEDBAT's way of keeping them short (RFC 6817), with looks at the empty path
- * as BBR has them. Pure: totals and times in, a number of bytes out.
+ * How much bulk data may be in flight at once, so that urgent calls find no long queue before them: as much as keeps the
+ * link busy, and a little more. Nothing here can overtake what is queued in the kernels of both sides and on the path; such
+ * queues show in the time that bytes take. LEDBAT keeps them short that way (RFC 6817); from BBR comes the habit of
+ * emptying the path now and then to measure its own delay. Pure: totals and times in, a number of bytes out.
  *
- * Slower than that only a connection is which carries nothing else: who asks does so only while there is somebody to be
- * kept waiting.
+ * Callers ask only while other calls could be kept waiting: bulk data that has a connection to itself is not slowed down.
  */
 
-/** Under way at any rate; on links whose window is smaller nothing changes. */
+/** Always allowed in flight. Links that need less are left as they are. */
 export const MIN_WINDOW_BYTES = 128 * 1024;
 const MAX_WINDOW_BYTES = 16 * 1024 * 1024;
-/** The queue that is aimed at, in time: so much, or this part of the delay of the empty path. */
+/** The queueing delay aimed at: so much, or this share of the empty path's delay if that is more. */
 const TARGET_MS = 2;
 const TARGET_SHARE = 0.25;
-/** So often the window shrinks to the smallest until the queue must be gone, and the path's own delay is seen. */
+/** How often the window shrinks to the smallest until the queue must be gone, to measure the path's own delay. */
 const LOOK_EVERY_MS = 10_000;
 const FRAME_BYTES = 64 * 1024;
 const MAX_MARKS = 256;
-/** Delays that the shortest is taken of: one that a busy process held up is no sign of a queue. */
+/** The shortest of so many delays counts: a single long one may come from a busy process, not from a queue. */
 const RECENT = 4;
 
 interface Mark {
@@ -37,7 +36,7 @@ export class DelayWindow {
   /** Oldest first. */
   #marks: Mark[] = [];
   #baseMs = Number.POSITIVE_INFINITY;
-  /** Set while the window is small to look at the empty path: ends when so many bytes have arrived. */
+  /** Set while the window is small to measure the empty path. Ends when so many bytes have arrived. */
   #look: { readonly untilBytes: number; readonly restoreBytes: number } | undefined;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #isLimiting = false;
@@ -45,8 +44,8 @@ export class DelayWindow {
   #recent = 0;
 
   /**
-   * @param sentBytes total so far, of which nothing is known but that
-   * @param arrivedBytes have arrived
+   * @param sentBytes sent so far in all
+   * @param arrivedBytes of them, have arrived
    */
   constructor(sentBytes: number, arrivedBytes: number) {
     this.#sentBytes = sentBytes;
@@ -59,7 +58,7 @@ export class DelayWindow {
       this.#beginLook(nowMs);
     const windowBytes = this.#look === undefined ? this.#windowBytes : MIN_WINDOW_BYTES;
     const room = windowBytes - (this.#sentBytes - this.#arrivedBytes);
-    // Who is given less than a frame of bulk data sends what there is, and asks no more.
+    // With room for less than a frame of bulk data the sender stops: the window is what limits it.
     if (room < FRAME_BYTES) this.#isLimiting = true;
     return room;
   }
@@ -77,7 +76,7 @@ export class DelayWindow {
 
   /** What was sent so far had left by now. */
   mark(nowMs: number): void {
-    // Without a mark there is no measure of these bytes; those of later ones cover them.
+    // Without a mark these bytes are not measured by themselves; later marks cover them.
     if (this.#marks.length >= MAX_MARKS) return;
     this.#marks.push({ totalBytes: this.#sentBytes, sentMs: nowMs });
   }

@@ -2,10 +2,10 @@
  * How much a peer may send that brings nothing: a guard against holes of quiche 0.18.0, which keeps without limit what
  * some frames carry (CVE-2023-6193, CVE-2024-1410, CVE-2024-1765). SECURITY.md.
  *
- * Frames are not to be seen from here. But what honest peers send is, but for a few bytes of each datagram, either stream
- * bytes, which are read soon, or acknowledgements, which are few beside what they acknowledge. What a connection received
- * beyond that is its debt. Stream bytes that wait, for one that is lost or for a reader that pauses, are debt until they
- * are read; so whoever sends much of those may owe more.
+ * Frames cannot be seen from here. But apart from a few bytes of each datagram, an honest peer sends either stream bytes,
+ * which are read soon, or acknowledgements, which are few beside what they acknowledge. What a connection received beyond
+ * that is its debt. Stream bytes that wait, for a lost one before them or for a paused reader, are debt until they are read.
+ * So a peer that sends many stream bytes may owe more.
  *
  * Pure: counts in, verdicts out. A datagram costs two additions and a comparison; the rest is done once for so many
  * bytes.
@@ -18,9 +18,9 @@ export interface InputTotals {
   readonly sent: number;
 }
 
-/** What is worth asking for only once a peer owes more than it may. */
+/** Facts that cost something to find out: asked for only once a peer owes more than it may. */
 export interface InputWitness {
-  /** Bytes of datagrams that turned out to be the peer's, since the beginning: anyone can send the others. */
+  /** Bytes of datagrams that were authentic, since the beginning: anyone can send others. */
   authenticBytes(): number;
   /** Stream bytes that may wait because nobody reads them now: a window's worth, or none. */
   unreadBytes(): number;
@@ -29,15 +29,15 @@ export interface InputWitness {
 /** Every peer may owe so much. */
 const BASE_BYTES = 512 * 1024;
 const JUDGE_EVERY_BYTES = 64 * 1024;
-/** Headers and tags of packets, headers of frames, and what one or two small frames take besides. */
+/** Allowed for each datagram: packet header and tag, frame headers, and one or two small frames. */
 const OVERHEAD_BYTES = 64;
-/** Of the bytes sent, those that come back as acknowledgements; more than there are without loss. */
+/** Share of the bytes sent that may come back as acknowledgements. Without loss it is less. */
 const ACKNOWLEDGED_FRACTION = 1 / 4;
-/** Of the stream bytes read, those that come twice because QUIC took them for lost. */
+/** Share of the stream bytes read that may come twice because QUIC took them for lost. */
 const REPEATED_FRACTION = 1 / 16;
-/** What was read lately counts by half after so long. */
+/** After so long, what was read counts by half. */
 const HALF_LIFE_MS = 10_000;
-/** Of a peer that owes so much, it is watched how long its datagrams take: that grows with what the binding keeps. */
+/** Of a peer that owes so much, datagrams are timed: the more the binding keeps of a peer, the longer they take. */
 const STRAINED_BYTES = 128 * 1024;
 const SLOW_MS = 200;
 const MAX_SLOW = 4;
@@ -74,12 +74,12 @@ export class InputBudget {
     return this.#debt > STRAINED_BYTES;
   }
 
-  /** What arrived and was not read: of an honest peer, what waits for readers. */
+  /** Bytes that arrived and were not read. Of an honest peer they wait for readers. */
   get owedBytes(): number {
     return this.#debt;
   }
 
-  /** The binding took so long for a datagram. */
+  /** The binding took so many milliseconds for a datagram. */
   took(ms: number): void {
     if (ms > SLOW_MS) this.#slow += 1;
   }
@@ -100,14 +100,14 @@ export class InputBudget {
     return this.#debt - BASE_BYTES - Math.min(this.#readLately, this.#maxWaitingBytes);
   }
 
-  /** Datagrams that anyone may have sent under the connection's ID are none of the peer's debt. */
+  /** Removes from the debt what others sent under the connection's ID. */
   #forgiveForeign(authenticBytes: number): void {
     const foreign = this.#received - authenticBytes;
     this.#debt = Math.max(0, this.#debt - (foreign - this.#before.foreign));
     this.#before.foreign = foreign;
   }
 
-  /** Turns what happened since the last time into debt. A peer that brings much does not get credit for later. */
+  /** Turns what happened since the last time into debt. It never falls below zero: nobody saves up for later. */
   #addUp({ read, sent }: InputTotals, nowMs: number): void {
     const before = this.#before;
     const readNow = read - before.read;

@@ -10,6 +10,7 @@ import type { QuicStreams } from '../streams/streams.js';
 import { InputBudget, type InputWitness } from './input-budget.js';
 import { ReceiptProof } from './receipt-proof.js';
 
+/** What {@link PeerGuards} is given. */
 export interface PeerGuardsOptions {
   readonly native: NativeConnection;
   readonly streams: QuicStreams;
@@ -20,12 +21,12 @@ export interface PeerGuardsOptions {
   readonly end: (error: MeshError) => void;
 }
 
-/** Bytes sent in one go; the rest waits for its turn behind other connections. */
+/** Bytes sent in one go. The rest waits until other connections had their turn. */
 const MAX_FLUSH_BYTES = 8 * 1024 * 1024;
-/** The same where bulk data goes beside other calls, which have to wait until it is done. */
+/** The same where bulk data goes beside other calls: these wait until it has left. */
 const MAX_SHARED_FLUSH_BYTES = 256 * 1024;
 
-/** Of what may wait: beyond, streams are given up until it is less, well before the connection would be. */
+/** Beyond this share of what may wait, slow streams are given up, well before the connection would be. */
 const WAITING_FRACTION = 3 / 4;
 
 /**

@@ -2,20 +2,21 @@
  * Whether a peer receives what it acknowledges: a guard against holes of quiche 0.18.0, which believes acknowledgements
  * of packets that nobody has received yet, or that it never sent (CVE-2025-4820, CVE-2025-4821). SECURITY.md.
  *
- * Whoever acknowledges ahead makes this side send as fast as it can, whatever the network bears. So the peer is asked now
- * and then for something that only the bytes themselves tell: a nonce on the control stream, which it has to send back.
- * What was acknowledged is never sent again; so a peer that did not receive the nonce never will.
+ * A peer that acknowledges ahead makes this side send as fast as it can, whatever the network bears. So now and then the
+ * peer has to send back a nonce from the control stream, which it can only know from the bytes themselves. What was
+ * acknowledged is never sent again: a peer that acknowledged the nonce without receiving it never gets it.
  *
  * Pure: totals and times in, decisions out.
  */
 
 /** A proof is asked for after so many bytes since the last one. */
 const ASK_EVERY_BYTES = 16 * 1024 * 1024;
-/** So many more go out meanwhile, which is more than flow control of quicmesh ever allows at once. */
+/** So many more bytes may go out meanwhile: more than the flow control of quicmesh ever allows at once. */
 const GRACE_BYTES = 64 * 1024 * 1024;
-/** And so long the peer has time. */
+/** The peer has so long to answer. */
 const GRACE_MS = 3000;
 
+/** What is to be done about proofs now. */
 export type ProofStep =
   | { readonly kind: 'ask'; readonly nonce: Buffer }
   | { readonly kind: 'wait' }

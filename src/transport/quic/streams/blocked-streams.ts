@@ -1,9 +1,8 @@
 /**
- * Streams that hold bytes which QUIC had no room for, and who of them is given room that there is again. SPEC.md,
- * "Priorities".
+ * Streams whose bytes QUIC had no room for, and which of them goes first when there is room again. SPEC.md, "Priorities".
  *
- * quiche takes no more of all streams than its congestion window lets out, so what it holds leaves at once, and who is
- * asked first decides. Within what it holds, urgencies of streams decide: see {@link URGENCIES}.
+ * quiche takes no more than its congestion window lets out, so what it takes leaves soon: the order in which streams are
+ * offered decides. Among bytes that it holds, the urgencies of their streams decide: see {@link URGENCIES}.
  */
 import { PRIORITIES, type Priority } from '../../../protocol/priority.js';
 import { ClassTurns, RANKS, type Rank } from '../../priority/class-turns.js';
@@ -12,13 +11,13 @@ import type { QuicStream } from './stream.js';
 /** quiche sends lower ones first. 127 is its default, and 0 is our control stream's. */
 export const URGENCIES: Readonly<Record<Priority, number>> = {
   control: 63,
-  // As normal: quiche lets the lower wait for ever. Which of the two is handed over first decides.
+  // The same as normal: quiche would let the less urgent wait for ever. `high` goes first by being handed over first.
   high: 127,
   normal: 127,
   bulk: 191,
 };
 
-/** Of bulk data whose turn it is. */
+/** The urgency of bulk data that has waited long enough: see `starvation-guard.ts`. */
 export const RAISED_URGENCY = 95;
 
 /**
@@ -26,7 +25,7 @@ export const RAISED_URGENCY = 95;
  * SPEC.md, "Priorities".
  */
 export class BlockedStreams {
-  /** By the rank of a class, then by QUIC's id; among them some that are over but for that. */
+  /** By the rank of a class, then by QUIC's id. Some are over but for their last bytes. */
   readonly #lines: readonly Map<number, QuicStream>[] = PRIORITIES.map(
     () => new Map<number, QuicStream>(),
   );
@@ -65,13 +64,13 @@ export class BlockedStreams {
 
   /** QUIC took so many bytes of a stream. */
   took({ priority }: QuicStream, bytes: number): void {
-    // In vain is no turn: the class has waited all the same.
+    // An attempt in vain is no turn: the class goes on waiting.
     if (bytes === 0) return;
     const waiting = this.#waiting;
     if (waiting !== 0) this.#turns.went(RANKS[priority], bytes, waiting);
   }
 
-  /** A stream whose class has waited for its bound; `undefined` for none. */
+  /** Takes a stream of a class that has waited for as long as it may; `undefined` if there is none. */
   takeDue(): QuicStream | undefined {
     const waiting = this.#waiting;
     if (waiting === 0) return undefined;

@@ -12,6 +12,7 @@ import {
   ControlSender,
 } from './control-stream.js';
 
+/** What a {@link ControlLink} is given. */
 export interface ControlLinkOptions {
   readonly native: NativeConnection;
   readonly role: Role;

@@ -1,18 +1,18 @@
 /**
- * The last bytes of the peer's credit for the connection as a whole, which the control stream has for itself. Pure.
+ * The last bytes of the peer's credit for the whole connection, which only the control stream may use. Pure.
  *
- * Whoever has used up that credit gets no more until the peer has read; and where the peer has moved, and what was under
- * way is lost, it reads nothing until it is sent there again, which it is not before it has proved where it is, by an
- * answer to a request on the control stream. Nor could a call be given up that nobody reads.
+ * Without them a connection could block for good. A sender that has used up the credit gets more only once the peer has
+ * read. But a peer that has moved reads nothing until the lost bytes are sent to its new address, which happens only after
+ * it has proved that address by answering a request on the control stream. Nor could a call be given up that nobody reads.
  *
- * The binding does not tell this credit, only how much may be handed over now, which the congestion window bounds too. So
- * there is a least that is known of it, and the binding is asked when that is used up. Nodes give each other credit
- * without end (SPEC.md, "Credit"), and are never asked.
+ * The binding does not tell this credit, only how much it takes now, which the congestion window bounds as well. So this
+ * keeps a lower bound of the credit, and the binding is asked again when that is used up. Nodes of quicmesh give each other
+ * unlimited credit (SPEC.md, "Credit"), so they never ask.
  */
 
-/** Some proofs and notices. */
+/** Room for a few proofs and notices. */
 const MAX_RESERVE_BYTES = 1024;
-/** Of a window: whoever grants at three quarters of it, at the latest, is never kept from granting. */
+/** At most this share of a window: a peer that grants again once three quarters are used must still get that far. */
 const RESERVE_SHARE = 16;
 
 /** What the peer's transport parameters say (RFC 9000, section 18.2). */
@@ -28,7 +28,7 @@ export interface PeerWindows {
  */
 export class ControlReserve {
   readonly bytes: number;
-  /** The connection's credit is no less: in all, from the beginning on. */
+  /** A lower bound of the connection's credit, counted from its beginning. */
   #knownBytes: number;
 
   constructor({
@@ -42,21 +42,21 @@ export class ControlReserve {
       peerInitialMaxStreamDataBidiLocal,
       peerInitialMaxStreamDataBidiRemote,
     ];
-    // A window of 0 is that of streams which there are none of.
+    // A window of 0 belongs to a kind of stream that the peer does not allow.
     const smallest = Math.min(...windows.filter((window) => window > 0));
     this.bytes = Math.min(MAX_RESERVE_BYTES, Math.floor(smallest / RESERVE_SHARE));
   }
 
   /**
-   * Bytes that may be handed over on other streams, as far as is known: {@link learn} may tell of more.
-   * @param handedBytes in all so far, on all streams
-   * @param wantedBytes beyond which nobody asks
+   * Bytes that other streams may hand over, by what is known: {@link learn} may raise that.
+   * @param handedBytes so far, on all streams together
+   * @param wantedBytes the most that the caller has to hand over
    */
   room(handedBytes: number, wantedBytes: number): number {
     return Math.max(0, Math.min(wantedBytes, this.#knownBytes - this.bytes - handedBytes));
   }
 
-  /** QUIC takes so many bytes now, by some stream's account. */
+  /** QUIC would take so many more bytes now, on some stream. */
   learn(handedBytes: number, capacityBytes: number): void {
     this.#knownBytes = Math.max(this.#knownBytes, handedBytes + capacityBytes);
   }

@@ -1,11 +1,10 @@
 /**
- * The unidirectional stream on which each side tells the other that it abandoned a request, or opens no more, and asks it
- * for a proof that it receives what it acknowledges: see `receipt-proof.ts`. SPEC.md, "QUIC".
+ * The unidirectional stream on which each side says that it abandoned a request or opens no more, and asks for proof that
+ * the peer receives what it acknowledges (`receipt-proof.ts`). SPEC.md, "QUIC".
  *
- * RESET_STREAM and STOP_SENDING do not serve: a request whose sending side has ended cannot be reset any more
- * (RFC 9000, section 3.1), and where one of the two meets bytes that quiche 0.18.0 holds unsent, the stream is never
- * released and the peer's stream credit shrinks for good. So the notice is a reset frame here, as it is on TCP, with
- * its reason.
+ * RESET_STREAM and STOP_SENDING cannot do this. A request whose sending side has ended cannot be reset any more (RFC 9000,
+ * section 3.1). And where either meets bytes that quiche 0.18.0 holds unsent, the stream is never released and the peer's
+ * stream credit shrinks for good. So a notice is a reset frame with its reason, as on TCP.
  */
 import { randomBytes } from 'node:crypto';
 import { NO_BYTES } from '../../../base/buffers.js';
@@ -18,15 +17,16 @@ import {
 } from '../../../protocol/control.js';
 import { encodeFrame, type Frame, FrameDecoder, FrameFlag } from '../../../protocol/frame.js';
 
-/** Unsent frames beyond this are dropped: the other side then does its work in vain, or gets no proof. */
+/** Beyond this many unsent bytes frames are dropped: the peer then works in vain, or gets no proof. */
 const MAX_UNSENT_BYTES = 64 * 1024;
 const MAX_NOTICE_BYTES = 4 + MAX_REASON_BYTES;
 
 /** The dialer's and the acceptor's first unidirectional stream. */
 export const CONTROL_STREAM_ID = { dialer: 2, acceptor: 3 } as const;
 
-/** What asks for a proof, and what gives it, by message id: each carries a nonce, which is the same in both. */
+/** The message ids of a request for proof and of its answer. Both carry the same nonce. */
 const PROOF_ID = { request: 1, answer: 2 } as const;
+/** Length of the nonce of a proof. */
 export const PROOF_NONCE_BYTES = 16;
 const CONTROL_FLAGS = FrameFlag.reset | FrameFlag.end | FrameFlag.credit;
 
@@ -55,7 +55,10 @@ export class ControlSender {
     this.#add(0, PROOF_ID[kind], nonce, write);
   }
 
-  /** Goes away, by a payload of `protocol/control.ts`. There are two such frames at most: they are never dropped. */
+  /**
+   * Says that this side goes away. Never dropped: there are two such frames at most.
+   * @param payload made by `protocol/control.ts`
+   */
   goAway(payload: Uint8Array, write: Write): void {
     this.#push(FrameFlag.end, 0, payload, write);
   }

@@ -1,9 +1,9 @@
 /**
- * Frames of which some bytes are still to come, over all streams of a connection. Pure.
+ * Unfinished frames of all streams of a connection: how many bytes of them are kept, and who may bring more. Pure.
  *
- * Bytes are off QUIC's account once they are read, so flow control does not bound what so many streams keep of frames
- * that never become whole. Above a limit only one stream is read on, the one that has waited longest, so that there is
- * always a frame that becomes whole; QUIC's windows then stop the others' senders.
+ * Bytes that are read no longer count for QUIC's flow control, so it does not bound what many streams keep of frames that
+ * never become whole. Above a limit only one stream is read on: the one that has waited longest, so that some frame always
+ * becomes whole. QUIC's windows then stop the senders of the others.
  */
 import type { QuicStream } from './stream.js';
 

@@ -1,14 +1,15 @@
 /**
- * What is under way of all bulk data of a connection. The binding does not tell what was acknowledged; so proofs are
- * asked for behind the data, which come back once the peer has read all that was sent before. SPEC.md, "QUIC".
+ * How much bulk data of a connection is in flight, and how much more may be. The binding does not tell what was
+ * acknowledged, so this side sends requests for proof behind the data: the peer answers one once it has read all that was
+ * sent before it. SPEC.md, "QUIC".
  */
 import { Contention } from '../../priority/contention.js';
 import { DelayWindow, MIN_WINDOW_BYTES } from '../../priority/delay-window.js';
 import { PROOF_NONCE_BYTES } from './control-stream.js';
 
-/** Bytes for which one proof is asked, at least. */
+/** At least so many bytes go between two requests for proof. */
 const MARK_EVERY_BYTES = MIN_WINDOW_BYTES / 2;
-/** An answer that is not there by then is not waited for: a peer may drop it. */
+/** An answer is not waited for any longer: the peer may have dropped it. */
 const PATIENCE_MS = 1000;
 
 /**
@@ -22,7 +23,7 @@ export class ProofInFlight {
   #arrivedBytes = 0;
   #markedMs = 0;
   #askedMs = Number.NEGATIVE_INFINITY;
-  /** Only while somebody could be kept waiting. */
+  /** Only while other calls could be kept waiting. */
   #window: DelayWindow | undefined;
 
   /** Bytes that may be handed over now. */
@@ -40,7 +41,7 @@ export class ProofInFlight {
 
   /** Whether bulk data goes beside other calls: then neither may take long turns. */
   isShared(clock: () => number): boolean {
-    // Most connections carry none, and need no look at the clock.
+    // Most connections carry no bulk data, and need not look at the clock.
     return this.#window !== undefined && clock() - this.#askedMs < PATIENCE_MS;
   }
 
@@ -49,7 +50,7 @@ export class ProofInFlight {
     this.#window?.sentSoFar(this.#sentBytes);
   }
 
-  /** All that was handed over has left. @returns the nonce of a proof that is to be asked for behind it, if one is */
+  /** All that was handed over has left. @returns the nonce of the proof that is due now, if one is */
   takeMark(nowMs: number): Buffer | undefined {
     if (this.#window === undefined) return undefined;
     const unmarked = this.#sentBytes - this.#markedBytes;
@@ -63,7 +64,7 @@ export class ProofInFlight {
     return nonce;
   }
 
-  /** A proof came back; others are random, and so larger than any number here. */
+  /** A nonce came back. Nonces of these requests begin with zeros, those of others are random. */
   proofArrived(nonce: Uint8Array, nowMs: number): void {
     const view = new DataView(nonce.buffer, nonce.byteOffset, nonce.length);
     if (view.getBigUint64(0) !== 0n) return;
@@ -73,7 +74,7 @@ export class ProofInFlight {
     this.#window?.arrived(total, nowMs);
   }
 
-  /** Nothing is known of what is under way already, but that it comes first. */
+  /** What is in flight already is not measured: it counts as arrived. */
   #newWindow(): DelayWindow {
     this.#markedBytes = this.#sentBytes;
     this.#arrivedBytes = this.#sentBytes;

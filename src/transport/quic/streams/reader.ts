@@ -12,6 +12,7 @@ import type { StreamRegistry } from './registry.js';
 import type { QuicStream } from './stream.js';
 import type { StreamsHost } from './streams-host.js';
 
+/** What a {@link StreamReader} is given. */
 export interface StreamReaderOptions {
   readonly native: NativeConnection;
   readonly host: StreamsHost;

@@ -11,6 +11,7 @@ import type { NativeConnection } from '../binding/native.js';
 import { SeenStreams } from './seen-streams.js';
 import type { QuicStream } from './stream.js';
 
+/** What a {@link StreamRegistry} is given. */
 export interface StreamRegistryOptions {
   readonly native: NativeConnection;
   readonly role: Role;

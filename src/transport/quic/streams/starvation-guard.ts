@@ -1,6 +1,6 @@
 /**
- * Lets bulk data that QUIC holds get its turn: quiche sends lower urgencies only once nothing of a higher one is left, and
- * where losses keep the congestion window full something always is. SPEC.md, "Priorities".
+ * Keeps bulk data that QUIC holds from starving. quiche sends a less urgent stream only when nothing more urgent is left,
+ * and where losses keep the congestion window full, something always is. SPEC.md, "Priorities".
  */
 import { PATIENCE_BYTES, SLICE_BYTES } from '../../priority/class-turns.js';
 import type { QuicStream } from './stream.js';

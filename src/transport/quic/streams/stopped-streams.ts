@@ -1,18 +1,19 @@
 /**
- * Which streams the peer has stopped (STOP_SENDING), or reset while nobody reads them. The binding tells by failing the
- * next write or read, and the next one may never come: a handler that still works has nothing to write, and one that
- * takes no more of an upload reads nothing. So streams that this side may still send on are asked one by one.
+ * Finds streams that the peer has stopped (STOP_SENDING), or reset while nobody reads them. The binding tells only by
+ * failing the next write or read, which may never come: a handler that is still working writes nothing, and one that has
+ * paused an upload reads nothing. So the binding is asked about each such stream.
  *
- * Cheap: a few with every datagram, the rest of them by a timer. So with few streams the peer's word is heard at once, and
- * with many a moment later, and neither costs a busy connection more than a few calls of the binding per datagram.
+ * A few are asked about with every datagram, the rest by a timer. With few streams the peer is heard at once, with many a
+ * moment later, and a busy connection spends no more than a few calls of the binding per datagram.
  */
 import type { QuicStream } from './stream.js';
 
-/** Streams asked with every datagram: with so many, none waits for the timer. */
+/** Streams asked about with every datagram. With no more than these, none waits for the timer. */
 const PER_DATAGRAM = 2;
-/** Until the others are asked. */
+/** When the others are asked about. */
 const REST_MS = 20;
 
+/** What {@link StoppedStreams} asks of its connection. */
 export interface StoppedStreamsHost {
   /** Looks whether the peer has stopped this stream, and acts on it. */
   ask(stream: QuicStream): void;
@@ -27,7 +28,7 @@ export interface StoppedStreamsHost {
 export class StoppedStreams {
   readonly #host: StoppedStreamsHost;
   readonly #streams = new Set<QuicStream>();
-  /** Goes on where it was; a set may change under its iterator. */
+  /** Goes on where it stopped. A set may change under its iterator. */
   #iterator: Iterator<QuicStream, undefined> | undefined;
   /** Streams that were not asked since the last datagram. */
   #due = 0;

@@ -11,6 +11,7 @@ import type { QuicStream } from './stream.js';
 import type { StreamsHost } from './streams-host.js';
 import { UnexplainedEnds } from './unexplained-ends.js';
 
+/** What a {@link StreamEnds} is given. */
 export interface StreamEndsOptions {
   readonly native: NativeConnection;
   readonly host: StreamsHost;

@@ -1,10 +1,10 @@
 /**
- * Streams that the peer gave up, as their FIN tells, without the notice that says why: it is on the control stream, and
- * may come later, where its datagram was overtaken or lost. So the end waits for it, for a while. SPEC.md, "QUIC".
+ * Streams that the peer gave up, as their FIN shows, before the notice that says why. The notice is on the control stream
+ * and may come later, if its datagram was overtaken or lost. So the end of the stream waits for it a while. SPEC.md, "QUIC".
  */
 import type { QuicStream } from './stream.js';
 
-/** A notice that was lost is sent again within about two round trips. */
+/** Enough for a lost notice to be sent again, which takes about two round trips. */
 const PATIENCE_MS = 250;
 
 /**
@@ -22,7 +22,7 @@ export class UnexplainedEnds {
     this.#guard = guard;
   }
 
-  /** There are no more than streams of the connection. */
+  /** Ends the stream unless a notice comes in time. Bounded by the connection's streams. */
   add(stream: QuicStream): void {
     if (this.#untilMs.has(stream)) return;
     this.#untilMs.set(stream, performance.now() + PATIENCE_MS);

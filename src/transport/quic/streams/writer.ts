@@ -13,6 +13,7 @@ import { StarvationGuard } from './starvation-guard.js';
 import type { QuicStream } from './stream.js';
 import type { StreamsHost } from './streams-host.js';
 
+/** What a {@link StreamWriter} is given. */
 export interface StreamWriterOptions {
   readonly native: NativeConnection;
   readonly host: StreamsHost;
