@@ -135,7 +135,6 @@ async function compile(project: string, sources: readonly CodeBlock[]): Promise<
     lib: ['es2023', 'esnext.disposable'],
     module: 'nodenext',
     types: ['node'],
-    skipLibCheck: true,
     allowJs: true,
     outDir: 'out',
     rootDir: '.',
