@@ -52,8 +52,8 @@ export class Dialer {
   }
 
   /**
-   * Dials in the node's own async context, not in that of whoever wants the peer. Sockets and timers call back in the context
-   * that they were made in, and handlers run there, for as long as the connection lives.
+   * Dials in the node's own async context, not in that of whoever wants the peer. Sockets and timers call back in the
+   * context that they were made in, and handlers run there, for as long as the connection lives.
    * @throws MeshError as `connect`, and ConnectionLimitExceeded
    */
   dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
@@ -98,7 +98,9 @@ export class Dialer {
     }
   }
 
-  /** @param cert this node's certificate when the dial began. If it has another one by now, the peer has to see that one */
+  /**
+   * @param cert this node's certificate when the dial began. If it has another one by now, the peer has to see that one
+   */
   #renewInTime(session: CallSession, target: PeerTarget, cert: string): void {
     const { certificates, renewal } = this.#options;
     const isOld = cert !== certificates.inForce.cert;

@@ -21,14 +21,16 @@ import type {
 } from '../transport/connection.js';
 
 /**
- * Another node. Calls go over whichever connection to it is open. `node.connect` answers with one, and it stays usable for as
- * long as you hold it, whatever becomes of its connections.
+ * Another node. Calls go over whichever connection to it is open. `node.connect` answers with one, and it stays usable
+ * for as long as you hold it, whatever becomes of its connections.
  */
 export interface Peer {
   /** The peer's name, as its certificate carries it. */
   readonly nodeId: string;
 
-  /** Whether there is a connection whose handshake is done. False while the peer is dialed, although calls may be made. */
+  /**
+   * Whether there is a connection whose handshake is done. False while the peer is dialed, although calls may be made.
+   */
   readonly isConnected: boolean;
 
   /** The transport that calls use now; `undefined` while there is no connection. */
@@ -44,13 +46,13 @@ export interface Peer {
   readonly retries: Readonly<RetryCounters>;
 
   /**
-   * Sends a request and waits for the answer. Settles exactly once. When the connection is lost, a call that had not left, or
-   * that is `replaySafe`, goes by the next connection if there is time; see {@link CallOptions.retry}.
+   * Sends a request and waits for the answer. Settles exactly once. When the connection is lost, a call that had not
+   * left, or that is `replaySafe`, goes by the next connection if there is time; see {@link CallOptions.retry}.
    *
-   * You may change or reuse the message's memory once this has returned. If you change a byte string of 4 KiB or more, a call
-   * that failed is not attempted again.
-   * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled; Superseded;
-   *   ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node;
+   * You may change or reuse the message's memory once this has returned. If you change a byte string of 4 KiB or more,
+   * a call that failed is not attempted again.
+   * @throws MeshError the handler's error or the peer's refusal (side `remote`); DeadlineExceeded; Cancelled;
+   *   Superseded; ConnectionLost or ConnectionClosed, with `maybeExecuted` telling whether the call had left this node;
    *   InvalidArgument for a message that cannot be sent, or whose type begins no such call
    */
   request<M extends RequestMessage>(message: M, options?: CallOptions): Promise<ReplyTo<M>>;
@@ -63,20 +65,20 @@ export interface Peer {
   send(message: OneWayMessage, options?: CallOptions): Promise<void>;
 
   /**
-   * Sends without waiting for anything: false where the message would have to wait, for a connection, or for others that have
-   * yet to leave. After true, whether it arrived is not known.
+   * Sends without waiting for anything: false where the message would have to wait, for a connection, or for others
+   * that have yet to leave. After true, whether it arrived is not known.
    * @throws MeshError what would not be better later: CapabilityMissing, MessageTooLarge, InvalidArgument
    */
   trySend(message: OneWayMessage, options?: TrySendOptions): boolean;
 
   /**
-   * Opens a bulk transfer: `body` goes out, and what the peer's handler yields comes back. Both directions are flow controlled
-   * by bytes. Leaving the loop early cancels the transfer.
+   * Opens a bulk transfer: `body` goes out, and what the peer's handler yields comes back. Both directions are flow
+   * controlled by bytes. Leaving the loop early cancels the transfer.
    *
-   * `offset` asks for the answer's bytes from there on. `priorChecksum`, the CRC-32 of the bytes before, lets the peer go on
-   * with the checksum of the whole. With `resume` a lost connection interrupts the transfer, and does not end it.
-   * @throws MeshError from the loop over the bytes: as {@link request}, and ChecksumMismatch when the bytes are not those that
-   *   were sent. InvalidArgument at once
+   * `offset` asks for the answer's bytes from there on. `priorChecksum`, the CRC-32 of the bytes before, lets the peer
+   * go on with the checksum of the whole. With `resume` a lost connection interrupts the transfer, and does not end it.
+   * @throws MeshError from the loop over the bytes: as {@link request}, and ChecksumMismatch when the bytes are not
+   *   those that were sent. InvalidArgument at once
    */
   stream(transfer: TransferOpening, options?: StreamCallOptions): AsyncIterable<Uint8Array>;
 
