@@ -6,7 +6,7 @@
 /** Most urgent first. */
 export const PRIORITIES = ['control', 'high', 'normal', 'bulk'] as const;
 
-/** The class of a call: what goes first where calls share a connection. */
+/** The priority of a call: which calls go first on a shared connection. */
 export type Priority = (typeof PRIORITIES)[number];
 
 /** The priority of a call that names none, by the type of its message. */

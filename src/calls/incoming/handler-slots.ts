@@ -1,6 +1,6 @@
 /** How many calls of one peer this node runs at once, over all of the peer's connections. Pure. */
 
-/** `urgent`: of class `control`. `nested`: made by a handler of the peer. `usual`: any other. */
+/** `urgent`: of priority `control`. `nested`: made by a handler of the peer. `usual`: any other. */
 export type SlotKind = 'usual' | 'urgent' | 'nested';
 
 /**

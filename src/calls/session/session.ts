@@ -41,8 +41,8 @@ import {
   type TrySendOptions,
 } from '../types.js';
 import type { Authorize, AuthorizeFailureListener } from './authorize.js';
-import { classRefusal, withClass } from './call-class.js';
 import { CallPermissions } from './call-permissions.js';
+import { priorityRefusal, withPriority } from './call-priority.js';
 import { SessionDrain } from './session-drain.js';
 import { SessionOpener } from './session-opener.js';
 
@@ -280,7 +280,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     const refusal = this.#refusal(open, options);
     if (refusal !== undefined) throw refusal;
     this.#begin();
-    const marked = withClass(open, options.priority);
+    const marked = withPriority(open, options.priority);
     return openTransfer(this, marked, options, (failure) =>
       this.callSettled(failure === undefined),
     );
@@ -294,7 +294,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     const refusal = this.#refusal(open, options);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
-    const marked = withClass(open, options.priority);
+    const marked = withPriority(open, options.priority);
     return new Promise((resolve, reject) => {
       carryTransfer(this, marked, options, progress, (failure) => {
         this.callSettled(failure === undefined);
@@ -325,9 +325,9 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   /** Adds what the peer has to know of the call. One that leaves before TLS is done is replay-safe, and has to say so. */
   #marked<M extends RequestMessage>(message: M, { priority, nesting }: AttemptOptions): M {
-    const classed = withClass(message, priority);
-    if (message.type === 'ping') return classed;
-    const marked = nesting === undefined ? classed : { ...classed, nested: true };
+    const prioritized = withPriority(message, priority);
+    if (message.type === 'ping') return prioritized;
+    const marked = nesting === undefined ? prioritized : { ...prioritized, nested: true };
     return this.isEarly ? { ...marked, replaySafe: true } : marked;
   }
 
@@ -388,7 +388,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     { priority }: TransferOptions,
   ): MeshError | undefined {
     if (this.#drain.isDraining) return new MeshError('NodeClosed', 'node is closing');
-    return classRefusal(message, priority) ?? this.capabilityRefusal(message.type);
+    return priorityRefusal(message, priority) ?? this.capabilityRefusal(message.type);
   }
 
   #begin(): void {

@@ -1,4 +1,4 @@
-/** The class that a caller chose for a call, and how the other side learns of it. SPEC.md, "Priorities". */
+/** The priority that a caller chose for a call, and how the other side learns of it. SPEC.md, "Priorities". */
 import { MeshError } from '../../errors.js';
 import type { DataTransfer } from '../../protocol/message.js';
 import { defaultPriority, isPriority, type Priority } from '../../protocol/priority.js';
@@ -6,8 +6,8 @@ import type { RequestMessage } from '../types.js';
 
 type CallMessage = RequestMessage | DataTransfer;
 
-/** The message with the class that was chosen. What is the default of its type does not travel; a ping has no field. */
-export function withClass<M extends CallMessage>(message: M, chosen: Priority | undefined): M {
+/** The message with the chosen priority. The default of its type does not travel, and a ping has no such field. */
+export function withPriority<M extends CallMessage>(message: M, chosen: Priority | undefined): M {
   if (chosen === undefined || message.type === 'ping') return message;
   const { priority } = message as { readonly priority?: Priority };
   if (chosen === priority) return message;
@@ -15,8 +15,8 @@ export function withClass<M extends CallMessage>(message: M, chosen: Priority | 
   return priority === undefined ? message : { ...message, priority: undefined };
 }
 
-/** Why a call cannot have the class that its caller chose, in its options or in the message, if it cannot. */
-export function classRefusal(
+/** Why a call cannot have the priority that its options or its message name; `undefined` if it can. */
+export function priorityRefusal(
   message: CallMessage,
   chosen: Priority | undefined,
 ): MeshError | undefined {
