@@ -132,7 +132,7 @@ export class TcpTransport implements Transport {
       onSecure: (socket, setup) => this.#accept(socket, setup, options),
       onTlsError: (cause, remoteAddress) => {
         const error = handshakeError(cause);
-        // Who hung up was not turned away.
+        // A peer that hung up was not refused.
         if (error.code === 'ConnectFailed') return;
         options.onRefused?.({ error, remoteAddress, transport: this.name });
       },

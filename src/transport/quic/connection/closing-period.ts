@@ -1,19 +1,19 @@
 /**
- * What a connection sends and waits for once this side has closed it (RFC 9000, section 10.2.1).
+ * Decides what a connection sends and waits for once this side has closed it (RFC 9000, section 10.2.1).
  *
- * The binding writes one packet with CONNECTION_CLOSE and falls silent. That packet is kept here and sent again when the
- * peer still sends: for the 1st, 2nd, 4th, 8th … datagram that arrives, so that two sides that both close come to an end.
+ * The binding writes one packet with CONNECTION_CLOSE and falls silent. That packet is kept here and sent again while datagrams
+ * of the peer still arrive: for the 1st, 2nd, 4th, 8th … of them, so that two sides that both close do not go on for ever.
  *
- * Until that packet is written, the binding is asked for it a few times only. The congestion window may hold it back to
- * the next probe timeout. And where that probe is one of the handshake's, quiche 0.18.0 never writes it: it writes an
- * acknowledgement in its place, as often as it is asked, without end.
+ * The binding is asked for that packet only a few times. The congestion window may hold it back until the next probe timeout.
+ * And if that is a timeout of the handshake, quiche 0.18.0 never writes the packet, but an acknowledgement instead, whenever
+ * it is asked.
  *
  * Pure: datagrams and times in, decisions out.
  */
 
-/** Datagrams that the binding may write before the one that closes. */
+/** How many datagrams the binding may write until CONNECTION_CLOSE. */
 const MAX_DATAGRAMS = 3;
-/** The binding waits three probe timeouts, however wrong its estimate. Afterwards stateless resets answer. */
+/** The longest closing period. The binding waits three probe timeouts, which may be far too long. Later, resets answer. */
 const MAX_PERIOD_MS = 3000;
 
 /**
@@ -38,7 +38,7 @@ export class ClosingPeriod {
 
   /**
    * The binding wrote a datagram.
-   * @param isClose whether it is the one that closes; it is copied then
+   * @param isClose whether it is the one with CONNECTION_CLOSE, of which a copy is kept
    */
   wrote(datagram: Buffer, isClose: boolean): void {
     this.#written += 1;

@@ -42,7 +42,7 @@ import type { DatagramPump } from './datagram-pump.js';
 import { activePath, type LossTimer } from './loss-timer.js';
 import type { ReplacementCheck } from './replacement-check.js';
 
-/** How long a dialer that waits for answers bears silence. */
+/** After so long a silence, a dialer that waits for answers asks the peer for a datagram. */
 const AWAITING_MS = 1000;
 
 /** A QUIC connection, dialed or accepted. It tells its {@link ConnectionHost} how far it is. */
@@ -83,7 +83,7 @@ export class QuicConnection implements Connection {
   #state: ConnectionState = { kind: 'connecting' };
   #identity: PeerIdentity | undefined;
   #released = false;
-  /** From when the connection is over to when it is forgotten. */
+  /** Set from when the connection is over until it is forgotten. */
   #closing: ClosingPeriod | undefined;
   #maintainedMs = performance.now();
 
@@ -193,7 +193,7 @@ export class QuicConnection implements Connection {
     await this.closed;
   }
 
-  /** Whether this is the address that the peer has had so far. */
+  /** Whether this is the peer's proved address. */
   isRemote(address: SocketAddress): boolean {
     return isSameAddress(this.#paths.remoteAddress, address);
   }
@@ -222,7 +222,7 @@ export class QuicConnection implements Connection {
     this.#guards.received(datagram.length, nowMs);
   }
 
-  /** @param elsewhere where the datagram came from and arrived, if not where the peer was so far */
+  /** @param elsewhere the datagram's source and socket, if they are not those of the peer so far */
   #take(datagram: Buffer, path: Path, elsewhere: Elsewhere | undefined): void {
     const nowMs = this.lastReceivedMs;
     try {
@@ -255,9 +255,8 @@ export class QuicConnection implements Connection {
   }
 
   /**
-   * For a dialer whose first flight resumes a session: from here on early streams go with it, if the session allows
-   * that.
-   * @returns whether they do
+   * Lets a dialer whose first flight resumes a session use early streams, if the session allows early data.
+   * @returns whether it does
    */
   beginEarly(): boolean {
     if (this.#state.kind !== 'connecting' || !this.#native.isInEarlyData()) return false;
@@ -266,18 +265,18 @@ export class QuicConnection implements Connection {
     return this.#moveTo({ kind: 'early' });
   }
 
-  /** Whether TLS took up an earlier session, and so the early data that went with it. */
+  /** Whether TLS resumed a session, and so accepted the early data that was sent with it. */
   get isResumed(): boolean {
     return this.#native.isResumed();
   }
 
   /**
-   * A datagram from the peer's address that no connection ID leads here. The binding tells whether it ends with the
-   * token that makes it a stateless reset; it is no sign of life otherwise. Leaves the datagram as it is.
+   * Handles a datagram from the peer's address whose connection ID belongs to no connection. The binding tells whether it ends
+   * with the token of a stateless reset. Otherwise it is ignored. Leaves the datagram as it is.
    *
-   * The peer gives the token with the end of the handshake. Before, quiche 0.18.0 goes by the one of the session that it
-   * resumes (against RFC 9000, section 7.4.1), which ends the connection before.
-   * @returns whether it was one, and the connection is over
+   * The peer gives the token at the end of the handshake. Before that, quiche 0.18.0 uses the token of the session that it
+   * resumes, against RFC 9000, section 7.4.1. So nothing is asked before the connection is open.
+   * @returns whether it was a reset, and the connection is over
    */
   receiveReset(datagram: Buffer): boolean {
     if (this.#released || !this.isOpen) return false;
@@ -291,7 +290,7 @@ export class QuicConnection implements Connection {
     return true;
   }
 
-  /** Sends what QUIC has to send, and sets the clock for what it waits for. */
+  /** Sends what there is to send, and arms the timer for what comes next. */
   flush(): void {
     if (this.#released) return;
     if (this.#closing !== undefined) {
@@ -324,7 +323,7 @@ export class QuicConnection implements Connection {
     return this.#paths.migrate(options);
   }
 
-  /** A PING frame: neither congestion nor flow control holds it up for long, and no stream is needed. */
+  /** Sends a PING frame. It needs no stream, and neither congestion nor flow control holds it up for long. */
   probe(): void {
     if (this.#state.kind !== 'open') return;
     this.#native.sendAckEliciting();
@@ -335,15 +334,15 @@ export class QuicConnection implements Connection {
     return this.#streams.hasRoom;
   }
 
-  /** Some datagrams could not be sent: gets away from a path that is gone. */
+  /** Some datagrams could not be sent: leaves the path in use if it is gone. */
   checkPath(failures: SendFailures): void {
     this.#paths.check(failures);
   }
 
   /**
-   * Does for a quiet connection what traffic does for a busy one: looks after paths and spare connection IDs, and asks a
-   * silent peer for a sign of life, so that neither side's idle timeout strikes. A dialer that waits for an answer asks
-   * soon: after a change of path on the way, the answers may go where nobody is, until the peer hears from here.
+   * Does for an idle connection what traffic does for a busy one: maintains paths and spare connection IDs, and asks a silent
+   * peer for a datagram, so that neither side's idle timeout strikes. A dialer that waits for an answer asks soon. If a NAT has
+   * changed its address, answers go astray until the peer hears from it.
    */
   maintain(nowMs: number, keepAliveMs: number): void {
     if (this.#state.kind !== 'open') return;
@@ -378,7 +377,7 @@ export class QuicConnection implements Connection {
     this.flush();
   }
 
-  /** Forgets the connection at once, without a word to the peer beyond what was sent. For an endpoint that closes. */
+  /** Forgets the connection at once, and sends nothing more. For an endpoint that closes. */
   release(): void {
     if (this.#released) return;
     this.#end(new MeshError('ConnectionClosed', 'endpoint closed'));
@@ -393,7 +392,7 @@ export class QuicConnection implements Connection {
     this.#host.released();
   }
 
-  /** Runs one input to its end; whatever it left to send goes out when the turn's input is read. */
+  /** Runs one step. What it leaves to send goes out when this turn's input is read. */
   #input(step: () => void): void {
     try {
       step();
@@ -403,7 +402,7 @@ export class QuicConnection implements Connection {
     this.#host.flushSoon();
   }
 
-  /** How far TLS has come. The peer's certificate is checked whenever it could be another. */
+  /** Looks how far TLS is. The peer's certificate is checked whenever it may be another one. */
   #checkProgress(): void {
     if (this.#native.isEstablished()) this.#establish();
     else if (this.role === 'acceptor' && this.#state.kind === 'connecting') this.#acceptEarly();
@@ -428,13 +427,13 @@ export class QuicConnection implements Connection {
     this.#host.early();
   }
 
-  /** @returns whether the connection goes on */
+  /** Checks the peer's certificate. @returns whether the connection goes on */
   #identifyPeer(): boolean {
     try {
       this.#identity = this.#host.verifyPeer(this.#native.peerCertChain() ?? []);
       return true;
     } catch (thrown) {
-      // What it is told goes with the end of the TLS handshake, and would take along what waits.
+      // The close goes with the end of the TLS handshake, and would take along the early data that waits.
       if (this.role === 'dialer' && this.#state.kind === 'early') this.#streams.unsendEarly();
       this.fail(toMeshError(thrown, 'CertificateInvalid'));
       return false;
@@ -489,11 +488,11 @@ export class QuicConnection implements Connection {
 
   #establishTimedOut(): void {
     this.fail(new MeshError('ConnectTimeout', 'QUIC handshake did not finish in time'));
-    // Nobody may be there at all: nothing is kept for what could still arrive.
+    // There may be no peer at all: no memory is kept for datagrams that could still arrive.
     if (this.role === 'acceptor') this.release();
   }
 
-  /** The flush sends what the binding has to say of it, and ends us. */
+  /** The native connection failed. The next flush sends its close, and releases the connection. */
   #nativeFailed(thrown: unknown): void {
     const verify = (chain: readonly Uint8Array[]) => this.#host.verifyPeer(chain);
     this.#end(refusalReason(this.#native, thrown, this.isOpen, verify));
@@ -506,13 +505,13 @@ export class QuicConnection implements Connection {
       this.#release();
     } else if (native.isDraining()) {
       this.#end(endReason(native, this.isOpen));
-      // Only who has closed may have to say so again; what the peer still had under way is nobody's (RFC 9000, section
-      // 10.2.2). Memory of connections that come and go is free at once.
+      // Only the side that closed may have to repeat its close (RFC 9000, section 10.2.2). If the peer closed, the connection
+      // is forgotten at once, which frees its memory.
       if (native.peerError() !== null) this.#release();
     }
   }
 
-  /** Ends the connection for its users, once: every stream hears of it, then `closed`. */
+  /** Ends the connection for its users, once: first its streams end, then `closed` fulfils. */
   #end(error: MeshError, streamError: MeshError = endOfStreams(error)): void {
     if (!this.#moveTo({ kind: 'closed', error })) return;
     this.#closing = new ClosingPeriod(performance.now());

@@ -1,32 +1,32 @@
 /**
- * Finds out early that the last packets of a flight were lost (the idea of RFC 8985, section 7, and of RFC 9002,
- * section 6.2): a few small packets behind them make the peer acknowledge, and what it lacks counts as lost.
+ * Finds out early that the last packets of a flight were lost. A few small packets behind them make the peer acknowledge, and
+ * what it lacks counts as lost. The idea is that of RFC 8985, section 7, and of RFC 9002, section 6.2.
  *
- * QUIC has a timeout for that, which quiche 0.18.0 gets wrong. Without pacing it stamps packets with the time of an
- * earlier one, as long as the congestion window is small, and so measures round trips that are too long; the longer
- * they seem, the older the stamps. A connection that only ever asks and answers never gets its window back, and after
- * a handful of losses in its whole life its timeout has grown from milliseconds to minutes. So this side keeps the
- * shortest round trip that was measured, and does not wait for the binding's timeout much longer than that.
+ * QUIC has a timeout for that, but quiche 0.18.0 gets it wrong. Without pacing, while the congestion window is small, it stamps
+ * packets with the time of an earlier one. So it measures round trips that are too long, and the longer they seem, the older
+ * the stamps become. A connection with only small calls never gets its window back. After a handful of losses in its whole
+ * life, its timeout has grown from milliseconds to minutes. So this side keeps the shortest round trip that was measured, and
+ * waits for the binding's timeout not much longer than that.
  *
- * On a busy machine an answer may take longer although nothing was lost. Were that no reason for patience, the probes of
- * many connections would keep the machine busy, and each other going. So the next wait is twice as long after a probe
- * that showed no loss, and short again after one that did.
+ * On a busy machine an answer may take longer although nothing was lost. The probes of many connections would keep such a
+ * machine busy, and cause each other. So the wait doubles after a probe that found no loss, and is short again after one that
+ * did.
  */
 
-/** Beyond two round trips: the peer may take its time to acknowledge, and its process to wake up. */
+/** Added to two round trips: the peer may delay its acknowledgement, and its process takes time to wake up. */
 const SLACK_MS = 25;
-/** As long as round trips are not known to be shorter (RFC 9002, section 6.2.2). */
+/** The wait while no round trip is known (RFC 9002, section 6.2.2). */
 const MAX_WAIT_MS = 1000;
-/** Datagrams after which the round trip is looked up, in the first of a connection's life: the handshake may have waited. */
+/** How often the round trip is looked up early in a connection's life, in datagrams: the handshake may have been slow. */
 const LOOK_EVERY = 16;
 const LOOKS = 16;
-/** What the binding waits for this much shorter than for the idle timeout is an acknowledgement. */
+/** If the binding's wait ends this much before the idle timeout, it is for an acknowledgement. */
 const IDLE_MARGIN_MS = 100;
-/** Times that the wait doubles while probes bring nothing. */
+/** How often the wait doubles while probes find nothing. */
 const MAX_DOUBLINGS = 5;
-/** Datagrams after a probe that may show what it found. */
+/** How many datagrams after a probe may show what it found. */
 const HEARD_TO_JUDGE = 4;
-/** So many datagrams that came without a probe take one of these back. */
+/** How many datagrams that came without a probe take one doubling back. */
 const HEARD_FOR_TRUST = 8;
 
 /**
@@ -38,7 +38,7 @@ export class TailProbe {
   #rttMs = Number.POSITIVE_INFINITY;
   #doublings = 0;
   #isDue = false;
-  /** Packets that the binding took for lost when the first probe since something arrived was sent. */
+  /** How many packets were lost when the first probe since something arrived was sent. */
   #lostBefore: number | undefined;
   #heardInTime = 0;
   #datagramsToLook = LOOKS * LOOK_EVERY;
@@ -48,17 +48,17 @@ export class TailProbe {
     this.#idleTimeoutMs = idleTimeoutMs;
   }
 
-  /** A round trip as the binding measured it: never shorter than it is, often longer. */
+  /** Takes the binding's round trip, which is never shorter than the true one, and often longer. */
   learn(rttMs: number): void {
     this.#rttMs = Math.min(this.#rttMs, rttMs);
   }
 
-  /** Until an acknowledgement of what is sent now is late. */
+  /** How long an acknowledgement of what is sent now may take. */
   get patienceMs(): number {
     return Math.min(2 * this.#rttMs + SLACK_MS, MAX_WAIT_MS);
   }
 
-  /** Another path: what was learned of the last one is void. */
+  /** The connection takes another path: what was learned of the last one is void. */
   restart(): void {
     this.#rttMs = Number.POSITIVE_INFINITY;
     this.#doublings = 0;
@@ -68,7 +68,7 @@ export class TailProbe {
 
   /**
    * Something arrived.
-   * @param lostPackets in all, as the binding counts them: asked for after a probe only
+   * @param lostPackets in all, as the binding counts them; called after a probe only
    * @returns whether a look at the binding's round trip is due: see {@link learn}
    */
   heard(lostPackets: () => number): boolean {
@@ -80,7 +80,7 @@ export class TailProbe {
   }
 
   /**
-   * How long to wait before {@link takeProbe} is asked, or the binding's own timeout is over.
+   * How long to wait, for the binding's own timeout or for {@link takeProbe}.
    * @param timeoutMs how long the binding waits for what comes next, `null` for ever
    * @param silentMs since something arrived; the idle timeout counts from then, or from later
    */
@@ -94,7 +94,7 @@ export class TailProbe {
     return waitMs;
   }
 
-  /** The first acknowledgement of a probe may not tell yet: packets count as lost once three later ones have arrived. */
+  /** The first acknowledgement may not tell yet: packets count as lost once three later ones have arrived. */
   #judgeProbe(lostPackets: number): void {
     this.#heardInTime += 1;
     const hasFound = lostPackets > (this.#lostBefore as number);
@@ -112,7 +112,7 @@ export class TailProbe {
   }
 
   /**
-   * Whether to probe, now that the wait is over.
+   * The wait is over. @returns whether to probe
    * @param lostPackets as in {@link heard}
    */
   takeProbe(lostPackets: () => number): boolean {

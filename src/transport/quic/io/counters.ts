@@ -6,19 +6,19 @@ export interface EndpointCounters extends Record<string, number> {
   bytesSent: number;
   /** Datagrams that could not be sent, and were dropped. */
   sendErrors: number;
-  /** Datagrams from source port 0, which nobody can answer. */
+  /** Datagrams from source port 0, to which no answer can be sent. */
   droppedUnanswerable: number;
   droppedMalformed: number;
   droppedUnknownVersion: number;
   droppedShortInitial: number;
-  /** Initials that do not open with the keys of their connection ID, or hold what no Initial may. */
+  /** Initials that cannot be decrypted, or have a frame that no Initial may have. */
   droppedUnreadableInitial: number;
   droppedUnknownConnection: number;
   /** Initials that came while as many handshakes as allowed were under way, or while nobody listened. */
   droppedNotAccepting: number;
-  /** Initials from a source that had as many handshakes under way as a single one may. */
+  /** Initials from a source that had as many handshakes under way as one source may have. */
   droppedSourceLimit: number;
-  /** Initials with a token of a Retry that is too old, or another client's, or made up. */
+  /** Initials with a Retry token that is expired, another client's, or forged. */
   droppedInvalidToken: number;
   /** Datagrams beyond what a connection may receive before its handshake is done. */
   droppedHalfOpenExcess: number;
@@ -27,35 +27,35 @@ export interface EndpointCounters extends Record<string, number> {
   retriesSent: number;
   versionNegotiationsSent: number;
   statelessResetsSent: number;
-  /** Connections whose peer had forgotten them. */
+  /** Connections that ended because their peer had forgotten them. */
   statelessResetsReceived: number;
   accepted: number;
-  /** Connections, of either side, that took up an earlier session. */
+  /** Connections of either side that resumed a session. */
   resumed: number;
-  /** Of those accepted, or refused, such as began with early data; of those dialed likewise. */
+  /** Accepted or refused connections that began with early data, and dialed ones that did. */
   earlyAccepted: number;
   earlyDialed: number;
-  /** Kept sessions that could not be read, or whose certificate would be refused now. */
+  /** Stored sessions that could not be read, or whose certificate is not trusted any more. */
   sessionsUnusable: number;
   dialed: number;
   refused: number;
-  /** Connections ended because the peer sent too much that brought nothing: see `input-budget.ts`. */
+  /** Connections ended because the peer sent too much that was of no use; see `input-budget.ts`. */
   closedForExcess: number;
-  /** Connections ended because the peer acknowledged what it did not receive: see `receipt-proof.ts`. */
+  /** Connections ended because the peer acknowledged packets that it had not received; see `receipt-proof.ts`. */
   closedForFalseAcks: number;
   pathsValidated: number;
   pathsFailed: number;
   /** Connections that this side moved to another address of its own. */
   migrations: number;
-  /** Connections that follow their peer to another address. */
+  /** Connections that followed their peer to another address. */
   peerMigrations: number;
-  /** Datagrams from an address that a connection does not follow its peer to. */
+  /** Datagrams from an address to which a connection did not follow its peer. */
   pathChangesRefused: number;
-  /** Asked whether the path carries larger datagrams, or still does: see `path-mtu.ts`. */
+  /** Probes for the largest datagram that a path carries; see `path-mtu.ts`. */
   pathProbes: number;
-  /** Connections that went back to small datagrams because the path swallowed larger ones. */
+  /** Connections that returned to small datagrams because the path dropped larger ones. */
   blackHoles: number;
-  /** Connections ended because not even small datagrams passed. */
+  /** Connections ended because the path dropped even the smallest datagrams. */
   pathsUnusable: number;
   /** Not counts: what the system granted the socket opened last. Linux doubles the number for its bookkeeping. */
   receiveBufferBytes: number;

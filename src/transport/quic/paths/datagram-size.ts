@@ -1,10 +1,10 @@
 /**
- * Carries out what `path-mtu.ts` decides for one connection: sends its probes, takes the answers, and answers those of the
- * peer. SPEC.md, "QUIC", "Datagram sizes".
+ * Carries out what `path-mtu.ts` decides for one connection: sends its probes, takes their answers, and answers the peer's
+ * probes. SPEC.md, "QUIC", "Datagram sizes".
  *
- * A probe is a DATAGRAM frame (RFC 9221), which QUIC does not send again, in a packet of the size that is asked about. It
- * begins with a nonce, which the peer sends back on its control stream. How large a datagram may be, the binding is told by
- * the memory that it gets to write into.
+ * A probe is a DATAGRAM frame (RFC 9221), which QUIC never retransmits, in a packet of the size in question. It begins with a
+ * nonce, which the peer sends back on its control stream. The binding learns how large a datagram may be from the size of the
+ * memory that it gets to write into.
  */
 import { asBuffer } from '../../../base/buffers.js';
 import { RateLimit } from '../../../base/rate-limit.js';
@@ -23,44 +23,44 @@ import {
   type SizeProbe,
 } from './path-mtu.js';
 
-/** Smaller datagrams are no probes. */
+/** The smallest datagram that can be a probe. */
 const MIN_PROBE_BYTES = BASE_DATAGRAM_BYTES - SHORT_BYTES;
-/** First byte, tag, and the frame's type and length. The connection ID and the packet number come besides. */
+/** First byte, AEAD tag, and the frame's type and length. Connection ID and packet number are added to that. */
 const PACKET_BYTES = 20;
-/** What may stand before the probe: acknowledgements that fell due meanwhile. */
+/** How many datagrams may leave before the probe: acknowledgements that became due meanwhile. */
 const MAX_DATAGRAMS = 3;
-/** Waited for an answer at least: both processes may have other things to do, and nothing waits for it. */
+/** The least time to wait for an answer: both processes may be busy, and nothing depends on it. */
 const MIN_PATIENCE_MS = 100;
-/** What is on its way makes room within a round trip; where nothing does, nothing else could leave either. */
+/** The longest time that streams wait for a probe. Packets in flight make room for it within a round trip, if at all. */
 const MAX_HOLD_MS = 1000;
-/** Probes of the peer that are answered: so many at once, and a second in the long run. */
+/** How many of the peer's probes are answered, at once and a second in the long run. */
 const ANSWERS_AT_ONCE = 64;
 const ANSWERS_PER_SECOND = 16;
 
-/** What this asks of its connection. */
+/** What {@link DatagramSize} asks of its connection. */
 export interface DatagramSizeHost {
   readonly counters: EndpointCounters;
-  /** Sends the next datagram that the binding has, of up to so many bytes. @returns its size; 0 for none */
+  /** Sends the next datagram, of up to `maxBytes`. @returns its size; 0 for none */
   sendNext(maxBytes: number): number;
-  /** Datagrams sent so far: the numbers of packets are not above that. */
+  /** How many datagrams were sent: packet numbers are not above that. */
   datagramsSent(): number;
-  /** As the binding counts them. */
+  /** How many packets were lost, as the binding counts them. */
   lostPackets(): number;
   /** How long an acknowledgement may take. */
   patienceMs(): number;
   flush(): void;
-  /** Gives the binding no more stream bytes for now: they would take all room there is. */
+  /** Gives the binding no more stream bytes for now: they would take all the room of the congestion window. */
   holdBack(): void;
-  /** On the control stream. */
+  /** Asks the peer, on the control stream, to send this nonce back. */
   askForProof(nonce: Uint8Array): void;
   answerProof(nonce: Uint8Array): void;
-  /** So many bytes of the peer's brought something, although no stream got them. */
+  /** Counts bytes of the peer as useful, although no stream got them. */
   credit(bytes: number): void;
   emit(event: PathEvent): void;
   fail(error: MeshError): void;
 }
 
-/** A probe that the binding has, and that waits for room. */
+/** A probe that was given to the binding, and waits for room in the congestion window. */
 interface LeavingProbe {
   readonly probe: SizeProbe;
   readonly nonce: Buffer;
@@ -77,12 +77,12 @@ export class DatagramSize {
   readonly #mtu: PathMtu;
   readonly #timer: DeadlineTimer;
   readonly #answers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
-  /** Probes by their nonce, and witnesses, which have no number. */
+  /** The numbers of probes by their nonce; `undefined` for witnesses, which have none. */
   readonly #asked = new Map<string, number | undefined>();
   #limits: PathMtuLimits;
   #leaving: LeavingProbe | undefined;
   #isOpen = false;
-  /** The last flight of the handshake has left: what is full now is the calls'. */
+  /** Whether the handshake's last flight has left: only later datagrams are full because of calls. */
   #isSettled = false;
   /** Whether the peer takes DATAGRAM frames. */
   #canProbe = false;
@@ -95,12 +95,12 @@ export class DatagramSize {
     this.#timer = new DeadlineTimer(() => host.flush());
   }
 
-  /** The largest datagram that may be sent now. Until the handshake is done, that is what every path carries. */
+  /** The largest datagram that may be sent now: the base size until the handshake is done. */
   get bytes(): number {
     return this.#isOpen ? this.#mtu.bytes : BASE_DATAGRAM_BYTES;
   }
 
-  /** The same, as long as nothing casts doubt on it: for people. */
+  /** The size that the path is known to carry, to show to people. */
   get confirmedBytes(): number {
     return this.#isOpen ? this.#mtu.confirmedBytes : BASE_DATAGRAM_BYTES;
   }
@@ -111,21 +111,21 @@ export class DatagramSize {
     if (this.#canProbe) this.#mtu.opened(performance.now());
   }
 
-  /** A datagram has left, which is no probe. */
+  /** A datagram, other than a probe, has left. */
   sent(bytes: number): void {
     if (!this.#isSettled || !this.#mtu.sent(bytes)) return;
     this.#mtu.look(this.#lostPackets, performance.now());
     this.#arm();
   }
 
-  /** The last packets are not acknowledged for a probe timeout. */
+  /** The latest packets were not acknowledged within a probe timeout. */
   timedOut(nowMs: number): void {
     if (!this.#canProbe) return;
     this.#mtu.timedOut(nowMs);
     this.#arm();
   }
 
-  /** Once in a while. */
+  /** Call it once in a while. */
   tick(nowMs: number): void {
     if (!this.#canProbe) return;
     this.#mtu.tick(nowMs);
@@ -155,11 +155,11 @@ export class DatagramSize {
     this.#timer.stop();
   }
 
-  /** All else was sent. Sends the probe that is due, if any. */
+  /** Everything else was sent: sends the probe that is due, if any. */
   flushed(): void {
     this.#isSettled = this.#canProbe;
     if (this.#mtu.dueAtMs === Number.POSITIVE_INFINITY) {
-      // An earlier probe was answered while this one waited for room: nobody asks any more, and streams wait for it.
+      // An earlier probe was answered while this one waited for room. It is not needed any more, but streams wait for it.
       this.#drop();
       return;
     }
@@ -173,7 +173,7 @@ export class DatagramSize {
     this.#arm();
   }
 
-  /** A datagram of so many bytes was received: answers the probe that it may be. */
+  /** A datagram of so many bytes was received. If it is a probe, answers it. */
   received(bytes: number, nowMs: number): void {
     this.#mtu.heard();
     if (bytes < MIN_PROBE_BYTES || !this.#isOpen) return;
@@ -198,11 +198,11 @@ export class DatagramSize {
       return;
     }
     this.#mtu.answered(probe, performance.now());
-    // What was about to leave may be a question that has its answer now, and nothing must be held back for it.
+    // The probe that waits may be for a size that is known now: streams must not wait for it.
     this.#drop();
   }
 
-  /** On a path of which nothing is known. No size is worth a search that no probe can have. */
+  /** Begins anew on a path of which nothing is known. Sizes that no probe can have are not searched. */
   #begins(): void {
     const probeBytes = this.#maxProbeBytes;
     this.#canProbe = probeBytes >= BASE_DATAGRAM_BYTES;
@@ -210,18 +210,18 @@ export class DatagramSize {
     this.#mtu.restart(this.#canProbe ? { ...this.#limits, maxBytes } : this.#limits);
   }
 
-  /** As large as the peer takes datagrams and DATAGRAM frames, and the binding writes them; 0 for none. */
+  /** The largest probe that the peer accepts and the binding writes; 0 for none. */
   get #maxProbeBytes(): number {
     const payloadBytes = this.#native.dgramMaxWritableLen();
     return payloadBytes === null ? 0 : payloadBytes + this.#headerBytes(0);
   }
 
-  /** Of a probe, which is one frame: what comes before its payload, and behind. */
+  /** The bytes of a probe's packet besides the payload of its one frame. */
   #headerBytes(packets: number): number {
     return PACKET_BYTES + this.#native.destinationId().length + packetNumberBytes(packets);
   }
 
-  /** Hands the probe that is due to the binding, which lets it leave as soon as the congestion window has room for it. */
+  /** Gives the due probe to the binding, which sends it once the congestion window has room. */
   #begin(nowMs: number): void {
     const probe = this.#canProbe ? this.#mtu.nextProbe(nowMs) : undefined;
     if (probe === undefined) return;
@@ -233,12 +233,12 @@ export class DatagramSize {
       this.#native.dgramSendVec(payload);
       this.#leaving = { probe, nonce, sinceMs: nowMs };
     } catch {
-      // The binding takes none now.
+      // The binding's queue is full.
       this.#mtu.probeDelayed(nowMs, this.#patienceMs);
     }
   }
 
-  /** All else has left, so that what leaves now is the probe, and what fell due meanwhile. */
+  /** Sends what the binding has. Everything else has left, so that is the probe, and what became due meanwhile. */
   #push({ probe, nonce, sinceMs }: LeavingProbe, nowMs: number): void {
     // Of the base size, it may have left as one datagram among others.
     if (this.#native.dgramSendQueueLen() === 0) {
@@ -311,14 +311,14 @@ export class DatagramSize {
   readonly #lostPackets = (): number => this.#host.lostPackets();
 }
 
-/** Nonces whose answers may still come. */
+/** How many nonces are remembered, because their answers may still come. */
 const MAX_ASKED = 32;
 
 function keyOf(nonce: Uint8Array): string {
   return asBuffer(nonce).toString('latin1');
 }
 
-/** As quiche 0.18.0 writes them. */
+/** The length of packet numbers as quiche 0.18.0 writes them. */
 function packetNumberBytes(packets: number): number {
   if (packets < 0xff) return 1;
   return packets < 0xffff ? 2 : 4;

@@ -1,14 +1,14 @@
 /**
- * The largest datagram that an interface of this machine takes whole. The system would cut a larger one into fragments,
- * which many networks drop, and Node offers no way to forbid that.
+ * Finds the largest datagram that an interface of this machine sends unfragmented. The system would split a larger one into
+ * fragments, which many networks drop, and Node offers no way to forbid that.
  */
 import { readFileSync } from 'node:fs';
 import type { NetworkInterfaceInfo } from 'node:os';
 import { interfaces } from '../../local-addresses.js';
 
-/** IPv6 and UDP. */
+/** The headers of IPv6 and UDP. */
 const HEADER_BYTES = 48;
-/** Interfaces come and go, and to ask for them is not cheap. */
+/** How long an answer is used: interfaces come and go, but asking for them is not cheap. */
 const FRESH_MS = 1000;
 
 /** Sizes by the address of an interface, and the least of those that lead anywhere. */
@@ -46,13 +46,13 @@ function readSizes(): Sizes {
 }
 
 function readPayloadBytes(name: string): number | undefined {
-  // The first is that of the process's own network namespace, and is missing without IPv6.
+  // The first file shows the process's own network namespace, but is missing without IPv6.
   for (const path of [`/proc/sys/net/ipv6/conf/${name}/mtu`, `/sys/class/net/${name}/mtu`]) {
     try {
       const mtu = Number(readFileSync(path, 'utf8'));
       if (Number.isInteger(mtu) && mtu > HEADER_BYTES) return mtu - HEADER_BYTES;
     } catch {
-      // Another system, or an interface that has just gone.
+      // Not Linux, or the interface is gone.
     }
   }
   return undefined;

@@ -1,13 +1,12 @@
 /**
- * Tells from the count of lost packets whether so much is lost of what was sent that something is wrong with the path. To
- * ask the binding for that count is not cheap: it is done after a few large datagrams first, then more seldom with each look
- * that finds nothing. Pure.
+ * Tells from the count of lost packets whether something is wrong with the path. Asking the binding for that count is not cheap.
+ * So the first look comes after a few large datagrams, and the next ones ever later while they find nothing. Pure.
  */
 
 /** Datagrams between two looks. */
 const FIRST = 8;
 const MOST = 256;
-/** Looks that are further apart say nothing: in between, anything may have been lost. */
+/** Looks that are further apart tell nothing: too much may have happened in between. */
 const STALE_MS = 1000;
 
 /**
@@ -20,7 +19,7 @@ export class LossLook {
   #lostBefore = 0;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
 
-  /** Something else is sent from now on. */
+  /** Begins anew: datagrams have another size from now on. */
   restart(): void {
     this.#every = FIRST;
     this.#left = FIRST;
@@ -33,9 +32,9 @@ export class LossLook {
   }
 
   /**
-   * To be asked whenever a look is due.
+   * Call it whenever a look is due.
    * @param lostPackets in all
-   * @param probes those among them, or still under way, that say nothing of the others
+   * @param probes how many of them may be probes, whose loss tells nothing about other packets
    * @returns whether half of what was sent since the last look was lost
    */
   isMuchLost(lostPackets: () => number, probes: number, nowMs: number): boolean {

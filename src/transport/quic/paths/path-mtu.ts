@@ -1,52 +1,55 @@
 /**
- * How large the datagrams of one connection may be: what the path has been seen to carry. DPLPMTUD, RFC 8899; RFC 9000,
- * section 14; SPEC.md, "Datagram sizes".
+ * Finds the largest datagram that the path of one connection carries. DPLPMTUD, RFC 8899; RFC 9000, section 14; SPEC.md,
+ * "Datagram sizes".
  *
- * The search begins with the first datagram that is full, so that connections of small calls cost nothing. It asks about
- * one size at a time, by probes that the peer answers, and nothing else goes in a larger datagram than one that was
- * answered for. When datagrams seem to be lost for their size, all others are as small as the base at once, until a probe
- * of the size in doubt is answered. If none is, while smaller datagrams do arrive, the path is a black hole for that size.
+ * The search begins with the first full datagram, so that connections with small calls pay nothing. It probes one size at a
+ * time. A larger datagram is used only after the peer has answered a probe of its size.
+ *
+ * When datagrams seem to be lost because of their size, that size is in doubt. Datagrams shrink to the base size at once, until
+ * a probe of the size in doubt is answered. If none is answered while smaller datagrams arrive, the path is a black hole for
+ * that size.
  *
  * Pure: sizes, times and answers in, sizes and a deadline out. Sizes are bytes of UDP payload.
  */
 import { LossLook } from './loss-look.js';
 import { SizeSearch } from './size-search.js';
 
-/** What every path of QUIC carries (RFC 9000, section 14). */
+/** The datagram size that every QUIC path carries (RFC 9000, section 14). */
 export const BASE_DATAGRAM_BYTES = 1200;
-/** A probe may be so much smaller than the size it is for: the length of packet numbers is not known before. */
+/** How much smaller a probe may be than the size it is for: the length of its packet number is not known before. */
 export const SHORT_BYTES = 3;
-/** Probes of the size in doubt, and of the base, that get no answer while smaller datagrams do. */
+/** How many probes of the size in doubt must go unanswered, while smaller datagrams arrive, to prove a black hole. */
 const DOUBT_TRIES = 3;
-/** Times that a search's next probe may find no room. */
+/** How often a search's next probe may find no room in the congestion window. */
 const MAX_DELAYS = 3;
+/** As {@link DOUBT_TRIES}, for the base size: the path is unusable then. */
 const BASE_TRIES = 8;
-/** Between those, at least; and how often that doubles while nothing at all arrives. */
+/** The least time between probes of a doubt, and how often it doubles while nothing at all arrives. */
 const DOUBT_WAIT_MS = 200;
 const MAX_DOUBLINGS = 4;
-/** After a black hole, and after a first search that ended below the largest size. */
+/** Until the next search, after a black hole, and after a first search that ended below the largest size. */
 const SEARCH_AGAIN_MS = 60_000;
-/** After later ones (RFC 8899, section 5.1.1: PMTU_RAISE_TIMER). */
+/** The same after later searches (PMTU_RAISE_TIMER of RFC 8899, section 5.1.1). */
 const RAISE_MS = 600_000;
-/** The first may only say that this process had no time to read what has arrived. */
+/** How many probe timeouts in a row raise a doubt. A single one may only mean that this process was too busy to read. */
 const TIMEOUTS_TO_DOUBT = 2;
-/** After a doubt that an answer settled, no other for so long. */
+/** How long after a doubt that an answer settled no other one begins. */
 const CALM_MS = 250;
-/** A datagram that lacks no more than this has no room for more. */
+/** A datagram counts as full if no more than this is free. */
 const FULL_BYTES = 64;
-/** At the base size, what is larger than this may be lost for its size. */
+/** While the base size is in use, larger datagrams than this may be lost because of their size. */
 const SMALL_BYTES = 600;
-/** Probes whose answers may still come. */
+/** How many unanswered probes are remembered, because their answers may still come. */
 const MAX_UNANSWERED = 16;
 
 export interface PathMtuLimits {
   /** The largest size worth trying. */
   readonly maxBytes: number;
-  /** Whether that is taken without a search, until it is in doubt. */
+  /** Whether that size is used without a search, until it is in doubt. */
   readonly isFixed: boolean;
   /**
-   * Whether the search begins with the connection, and not with the first full datagram: on loopback, where so much more goes
-   * in a datagram that a first window of small ones takes long. Default false.
+   * Whether the search begins with the connection, and not with the first full datagram. So on loopback, where datagrams can be
+   * so large that a first window of small ones costs much time. Default false.
    */
   readonly isEager?: boolean | undefined;
 }
@@ -54,11 +57,11 @@ export interface PathMtuLimits {
 /** A probe to be sent. */
 export interface SizeProbe {
   readonly bytes: number;
-  /** Whether the peer is to be asked for a sign of life by a small datagram as well: the answer tells the two apart. */
+  /** Whether to ask the peer for an answer by a small datagram, too: it tells a lost size from a lost path. */
   readonly needsWitness: boolean;
 }
 
-/** What came of it all; told once. */
+/** What a step has found. Each finding is reported once. */
 export type PathMtuEvent =
   | { readonly kind: 'grown'; readonly from: number; readonly to: number }
   | { readonly kind: 'blackHole'; readonly from: number; readonly to: number }
@@ -66,15 +69,15 @@ export type PathMtuEvent =
   | { readonly kind: 'unusable' };
 
 type Phase =
-  /** Nothing was large so far. */
+  /** No datagram was full so far. */
   | { readonly kind: 'idle' }
-  /** `delays`: times that the next probe found no room. */
+  /** `delays`: how often the next probe found no room. */
   | { readonly kind: 'searching'; readonly search: SizeSearch; delays: number }
   | { readonly kind: 'settled'; readonly againAtMs: number }
-  /** `tries`: probes without an answer while a witness had one; `silent`: those without either, in a row. */
+  /** `tries`: probes without an answer while their witness had one; `silent`: probes in a row where neither had one. */
   | {
       readonly kind: 'doubting';
-      /** What goes on once the doubt comes to nothing. */
+      /** The search that goes on if the doubt proves wrong. */
       readonly search: SizeSearch | undefined;
       tries: number;
       silent: number;
@@ -84,41 +87,41 @@ type Phase =
   | { readonly kind: 'unusable' };
 
 /**
- * Decides how large the datagrams of one connection may be: what its path has been seen to carry. DPLPMTUD, RFC 8899.
- * Pure: sizes, times and answers in, sizes and a deadline out, in bytes of UDP payload.
+ * Decides how large the datagrams of one connection may be, by what its path was found to carry. DPLPMTUD, RFC 8899. Pure:
+ * sizes, times and answers in, sizes and a deadline out, in bytes of UDP payload.
  */
 export class PathMtu {
-  /** The largest ordinary datagram now. */
+  /** The largest datagram, other than a probe, that may be sent now. */
   bytes = BASE_DATAGRAM_BYTES;
   readonly #onEvent: (event: PathMtuEvent) => void;
   readonly #losses = new LossLook();
-  /** Sizes of probes, by their names. */
+  /** The sizes of probes, by their numbers. */
   readonly #unanswered = new Map<number, number>();
   #limits: PathMtuLimits;
   #phase: Phase = { kind: 'idle' };
   #confirmed = BASE_DATAGRAM_BYTES;
   #dueAtMs = Number.POSITIVE_INFINITY;
-  /** Larger ones are sent, and may be lost for their size. */
+  /** Larger datagrams than this may be lost because of their size. */
   #largeBytes = SMALL_BYTES;
-  /** Whether such a one was sent since one was last known to have arrived. */
+  /** Whether such a datagram was sent since one is known to have arrived. */
   #hasSentLarge = false;
-  /** In a row. */
+  /** Probe timeouts in a row. */
   #timeouts = 0;
-  /** Whether something has arrived since a probe was last put off. */
+  /** Whether something has arrived since a probe was last delayed. */
   #isAlive = true;
   #doubtFromMs = Number.NEGATIVE_INFINITY;
   #searches = 0;
   #probesSent = 0;
   #probesAnswered = 0;
 
-  /** @param onEvent called with what came of a step, within it */
+  /** @param onEvent called during a step, with what it found */
   constructor(limits: PathMtuLimits, onEvent: (event: PathMtuEvent) => void) {
     this.#limits = limits;
     this.#onEvent = onEvent;
     this.restart(limits);
   }
 
-  /** Another path, of which nothing is known. */
+  /** Begins anew on a path of which nothing is known. */
   restart(limits: PathMtuLimits): void {
     this.#limits = limits;
     this.#phase = { kind: 'idle' };
@@ -138,17 +141,17 @@ export class PathMtu {
     return this.#dueAtMs;
   }
 
-  /** The size that the path is known to carry, as long as no doubt has come true. */
+  /** The size that the path is known to carry, also while it is in doubt. */
   get confirmedBytes(): number {
     return this.#confirmed;
   }
 
-  /** Whether what is asked for is the size in use, and not a larger one. */
+  /** Whether probes are for the size in use, and not for a larger one. */
   get isDoubting(): boolean {
     return this.#phase.kind === 'doubting';
   }
 
-  /** An ordinary datagram has left. @returns whether {@link look} is due */
+  /** A datagram, other than a probe, has left. @returns whether {@link look} is due */
   sent(bytes: number): boolean {
     if (bytes <= this.#largeBytes) return false;
     this.#hasSentLarge = true;
@@ -157,7 +160,7 @@ export class PathMtu {
   }
 
   /**
-   * Begins the search, or raises a doubt where much was lost.
+   * Begins the search, or raises a doubt if much was lost.
    * @param lostPackets in all, as the binding counts them
    */
   look(lostPackets: () => number, nowMs: number): void {
@@ -166,26 +169,26 @@ export class PathMtu {
     if (this.#losses.isMuchLost(lostPackets, probes, nowMs)) this.#doubt(nowMs);
   }
 
-  /** What was sent last is not acknowledged for a probe timeout. */
+  /** The latest packets were not acknowledged within a probe timeout. */
   timedOut(nowMs: number): void {
     this.#timeouts += 1;
     if (this.#hasSentLarge && this.#timeouts >= TIMEOUTS_TO_DOUBT) this.#doubt(nowMs);
   }
 
-  /** Something arrived. */
+  /** A datagram arrived. */
   heard(): void {
     this.#timeouts = 0;
     this.#isAlive = true;
   }
 
-  /** Once in a while: a search that ended early is made again, if there is a use for it. */
+  /** Call it once in a while: repeats a search that ended below the largest size, if large datagrams are sent. */
   tick(nowMs: number): void {
     const phase = this.#phase;
     if (phase.kind !== 'settled' || nowMs < phase.againAtMs || !this.#hasSentLarge) return;
     this.#search(nowMs);
   }
 
-  /** @returns the probe that is due; {@link probeSent} or {@link probeDelayed} is to follow */
+  /** @returns the probe that is due; then call {@link probeSent} or {@link probeDelayed} */
   nextProbe(nowMs: number): SizeProbe | undefined {
     if (nowMs < this.#dueAtMs) return undefined;
     if (this.#phase.kind === 'searching' && !this.#phase.search.unanswered()) this.#settle(nowMs);
@@ -199,9 +202,9 @@ export class PathMtu {
 
   /**
    * A probe has left.
-   * @param bytes its size, which may be up to 3 bytes less than was asked for
-   * @param patienceMs after which it counts as lost
-   * @returns by which name {@link answered} knows it
+   * @param bytes its size, which may be up to 3 bytes less than asked for
+   * @param patienceMs how long to wait for the answer before the probe counts as lost
+   * @returns its number, for {@link answered}
    */
   probeSent(bytes: number, nowMs: number, patienceMs: number): number {
     const phase = this.#phase;
@@ -223,9 +226,9 @@ export class PathMtu {
   }
 
   /**
-   * The probe could not be sent now, for want of congestion window, although nothing new was handed over. Where that happens
-   * again and again while the peer is heard, a search would hold up all else: it ends. In a doubt what takes all room is small,
-   * and sent again and again: it does not arrive either.
+   * The probe found no room in the congestion window, although no new stream bytes were handed over. If that happens again and
+   * again while datagrams of the peer arrive, a search ends, because it would hold up everything else. In a doubt it counts
+   * against the path: small packets fill the window, are retransmitted again and again, and do not arrive either.
    */
   probeDelayed(nowMs: number, patienceMs: number): void {
     this.#dueAtMs = nowMs + patienceMs;
@@ -241,7 +244,7 @@ export class PathMtu {
     this.#isAlive = false;
   }
 
-  /** A probe has arrived, maybe later than it was waited for. */
+  /** The peer has answered a probe, maybe after its time. */
   answered(probe: number, nowMs: number): void {
     const bytes = this.#unanswered.get(probe);
     if (bytes === undefined) return;
@@ -264,12 +267,12 @@ export class PathMtu {
     else this.#settle(nowMs);
   }
 
-  /** A small datagram that left with the last probe has arrived. */
+  /** The peer has answered the small datagram that left with the last probe. */
   witnessed(): void {
     if (this.#phase.kind === 'doubting') this.#phase.isHeard = true;
   }
 
-  /** A doubt has come to nothing. */
+  /** A doubt has proved wrong. */
   #goOn(search: SizeSearch | undefined, nowMs: number): void {
     if (search !== undefined) {
       this.#phase = { kind: 'searching', search, delays: 0 };
@@ -304,8 +307,9 @@ export class PathMtu {
   }
 
   /**
-   * A search is a reason to wait as long as it has found nothing: all is small then, and it ends soon. Later, the path may
-   * swallow what was found to pass a moment ago. What is then sent again and again takes all room that the next probe would need.
+   * Begins a doubt, unless a search that has found nothing yet is under way: all datagrams are small then, and it ends soon.
+   * Later the path may swallow a size that passed a moment ago, and retransmissions of that size would
+   * take all the room that the next probe needs.
    */
   #doubt(nowMs: number): void {
     const { kind } = this.#phase;
@@ -324,7 +328,7 @@ export class PathMtu {
     this.#dueAtMs = nowMs;
   }
 
-  /** The last probe had its time. Where nothing at all arrives, size is not what is wrong. */
+  /** The time of the last probe is up. While nothing at all arrives, the fault is not the size. */
   #judgeDoubt(doubt: Phase & { kind: 'doubting' }, nowMs: number): void {
     if (!doubt.hasAsked) return;
     doubt.silent = doubt.isHeard ? 0 : doubt.silent + 1;
