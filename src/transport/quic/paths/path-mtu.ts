@@ -111,6 +111,8 @@ export class PathMtu {
   #isAlive = true;
   #doubtFromMs = Number.NEGATIVE_INFINITY;
   #searches = 0;
+  /** The peer takes probes, as it seems, but does not answer them: that it leaves one unanswered says nothing. */
+  #isMute = false;
   #probesSent = 0;
   #probesAnswered = 0;
 
@@ -191,7 +193,7 @@ export class PathMtu {
   /** @returns the probe that is due; then call {@link probeSent} or {@link probeDelayed} */
   nextProbe(nowMs: number): SizeProbe | undefined {
     if (nowMs < this.#dueAtMs) return undefined;
-    if (this.#phase.kind === 'searching' && !this.#phase.search.unanswered()) this.#settle(nowMs);
+    if (this.#phase.kind === 'searching') this.#missAnswer(this.#phase.search, nowMs);
     if (this.#phase.kind === 'doubting') this.#judgeDoubt(this.#phase, nowMs);
     if (this.#phase.kind === 'searching') {
       return { bytes: this.#phase.search.bytes, needsWitness: false };
@@ -250,6 +252,7 @@ export class PathMtu {
     if (bytes === undefined) return;
     this.#unanswered.delete(probe);
     this.#probesAnswered += 1;
+    this.#isMute = false;
     this.#hasSentLarge = false;
     if (this.#phase.kind === 'doubting') {
       if (bytes < this.#confirmed) return;
@@ -270,6 +273,21 @@ export class PathMtu {
   /** The peer has answered the small datagram that left with the last probe. */
   witnessed(): void {
     if (this.#phase.kind === 'doubting') this.#phase.isHeard = true;
+  }
+
+  /**
+   * The last probe had its time, if there was one. Where none has ever been answered, the last one of a search is of the base,
+   * which does arrive: it tells whether the peer answers at all.
+   */
+  #missAnswer(search: SizeSearch, nowMs: number): void {
+    if (search.unanswered()) return;
+    if (search.bytes > BASE_DATAGRAM_BYTES && this.#probesAnswered === 0) {
+      const last = new SizeSearch(BASE_DATAGRAM_BYTES, BASE_DATAGRAM_BYTES);
+      this.#phase = { kind: 'searching', search: last, delays: 0 };
+      return;
+    }
+    this.#isMute = search.bytes === BASE_DATAGRAM_BYTES;
+    this.#settle(nowMs);
   }
 
   /** A doubt has proved wrong. */
@@ -339,6 +357,11 @@ export class PathMtu {
   #conclude(doubt: Phase & { kind: 'doubting' }, nowMs: number): void {
     if (this.#confirmed === BASE_DATAGRAM_BYTES) {
       if (doubt.tries < BASE_TRIES) return;
+      if (this.#isMute) {
+        this.#doubtFromMs = nowMs + SEARCH_AGAIN_MS;
+        this.#settle(nowMs);
+        return;
+      }
       this.#phase = { kind: 'unusable' };
       this.#dueAtMs = Number.POSITIVE_INFINITY;
       this.#onEvent({ kind: 'unusable' });

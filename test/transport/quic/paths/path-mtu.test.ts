@@ -397,6 +397,21 @@ test('a path that does not carry even the base any more is given up, if smaller 
   t.false(path.step(), 'that was the last word');
 });
 
+test('a peer that answers no probe at all is not given up after an outage', (t) => {
+  const path = new SimulatedPath(1200, SEARCHED);
+  path.loses = () => true;
+  path.sendFull();
+  path.settle();
+  for (let outages = 0; outages < 3; outages += 1) {
+    path.sendFull(20);
+    path.timeOut();
+    path.settle();
+    path.nowMs += 70_000;
+  }
+  t.deepEqual(path.events, []);
+  t.is(path.mtu.bytes, BASE_DATAGRAM_BYTES);
+});
+
 test('an outage of the whole path is no black hole', (t) => {
   const path = searched(1452);
   path.sendFull(20);
