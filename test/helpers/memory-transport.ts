@@ -24,7 +24,7 @@ import { memoryWire } from './memory-wire.js';
 
 /** Where dialers find who listens. */
 export class MemoryHub {
-  readonly #doors = new Map<string, MemoryDoor>();
+  readonly #listeners = new Map<string, MemoryListener>();
   readonly #silent = new Set<string>();
   #ports = 0;
 
@@ -35,18 +35,18 @@ export class MemoryHub {
   }
 
   /** @throws MeshError ConnectFailed when the address is taken */
-  open(address: SocketAddress, door: MemoryDoor): void {
+  open(address: SocketAddress, listener: MemoryListener): void {
     const key = keyOf(address);
-    if (this.#doors.has(key)) throw new MeshError('ConnectFailed', `${key} is taken`);
-    this.#doors.set(key, door);
+    if (this.#listeners.has(key)) throw new MeshError('ConnectFailed', `${key} is taken`);
+    this.#listeners.set(key, listener);
   }
 
   leave(address: SocketAddress): void {
-    this.#doors.delete(keyOf(address));
+    this.#listeners.delete(keyOf(address));
   }
 
-  find(address: SocketAddress): MemoryDoor | undefined {
-    return this.#doors.get(keyOf(address));
+  find(address: SocketAddress): MemoryListener | undefined {
+    return this.#listeners.get(keyOf(address));
   }
 
   /** From now on dials of that address get no answer at all. */
@@ -60,7 +60,7 @@ export class MemoryHub {
 }
 
 /** Who listens at an address. */
-interface MemoryDoor {
+interface MemoryListener {
   readonly identity: PeerIdentity;
   accept(duplex: Duplex, from: SocketAddress, identity: PeerIdentity): void;
 }
@@ -99,15 +99,15 @@ export class MemoryTransport implements Transport {
   async dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
     this.#assertOpen();
     try {
-      const door = await this.#reach(target, options);
-      if (target.nodeId !== undefined) checkNodeId(door.identity, target.nodeId);
+      const listener = await this.#reach(target, options);
+      if (target.nodeId !== undefined) checkNodeId(listener.identity, target.nodeId);
       const { host, port } = target;
       const local = { host, port: this.#options.hub.nextPort() };
       const [near, far] = memoryWire();
       this.#wires.add(far);
       far.once('close', () => this.#wires.delete(far));
-      const connection = this.#connect(near, 'dialer', local, { host, port }, door.identity);
-      door.accept(far, local, this.#identity);
+      const connection = this.#connect(near, 'dialer', local, { host, port }, listener.identity);
+      listener.accept(far, local, this.#identity);
       this.counters.dialed += 1;
       return connection;
     } catch (thrown) {
@@ -160,7 +160,7 @@ export class MemoryTransport implements Transport {
   }
 
   /** A turn later, as over any socket. */
-  async #reach(target: DialTarget, options: DialOptions): Promise<MemoryDoor> {
+  async #reach(target: DialTarget, options: DialOptions): Promise<MemoryListener> {
     const { hub } = this.#options;
     const { signal, connectTimeoutMs = this.#options.connectTimeoutMs ?? 5000 } = options;
     const shutdown = this.#shutdown.signal;
@@ -175,9 +175,9 @@ export class MemoryTransport implements Transport {
     if (hub.isSilent(target)) {
       throw new MeshError('ConnectTimeout', `${where} did not answer in ${connectTimeoutMs} ms`);
     }
-    const door = hub.find(target);
-    if (door === undefined) throw new MeshError('ConnectFailed', `nobody listens at ${where}`);
-    return door;
+    const listener = hub.find(target);
+    if (listener === undefined) throw new MeshError('ConnectFailed', `nobody listens at ${where}`);
+    return listener;
   }
 
   #connect(
