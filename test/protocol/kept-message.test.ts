@@ -36,7 +36,8 @@ test('any body is kept, byte for byte', (t) => {
     fc.jsonValue({ maxDepth: 5 }),
     byteStrings(200),
     byteStrings(200).map((bytes) => Buffer.concat(Array.from({ length: 60 }, () => bytes))),
-    fc.bigInt({ min: -(2n ** 64n), max: 2n ** 64n - 1n }),
+    // The encoder of -2^64 makes a tag of it, which is refused: SPEC.md, "Payload".
+    fc.bigInt({ min: -(2n ** 64n) + 1n, max: 2n ** 64n - 1n }),
     fc.double({ noNaN: true }),
     fc.array(byteStrings(3000), { maxLength: 8 }),
     fc.constantFrom(undefined, null, true, 'é'.repeat(5000)),
