@@ -22,6 +22,10 @@ await waitForNamespace();
 for (const [index, link] of ['a', 'b'].entries()) {
   run('ip', 'link', 'add', `sk${link}0`, 'type', 'veth', 'peer', 'name', `sk${link}1`);
   run('ip', 'link', 'set', `sk${link}1`, 'netns', String(other.pid));
+  // The address that the system would generate comes into use after two seconds, and is preferred from then on: a dialer's
+  // address would change within its handshake.
+  run('ip', 'link', 'set', `sk${link}0`, 'addrgenmode', 'none');
+  there('ip', 'link', 'set', `sk${link}1`, 'addrgenmode', 'none');
   run('ip', 'addr', 'add', `10.9.${index}.1/24`, 'dev', `sk${link}0`);
   run('ip', 'addr', 'add', `fe80::9:${index}:1/64`, 'dev', `sk${link}0`, 'nodad');
   run('ip', 'link', 'set', `sk${link}0`, 'up');
