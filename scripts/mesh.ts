@@ -6,7 +6,6 @@ import { textOf } from '../src/base/realms.js';
 import type { MeshOptions } from './mesh/phases.js';
 import { summaryLines } from './mesh/report.js';
 import { toJson } from './mesh/result.js';
-import { runMesh } from './mesh/run.js';
 import { Screen } from './mesh/screen.js';
 import { Stopped, stopSignal } from './mesh/stop.js';
 
@@ -90,6 +89,8 @@ async function main(given: CommandOptions): Promise<number> {
   process.stdout.on('error', () => process.exit(1));
   process.stderr.on('error', () => process.exit(1));
   try {
+    // The library comes with it. Help and refusals do without.
+    const { runMesh } = await import('./mesh/run.js');
     const result = await runMesh(options, screen, stopSignal());
     screen.print('', ...summaryLines(result, screen.style), '');
     if (json) await written(JSON.stringify(toJson(result)));

@@ -3,9 +3,9 @@ import { randomBytes } from 'node:crypto';
 import test from 'ava';
 import { targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
-import { startServing, untilStill } from './go-node.js';
-import { REFUSALS, TOKEN, VIOLATIONS } from './go-refusals.js';
-import { goInterop } from './go-setup.js';
+import { startServing, untilStill } from '../interop/go-node.js';
+import { REFUSALS, TOKEN, VIOLATIONS } from '../interop/go-refusals.js';
+import { goInterop } from '../interop/go-setup.js';
 
 const interop = goInterop(test);
 
