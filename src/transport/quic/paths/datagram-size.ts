@@ -223,7 +223,7 @@ export class DatagramSize {
 
   /** Gives the due probe to the binding, which sends it once the congestion window has room. */
   #begin(nowMs: number): void {
-    const probe = this.#canProbe ? this.#mtu.nextProbe(nowMs) : undefined;
+    const probe = this.#canProbe ? this.#mtu.nextProbe(this.#lostPackets, nowMs) : undefined;
     if (probe === undefined) return;
     const headerBytes = this.#headerBytes(this.#host.datagramsSent());
     const payload = Buffer.alloc(probe.bytes - headerBytes);

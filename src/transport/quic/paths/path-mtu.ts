@@ -24,6 +24,8 @@ const DOUBT_TRIES = 3;
 const MAX_DELAYS = 3;
 /** As {@link DOUBT_TRIES}, for the base size: the path is unusable then. */
 const BASE_TRIES = 8;
+/** How many probes of the base size must arrive without an answer to show that the peer answers none. */
+const ARRIVED_TRIES = 3;
 /** The least time between probes of a doubt, and how often it doubles while nothing at all arrives. */
 const DOUBT_WAIT_MS = 200;
 const MAX_DOUBLINGS = 4;
@@ -74,13 +76,18 @@ type Phase =
   /** `delays`: how often the next probe found no room. */
   | { readonly kind: 'searching'; readonly search: SizeSearch; delays: number }
   | { readonly kind: 'settled'; readonly againAtMs: number }
-  /** `tries`: probes without an answer while their witness had one; `silent`: probes in a row where neither had one. */
+  /**
+   * `tries`: probes without an answer while their witness had one; `silent`: probes in a row where neither had one. For the base
+   * size: `lostBefore`, the lost packets when the probe left; `arrived`: probes without an answer after which no packet was lost.
+   */
   | {
       readonly kind: 'doubting';
       /** The search that goes on if the doubt proves wrong. */
       readonly search: SizeSearch | undefined;
       tries: number;
       silent: number;
+      arrived: number;
+      lostBefore: number;
       hasAsked: boolean;
       isHeard: boolean;
     }
@@ -111,8 +118,6 @@ export class PathMtu {
   #isAlive = true;
   #doubtFromMs = Number.NEGATIVE_INFINITY;
   #searches = 0;
-  /** The peer takes probes, as it seems, but does not answer them: that it leaves one unanswered says nothing. */
-  #isMute = false;
   #probesSent = 0;
   #probesAnswered = 0;
 
@@ -190,16 +195,20 @@ export class PathMtu {
     this.#search(nowMs);
   }
 
-  /** @returns the probe that is due; then call {@link probeSent} or {@link probeDelayed} */
-  nextProbe(nowMs: number): SizeProbe | undefined {
+  /**
+   * @param lostPackets in all, as the binding counts them
+   * @returns the probe that is due; then call {@link probeSent} or {@link probeDelayed}
+   */
+  nextProbe(lostPackets: () => number, nowMs: number): SizeProbe | undefined {
     if (nowMs < this.#dueAtMs) return undefined;
-    if (this.#phase.kind === 'searching') this.#missAnswer(this.#phase.search, nowMs);
-    if (this.#phase.kind === 'doubting') this.#judgeDoubt(this.#phase, nowMs);
+    if (this.#phase.kind === 'searching' && !this.#phase.search.unanswered()) this.#settle(nowMs);
+    if (this.#phase.kind === 'doubting') this.#judgeDoubt(this.#phase, lostPackets, nowMs);
     if (this.#phase.kind === 'searching') {
       return { bytes: this.#phase.search.bytes, needsWitness: false };
     }
-    if (this.#phase.kind === 'doubting') return { bytes: this.#confirmed, needsWitness: true };
-    return undefined;
+    if (this.#phase.kind !== 'doubting') return undefined;
+    if (this.#confirmed === BASE_DATAGRAM_BYTES) this.#phase.lostBefore = lostPackets();
+    return { bytes: this.#confirmed, needsWitness: true };
   }
 
   /**
@@ -252,7 +261,6 @@ export class PathMtu {
     if (bytes === undefined) return;
     this.#unanswered.delete(probe);
     this.#probesAnswered += 1;
-    this.#isMute = false;
     this.#hasSentLarge = false;
     if (this.#phase.kind === 'doubting') {
       if (bytes < this.#confirmed) return;
@@ -273,21 +281,6 @@ export class PathMtu {
   /** The peer has answered the small datagram that left with the last probe. */
   witnessed(): void {
     if (this.#phase.kind === 'doubting') this.#phase.isHeard = true;
-  }
-
-  /**
-   * The last probe had its time, if there was one. Where none has ever been answered, the last one of a search is of the base,
-   * which does arrive: it tells whether the peer answers at all.
-   */
-  #missAnswer(search: SizeSearch, nowMs: number): void {
-    if (search.unanswered()) return;
-    if (search.bytes > BASE_DATAGRAM_BYTES && this.#probesAnswered === 0) {
-      const last = new SizeSearch(BASE_DATAGRAM_BYTES, BASE_DATAGRAM_BYTES);
-      this.#phase = { kind: 'searching', search: last, delays: 0 };
-      return;
-    }
-    this.#isMute = search.bytes === BASE_DATAGRAM_BYTES;
-    this.#settle(nowMs);
   }
 
   /** A doubt has proved wrong. */
@@ -339,6 +332,8 @@ export class PathMtu {
       search,
       tries: 0,
       silent: 0,
+      arrived: 0,
+      lostBefore: 0,
       hasAsked: false,
       isHeard: false,
     };
@@ -346,22 +341,28 @@ export class PathMtu {
     this.#dueAtMs = nowMs;
   }
 
-  /** The time of the last probe is up. While nothing at all arrives, the fault is not the size. */
-  #judgeDoubt(doubt: Phase & { kind: 'doubting' }, nowMs: number): void {
+  /**
+   * The time of the last probe is up. While nothing at all arrives, the fault is not the size. A peer SHOULD answer probes, and
+   * need not: a path is given up only if its probes are lost, too.
+   */
+  #judgeDoubt(doubt: Phase & { kind: 'doubting' }, lostPackets: () => number, nowMs: number): void {
     if (!doubt.hasAsked) return;
     doubt.silent = doubt.isHeard ? 0 : doubt.silent + 1;
-    if (doubt.isHeard) doubt.tries += 1;
+    if (!doubt.isHeard) return;
+    const isBase = this.#confirmed === BASE_DATAGRAM_BYTES;
+    if (isBase && lostPackets() === doubt.lostBefore) doubt.arrived += 1;
+    else doubt.tries += 1;
     this.#conclude(doubt, nowMs);
   }
 
   #conclude(doubt: Phase & { kind: 'doubting' }, nowMs: number): void {
     if (this.#confirmed === BASE_DATAGRAM_BYTES) {
-      if (doubt.tries < BASE_TRIES) return;
-      if (this.#isMute) {
+      if (doubt.arrived >= ARRIVED_TRIES) {
         this.#doubtFromMs = nowMs + SEARCH_AGAIN_MS;
-        this.#settle(nowMs);
+        this.#goOn(doubt.search, nowMs);
         return;
       }
+      if (doubt.tries < BASE_TRIES) return;
       this.#phase = { kind: 'unusable' };
       this.#dueAtMs = Number.POSITIVE_INFINITY;
       this.#onEvent({ kind: 'unusable' });

@@ -27,6 +27,9 @@ class SimulatedPath {
   loses: () => boolean = () => false;
   /** Whether small datagrams come through. */
   isAlive = true;
+  /** Whether the peer answers no probes, though they arrive. */
+  isMute = false;
+  readonly lostPackets = () => this.lost + this.lostProbes;
 
   constructor(carries: number, limits: PathMtuLimits) {
     this.carries = carries;
@@ -38,7 +41,7 @@ class SimulatedPath {
     for (let i = 0; i < count; i += 1) {
       const { bytes } = this.mtu;
       if (bytes > this.carries) this.lost += 1;
-      if (this.mtu.sent(bytes)) this.mtu.look(() => this.lost + this.lostProbes, this.nowMs);
+      if (this.mtu.sent(bytes)) this.mtu.look(this.lostPackets, this.nowMs);
     }
   }
 
@@ -55,13 +58,13 @@ class SimulatedPath {
     const { mtu } = this;
     if (mtu.dueAtMs === Number.POSITIVE_INFINITY) return false;
     this.nowMs = Math.max(this.nowMs, mtu.dueAtMs);
-    const probe = mtu.nextProbe(this.nowMs);
+    const probe = mtu.nextProbe(this.lostPackets, this.nowMs);
     if (probe === undefined) return true;
     const name = mtu.probeSent(probe.bytes, this.nowMs, PATIENCE_MS);
     this.probes += 1;
     const arrives = probe.bytes <= this.carries && this.isAlive && !this.loses();
-    if (arrives) mtu.answered(name, this.nowMs + 1);
-    else this.lostProbes += 1;
+    if (!arrives) this.lostProbes += 1;
+    else if (!this.isMute) mtu.answered(name, this.nowMs + 1);
     if (probe.needsWitness && this.isAlive) mtu.witnessed();
     return true;
   }
@@ -202,7 +205,8 @@ function searching(found: number): SimulatedPath {
   path.sendFull();
   while (path.mtu.bytes < found) path.step();
   path.nowMs = path.mtu.dueAtMs;
-  if (path.mtu.nextProbe(path.nowMs) === undefined) throw new Error('no search goes on');
+  if (path.mtu.nextProbe(path.lostPackets, path.nowMs) === undefined)
+    throw new Error('no search goes on');
   return path;
 }
 
@@ -228,7 +232,7 @@ test('a search whose probe finds no room again and again ends, where the peer is
   path.sendFull();
   const delay = () => {
     path.nowMs = path.mtu.dueAtMs;
-    t.truthy(path.mtu.nextProbe(path.nowMs));
+    t.truthy(path.mtu.nextProbe(path.lostPackets, path.nowMs));
     path.mtu.probeDelayed(path.nowMs, PATIENCE_MS);
   };
   for (let turns = 0; turns < 20; turns += 1) delay();
@@ -286,7 +290,7 @@ test('where small datagrams take all room again and again, and the peer is heard
   path.timeOut();
   const delay = () => {
     path.nowMs = Math.max(path.nowMs, path.mtu.dueAtMs);
-    t.is(path.mtu.nextProbe(path.nowMs)?.bytes, 1452);
+    t.is(path.mtu.nextProbe(path.lostPackets, path.nowMs)?.bytes, 1452);
     path.mtu.probeDelayed(path.nowMs, PATIENCE_MS);
   };
   delay();
@@ -325,7 +329,7 @@ test('a late answer counts', (t) => {
   const path = new SimulatedPath(1452, SEARCHED);
   path.sendFull();
   const { mtu } = path;
-  mtu.nextProbe(path.nowMs);
+  mtu.nextProbe(path.lostPackets, path.nowMs);
   const name = mtu.probeSent(1452, path.nowMs, PATIENCE_MS);
   path.loses = () => true;
   path.settle();
@@ -397,20 +401,45 @@ test('a path that does not carry even the base any more is given up, if smaller 
   t.false(path.step(), 'that was the last word');
 });
 
-test('a peer that answers no probe at all is not given up after an outage', (t) => {
-  const path = new SimulatedPath(1200, SEARCHED);
-  path.loses = () => true;
-  path.sendFull();
-  path.settle();
-  for (let outages = 0; outages < 3; outages += 1) {
-    path.sendFull(20);
-    path.timeOut();
-    path.settle();
-    path.nowMs += 70_000;
-  }
-  t.deepEqual(path.events, []);
-  t.is(path.mtu.bytes, BASE_DATAGRAM_BYTES);
-});
+for (const [size, limits] of [
+  ['found by a search', SEARCHED],
+  ['that is given', { maxBytes: 1400, isFixed: true }],
+] as const) {
+  test(`a peer that answers no probe at all is not given up after outages, with a size ${size}`, (t) => {
+    const path = new SimulatedPath(1452, limits);
+    path.isMute = true;
+    for (let outages = 0; outages < 4; outages += 1) {
+      path.sendFull(20);
+      path.isAlive = false;
+      path.timeOut();
+      for (let steps = 0; steps < 3; steps += 1) path.step();
+      path.isAlive = true;
+      path.settle();
+      path.nowMs += 30_000;
+    }
+    t.deepEqual(
+      path.events.filter(({ kind }) => kind === 'unusable'),
+      [],
+    );
+    t.is(path.mtu.bytes, BASE_DATAGRAM_BYTES);
+  });
+}
+
+for (const isMute of [false, true]) {
+  test(`a path that comes to carry less than the base before any search is given up, by a peer that ${
+    isMute ? 'answers no probes' : 'answers probes'
+  }`, (t) => {
+    const path = new SimulatedPath(1100, SEARCHED);
+    path.isMute = isMute;
+    for (let minutes = 0; minutes < 5 && path.events.length === 0; minutes += 1) {
+      path.sendFull(20);
+      path.timeOut();
+      path.settle();
+      path.nowMs += 60_000;
+    }
+    t.deepEqual(path.events, [{ kind: 'unusable' }]);
+  });
+}
 
 test('an outage of the whole path is no black hole', (t) => {
   const path = searched(1452);
@@ -443,9 +472,9 @@ test('where nothing passes at all, size is not what is wrong, and probes become 
 test('a probe for which there is no room waits', (t) => {
   const path = new SimulatedPath(1452, SEARCHED);
   path.sendFull();
-  t.truthy(path.mtu.nextProbe(path.nowMs));
+  t.truthy(path.mtu.nextProbe(path.lostPackets, path.nowMs));
   path.mtu.probeDelayed(path.nowMs, PATIENCE_MS);
-  t.is(path.mtu.nextProbe(path.nowMs), undefined);
+  t.is(path.mtu.nextProbe(path.lostPackets, path.nowMs), undefined);
   path.settle();
   t.is(path.mtu.bytes, 1452);
   t.is(path.mtu.sent(1452), false);
