@@ -39,7 +39,7 @@ export interface MeshNode {
 
   /**
    * Serves a kind of call from now on.
-   * @throws MeshError InvalidArgument when the kind does not exist or has a handler already
+   * @throws MeshError InvalidArgument when the kind does not exist or has a handler already, or the handler is no function
    */
   handle<K extends HandlerKind>(kind: K, handler: Handler<K>): this;
 

@@ -18,7 +18,7 @@ import type { Peer } from './peer.js';
 /**
  * Starts a node: reads its certificates and, with `listen`, accepts peers.
  * @throws MeshError InvalidOptions naming what is wrong; ConnectFailed when the address is taken;
- *   TransportUnavailable when none of the transports works on this platform
+ *   TransportUnavailable when none of the transports works on this platform. What `tls` as a function throws passes as it is
  */
 export async function createNode(options: NodeOptions): Promise<MeshNode> {
   const config = resolveOptions(options);

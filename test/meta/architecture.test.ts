@@ -95,6 +95,23 @@ test('imports run one way through the folders', (t) => {
   }
 });
 
+test('tcp and quic know nothing of each other, and nothing that serves a node knows of certs', (t) => {
+  const apart: readonly (readonly [from: string, to: string])[] = [
+    ['transport/tcp/', 'transport/quic/'],
+    ['transport/quic/', 'transport/tcp/'],
+    ['', 'certs/'],
+  ];
+  for (const file of files) {
+    for (const imported of localImports(file)) {
+      const crosses = apart.some(
+        ([from, to]) =>
+          file.path.startsWith(from) && !file.path.startsWith(to) && imported.startsWith(to),
+      );
+      t.false(crosses, `${file.path} must not import ${imported}`);
+    }
+  }
+});
+
 test('there are no import cycles', (t) => {
   const graph = new Map(files.map((file) => [file.path, localImports(file)]));
   const done = new Set<string>();

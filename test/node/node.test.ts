@@ -29,4 +29,27 @@ for (const transport of TEST_TRANSPORTS) {
     });
     t.is((await n3.connect(targetOf(n1))).nodeId, 'n1');
   });
+
+  test(`${transport}: a call whose signal is none fails, and keeps no stream open`, async (t) => {
+    const n1 = await startNode(t, 'n1', { transports, timeouts: { drainMs: 60_000 } });
+    const n2 = await startNode(t, 'n2', { transports });
+    n2.handle('request', () => ({ body: 'done' }));
+    const peer = await n1.connect(targetOf(n2));
+    const signal = {} as AbortSignal;
+    for (let call = 0; call < 5; call += 1) {
+      await t.throwsAsync(peer.request({ type: 'request', method: 'm' }, { signal }));
+    }
+    t.is((await peer.request({ type: 'request', method: 'm' })).body, 'done');
+    // It would wait for streams that are open.
+    await n1.close();
+  });
 }
+
+test('a handler has to be a function, and a kind of call one handler', async (t) => {
+  const node = await startNode(t, 'n1', { listen: undefined });
+  const none = undefined as unknown as () => object;
+  const INVALID = { code: 'InvalidArgument' };
+  t.throws(() => node.handle('query', none), { ...INVALID, message: /must be a function/ });
+  node.handle('query', () => ({ result: 1 }));
+  t.throws(() => node.handle('query', () => ({ result: 2 })), INVALID);
+});

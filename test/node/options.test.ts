@@ -1,5 +1,11 @@
 import test from 'ava';
-import { createNode, MeshError, type NodeOptions, type TlsMaterial } from '../../src/index.js';
+import {
+  createNode,
+  type Discovery,
+  MeshError,
+  type NodeOptions,
+  type TlsMaterial,
+} from '../../src/index.js';
 import type { Agree, Differences } from '../../src/node/options/agreement.js';
 import { resolveOptions, resolveTlsMaterial } from '../../src/node/options/resolve.js';
 import { nodeCert } from '../helpers/certs.js';
@@ -201,6 +207,10 @@ const MESSAGES: readonly (readonly [wrong: object, message: string])[] = [
     "retry.codes.0: must be the code of an error that peers answer with, such as 'Overloaded'",
   ],
   [{ retry: { budgetRatio: 1.5 } }, 'retry.budgetRatio: must be a number from 0 to 1'],
+  [
+    { compression: { algorithms: ['lz4', 'lz4'] } },
+    'compression.algorithms: names an algorithm twice',
+  ],
   [{ compression: { algorithms: ['gzip'] } }, "compression.algorithms.0: must be 'lz4' or 'zstd'"],
   [
     { compression: { algorithms: 'lz4' } },
@@ -224,6 +234,11 @@ test('an unknown key at the top is told with all that there are', (t) => {
   const error = t.throws(() => resolveOptions({ ...MINIMAL, maxStreams: 1 } as NodeOptions));
   t.regex(error?.message as string, /^options: unknown key 'maxStreams' \(allowed: nodeId, /);
   for (const key of Object.keys(resolveOptions(MINIMAL))) t.true(error?.message.includes(key), key);
+});
+
+test('a discovery whose resolve is no method is refused', (t) => {
+  const discovery = { resolve: 5 } as unknown as Discovery;
+  t.throws(() => resolveOptions({ ...MINIMAL, discovery }), { message: /^discovery: must be/ });
 });
 
 test('what is no options at all is InvalidOptions', (t) => {

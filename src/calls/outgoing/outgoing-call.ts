@@ -146,7 +146,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
       this.#waiting = { message: copies.keep(message.type, plain), sinceMs };
       budget.wait(this);
     } catch (error) {
-      this.#fail(toMeshError(error));
+      this.#failed(error);
     }
   }
 
@@ -162,7 +162,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
       if (leftMs > 0) this.#leave(kept.message, leftMs);
       else this.#timedOut();
     } catch (error) {
-      this.#fail(toMeshError(error));
+      this.#failed(error);
     }
   }
 

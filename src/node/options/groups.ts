@@ -164,7 +164,7 @@ const ALGORITHMS = ['lz4', 'zstd'] as const;
 const compression = group({
   algorithms: z
     .array(oneOf(ALGORITHMS), "must be an array of 'lz4' and 'zstd', or [] for none")
-    .refine((given) => given.length <= ALGORITHMS.length, 'must have at most two names')
+    .refine((given) => new Set(given).size === given.length, 'names an algorithm twice')
     .readonly()
     .default([...ALGORITHMS]),
   thresholdBytes: wholeNumber(64, 0x7fff_ffff, 'bytes').default(4096),

@@ -37,7 +37,7 @@ export const schema = group(
     transports: transports.default(['quic', 'tcp']),
     discovery: z
       .custom<Discovery>(
-        (value) => typeof value === 'object' && value !== null && 'resolve' in value,
+        hasResolve,
         'must be an object with the method resolve, as dnsDiscovery() and staticDiscovery() give',
       )
       .optional(),
@@ -81,4 +81,9 @@ function isTransport(value: unknown): boolean {
   if (name === undefined || !TRANSPORT_NAMES.includes(name)) return false;
   const areMethods = [dial, listen, close].every((method) => typeof method === 'function');
   return areMethods && typeof counters === 'object' && counters !== null;
+}
+
+function hasResolve(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return typeof (value as Partial<Discovery>).resolve === 'function';
 }
