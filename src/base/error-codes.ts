@@ -16,11 +16,11 @@ interface CodeEntry {
   readonly neverExecuted?: true;
   /** A peer broke a rule of the frames: its connection closes with this code. */
   readonly violation?: true;
-  /** Where this side closes over it, a peer that was let in broke a rule. */
+  /** If this side closes with it, an accepted peer broke a rule. */
   readonly offence?: true;
   /**
-   * An acceptor that closes with it never accepted, and so never ran a call. Codes by which it also closes what it had
-   * accepted do not have this: over QUIC the acceptance may have been lost.
+   * An acceptor that closes with it never accepted, and so never ran a call. Not set for codes that also close accepted
+   * connections: over QUIC the acceptance may have been lost.
    */
   readonly refusal?: true;
   /** It ends a connection, or a dial, without anybody's decision; or the peer shuts down, and is expected back. */

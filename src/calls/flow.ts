@@ -21,7 +21,7 @@ export class Flow {
   }
 }
 
-/** The same for a reader that outlives its stream: where it holds one stream, it holds the next one too. */
+/** A {@link Flow} for a reader that outlives its stream. If it holds one stream back, it holds the next one back, too. */
 export class FlowSwitch {
   #flow: Flow | undefined;
   #isHeld = false;

@@ -87,7 +87,7 @@ export class Health {
   }
 
   /** The peer could not be asked. */
-  takeBack(): void {
+  askFailed(): void {
     this.#asked = undefined;
   }
 

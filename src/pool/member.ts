@@ -158,7 +158,7 @@ export class PooledConnection<M extends PoolMember> {
       aheadMs: aheadBytes / SLOWEST_BYTES_PER_MS,
     });
     // The question did not leave, because all streams that the peer allows are in use. That is no miss.
-    if (asks && !member.ping()) this.#health.takeBack();
+    if (asks && !member.ping()) this.#health.askFailed();
     const wasSuspect = this.isSuspect;
     this.isSuspect = verdict !== 'healthy';
     if (verdict === 'dead') return 'dead';

@@ -21,7 +21,7 @@ const HEAD_BYTES = 5;
  * it leaves to the full encoder. SPEC.md, "Payload".
  */
 export class PlainWriter {
-  #slab: Buffer = NO_BYTES;
+  #block: Buffer = NO_BYTES;
   #at = 0;
   #end = 0;
 
@@ -31,13 +31,13 @@ export class PlainWriter {
    */
   write(map: Readonly<Record<string, unknown>>, tail?: string): Buffer | undefined {
     if (map.constructor !== Object) return undefined;
-    if (this.#at + MAX_PAYLOAD_BYTES > this.#slab.length) {
-      this.#slab = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    if (this.#at + MAX_PAYLOAD_BYTES > this.#block.length) {
+      this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
       this.#at = 0;
     }
     const start = this.#at;
     this.#end = start + MAX_PAYLOAD_BYTES;
-    if (this.#map(map, 1, tail)) return this.#slab.subarray(start, this.#at);
+    if (this.#map(map, 1, tail)) return this.#block.subarray(start, this.#at);
     this.#at = start;
     return undefined;
   }
@@ -82,13 +82,13 @@ export class PlainWriter {
   #text(text: string): boolean {
     const { length } = text;
     if (!this.#head(3, length) || this.#at + length > this.#end) return false;
-    const slab = this.#slab;
+    const block = this.#block;
     const at = this.#at;
     let bits = 0;
     for (let i = 0; i < length; i += 1) {
       const unit = text.charCodeAt(i);
       bits |= unit;
-      slab[at + i] = unit;
+      block[at + i] = unit;
     }
     this.#at = at + length;
     return bits <= 0x7f;
@@ -96,14 +96,14 @@ export class PlainWriter {
 
   #byteString(bytes: Uint8Array): boolean {
     if (!this.#head(2, bytes.length) || this.#at + bytes.length > this.#end) return false;
-    this.#slab.set(bytes, this.#at);
+    this.#block.set(bytes, this.#at);
     this.#at += bytes.length;
     return true;
   }
 
   #encoded({ bytes }: EncodedItem): boolean {
     if (this.#at + bytes.length > this.#end) return false;
-    this.#slab.set(bytes, this.#at);
+    this.#block.set(bytes, this.#at);
     this.#at += bytes.length;
     return true;
   }
@@ -111,21 +111,21 @@ export class PlainWriter {
   /** Writes an item's head in its shortest form. */
   #head(major: number, argument: number): boolean {
     if (argument > 0xffff) return this.#headU32(major, argument);
-    const slab = this.#slab;
+    const block = this.#block;
     const at = this.#at;
     if (at + HEAD_BYTES > this.#end) return false;
     const initial = major << 5;
     if (argument < 24) {
-      slab[at] = initial | argument;
+      block[at] = initial | argument;
       this.#at = at + 1;
     } else if (argument <= 0xff) {
-      slab[at] = initial | 24;
-      slab[at + 1] = argument;
+      block[at] = initial | 24;
+      block[at + 1] = argument;
       this.#at = at + 2;
     } else {
-      slab[at] = initial | 25;
-      slab[at + 1] = argument >> 8;
-      slab[at + 2] = argument;
+      block[at] = initial | 25;
+      block[at + 1] = argument >> 8;
+      block[at + 2] = argument;
       this.#at = at + 3;
     }
     return true;
@@ -133,8 +133,8 @@ export class PlainWriter {
 
   #headU32(major: number, argument: number): boolean {
     if (this.#at + HEAD_BYTES > this.#end) return false;
-    this.#slab[this.#at] = (major << 5) | 26;
-    this.#slab.writeUInt32BE(argument, this.#at + 1);
+    this.#block[this.#at] = (major << 5) | 26;
+    this.#block.writeUInt32BE(argument, this.#at + 1);
     this.#at += HEAD_BYTES;
     return true;
   }

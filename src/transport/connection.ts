@@ -54,7 +54,7 @@ export interface FrameStreamHandler {
   onSent?(): void;
 }
 
-/** Of a stream that nobody has taken, or that is nobody's any more. */
+/** Ignores all events: for a stream that has no handler yet, or no longer. */
 export const NO_HANDLER: FrameStreamHandler = { onFrame() {}, onEnd() {}, onReset() {} };
 
 /**
@@ -82,14 +82,14 @@ export interface FrameStream {
    */
   send(payload: Uint8Array, options?: SendOptions): boolean;
   /**
-   * Takes back all that was handed over, its end too, where nothing of it has left: the stream is as it was when it was
-   * opened, but keeps its place in line. Does nothing where `hasSent`, or on a stream that is over.
+   * Discards all frames that were handed over, and the end, if no byte has left yet. The stream keeps its place in the queue.
+   * Does nothing once `hasSent`, or on a stream that is over.
    */
   unsend(): void;
   /** Says that nothing more will be sent, without a frame. Does nothing when that was said already. */
   end(): void;
   /**
-   * Sets the class of what this side sends from now on, and of what waits. The opener sets it by {@link StreamOptions}, the
+   * Sets the priority of what this side sends from now on, and of what waits. The opener sets it by {@link StreamOptions}, the
    * answerer once it knows the call; a stream of the peer's is normal until then.
    */
   prioritize(priority: Priority): void;
@@ -107,8 +107,8 @@ export interface SendOptions {
   /** CRC-32 of `tail`, where that is known: it is not passed over again. */
   readonly tailChecksum?: number | undefined;
   /**
-   * Is told the CRC-32 of `tail` as it was when it was handed over: when the stream is over, at the latest. It costs
-   * nothing where the frame has a checksum, which passes over `tail` anyway.
+   * Receives the CRC-32 of `tail` as it was passed to `send`, at the latest when the stream ends. It costs nothing where the
+   * frame has a checksum, which covers `tail` anyway.
    * @internal
    */
   readonly tailSum?: TailSum | undefined;
@@ -268,8 +268,8 @@ export interface Connection {
   /** Whether a stream that is opened now reaches the peer without waiting for one of the others to end. */
   readonly hasStreamRoom: boolean;
   /**
-   * Asks the peer for a sign of life, ahead of all that waits to be sent: nothing comes of it but that `lastReceivedMs`
-   * moves. Absent where the transport cannot do that, and a ping has to.
+   * Makes the peer send something, ahead of all queued data. The only effect is a newer `lastReceivedMs`. Absent if the
+   * transport cannot do that: make a ping call then.
    */
   readonly probe?: () => void;
   /** When bytes of the peer last arrived, on the clock of `performance.now()`. Any byte counts, not only whole frames. */

@@ -21,7 +21,7 @@ export const DEFAULT_STREAM_RATES: StreamRates = {
   streamResetsPerSecond: 10_000,
 };
 
-/** What it counts is checked against the time that it was last told. */
+/** Limits how fast a peer opens and resets streams. Set `nowMs` before it counts. */
 export class StreamRateGuard {
   nowMs = performance.now();
   readonly #opens: RateLimit;

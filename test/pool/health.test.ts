@@ -140,7 +140,7 @@ test('a question that did not leave is asked again, and counts for nothing', (t)
     const look = watch.look();
     t.is(look.asks, i > 0);
     t.is(look.verdict, 'healthy');
-    if (look.asks) watch.health.takeBack();
+    if (look.asks) watch.health.askFailed();
   }
   const question = watch.look();
   t.true(question.asks);

@@ -25,7 +25,7 @@ interface Entry {
   leftMs: number;
 }
 
-/** Gives attempts at the same transfer their turns, and remembers what interrupted ones had come to. */
+/** Gives attempts at the same transfer their turns, and remembers how far interrupted ones had come. */
 export class ResumedTransfers {
   /** Idle ones are in order of their end. */
   readonly #entries = new Map<string, Entry>();

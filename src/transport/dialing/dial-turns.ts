@@ -1,7 +1,4 @@
-/**
- * How often targets were not reached: where one has more addresses than a dial tries, the next dial tries others. One that
- * was reached is looked for at the same addresses again.
- */
+/** Turns of dials: which of its addresses a target is tried at. */
 import type { PeerTarget } from './discovery.js';
 
 /** Targets remembered. Beyond that, the one that failed longest ago is forgotten and begins anew. */

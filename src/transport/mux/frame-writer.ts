@@ -7,8 +7,8 @@ import type { Rank } from '../priority/class-turns.js';
 import type { WriteChunk, WriteMemory } from './write-memory.js';
 
 /**
- * With so many unsent bytes a class of calls stops writing until the stream has drained, by the rank of the class: urgent
- * calls must find little before them.
+ * Unsent bytes, by class rank, above which a class stops writing until the socket drains. Less urgent classes stop earlier, so that
+ * urgent frames find a short queue.
  */
 const BACKLOG_BYTES = [256 * 1024, 256 * 1024, 128 * 1024, 64 * 1024];
 

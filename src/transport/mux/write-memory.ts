@@ -1,6 +1,6 @@
 /**
- * Memory for outgoing frames. A writer puts those of one turn one behind the other, so that they leave as one piece: a TLS
- * socket copies what comes in several. The memory is used again: new memory for bulk data costs more than its encryption.
+ * Memory for outgoing frames. A writer puts the frames of one turn into one piece, because a TLS socket copies what comes in
+ * several. Memory is reused: for bulk data, new memory costs more than the encryption.
  */
 
 /** Two pieces of a bulk transfer with all that goes around them. */

@@ -15,9 +15,8 @@ export type Rank = number;
 export const RANKS: Readonly<Record<Priority, Rank>> = { control: 0, high: 1, normal: 2, bulk: 3 };
 
 /**
- * The bound: a class that waits and could send is due once {@link PATIENCE_BYTES} of higher classes have gone since it had
- * its slice, and then waits for no more than a slice of each other class that is due as well. A slice ends with the frame
- * that fills it.
+ * Bounds how long a class waits. Once {@link PATIENCE_BYTES} of higher classes have been sent since its last slice, a waiting class
+ * gets a slice. It then waits for at most one slice of every other class that is due. A slice ends with the frame that fills it.
  */
 export class ClassTurns {
   /** What went ahead of each class since it had its turn or began to wait. */

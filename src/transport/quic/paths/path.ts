@@ -24,8 +24,8 @@ export function pathBetween(socket: UdpSocket, remote: SocketAddress): Path {
 }
 
 /**
- * The address without its zone (`fe80::1%eth0`), which the binding cannot read. It only compares addresses, and those that one
- * socket meets differ without their zones, too.
+ * The address without its zone (`fe80::1%eth0`), which the binding cannot read. The binding only compares addresses, and the peers
+ * of one socket have different addresses even without zones.
  */
 export function nativeAddress(address: SocketAddress): SocketAddress {
   const zoneAt = address.host.indexOf('%');

@@ -126,6 +126,7 @@ export class SendingPart {
 
   /** Forgets all frames, and that one of them was the last. Only before QUIC took any of it. */
   unsend(): void {
+    if (this.#state === 'failed') return;
     this.discard();
     this.#state = 'open';
     this.awaitsDrain = false;
@@ -142,7 +143,7 @@ export class SendingPart {
    * never comes back.
    */
   giveUp(): void {
-    // A frame that lacks one byte gets that one: any other would make it whole and wrong.
+    // If exactly one byte of a frame is missing, that byte is sent: another one would complete the frame with wrong content.
     const last = this.#rest.length === 1 ? Buffer.from(this.#rest) : GIVEN_UP;
     this.discard();
     this.#state = 'ending';
