@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import {
   type AddressInfo,
@@ -196,6 +196,47 @@ test('a dialer that speaks TLS 1.2 is refused', async (t) => {
   const [error] = await once(socket, 'error');
   t.regex(error.code, /PROTOCOL_VERSION/);
   t.is((await listener.refused()).error.code, 'TlsFailure');
+});
+
+const GOOD_GROUPS = ['X25519', 'P-256', 'P-384'];
+/** What OpenSSL has besides; ffdhe8192 costs whoever answers 150 ms. */
+const OTHER_GROUPS = ['P-521', 'X448', 'ffdhe2048', 'ffdhe8192'];
+
+test('a dialer exchanges keys over cheap groups only, before and after new certificates', async (t) => {
+  const [first, second] = [await nodeCert('n2'), await certNamed('n2')];
+  let material: TlsMaterial = first;
+  const listener = await listen(t, () => material);
+  const tls = await nodeCert('n1');
+  for (const current of [first, second]) {
+    material = current;
+    for (const ecdhCurve of GOOD_GROUPS) {
+      const socket = rawTls(t, listener.address, { ...tls, ecdhCurve });
+      await once(socket, 'secureConnect');
+      const fingerprint = socket.getPeerX509Certificate()?.fingerprint256;
+      t.is(fingerprint, new X509Certificate(current.cert).fingerprint256, ecdhCurve);
+    }
+    for (const ecdhCurve of OTHER_GROUPS) {
+      const socket = rawTls(t, listener.address, { ...tls, ecdhCurve });
+      const [error] = await once(socket, 'error');
+      t.is(error.code, 'ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE', ecdhCurve);
+    }
+  }
+  t.is((await listener.refused()).error.code, 'TlsFailure');
+  t.is(listener.transport.counters.tlsErrors, 2 * OTHER_GROUPS.length);
+});
+
+test('a dial exchanges keys over cheap groups only', async (t) => {
+  const server = { ...(await nodeCert('n2')), ALPNProtocols: [ALPN_PROTOCOL] };
+  const dialer = transport(t, await nodeCert('n1'));
+  for (const ecdhCurve of GOOD_GROUPS) {
+    const address = await foreignTlsServer(t, { ...server, ecdhCurve });
+    await t.notThrowsAsync(dialer.dial(address), ecdhCurve);
+  }
+  for (const ecdhCurve of OTHER_GROUPS) {
+    const address = await foreignTlsServer(t, { ...server, ecdhCurve });
+    const error = await rejection(dialer.dial(address));
+    t.like(error, { code: 'TlsFailure', side: 'remote' }, ecdhCurve);
+  }
 });
 
 test('the node id that is dialed is the server name of TLS, and an address is not', async (t) => {
