@@ -18,7 +18,7 @@ export interface CborLimits {
 }
 
 /** The limits of every payload. SPEC.md, "Payload". */
-export const DEFAULT_CBOR_LIMITS: CborLimits = { maxDepth: 64, maxItems: 1_000_000 };
+export const DEFAULT_CBOR_LIMITS: CborLimits = { maxDepth: 64, maxItems: 131_072 };
 
 /** What else a scan has found. */
 export interface ScannedCbor {

@@ -263,8 +263,8 @@ export type MessageOf<T extends MessageType> = Extract<Message, { type: T }>;
 const MAX_ID_BYTES = 253;
 const MAX_QUERY_BYTES = 1024 * 1024;
 const MAX_PAYLOAD_BYTES = 0xffff_ffff;
-/** The largest number of items in one list, such as the entries of a log in one message. */
-export const MAX_ITEMS = 65_536;
+/** The largest number of entries of a log in one message. Each is seven items of the payload's 131,072. */
+export const MAX_ITEMS = 16_384;
 
 const timeoutMs = optional(uint);
 const oneWay = optional(bool);

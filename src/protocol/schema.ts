@@ -91,7 +91,11 @@ export function listOf(item: Field, maxItems: number): Field {
       for (let i = 0; i < value.length; i += 1) value[i] = item.read(value[i], `${path}[${i}]`);
       return value;
     },
-    widen: (value) => (Array.isArray(value) ? value.map((entry) => item.widen(entry)) : value),
+    widen(value) {
+      if (!Array.isArray(value)) return value;
+      if (value.length > maxItems) throw new RangeError(`a list of more than ${maxItems} items`);
+      return value.map((entry) => item.widen(entry));
+    },
   };
 }
 

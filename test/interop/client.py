@@ -41,7 +41,7 @@ HEADER = struct.Struct(">IHQ")
 MAX_ID = MAX_UINT = MAX_CREDIT = 2**53 - 1
 MAX_REASON = 256
 MAX_DEPTH = 64
-MAX_ITEMS = 1_000_000
+MAX_ITEMS = 131_072
 STREAM_WINDOW = 1 << 20
 CONNECTION_WINDOW = 16 << 20
 
@@ -259,7 +259,7 @@ ping                     token?:bytes<=64
 pong                     token?:bytes<=64
 queryRequest             query:text<=1048576 parameters?:any database?:text<=253 timeoutMs?:uint
 queryResponse            result?:any
-replicationLog           group?:text<=253 term:uint prevIndex:uint commitIndex:uint entries:list(map(logEntry))<=65536
+replicationLog           group?:text<=253 term:uint prevIndex:uint commitIndex:uint entries:list(map(logEntry))<=16384
                          timeoutMs?:uint oneWay?:bool
 consensus                group?:text<=253 body:map(raft) timeoutMs?:uint oneWay?:bool
 dataTransfer             transferId:text<=256 offset:uint data?:bytes name?:text<=1024 totalBytes?:uint metadata?:any
@@ -275,7 +275,7 @@ response                 body?:any
 /requestVote             term:uint candidateId:text<=253 lastLogIndex:uint lastLogTerm:uint
 /requestVoteResponse     term:uint voteGranted:bool
 /appendEntries           term:uint leaderId:text<=253 prevLogIndex:uint prevLogTerm:uint
-                         entries:list(map(logEntry))<=65536 leaderCommit:uint
+                         entries:list(map(logEntry))<=16384 leaderCommit:uint
 /appendEntriesResponse   term:uint success:bool matchIndex?:uint
 /installSnapshot         term:uint leaderId:text<=253 lastIncludedIndex:uint lastIncludedTerm:uint offset:uint
                          data:bytes done:bool

@@ -101,11 +101,11 @@ test('items are counted and limited', (t) => {
   t.regex(errorOf(() => scanCbor(fromHex('850000000000'), limits)).message, /more than 5 items/);
 });
 
-test('a million items pass by default, one more does not', (t) => {
+test('131,072 items pass by default, one more does not', (t) => {
   const list = (items: number) =>
     Buffer.concat([fromHex('9a'), uint32(items), Buffer.alloc(items)]);
-  t.notThrows(() => scanCbor(list(999_999)));
-  t.regex(errorOf(() => scanCbor(list(1_000_000))).message, /more than 1000000 items/);
+  t.notThrows(() => scanCbor(list(131_071)));
+  t.regex(errorOf(() => scanCbor(list(131_072))).message, /more than 131072 items/);
 });
 
 test('every message cut short at any byte, or with a byte too much, is refused', (t) => {

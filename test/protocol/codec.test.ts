@@ -1,8 +1,14 @@
+import { isDeepStrictEqual } from 'node:util';
 import test from 'ava';
 import { Encoder } from 'cbor-x';
 import fc from 'fast-check';
 import { joinPayload, MessageCodec } from '../../src/protocol/codec.js';
-import { MESSAGE_FIELDS, type Message, type MessageType } from '../../src/protocol/message.js';
+import {
+  MAX_ITEMS,
+  MESSAGE_FIELDS,
+  type Message,
+  type MessageType,
+} from '../../src/protocol/message.js';
 import { Float, readCbor } from './naive/cbor.js';
 import { byteStrings, codeOf, errorOf, holds, refusalOf } from './properties.js';
 import { allSamples, logEntry, raftBodies, samples, WIDE } from './samples.js';
@@ -216,6 +222,22 @@ for (const [what, body] of Object.entries(UNSENDABLE)) {
     t.deepEqual(codec.decode(codec.encode(samples.ping)), samples.ping, 'the codec goes on');
   });
 }
+
+test('a body of 131,072 items and a log of 16,384 entries pass, and one more is refused before it is sent', (t) => {
+  // The message's map, two keys, the type and the list itself are items too.
+  const body = new Array(131_072 - 5).fill(0);
+  const response: Message = { type: 'response', body };
+  const entries = new Array(MAX_ITEMS).fill(logEntry);
+  const log: Message = { ...samples.replicationLog, entries };
+  const appended: Message = { type: 'consensus', body: { ...raftBodies.appendEntries, entries } };
+  for (const message of [response, log, appended]) {
+    t.true(isDeepStrictEqual(codec.decode(codec.encode(message)), message));
+  }
+  entries.push(logEntry);
+  for (const message of [{ type: 'response', body: [...body, 0] } as const, log, appended]) {
+    t.is(errorOf(() => codec.encode(message)).code, 'InvalidArgument');
+  }
+});
 
 test('values that have a CBOR form of their own keep their meaning', (t) => {
   const cases: readonly (readonly [unknown, unknown])[] = [

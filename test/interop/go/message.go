@@ -14,8 +14,8 @@ type message map[string]interface{}
 var decoding = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		MaxNestedLevels:  64,
-		MaxArrayElements: 1_000_000,
-		MaxMapPairs:      1_000_000,
+		MaxArrayElements: 131_072,
+		MaxMapPairs:      131_072,
 		IndefLength:      cbor.IndefLengthForbidden,
 		TagsMd:           cbor.TagsForbidden,
 		DefaultMapType:   reflect.TypeOf(map[string]interface{}(nil)),

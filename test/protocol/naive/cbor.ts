@@ -23,7 +23,7 @@ export class Float {
 }
 
 const MAX_LEVELS = 64;
-const MAX_ITEMS = 1_000_000;
+const MAX_ITEMS = 131_072;
 
 /**
  * The one item that `bytes` hold.
