@@ -12,6 +12,7 @@ runs the scenarios named, or `all`, each on a connection of its own, and prints 
 import argparse
 import collections
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -42,6 +43,7 @@ MAX_ID = MAX_UINT = MAX_CREDIT = 2**53 - 1
 MAX_REASON = 256
 MAX_DEPTH = 64
 MAX_ITEMS = 131_072
+KNOCK_SLOT_MS = 30_000
 STREAM_WINDOW = 1 << 20
 CONNECTION_WINDOW = 16 << 20
 
@@ -334,6 +336,50 @@ def decode_payload(payload):
         raise Violation("UnknownMessageType", kind)
     check_fields(message, kind)
     return message
+
+
+# --- Knocks -----------------------------------------------------------------------------------------------------------
+
+
+def knock_key(material, salt, cluster):
+    """HKDF with SHA-256, for one block."""
+    extracted = hmac.new(salt, material, hashlib.sha256).digest()
+    return hmac.new(extracted, cluster.encode() + b"\x01", hashlib.sha256).digest()
+
+
+def knock_key_of_ca(certificate, cluster):
+    return knock_key(certificate, b"quicmesh knock ca", cluster)
+
+
+def knock_key_of_secret(secret, cluster):
+    return knock_key(secret.encode(), b"quicmesh knock secret", cluster)
+
+
+def knock_mac(key, random, slot, transport, node_id):
+    """node_id: None where the dialer does not know it."""
+    name = (node_id or "").lower().encode("ascii")
+    covered = random + struct.pack(">QB", slot, len(transport)) + transport.encode("ascii") + name
+    return hmac.new(key, covered, hashlib.sha256).digest()[:12]
+
+
+def create_knock(key, transport, node_id, now_ms, random):
+    slot = now_ms // KNOCK_SLOT_MS
+    first = (random[0] & 0x1F) | (slot % 4) << 6 | (0 if node_id is None else 0x20)
+    random = bytes([first]) + random[1:]
+    return random + knock_mac(key, random, slot, transport, node_id)
+
+
+def verify_knock(knock, keys, transport, node_id, now_ms):
+    """The slot of a knock, or None."""
+    if len(knock) != 20:
+        return None
+    random, mac, now = knock[:8], knock[8:], now_ms // KNOCK_SLOT_MS
+    named = node_id if random[0] & 0x20 else None
+    for slot in (now - 1, now, now + 1):
+        if slot % 4 == random[0] >> 6:
+            macs = [knock_mac(key, random, slot, transport, named) for key in keys]
+            return slot if any([hmac.compare_digest(mac, each) for each in macs]) else None
+    return None
 
 
 # --- Streams ----------------------------------------------------------------------------------------------------------
@@ -1221,10 +1267,34 @@ def read_vectors(path):
             yield vector.get("name"), bytes.fromhex(vector["hex"]), vector.get("frame", vector.get("error"))
 
 
+def check_knocks(path):
+    """Makes and judges every knock of a file like test/vectors/knocks.json."""
+    with open(path, encoding="utf-8") as file:
+        page = json.load(file)
+
+    def key_of(source, cluster):
+        if "secret" in source:
+            return knock_key_of_secret(source["secret"], cluster)
+        return knock_key_of_ca(bytes.fromhex(page["certificates"][source["ca"]]), cluster)
+
+    for vector in page["vectors"]:
+        name, knock, by, to = vector["name"], bytes.fromhex(vector["hex"]), vector["dialer"], vector["listener"]
+        key, random = key_of(by["key"], by["cluster"]), bytes.fromhex(vector["random"])
+        made = create_knock(key, by["transport"], by["nodeId"], vector["madeAtMs"], random)
+        expect((made == knock) != vector.get("isAltered", False), f"{name}: made {made.hex()}")
+        keys = [key_of(each, to["cluster"]) for each in to["keys"]]
+        slot = verify_knock(knock, keys, to["transport"], to["nodeId"], to["nowMs"])
+        expect(slot == vector["expect"].get("slot"), f"{name}: slot {slot}")
+    return len(page["vectors"])
+
+
 @scenario("vectors")
 def _(client):
     count = 0
     for path in client.options.vectors:
+        if path.endswith("knocks.json"):
+            count += check_knocks(path)
+            continue
         for name, data, expected in read_vectors(path):
             try:
                 frame = decode_frame(data)

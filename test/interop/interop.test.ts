@@ -85,3 +85,16 @@ test('a client written from SPEC.md alone is served over TCP, and refused where 
   const [code] = (await once(server, 'exit')) as [number | null];
   t.is(code, 0);
 });
+
+test('it makes and judges knocks as the vectors say', async (t) => {
+  if (python === undefined) {
+    t.log('skipped: python3 or its module cbor2 is missing');
+    t.pass();
+    return;
+  }
+  const args = ['test/interop/client.py', '--vectors', 'test/vectors/knocks.json'];
+  const { stdout } = await run(python, args, { timeout: 50_000 });
+  const result = JSON.parse(stdout) as { ok: boolean; vectors: number };
+  t.true(result.ok, stdout);
+  t.true(result.vectors >= 30, stdout);
+});

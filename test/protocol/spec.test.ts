@@ -31,7 +31,9 @@ import {
   type Priority,
   type ResetFields,
 } from '../../src/protocol/index.js';
+import { KNOCK_BYTES, KNOCK_SLOT_MS } from '../../src/protocol/knock.js';
 import { MESSAGE_FIELDS } from '../../src/protocol/message.js';
+import { MAX_KNOCKS } from '../../src/transport/admission/knock-memory.js';
 import {
   ALPN_PROTOCOL,
   DEFAULT_STREAM_LIMITS,
@@ -284,6 +286,9 @@ test('the table of limits has the numbers of the code', (t) => {
     'A token of a Retry is good for': RETRY_TOKEN_LIFETIME_MS,
     'Initial credit of a stream': DEFAULT_STREAM_LIMITS.streamWindowBytes,
     'Initial credit of a connection': DEFAULT_STREAM_LIMITS.connectionWindowBytes,
+    Knock: KNOCK_BYTES,
+    'Time slot of a knock': KNOCK_SLOT_MS,
+    'Knocks remembered': MAX_KNOCKS,
     'Interrupted transfers remembered': MAX_REMEMBERED_TRANSFERS,
     'An interrupted transfer is remembered for': TRANSFER_MEMORY_MS,
   };

@@ -76,13 +76,46 @@ export interface ResponseVector {
       };
 }
 
+/** The source of a knock's key: the name of a certificate of the file, or a secret. */
+export type KnockKeySource = { readonly ca: string } | { readonly secret: string };
+
+/** A knock, how it was made, who judges it, and the verdict. */
+export interface KnockVector {
+  readonly name: string;
+  readonly hex: string;
+  readonly random: string;
+  readonly madeAtMs: number;
+  readonly isAltered?: boolean;
+  readonly dialer: {
+    readonly key: KnockKeySource;
+    readonly cluster: string;
+    readonly transport: 'quic' | 'tcp';
+    readonly nodeId: string | null;
+  };
+  readonly listener: {
+    readonly keys: readonly KnockKeySource[];
+    readonly cluster: string;
+    readonly transport: 'quic' | 'tcp';
+    readonly nodeId: string;
+    readonly nowMs: number;
+  };
+  readonly expect: { readonly slot: number } | { readonly refused: true };
+}
+
+/** Knocks, and the certificates that their keys follow from, in hex. */
+export interface KnockFile extends VectorFile<KnockVector> {
+  readonly certificates: Readonly<Record<string, string>>;
+}
+
 /** Every file, by its name. */
 export const FILES: readonly string[] = readdirSync(DIRECTORY)
   .filter((name) => name.endsWith('.json'))
   .sort();
 
 /** The files whose vectors are frames. */
-export const FRAME_FILES: readonly string[] = FILES.filter((name) => !name.startsWith('handshake'));
+export const FRAME_FILES: readonly string[] = FILES.filter(
+  (name) => !name.startsWith('handshake') && name !== 'knocks.json',
+);
 
 export function readFrameVectors(file: string): VectorFile<FrameVector> {
   return readVectors(file);
