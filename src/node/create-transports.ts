@@ -15,17 +15,23 @@ export function createTransports(
   tls: () => TlsMaterial,
   log: Logger,
 ): Transport[] {
-  const keyLog = createKeyLog(config, log);
+  const means = { tls, log, keyLog: createKeyLog(config, log) };
   return config.transports.map((transport) =>
-    typeof transport === 'string' ? createTransport(transport, config, tls, keyLog) : transport,
+    typeof transport === 'string' ? createTransport(transport, config, means) : transport,
   );
+}
+
+/** What all transports of a node share, beside its options. */
+interface Means {
+  readonly tls: () => TlsMaterial;
+  readonly log: Logger;
+  readonly keyLog: KeyLog | undefined;
 }
 
 function createTransport(
   name: 'quic' | 'tcp',
   config: NodeConfig,
-  tls: () => TlsMaterial,
-  keyLog: KeyLog | undefined,
+  { tls, log, keyLog }: Means,
 ): Transport {
   const { admission, timeouts, quic } = config;
   const { connectMs: connectTimeoutMs, keepAliveMs } = timeouts;
@@ -33,7 +39,12 @@ function createTransport(
   const both = { tls, limits, admission, connectTimeoutMs, keepAliveMs, keyLog };
   if (name === 'tcp') return new TcpTransport({ ...both, handshakeTimeoutMs: connectTimeoutMs });
   const { required: _, ...quicOptions } = quic;
-  return new QuicTransport({ ...both, ...quicOptions, idleTimeoutMs: timeouts.idleMs });
+  return new QuicTransport({
+    ...both,
+    ...quicOptions,
+    idleTimeoutMs: timeouts.idleMs,
+    onBinding: (binding) => log.info({ transport: name, binding }, 'QUIC binding loaded'),
+  });
 }
 
 /** The node's limits by the names that transports have for them. */

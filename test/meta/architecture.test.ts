@@ -35,7 +35,8 @@ const LAYERS: readonly (readonly string[])[] = [
 /** What is imported from outside, and by nothing inside. */
 const ENTRY = 'index.ts';
 
-const PURE_FORBIDDEN = /^node:(?!buffer$|crypto$|zlib$)|^(pino|zod|node-forge|@matrixai\/quic)/;
+const PURE_FORBIDDEN =
+  /^node:(?!buffer$|crypto$|zlib$)|^(pino|zod|node-forge|@matrixai\/quic|@infisical\/quic)/;
 
 interface SourceFile {
   readonly path: string;
@@ -126,7 +127,7 @@ test('there are no import cycles', (t) => {
 
 test('only quic/binding loads the binding', (t) => {
   const loaders = files.filter(({ imports }) =>
-    imports.some((name) => name.startsWith('@matrixai/')),
+    imports.some((name) => /^@(matrixai|infisical)\//.test(name)),
   );
   t.deepEqual([...new Set(loaders.map(({ path }) => dirname(path)))], ['transport/quic/binding']);
 });

@@ -26,7 +26,7 @@ import { LOOPBACK_DATAGRAM_BYTES } from './binding/config.js';
 import type { CongestionControl } from './binding/congestion-control.js';
 import { ConnectionKeys } from './binding/connection-keys.js';
 import { Credentials } from './binding/credentials.js';
-import { loadNative, type NativeQuic } from './binding/native.js';
+import { loadBinding, type NativeQuic } from './binding/native.js';
 import { QuicEndpoint } from './endpoint/endpoint.js';
 import { reaches } from './endpoint/reachability.js';
 import { type EndpointCounters, newEndpointCounters } from './io/counters.js';
@@ -67,6 +67,8 @@ export interface QuicTransportOptions {
   readonly migration?: boolean | undefined;
   /** Default `'cubic'`. */
   readonly congestionControl?: CongestionControl | undefined;
+  /** Told once, when the binding is loaded: the package that serves, `@matrixai/quic` or `@infisical/quic`. */
+  readonly onBinding?: ((packageName: string) => void) | undefined;
 }
 
 const DEFAULTS = {
@@ -322,8 +324,14 @@ export class QuicTransport implements Transport {
   }
 
   #loadedNative(): Promise<NativeQuic> {
-    this.#native ??= loadNative();
+    this.#native ??= this.#loadNative();
     return this.#native;
+  }
+
+  async #loadNative(): Promise<NativeQuic> {
+    const { packageName, quiche } = await loadBinding();
+    this.#options.onBinding?.(packageName);
+    return quiche;
   }
 
   get #usesEarlyData(): boolean {
