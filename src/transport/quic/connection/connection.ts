@@ -228,6 +228,7 @@ export class QuicConnection implements Connection {
     try {
       if (elsewhere === undefined) this.#native.recv(datagram, path);
       else this.#receiveFromElsewhere(datagram, path, elsewhere, nowMs);
+      if (!this.isOpen) this.#pump.advanceTls();
     } catch (thrown) {
       this.#nativeFailed(thrown);
       return;

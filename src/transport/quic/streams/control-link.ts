@@ -26,9 +26,9 @@ const MOST_URGENT = 0;
 
 /** Both control streams of one connection. */
 export class ControlLink {
-  /** The peer's. */
+  /** This side's, and the peer's, by QUIC's id. */
+  readonly id: number;
   readonly peerId: number;
-  readonly #id: number;
   readonly #native: NativeConnection;
   readonly #handler: ControlHandler;
   readonly #flushSoon: () => void;
@@ -41,7 +41,7 @@ export class ControlLink {
     this.#native = native;
     this.#handler = handler;
     this.#flushSoon = flushSoon;
-    this.#id = CONTROL_STREAM_ID[role];
+    this.id = CONTROL_STREAM_ID[role];
     this.peerId = CONTROL_STREAM_ID[role === 'dialer' ? 'acceptor' : 'dialer'];
   }
 
@@ -53,7 +53,7 @@ export class ControlLink {
   /** What QUIC takes now on this side's control stream. */
   get capacityBytes(): number {
     try {
-      return this.#native.streamCapacity(this.#id);
+      return this.#native.streamCapacity(this.id);
     } catch {
       return 0;
     }
@@ -103,7 +103,7 @@ export class ControlLink {
   urge(): boolean {
     if (this.#isUrgent) return true;
     try {
-      this.#native.streamPriority(this.#id, MOST_URGENT, false);
+      this.#native.streamPriority(this.id, MOST_URGENT, false);
       this.#isUrgent = true;
       return true;
     } catch {
@@ -116,7 +116,7 @@ export class ControlLink {
     // A peer that allows no control stream, or has stopped it, does without: what goes there is dropped.
     if (!this.urge()) return bytes.length;
     try {
-      const took = this.#native.streamSend(this.#id, bytes, false) ?? 0;
+      const took = this.#native.streamSend(this.id, bytes, false) ?? 0;
       this.#handedBytes += took;
       return took;
     } catch {

@@ -172,7 +172,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** A dialer's early data went to somebody else: nothing of it that waits, or was lost, is sent again to that peer. */
   unsendEarly(): void {
-    for (const id of this.#registry.ownIds()) {
+    for (const id of [this.control.id, ...this.#registry.ownIds()]) {
       try {
         this.#native.streamShutdown(id, WRITING, wireCodeOf('Cancelled'));
       } catch {
