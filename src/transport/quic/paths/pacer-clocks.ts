@@ -11,6 +11,11 @@
  * measured any more, and the estimate stays. So the clock is not used over loopback, nor any longer for a host where
  * `RttWatch` saw that. A loopback peer that takes small datagrams only counts as one across a link: its window has few, small
  * packets, and without the clock its stamps would stand still for long.
+ *
+ * What stays: under loss, calls one at a time make the estimate grow to a tenth of a second and more over a path of a few
+ * milliseconds, and much data right after them drives stamps ahead. Where the window is full of lost packets then, neither
+ * quiche's loss timer nor a tail probe may send before the stamps are over: 4 of 112 transfers of 5 MB took 11 to 18 s
+ * instead of two, at 3 % loss each way. The window of a peer that takes small datagrams is that small; across links it is larger.
  */
 
 /** How many hosts are remembered. The one that was found first is forgotten first. */
