@@ -1,4 +1,4 @@
-/** Accepts TCP sockets and runs their TLS handshakes, with limits for their number and time. */
+/** Accepts TCP sockets and runs their TLS handshakes, with limits for their number, time, bytes and work. */
 import { createServer, type Server, type Socket } from 'node:net';
 import {
   createServer as createTlsServer,
@@ -8,17 +8,34 @@ import {
 import { MeshError } from '../../errors.js';
 import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../admission/half-open.js';
 import { HandshakeTurns } from '../admission/handshake-turns.js';
+import { SourceBudget } from '../admission/source-budget.js';
 import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
 import type { KeyLog } from '../trust/key-log.js';
+import { readHello } from './read-hello.js';
 import type { TlsSetup } from './tls-context.js';
+
+/**
+ * What an answer to a ClientHello costs at most: a key exchange over P-384 and a signature. Milliseconds of work, as is the next.
+ */
+export const HELLO_MS = 3;
+/** What a byte of the dialer's certificates costs at most: OpenSSL checks whatever signatures they have, with their own keys. */
+const CERTIFICATE_BYTE_MS = 0.005;
+/** What a dialer may send after its ClientHello, before TLS is done: certificates and a signature. */
+const MAX_CERTIFICATE_BYTES = 16 * 1024;
+/** OpenSSL reads without asking, and takes 100 KB of certificates: this is how soon it is seen. */
+const EXCESS_CHECK_MS = 10;
 
 /** What was dropped on the way to a connection. */
 export interface ListenerCounters {
   /** Sockets beyond `maxHalfOpen` or their source's limit, or closed before they were looked at. */
   halfOpenDropped: number;
+  /** Sockets whose source had cost as much by failed handshakes as one source may. */
+  sourceBudgetDropped: number;
+  /** Sockets that sent more than a handshake takes. */
+  handshakeExcess: number;
   /** Sockets that took longer than `handshakeTimeoutMs`. */
   handshakeTimeouts: number;
-  /** Sockets whose TLS handshake failed or was aborted. */
+  /** Sockets whose TLS handshake failed or was aborted, and those that sent no ClientHello. */
   tlsErrors: number;
   /** How often certificates changed and could not be used. */
   reloadsFailed: number;
@@ -47,10 +64,23 @@ interface HalfOpen {
   readonly key: string;
   readonly source: string;
   readonly socket: Socket;
+  /** Ends it when its time is over. */
   readonly timer: NodeJS.Timeout;
-  /** Whether it has given its place back. */
-  isOver: boolean;
+  stage: Stage;
 }
+
+/** How far a half-open socket has come. */
+type Stage =
+  /** Its ClientHello has not come yet. */
+  | { readonly kind: 'hello' }
+  /** It waits until its source may cause more work. */
+  | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout }
+  /** TLS has it, or will in one of the next turns. */
+  | { readonly kind: 'tls'; readonly helloBytes: number }
+  /** It is being closed, and why was counted. */
+  | { readonly kind: 'refused' }
+  /** It has given its place back. */
+  | { readonly kind: 'over' };
 
 /**
  * Accepts TCP sockets, runs TLS on each, and hands over those whose peer is trusted. Sockets in their handshake are bounded in
@@ -65,7 +95,10 @@ export class TcpListener implements Listener {
   /** Half-open sockets by remote address, which a TLS socket and the socket under it have in common. */
   readonly #halfOpen = new Map<string, HalfOpen>();
   readonly #count = new HalfOpenCount();
+  readonly #budget = new SourceBudget();
   #setup: TlsSetup;
+  /** Runs while there are half-open sockets. */
+  #excessTimer: NodeJS.Timeout | undefined;
 
   /** @throws MeshError what `setup` throws */
   constructor(options: TcpListenerOptions) {
@@ -134,17 +167,74 @@ export class TcpListener implements Listener {
     // The server's own `handshakeTimeout` starts again with every byte; this one does not.
     const timer = setTimeout(() => {
       counters.handshakeTimeouts += 1;
-      socket.destroy();
+      this.#drop(halfOpen);
     }, handshakeTimeoutMs).unref();
     if (!this.#refreshSetup()) counters.reloadsFailed += 1;
     const key = keyOf(socket);
-    const halfOpen: HalfOpen = { key, source, socket, timer, isOver: false };
+    const halfOpen: HalfOpen = { key, source, socket, timer, stage: { kind: 'hello' } };
     this.#halfOpen.set(halfOpen.key, halfOpen);
     this.#count.enter(source);
-    socket.once('close', () => this.#release(halfOpen));
+    this.#excessTimer ??= setInterval(() => this.#dropExcess(), EXCESS_CHECK_MS).unref();
+    socket.once('close', () => this.#handleClose(halfOpen));
+    readHello(socket, (hello) => {
+      if (hello === undefined) this.#refuseGarbage(halfOpen);
+      else this.#admit(halfOpen);
+    });
+  }
+
+  /** Lets TLS begin as soon as the source may cause the work for it. */
+  #admit(halfOpen: HalfOpen): void {
+    const { source } = halfOpen;
+    const { counters, handshakeTimeoutMs } = this.#options;
+    const nowMs = performance.now();
+    const waitMs = this.#budget.waitMs(source, nowMs);
+    // Whoever waited longer would have no time left for TLS.
+    if (waitMs > handshakeTimeoutMs / 2) {
+      counters.sourceBudgetDropped += 1;
+      this.#drop(halfOpen);
+      return;
+    }
+    // Charged now, and not when it begins: so those who wait come one after the other.
+    this.#budget.charge(source, HELLO_MS, nowMs);
+    if (waitMs === 0) {
+      this.#begin(halfOpen);
+      return;
+    }
+    const timer = setTimeout(() => this.#begin(halfOpen), waitMs).unref();
+    halfOpen.stage = { kind: 'waiting', timer };
+  }
+
+  #begin(halfOpen: HalfOpen): void {
+    const { socket } = halfOpen;
+    halfOpen.stage = { kind: 'tls', helloBytes: socket.bytesRead };
     this.#turns.take(() => {
       if (!socket.destroyed) this.#tlsServer.emit('connection', socket);
     });
+  }
+
+  #refuseGarbage(halfOpen: HalfOpen): void {
+    const { socket } = halfOpen;
+    const { remote } = addressOf(socket);
+    this.#options.counters.tlsErrors += 1;
+    this.#drop(halfOpen);
+    this.#options.onTlsError(new MeshError('TlsFailure', 'what came is no ClientHello'), remote);
+  }
+
+  /** Ends a socket without a word. */
+  #drop(halfOpen: HalfOpen): void {
+    this.#settle(halfOpen);
+    halfOpen.stage = { kind: 'refused' };
+    halfOpen.socket.destroy();
+  }
+
+  /** Ends the sockets that have sent more than a handshake takes. */
+  #dropExcess(): void {
+    for (const halfOpen of this.#halfOpen.values()) {
+      const { stage, socket } = halfOpen;
+      if (stage.kind !== 'tls' || bytesSince(stage, socket) <= MAX_CERTIFICATE_BYTES) continue;
+      this.#options.counters.handshakeExcess += 1;
+      this.#drop(halfOpen);
+    }
   }
 
   #hasRoomFor(source: string): boolean {
@@ -174,26 +264,59 @@ export class TcpListener implements Listener {
     }
     // The peer is checked by the certificates in force now, not by those of when its socket was accepted.
     this.#refreshSetup();
-    // A refused peer stays half-open until its socket is closed.
-    if (this.#options.onSecure(socket, this.#setup)) this.#release(halfOpen);
+    if (this.#options.onSecure(socket, this.#setup)) {
+      this.#budget.refund(halfOpen.source, HELLO_MS, performance.now());
+      this.#release(halfOpen);
+    } else {
+      // It stays half-open until its socket is closed.
+      this.#settle(halfOpen);
+      halfOpen.stage = { kind: 'refused' };
+    }
   }
 
+  /** It is counted when the socket closes. */
   #handleTlsError(cause: Error, socket: TLSSocket): void {
-    this.#options.counters.tlsErrors += 1;
     socket.destroy();
     this.#options.onTlsError(cause, addressOf(socket).remote);
   }
 
+  #handleClose(halfOpen: HalfOpen): void {
+    const { kind } = halfOpen.stage;
+    if (kind === 'over') return;
+    if (kind !== 'refused') this.#options.counters.tlsErrors += 1;
+    this.#settle(halfOpen);
+    this.#release(halfOpen);
+  }
+
+  /** Squares what a failed handshake was charged with what it has cost. */
+  #settle({ stage, source, socket }: HalfOpen): void {
+    const nowMs = performance.now();
+    if (stage.kind === 'tls') {
+      const certificateMs = CERTIFICATE_BYTE_MS * bytesSince(stage, socket);
+      this.#budget.charge(source, certificateMs, nowMs);
+    } else if (stage.kind === 'waiting') {
+      clearTimeout(stage.timer);
+      this.#budget.refund(source, HELLO_MS, nowMs);
+    }
+  }
+
   /** Gives a place back when a socket becomes a connection or closes, whichever comes first. */
   #release(halfOpen: HalfOpen): void {
-    if (halfOpen.isOver) return;
     const { key, source, timer } = halfOpen;
-    halfOpen.isOver = true;
+    halfOpen.stage = { kind: 'over' };
     clearTimeout(timer);
     this.#count.leave(source);
     // A peer that has reset its socket may connect from the same port again before the reset is seen here.
     if (this.#halfOpen.get(key) === halfOpen) this.#halfOpen.delete(key);
+    if (this.#count.total > 0) return;
+    clearInterval(this.#excessTimer);
+    this.#excessTimer = undefined;
   }
+}
+
+/** What a socket has sent since its ClientHello. */
+function bytesSince({ helloBytes }: Extract<Stage, { kind: 'tls' }>, socket: Socket): number {
+  return socket.bytesRead - helloBytes;
 }
 
 /** The addresses of a socket; empty ones when it is closed already. */

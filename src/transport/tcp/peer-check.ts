@@ -7,6 +7,7 @@ import { encodeReset } from '../../protocol/control.js';
 import { encodeFrame, FrameFlag } from '../../protocol/frame.js';
 import { ALPN_PROTOCOL, type PeerIdentity, type Role } from '../connection.js';
 import { lingerClose } from '../mux/linger.js';
+import { isChainTooLarge } from '../trust/chain-size.js';
 import type { TrustStore } from '../trust/identity.js';
 
 /**
@@ -29,14 +30,14 @@ export function refusePeer(duplex: Duplex, error: MeshError): void {
   lingerClose(duplex);
 }
 
-/** More certificates than a good chain may have. The rest is not looked at. */
-const MAX_LINKS = 32;
-
-/** The peer's chain in DER, leaf first, as it came. Call it once: Node then forgets the chain. */
+/**
+ * The peer's chain in DER, leaf first, as it came. Call it once: Node then forgets the chain. Certificates beyond what is taken are
+ * left out, but for the first of them.
+ */
 function chainOf(socket: TLSSocket): Buffer[] {
   const chain: Buffer[] = [];
   let certificate: X509Certificate | undefined = socket.getPeerX509Certificate();
-  while (certificate !== undefined && chain.length < MAX_LINKS) {
+  while (certificate !== undefined && !isChainTooLarge(chain)) {
     const { raw, issuerCertificate }: X509Certificate = certificate;
     chain.push(raw);
     certificate = issuerCertificate;

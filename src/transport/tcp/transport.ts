@@ -57,6 +57,8 @@ export class TcpTransport implements Transport {
     /** Peers that this side refused because of their certificate or protocol. */
     refused: 0,
     halfOpenDropped: 0,
+    sourceBudgetDropped: 0,
+    handshakeExcess: 0,
     handshakeTimeouts: 0,
     tlsErrors: 0,
     reloadsFailed: 0,
@@ -131,7 +133,7 @@ export class TcpTransport implements Transport {
       keyLog: this.#options.keyLog,
       onSecure: (socket, setup) => this.#accept(socket, setup, options),
       onTlsError: (cause, remoteAddress) => {
-        const error = handshakeError(cause);
+        const error = cause instanceof MeshError ? cause : handshakeError(cause);
         // A peer that hung up was not refused.
         if (error.code === 'ConnectFailed') return;
         options.onRefused?.({ error, remoteAddress, transport: this.name });

@@ -13,6 +13,7 @@ import type { PeerIdentity, Role, TlsMaterial } from '../connection.js';
 import { type CertificateFields, NameTag } from './certificate-fields.js';
 import { type ChainLink, pathsOf, readLink } from './chain-paths.js';
 import { checkPath } from './chain-rules.js';
+import { checkChainSize } from './chain-size.js';
 import { type Crl, issuerKeyOf, newestOf, parseCrls } from './crl.js';
 import { parsePem } from './pem.js';
 import { chainKey, type Validity, VerifiedChains } from './verified-chains.js';
@@ -83,6 +84,7 @@ export class TrustStore {
    *   CertificateNotYetValid, CertificateRevoked, CertificateUsage
    */
   verify(chain: readonly Uint8Array[], peerRole: Role, nowMs: number): PeerIdentity {
+    checkChainSize(chain);
     const key = chainKey(chain);
     const known = this.#verified.get(key);
     if (known?.validities[peerRole]?.every((validity) => isWithin(validity, nowMs)) === true) {

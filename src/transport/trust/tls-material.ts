@@ -5,6 +5,7 @@ import { sameNodeId } from '../../protocol/handshake.js';
 import type { Role, TlsMaterial } from '../connection.js';
 import { type ChainLink, readLink } from './chain-paths.js';
 import { checkAlone, mayIssue, maySign } from './chain-rules.js';
+import { isChainTooLarge, MAX_CHAIN_BYTES } from './chain-size.js';
 import { certifiedNodeIds, readAnchors, TrustStore } from './identity.js';
 import { formatKey, formatPem, parseKey, parsePem } from './pem.js';
 
@@ -49,8 +50,13 @@ function isSameList(a: TlsMaterial['crl'], b: TlsMaterial['crl']): boolean {
 export function checkTlsMaterial(material: TlsMaterial): void {
   const { cert, key } = material;
   TrustStore.of(material);
-  const [leaf] = parsePem(cert);
+  const own = parsePem(cert);
+  const [leaf] = own;
   if (leaf === undefined) throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
+  if (isChainTooLarge(own.map(({ raw }) => raw))) {
+    const text = `tls.cert: peers take no more than ${MAX_CHAIN_BYTES} bytes of certificates`;
+    throw new MeshError('InvalidOptions', text);
+  }
   const privateKey = parseKey(key);
   if (!leaf.checkPrivateKey(privateKey)) {
     throw new MeshError('InvalidOptions', 'tls.key does not belong to tls.cert');

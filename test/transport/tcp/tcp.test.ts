@@ -331,7 +331,7 @@ const garbage: Record<string, (socket: Socket) => void> = {
     socket.write(Buffer.from('16030100c8010000c40303', 'hex'));
   },
   'a ClientHello byte by byte': (socket) => {
-    socket.write(Buffer.from('1603010200', 'hex'));
+    socket.write(Buffer.from('1603010200010001fc0303', 'hex'));
     const timer = setInterval(() => socket.write('x'), 20);
     socket.on('close', () => clearInterval(timer));
   },

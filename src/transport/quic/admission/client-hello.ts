@@ -5,7 +5,7 @@
  *
  * Pure: any bytes give a number or `undefined`; none make it throw.
  */
-import { ByteReader } from './byte-reader.js';
+import { ByteReader } from '../../admission/byte-reader.js';
 
 const CLIENT_HELLO = 1;
 /** RFC 9001, section 8.2. */

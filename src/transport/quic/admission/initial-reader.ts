@@ -6,8 +6,8 @@
  * anything. Only a decrypted packet shows how many frames it has.
  */
 import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
+import { ByteReader } from '../../admission/byte-reader.js';
 import { QUIC_VERSION_1 } from '../io/packet.js';
-import { ByteReader } from './byte-reader.js';
 
 const INITIAL_SALT = Buffer.from('38762cf7f55934b34d179ae6a4c80cadccbb7f0a', 'hex');
 const TAG_BYTES = 16;
