@@ -12,6 +12,11 @@ import { InitialReader } from './initial-reader.js';
 export const MAX_HALF_OPEN_BYTES = 64 * 1024;
 /** The share of it for early data and whatever else comes ahead of the client's handshake, which must still find room. */
 const MAX_AHEAD_BYTES = 48 * 1024;
+/**
+ * The share of datagrams with something of the handshake in them. Certificates have 15 KB at most; the rest is for the other
+ * messages, padding, and what is sent again.
+ */
+export const MAX_HANDSHAKE_BYTES = 24 * 1024;
 /** A ClientHello takes one or two; the rest is for clients that split it, and for retransmissions. */
 export const MAX_CRYPTO_FRAMES = 64;
 const AMPLIFICATION = 3;
@@ -26,6 +31,7 @@ export type GuardDrop =
 export class HalfOpenGuard {
   readonly #reader: InitialReader;
   #receivedBytes = 0;
+  #handshakeBytes = 0;
   #cryptoFrames = 0;
   /** Bytes that may still be sent. */
   #credit: number;
@@ -45,20 +51,33 @@ export class HalfOpenGuard {
    * @returns the reason to drop it; `undefined` when it may reach the connection
    */
   refuses(datagram: Buffer, isFromClient: boolean): GuardDrop | undefined {
-    const limit = isAhead(datagram) ? MAX_AHEAD_BYTES : MAX_HALF_OPEN_BYTES;
-    if (this.#receivedBytes + datagram.length > limit) return 'droppedHalfOpenExcess';
+    // Before it is read, which costs more than what may be read is worth.
+    if (!this.#hasRoomFor(datagram.length, !isAhead(datagram))) return 'droppedHalfOpenExcess';
     const content = this.#reader.read(datagram);
     if (content === undefined) return 'droppedUnreadableInitial';
     // A truncated first packet begins no connection: the binding would not read it, and the place would be wasted.
     if (content.packets === 0 && this.#receivedBytes === 0) return 'droppedUnreadableInitial';
     if (content.packets > 0 && datagram.length < MIN_INITIAL_BYTES) return 'droppedShortInitial';
-    if (this.#cryptoFrames + content.cryptoFrames > MAX_CRYPTO_FRAMES) {
+    if (
+      this.#cryptoFrames + content.cryptoFrames > MAX_CRYPTO_FRAMES ||
+      // A packet of the handshake may stand behind one that is ahead of it.
+      (content.isOfHandshake && !this.#hasRoomFor(datagram.length, true))
+    ) {
       return 'droppedHalfOpenExcess';
     }
     this.#receivedBytes += datagram.length;
+    if (content.isOfHandshake) this.#handshakeBytes += datagram.length;
     this.#cryptoFrames += content.cryptoFrames;
     if (isFromClient) this.#credit += AMPLIFICATION * datagram.length;
     return undefined;
+  }
+
+  #hasRoomFor(bytes: number, isOfHandshake: boolean): boolean {
+    if (!isOfHandshake) return this.#receivedBytes + bytes <= MAX_AHEAD_BYTES;
+    return (
+      this.#receivedBytes + bytes <= MAX_HALF_OPEN_BYTES &&
+      this.#handshakeBytes + bytes <= MAX_HANDSHAKE_BYTES
+    );
   }
 
   /** The largest datagram that the client takes, once its ClientHello has said so. */

@@ -19,6 +19,8 @@ const FRAME = { padding: 0x00, ping: 0x01, ack: 0x02, ackEcn: 0x03, crypto: 0x06
 export interface InitialContent {
   readonly packets: number;
   readonly cryptoFrames: number;
+  /** Whether the datagram has anything of the handshake: Initials, or packets that only the binding can read. */
+  readonly isOfHandshake: boolean;
 }
 
 /** Reads the Initials of one connection, whose keys it derives from the first connection ID. */
@@ -50,10 +52,12 @@ export class InitialReader {
   read(datagram: Buffer): InitialContent | undefined {
     let packets = 0;
     let cryptoFrames = 0;
+    let isOfHandshake = false;
     for (let start = 0; start < datagram.length; ) {
       const bounds = boundsOf(datagram, start);
       // The binding stops reading here, too.
       if (bounds === undefined) break;
+      if (bounds.type !== LONG_PACKET.zeroRtt) isOfHandshake = true;
       if (bounds.type === LONG_PACKET.initial) {
         const payload = this.#open(datagram, start, bounds);
         const content = payload === undefined ? undefined : readFrames(payload);
@@ -64,7 +68,7 @@ export class InitialReader {
       }
       start = bounds.end;
     }
-    return { packets, cryptoFrames };
+    return { packets, cryptoFrames, isOfHandshake };
   }
 
   /** RFC 9001, sections 5.3 and 5.4. */

@@ -7,6 +7,7 @@ import {
   AdmissionPolicy,
   resolveAdmissionLimits,
 } from '../../../../src/transport/quic/admission/admission-policy.js';
+import { MAX_HANDSHAKE_BYTES } from '../../../../src/transport/quic/admission/half-open-guard.js';
 import {
   QuicTransport,
   type QuicTransportOptions,
@@ -275,7 +276,7 @@ test('a source has no more places than its share, tokens or not', async (t) => {
   t.is((await dialer.dial({ ...address, nodeId: 'n2' })).state.kind, 'open');
 });
 
-test('no more than 64 KiB of a client come in before it has proved itself', async (t) => {
+test('no more than 24 KiB of a handshake come in before it has proved itself', async (t) => {
   const { transport, address } = await listenWith(t, {});
   const forger = await createForger(await nodeCert('n1'));
   const stranger = await strangerOf(t, '127.0.1.1');
@@ -287,7 +288,7 @@ test('no more than 64 KiB of a client come in before it has proved itself', asyn
   }
   const { counters } = transport;
   // They wait for their turns.
-  await until(() => counters.droppedHalfOpenExcess === 80 - Math.floor((64 * 1024) / 1200));
+  await until(() => counters.droppedHalfOpenExcess === 80 - Math.floor(MAX_HANDSHAKE_BYTES / 1200));
   t.is(counters.datagramsReceived, 80);
   t.is(counters.droppedHandshakeQueueFull, 0);
 });
