@@ -272,7 +272,10 @@ export interface Connection {
    * transport cannot do that: make a ping call then.
    */
   readonly probe?: () => void;
-  /** When bytes of the peer last arrived, on the clock of `performance.now()`. Any byte counts, not only whole frames. */
+  /**
+   * When bytes of the peer last arrived, on the clock of `performance.now()`. Any byte counts, not only whole frames; noise of
+   * others does not.
+   */
   readonly lastReceivedMs: number;
   /** Puts into force what the handshake agreed. Called once. */
   applyLimits(limits: AgreedLimits): void;

@@ -41,6 +41,7 @@ import { ConnectionParts } from './connection-parts.js';
 import type { DatagramPump } from './datagram-pump.js';
 import { activePath, type LossTimer } from './loss-timer.js';
 import type { ReplacementCheck } from './replacement-check.js';
+import { SignsOfLife } from './signs-of-life.js';
 
 /** After so long a silence, a dialer that waits for answers asks the peer for a datagram. */
 const AWAITING_MS = 1000;
@@ -60,9 +61,6 @@ export class QuicConnection implements Connection {
   };
   readonly opened: Promise<boolean>;
   readonly closed: Promise<MeshError>;
-  /** When a datagram last arrived, on the clock of `performance.now()`. */
-  lastReceivedMs = performance.now();
-
   onPathEvent: ((event: PathEvent) => void) | undefined;
   onGoAway: (() => void) | undefined;
 
@@ -78,6 +76,7 @@ export class QuicConnection implements Connection {
   readonly #pump: DatagramPump;
   readonly #timer: LossTimer;
   readonly #replacement: ReplacementCheck;
+  readonly #life = new SignsOfLife(performance.now());
   #settleOpened: (opened: boolean) => void = () => {};
   #settleClosed: (error: MeshError) => void = () => {};
   #state: ConnectionState = { kind: 'connecting' };
@@ -130,6 +129,11 @@ export class QuicConnection implements Connection {
 
   get isOver(): boolean {
     return this.#state.kind === 'closing' || this.#state.kind === 'closed';
+  }
+
+  /** When a datagram of the peer last arrived, on the clock of `performance.now()`. Noise of others does not count. */
+  get lastReceivedMs(): number {
+    return this.#life.heardMs;
   }
 
   get localAddress(): SocketAddress {
@@ -208,52 +212,53 @@ export class QuicConnection implements Connection {
     const nowMs = performance.now();
     const path = this.#paths.route(from, socket, connectionId, nowMs);
     if (path === undefined) return;
-    this.lastReceivedMs = nowMs;
     this.#streams.rates.nowMs = nowMs;
     const isElsewhere = this.#paths.isElsewhere(from, socket);
-    this.#replacement.datagramsReceived += 1;
     try {
-      this.#take(datagram, path, isElsewhere ? { from, socket } : undefined);
+      if (!this.#take(datagram, path, isElsewhere ? { from, socket } : undefined, nowMs)) return;
     } catch (thrown) {
       this.fail(toMeshError(thrown));
     }
+    this.#replacement.datagramsReceived += 1;
     this.#host.flushSoon();
     if (!isElsewhere) this.#paths.received(datagram.length);
     this.#guards.received(datagram.length, nowMs);
   }
 
-  /** @param elsewhere the datagram's source and socket, if they are not those of the peer so far */
-  #take(datagram: Buffer, path: Path, elsewhere: Elsewhere | undefined): void {
-    const nowMs = this.lastReceivedMs;
+  /**
+   * @param elsewhere the datagram's source and socket, if they are not those of the peer so far
+   * @returns whether anything may follow from it
+   */
+  #take(datagram: Buffer, path: Path, elsewhere: Elsewhere | undefined, nowMs: number): boolean {
+    const wasOpen = this.isOpen;
+    const isEarly = !wasOpen && elsewhere === undefined;
     try {
-      if (elsewhere === undefined) this.#native.recv(datagram, path);
-      else this.#receiveFromElsewhere(datagram, path, elsewhere, nowMs);
-      if (!this.isOpen) this.#pump.advanceTls();
+      if (!isEarly) this.#life.arrives(nowMs, this.#packetsReceived, elsewhere !== undefined);
+      this.#native.recv(datagram, path);
+      if (!wasOpen) this.#pump.advanceTls();
     } catch (thrown) {
       this.#nativeFailed(thrown);
-      return;
+      return true;
     }
     this.#guards.binding(nowMs);
+    if (isEarly) this.#life.arrivedEarly(nowMs);
+    else if (!this.#life.arrived(nowMs, this.#packetsReceived)) return this.#native.isClosed();
+    else if (elsewhere !== undefined) this.#follow(elsewhere, datagram.length, nowMs);
     this.#size.received(datagram.length, nowMs);
     this.#timer.received();
-    if (!this.isOpen) this.#checkProgress();
+    if (!wasOpen) this.#checkProgress();
     if (this.#isReady) this.#streams.progress();
     if (this.#resumption.isLooking) this.#keepSession();
+    return true;
   }
 
-  /** Follows the peer only by a datagram that is authentic and new: anybody can send others, or send one again. */
-  #receiveFromElsewhere(
-    datagram: Buffer,
-    path: Path,
-    { from, socket }: Elsewhere,
-    nowMs: number,
-  ): void {
-    const before = this.#native.stats().recv;
-    this.#native.recv(datagram, path);
-    if (this.#native.stats().recv === before) return;
-    this.#paths.follow(from, socket, datagram.length, nowMs);
+  /** Follows the peer by a datagram that is authentic and new: anybody can send others, or send one again. */
+  #follow({ from, socket }: Elsewhere, bytes: number, nowMs: number): void {
+    this.#paths.follow(from, socket, bytes, nowMs);
     this.#parts.restartSize();
   }
+
+  readonly #packetsReceived = (): number => this.#native.stats().recv;
 
   /**
    * Lets a dialer whose first flight resumes a session use early streams, if the session allows early data.
@@ -415,6 +420,7 @@ export class QuicConnection implements Connection {
     clearTimeout(this.#establishTimer);
     this.#pump.guard = undefined;
     this.#moveTo({ kind: 'open' });
+    this.#life.established(this.#packetsReceived());
     this.#timer.established();
     this.#size.established();
     this.#settleOpened(true);

@@ -54,7 +54,11 @@ export class Resumption {
   takeSession(): Uint8Array | undefined {
     this.#looksLeft -= 1;
     const session = this.#native.session();
-    if (session === null) return undefined;
+    if (session === null) {
+      // Noise of others must not use up the looks.
+      if (this.#looksLeft === 0 && this.#native.stats().recv < LOOKS) this.#looksLeft = LOOKS;
+      return undefined;
+    }
     this.#looksLeft = 0;
     return session;
   }
