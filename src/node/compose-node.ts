@@ -67,6 +67,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     handlers: handlers.handlers,
     counts,
     log,
+    accountOf: (nodeId) => links.obtain(nodeId).account,
   });
   const links: KnownPeers<Link> = new KnownPeers(
     (nodeId) =>
@@ -76,7 +77,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
         yields: config.nodeId.toLowerCase() > nodeId.toLowerCase(),
         config,
         codec: factory.codec,
-        copies: factory.copies,
+        account: factory.newAccount(),
         reports,
         dial: (target, options) => dialer.dial(target, options),
         onRest: () => links.reviewOne(nodeId),

@@ -1,6 +1,5 @@
 /** One peer of a node, as the node sees it. */
-import { HandlerSlots } from '../calls/incoming/handler-slots.js';
-import type { MessageCopies } from '../calls/outgoing/message-copies.js';
+import type { PeerAccount } from '../calls/session/peer-account.js';
 import type { CallSession } from '../calls/session/session.js';
 import type { MeshError } from '../errors.js';
 import type { MemberChange } from '../pool/options.js';
@@ -31,7 +30,7 @@ export interface LinkOptions {
   readonly yields: boolean;
   readonly config: NodeConfig;
   readonly codec: MessageCodec;
-  readonly copies: MessageCopies;
+  readonly account: PeerAccount;
   readonly reports: Reports;
   readonly dial: (target: NamedTarget, options: LinkDialOptions) => Promise<CallSession>;
   /** Called when a connection or a dial has ended: the peer may be gone. */
@@ -49,31 +48,33 @@ export class Link {
   readonly nodeId: string;
   readonly pool: ConnectionPool<CallSession>;
   readonly peer: PooledPeer;
-  /** Counts the calls of this peer that handlers work on now. */
-  readonly slots: HandlerSlots;
+  /** What is held for this peer, and how many of its calls run. */
+  readonly account: PeerAccount;
   readonly #options: LinkOptions;
   #transport: TransportName | undefined;
   #rttMs: number | undefined;
 
   constructor(options: LinkOptions) {
-    const { nodeId, config, codec, copies } = options;
+    const { nodeId, config, codec, account } = options;
     this.nodeId = nodeId;
     this.#options = options;
-    this.slots = new HandlerSlots(config.limits.callsPerPeer);
+    this.account = account;
     this.pool = this.#createPool(options);
     this.peer = new PooledPeer({
       nodeId,
       pool: this.pool,
       codec: codec.withLimit(config.limits.messageBytes),
-      copies,
+      copies: account.copies,
       retry: config.retry,
     });
   }
 
-  /** Whether there is a connection, there may be one soon, or calls of the peer still run. */
+  /** Whether there is a connection, there may be one soon, or calls or bytes of the peer are still here. */
   get isInUse(): boolean {
     const { members, mayConnect, end } = this.pool;
-    return end !== undefined || members.length > 0 || mayConnect || this.slots.taken > 0;
+    const { slots, usedBytes } = this.account;
+    const isHolding = slots.taken > 0 || usedBytes > 0;
+    return end !== undefined || members.length > 0 || mayConnect || isHolding;
   }
 
   /** Sets where the peer is dialed from now on. */

@@ -1,9 +1,8 @@
 /** Makes the sessions of a node: calls over one connection, with what all connections of the node share. */
 import type { Logger } from 'pino';
-import { ByteBudget } from '../calls/byte-budget.js';
 import type { Handlers } from '../calls/incoming/call-host.js';
-import { MessageCopies } from '../calls/outgoing/message-copies.js';
-import { CallSession, type SessionBudgets } from '../calls/session/session.js';
+import { NodeAccount, PeerAccount } from '../calls/session/peer-account.js';
+import { CallSession } from '../calls/session/session.js';
 import { ResumedTransfers } from '../calls/transfers/resumed-transfers.js';
 import { MessageCodec } from '../protocol/codec.js';
 import { FrameCodec } from '../protocol/frame-codec.js';
@@ -20,39 +19,37 @@ export interface SessionFactoryOptions {
   readonly handlers: Handlers;
   readonly counts: NodeCounts;
   readonly log: Logger;
+  /** The account of the peer of that name. */
+  readonly accountOf: (nodeId: string) => PeerAccount;
 }
 
-/** Owns what all sessions of a node share: codec, byte budgets, and transfers that may be resumed. */
+/** Owns what all sessions of a node share: codec, the node's account, and transfers that may be resumed. */
 export class SessionFactory {
   readonly codec = new MessageCodec();
-  /** Copies of messages whose calls wait. */
-  readonly copies: MessageCopies;
   readonly #options: SessionFactoryOptions;
-  readonly #budgets: SessionBudgets;
+  readonly #account: NodeAccount;
   readonly #transfers = new ResumedTransfers();
 
   constructor(options: SessionFactoryOptions) {
     this.#options = options;
-    const { connectionBytes, nodeBytes } = options.config.limits;
-    this.copies = new MessageCopies(nodeBytes);
-    this.#budgets = {
-      connectionBytes,
-      send: new ByteBudget(nodeBytes),
-      nested: new ByteBudget(nodeBytes),
-      chunks: new ByteBudget(nodeBytes),
-      receive: new ByteBudget(nodeBytes),
-      nestedReceive: new ByteBudget(nodeBytes),
-      copies: this.copies,
-    };
+    this.#account = new NodeAccount(options.config.limits);
   }
 
-  /** @param negotiated `undefined` before the handshake is answered */
+  /** The account of another peer. */
+  newAccount(): PeerAccount {
+    return new PeerAccount(this.#account, this.#options.config.limits);
+  }
+
+  /**
+   * @param peerNodeId '' where the dialer does not know whom it has dialed
+   * @param negotiated `undefined` before the handshake is answered
+   */
   create(
     connection: Connection,
     peerNodeId: string,
     negotiated?: Negotiated | undefined,
   ): CallSession {
-    const { config, negotiation, handlers, counts, log } = this.#options;
+    const { config, negotiation, handlers, counts, log, accountOf } = this.#options;
     const { thresholdBytes } = config.compression;
     const frames =
       negotiated === undefined
@@ -65,7 +62,7 @@ export class SessionFactory {
       agreed: negotiated !== undefined,
       codec: new FrameCodec({ codec: this.codec, thresholdBytes, ...frames }),
       handlers,
-      budgets: this.#budgets,
+      account: peerNodeId === '' ? undefined : accountOf(peerNodeId),
       transfers: this.#transfers,
       onHandlerFailure: (type, { code }) => {
         log.debug({ peer: session.peer.nodeId, type, code }, 'handler failed');

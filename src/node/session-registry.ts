@@ -48,7 +48,7 @@ export class SessionRegistry {
     const { links, counts, reports } = this.#options;
     const { connection } = session;
     const link = links.obtain(session.peer.nodeId);
-    session.slots = link.slots;
+    session.join(link.account);
     this.#sessions.set(connection, session);
     counts.handshakes.accepted += 1;
     connection.onPathEvent = (event) => reports.pathChanged(session, event);

@@ -6,6 +6,7 @@
  * Everything here is synchronous from the bytes' arrival to the handler's call: handlers are objects with
  * methods, not events or promises, so that a frame costs no allocation besides itself.
  */
+import type { ByteAccount } from '../base/byte-budget.js';
 import type { MeshError, MeshErrorCode } from '../errors.js';
 import type { Compression, Frame } from '../protocol/frame.js';
 import type { TailSum } from '../protocol/kept-message.js';
@@ -74,6 +75,11 @@ export interface FrameStream {
   readonly initiator: 'local' | 'remote';
   /** May be replaced at any time between two calls into the stream. */
   handler: FrameStreamHandler;
+  /**
+   * What this side's unsent bytes are taken from, headers among them, until the transport has sent them or the stream is over.
+   * To be set before the first `send`. None by default.
+   */
+  account?: ByteAccount | undefined;
   /**
    * Hands a frame over; `payload` belongs to the connection until it is sent, `options.tail` stays the caller's.
    * @returns false when the stream holds more than its high-water mark: wait for `onDrain`
@@ -230,6 +236,11 @@ export interface Connection {
   readonly datagramBytes?: number;
   /** Streams of this side that are open or waiting. */
   readonly openStreams: number;
+  /**
+   * What is taken for bytes that arrived and wait: for readers that are slow, or for the rest of their message. Where there is
+   * no room, streams are given up with Overloaded, those first that have waited longest. Set once, after the handshake.
+   */
+  account?: ByteAccount | undefined;
   /**
    * Opens a stream. Where the peer's stream limit is reached it waits its turn, in order; while the connection is
    * `early` it waits until that is open, unless it is an early stream.

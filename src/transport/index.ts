@@ -1,5 +1,6 @@
 /** `quicmesh/transport`: connections without nodes and calls, for those who build their own layer. */
 
+export type { ByteAccount } from '../base/byte-budget.js';
 export {
   type ErrorSide,
   MeshError,

@@ -1,31 +1,20 @@
 /** What calls may have in flight, and what a peer may ask of a node: nothing waits, or is held, without a limit. */
 import { setMaxListeners } from 'node:events';
-import test, { type ExecutionContext } from 'ava';
-import { MeshError, type MeshNode, type NodeOptions, type Peer } from '../../src/index.js';
+import test from 'ava';
+import { MeshError } from '../../src/index.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
-import type { Connection, Transport } from '../../src/transport/connection.js';
-import { QuicTransport } from '../../src/transport/quic/transport.js';
-import { TcpTransport } from '../../src/transport/tcp/transport.js';
-import { nodeCert } from '../helpers/certs.js';
 import { openCollected } from '../helpers/frame-client.js';
-import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
-import { shakeHands } from '../helpers/shake-hands.js';
+import {
+  bareClient,
+  HEARTBEAT,
+  HEARTBEAT_REPLY,
+  hold,
+  holdingPair,
+} from '../helpers/holding-pair.js';
+import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
 
 const MIB = 1024 * 1024;
-const HEARTBEAT = {
-  type: 'consensus',
-  body: {
-    kind: 'appendEntries',
-    term: 1,
-    leaderId: 'n1',
-    prevLogIndex: 0,
-    prevLogTerm: 0,
-    entries: [],
-    leaderCommit: 0,
-  },
-} as const;
-const HEARTBEAT_REPLY = { kind: 'appendEntriesResponse', term: 1, success: true } as const;
 
 for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: beyond the bytes of a connection calls wait, and go as others are answered`, async (t) => {
@@ -306,6 +295,7 @@ test('limits are checked', async (t) => {
   for (const limits of [
     { callBytes: 1000 },
     { connectionBytes: MIB },
+    { peerBytes: MIB },
     { nodeBytes: 0 },
     { callsPerPeer: 0 },
     { streamOpensPerSecond: -1 },
@@ -330,70 +320,4 @@ async function quiet(count: () => number): Promise<void> {
   }
 }
 
-/** Handlers that hold their calls until the gate opens. */
-interface Gate {
-  readonly held: (() => void)[];
-  readonly seen: string[];
-  notes: number;
-  /** Answers so many of those held, or all. */
-  open(count?: number): void;
-}
-
-interface Pair {
-  readonly n1: MeshNode;
-  readonly n2: MeshNode;
-  /** n2, as n1 sees it. */
-  readonly peer: Peer;
-  readonly gate: Gate;
-}
-
-async function holdingPair(
-  t: ExecutionContext,
-  transport: TestTransport,
-  options: { n1?: Partial<NodeOptions>; n2?: Partial<NodeOptions> },
-): Promise<Pair> {
-  const transports = [transport];
-  const n2 = await startNode(t, 'n2', { transports, ...options.n2 });
-  const gate: Gate = {
-    held: [],
-    seen: [],
-    notes: 0,
-    open(count = gate.held.length) {
-      for (const answer of gate.held.splice(0, count)) answer();
-    },
-  };
-  t.teardown(() => gate.open());
-  n2.handle('consensus', () => ({ body: HEARTBEAT_REPLY }));
-  n2.handle('request', ({ method }) => {
-    if (method === 'note') {
-      gate.notes += 1;
-      return {};
-    }
-    if (method === 'big answer') return { body: LARGE };
-    gate.seen.push(method);
-    return new Promise((resolve) => gate.held.push(() => resolve({})));
-  });
-  const n1 = await startNode(t, 'n1', { transports, listen: undefined, ...options.n1 });
-  const peer = await n1.connect(targetOf(n2));
-  return { n1, n2, peer, gate };
-}
-
 const PIECE = new Uint8Array(64 * 1024);
-const LARGE = new Uint8Array(MIB - 1000);
-
-/** A call that is held. Its body does not shrink by compression. */
-function hold(peer: Peer, method: string, body?: Uint8Array): Promise<unknown> {
-  return peer.request({ type: 'request', method, body }, { timeoutMs: 60_000 });
-}
-
-async function bareClient(
-  t: ExecutionContext,
-  name: TestTransport,
-  node: MeshNode,
-): Promise<Connection> {
-  const tls = await nodeCert('n1');
-  const transport: Transport =
-    name === 'quic' ? new QuicTransport({ tls: () => tls }) : new TcpTransport({ tls: () => tls });
-  t.teardown(() => transport.close());
-  return shakeHands(await transport.dial(targetOf(node)));
-}

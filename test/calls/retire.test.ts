@@ -1,9 +1,7 @@
 /** Sessions that are retired: calls under way end, and whoever waits for that does not wait for ever. */
 import { duplexPair } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
-import { ByteBudget } from '../../src/calls/byte-budget.js';
-import { HandlerSlots } from '../../src/calls/incoming/handler-slots.js';
-import { MessageCopies } from '../../src/calls/outgoing/message-copies.js';
+import { NodeAccount, PeerAccount } from '../../src/calls/session/peer-account.js';
 import { CallSession } from '../../src/calls/session/session.js';
 import { ResumedTransfers } from '../../src/calls/transfers/resumed-transfers.js';
 import type { Handler, HandlerKind } from '../../src/calls/types.js';
@@ -14,6 +12,12 @@ import { memoryConnection, memoryPair } from '../helpers/memory-pair.js';
 import { until } from '../helpers/until.js';
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
+const LIMITS = {
+  connectionBytes: MAX_MESSAGE_BYTES,
+  peerBytes: MAX_MESSAGE_BYTES,
+  nodeBytes: MAX_MESSAGE_BYTES,
+  callsPerPeer: 100,
+};
 
 test('a retired session serves what is under way, both ways, and refuses what comes later', async (t) => {
   const pair = await memoryPair();
@@ -94,20 +98,11 @@ function sessionOver(
       algorithms: [],
     }),
     handlers,
-    budgets: {
-      connectionBytes: MAX_MESSAGE_BYTES,
-      send: new ByteBudget(MAX_MESSAGE_BYTES),
-      nested: new ByteBudget(MAX_MESSAGE_BYTES),
-      chunks: new ByteBudget(MAX_MESSAGE_BYTES),
-      nestedReceive: new ByteBudget(MAX_MESSAGE_BYTES),
-      receive: new ByteBudget(MAX_MESSAGE_BYTES),
-      copies: new MessageCopies(MAX_MESSAGE_BYTES),
-    },
+    account: new PeerAccount(new NodeAccount(LIMITS), LIMITS),
     transfers: new ResumedTransfers(),
     onHandlerFailure() {},
     onCallRefused() {},
   });
-  session.slots = new HandlerSlots(100);
   connection.onStream = session.accept;
   return session;
 }

@@ -1,6 +1,7 @@
 /** What every connection has to do, whatever carries it. Run unchanged on memory, TCP and QUIC. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { ExecutionContext, TestFn } from 'ava';
+import { ByteBudget } from '../../src/base/byte-budget.js';
 import type { MeshError } from '../../src/errors.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
 import { Compression } from '../../src/protocol/frame.js';
@@ -104,6 +105,40 @@ export function connectionSuite(
     // Without checksums and with compression, as agreed: on streams opened before, too.
     t.deepEqual(collector.compressions, [Compression.lz4]);
   });
+
+  behaviour(
+    'what unsent bytes are taken from gets them back, however the stream ends',
+    async (t, pair) => {
+      const { dialer, acceptor } = pair;
+      const account = new ByteBudget(1);
+      const piece = new Uint8Array(64 * 1024);
+      const ends = ['sent', 'reset here', 'reset there', 'with the connection'] as const;
+      const readers: FrameStream[] = [];
+      acceptor.onStream = (stream) => {
+        stream.pause();
+        readers.push(stream);
+        return new Collector();
+      };
+      const streams = ends.map(() => {
+        const { stream, collector } = openCollected(dialer);
+        stream.account = account;
+        // 3 MiB, of which the peer's window takes one.
+        for (let sent = 0; sent < 48; sent += 1) stream.send(piece);
+        return { stream, collector };
+      });
+      await until(() => readers.length === ends.length);
+      t.true(account.usedBytes > 0);
+      const [sent, resetHere] = streams as [CollectedStream, CollectedStream];
+      resetHere.stream.reset('Cancelled');
+      readers[2]?.reset('Cancelled');
+      await streams[2]?.collector.reset;
+      const drained = sent.collector.drained();
+      readers[0]?.resume();
+      await drained;
+      await dialer.close();
+      t.is(account.usedBytes, 0);
+    },
+  );
 
   behaviour('both ends know who the other is', async (t, { dialer, acceptor }) => {
     t.is(dialer.state.kind, 'open');

@@ -5,9 +5,12 @@ import type { Connection } from '../../src/transport/connection.js';
 import { dialHandshake } from '../../src/transport/dialing/handshaker.js';
 import type { TestNodeId } from './certs.js';
 
-/** Goes through the handshake as node n1 of the cluster that test nodes belong to. */
-export async function shakeHands(connection: Connection): Promise<Connection> {
-  const config = handshakeConfig('n1');
+/** Goes through the handshake as a node of the cluster that test nodes belong to. */
+export async function shakeHands(
+  connection: Connection,
+  nodeId: TestNodeId = 'n1',
+): Promise<Connection> {
+  const config = handshakeConfig(nodeId);
   await dialHandshake(connection, { codec: new MessageCodec(), timeoutMs: 10_000, config });
   return connection;
 }

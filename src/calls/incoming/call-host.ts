@@ -1,7 +1,8 @@
 /** What a call of the peer needs from the session that it came by. */
+
+import type { ByteBudget } from '../../base/byte-budget.js';
 import type { MeshError } from '../../errors.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';
-import type { ByteBudget } from '../byte-budget.js';
 import type { TransferHost } from '../transfers/incoming-transfer.js';
 import type { OpenTransfers } from '../transfers/open-transfers.js';
 import type { ResumedTransfers } from '../transfers/resumed-transfers.js';

@@ -1,5 +1,6 @@
 /** One call that the peer makes: finds the handler, runs it, and answers with its result or with an error. */
 
+import type { ByteBudget } from '../../base/byte-budget.js';
 import { isThenable } from '../../base/realms.js';
 import { isWireErrorCode, MeshError, toMeshError } from '../../errors.js';
 import { type PackedPayload, rawBytesOf } from '../../protocol/compression.js';
@@ -7,7 +8,6 @@ import type { Frame } from '../../protocol/frame.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';
 import { priorityOf } from '../../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler } from '../../transport/connection.js';
-import type { ByteBudget } from '../byte-budget.js';
 import { Flow } from '../flow.js';
 import { endHandling, newHandling, runHandling } from '../handling.js';
 import { type MessageSink, receiveFrame } from '../receive-frame.js';
@@ -36,7 +36,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #flow: Flow | undefined;
   /** Size of the call's message, before compression. */
   #messageBytes = 0;
-  /** Bytes that the call has taken from its budget. */
+  /** Bytes that the call has taken from its budget. Those of its answer are its stream's. */
   #bytes = 0;
   /** The transport has the answer, and has not sent all of it yet. */
   #isAnswered = false;
@@ -51,6 +51,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#host = host;
     this.#stream = stream;
     this.#budget = host.receiveBudget;
+    stream.account = this.#budget;
   }
 
   /** Made on first use: most calls are one small message and never hold their stream. */
@@ -161,7 +162,10 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   /** @throws MeshError Overloaded */
   #takePlace(isUrgent: boolean, isNested: boolean): void {
     const { nestedReceiveBudget, slots } = this.#host;
-    if (isNested) this.#budget = nestedReceiveBudget;
+    if (isNested) {
+      this.#budget = nestedReceiveBudget;
+      this.#stream.account = nestedReceiveBudget;
+    }
     if (!this.#budget.hasRoomFor(isUrgent)) {
       throw new MeshError('Overloaded', 'calls under way have too many bytes already');
     }
@@ -260,6 +264,10 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
           `handler of ${message.type} must answer with an object`,
         );
       }
+      // Calls that began while there was room may all be answered at once, and the peer may read none of that.
+      if (!this.#budget.hasSharedRoom) {
+        throw new MeshError('HandlerFailed', UNREAD_TEXT, { retryable: true });
+      }
       this.#send(replyTo(message, result));
     } catch (thrown) {
       this.#handlerFailed(thrown);
@@ -309,16 +317,25 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   /** @throws MeshError what cannot be encoded */
   #send(message: Message): void {
     if (this.#over) return;
-    const packed = this.#host.codec.encode(message);
-    if (packed instanceof Promise) this.#sendLater(packed);
+    const { codec } = this.#host;
+    const plain = codec.encodePlain(message);
+    const packed = codec.pack(plain);
+    if (packed instanceof Promise) void this.#sendLater(packed, rawBytesOf(plain));
     else this.#sendPacked(packed);
   }
 
-  #sendLater(packed: Promise<PackedPayload>): void {
-    packed.then(
-      (payload) => this.#sendPacked(payload),
-      (thrown: unknown) => this.#cannotSend(thrown),
-    );
+  /** @param bytes that the compressor keeps until it is done, whatever becomes of the call */
+  async #sendLater(packed: Promise<PackedPayload>, bytes: number): Promise<void> {
+    const budget = this.#budget;
+    budget.take(bytes);
+    try {
+      const payload = await packed;
+      this.#sendPacked(payload);
+    } catch (thrown) {
+      this.#cannotSend(thrown);
+    } finally {
+      budget.give(bytes);
+    }
   }
 
   #sendPacked(packed: PackedPayload): void {
@@ -326,17 +343,15 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     const { payload, tail, compression } = packed;
     try {
       if (this.#stream.send(payload, { tail, compression, end: true })) this.#finish();
-      else this.#awaitDrain(payload.length + (tail === undefined ? 0 : tail.length));
+      else this.#awaitDrain();
     } catch (thrown) {
       this.#cannotSend(thrown);
     }
   }
 
-  /** Counts an unsent answer against the budget: a peer that reads no answers cannot fill this node's memory. */
-  #awaitDrain(bytes: number): void {
+  #awaitDrain(): void {
     if (this.#over) return;
     this.#isAnswered = true;
-    this.#takeBytes(bytes);
     this.#context?.close();
   }
 
@@ -357,6 +372,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#host.finished();
   }
 }
+
+/** Text of the error for a call that ran, and whose answer the caller's share of this node's memory has no room for. */
+const UNREAD_TEXT = 'the answer was dropped: too many answers to this node wait to be read';
 
 /** What a sender meets that still works on a call that was answered. */
 const ANSWERED = new MeshError('Cancelled', 'the call was answered');

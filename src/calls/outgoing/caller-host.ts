@@ -1,6 +1,7 @@
 /** What a call of this side needs from the session that carries it. */
+
+import type { ByteBudget } from '../../base/byte-budget.js';
 import type { FrameCodec } from '../../protocol/frame-codec.js';
-import type { ByteBudget } from '../byte-budget.js';
 import type { StreamOpener } from '../stream-opener.js';
 import type { MessageCopies } from './message-copies.js';
 

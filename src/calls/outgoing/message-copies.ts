@@ -15,17 +15,20 @@ export interface WaitingMessage {
   release(): void;
 }
 
-/** The copies that one node keeps, up to a limit in bytes. */
+/** The copies that one node keeps, or that it keeps for one peer, up to a limit in bytes. */
 export class MessageCopies {
   readonly limitBytes: number;
+  readonly #parent: MessageCopies | undefined;
   #bytes = 0;
 
   /**
    * @param limitBytes of large byte strings that are copied. Beyond it they stay in the caller's memory, and a checksum
    *   tells whether they were changed
+   * @param parent copies that those of this one count among
    */
-  constructor(limitBytes: number) {
+  constructor(limitBytes: number, parent?: MessageCopies) {
     this.limitBytes = limitBytes;
+    this.#parent = parent;
   }
 
   get bytes(): number {
@@ -39,20 +42,30 @@ export class MessageCopies {
   ): WaitingMessage {
     const own = compact(payload);
     if (tail === undefined) return { kept: new KeptMessage(messageIn(type, own, tail)), release };
-    if (this.#bytes + tail.length > this.limitBytes) {
+    if (!this.#hasRoomFor(tail.length)) {
       const sum = new TailSum();
       sum.value = crc32After(0, tail);
       return { kept: new KeptMessage(messageIn(type, own, tail), { tail, sum }), release };
     }
     let bytes = tail.length;
-    this.#bytes += bytes;
+    this.#count(bytes);
     return {
       kept: new KeptMessage(messageIn(type, own, Buffer.from(tail))),
       release: () => {
-        this.#bytes -= bytes;
+        this.#count(-bytes);
         bytes = 0;
       },
     };
+  }
+
+  #hasRoomFor(bytes: number): boolean {
+    if (this.#bytes + bytes > this.limitBytes) return false;
+    return this.#parent === undefined || this.#parent.#hasRoomFor(bytes);
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#parent !== undefined) this.#parent.#count(bytes);
   }
 }
 

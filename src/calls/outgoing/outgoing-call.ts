@@ -1,6 +1,7 @@
 /** One call that this side makes: sends a message on a stream of its own, and settles exactly once. */
 
 import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
+import type { BudgetWaiter, ByteBudget } from '../../base/byte-budget.js';
 import { MAX_TIMER_MS } from '../../base/clock.js';
 import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { type PackedPayload, rawBytesOf } from '../../protocol/compression.js';
@@ -9,7 +10,6 @@ import type { KeptMessage } from '../../protocol/kept-message.js';
 import type { Message, MessageType } from '../../protocol/message.js';
 import { type Priority, priorityOf } from '../../protocol/priority.js';
 import type { FrameStream } from '../../transport/connection.js';
-import type { BudgetWaiter, ByteBudget } from '../byte-budget.js';
 import { errorOfMessage, unexpectedMessage, withExecution } from '../call-errors.js';
 import { Flow } from '../flow.js';
 import { type MessageSink, receiveFrame } from '../receive-frame.js';

@@ -1,4 +1,6 @@
 /** The calls of one connection, in both directions. */
+
+import type { ByteBudget } from '../../base/byte-budget.js';
 import { MeshError } from '../../errors.js';
 import type { PoolMember } from '../../pool/member.js';
 import type { FrameAgreement, FrameCodec } from '../../protocol/frame-codec.js';
@@ -10,7 +12,6 @@ import type {
   FrameStreamHandler,
   TransportName,
 } from '../../transport/connection.js';
-import { ByteBudget } from '../byte-budget.js';
 import type { CallHost, Handlers } from '../incoming/call-host.js';
 import type { HandlerSlots } from '../incoming/handler-slots.js';
 import { IncomingCall } from '../incoming/incoming-call.js';
@@ -43,6 +44,7 @@ import {
 import type { Authorize, AuthorizeFailureListener } from './authorize.js';
 import { CallPermissions } from './call-permissions.js';
 import { priorityRefusal, withPriority } from './call-priority.js';
+import type { ConnectionBudgets, PeerAccount } from './peer-account.js';
 import { SessionDrain } from './session-drain.js';
 import { SessionOpener } from './session-opener.js';
 
@@ -55,27 +57,14 @@ export interface CallSessionOptions {
   readonly agreed: boolean;
   readonly codec: FrameCodec;
   readonly handlers: Handlers;
-  readonly budgets: SessionBudgets;
+  /** The peer's account, where it is known who the peer is. If not, {@link CallSession.join} must follow. */
+  readonly account: PeerAccount | undefined;
   readonly transfers: ResumedTransfers;
   readonly onHandlerFailure: HandlerFailureListener;
   /** Decides which calls of the peer are allowed. Default: all are. */
   readonly authorize?: Authorize | undefined;
   readonly onAuthorizeFailure?: AuthorizeFailureListener | undefined;
   readonly onCallRefused: CallRefusalListener;
-}
-
-/** The limits on what a session's calls have in flight, in bytes of messages. */
-export interface SessionBudgets {
-  /** The limit of one connection, each way. */
-  readonly connectionBytes: number;
-  /** The node's own budgets, shared by its connections. */
-  readonly send: ByteBudget;
-  readonly nested: ByteBudget;
-  readonly chunks: ByteBudget;
-  readonly receive: ByteBudget;
-  readonly nestedReceive: ByteBudget;
-  /** The node's copies of messages that wait. */
-  readonly copies: MessageCopies;
 }
 
 /** What a handshake has settled for a session. */
@@ -100,20 +89,14 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     handlerErrors: 0,
     refused: 0,
   };
-  readonly sendBudget: ByteBudget;
-  readonly nestedBudget: ByteBudget;
-  /** For transfers, in both directions. */
-  readonly chunkBudget: ByteBudget;
-  readonly copies: MessageCopies;
-  readonly receiveBudget: ByteBudget;
-  readonly nestedReceiveBudget: ByteBudget;
   readonly openTransfers = new OpenTransfers();
   readonly opener: SessionOpener;
   readonly #permissions: CallPermissions;
   readonly #drain = new SessionDrain(this);
   readonly #onHandlerFailure: HandlerFailureListener;
   readonly #onCallRefused: CallRefusalListener;
-  #slots: HandlerSlots | undefined;
+  #account: PeerAccount | undefined;
+  #budgets: ConnectionBudgets | undefined;
   #incoming = 0;
   #outgoing = 0;
   /** Pings of the peer. They arrive as calls and do not count as activity. */
@@ -129,30 +112,62 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#permissions = new CallPermissions(options);
     this.#onHandlerFailure = options.onHandlerFailure;
     this.#onCallRefused = options.onCallRefused;
-    const { connectionBytes, send, nested, chunks, receive, nestedReceive, copies } =
-      options.budgets;
-    this.copies = copies;
-    this.sendBudget = new ByteBudget(connectionBytes, send);
-    this.nestedBudget = new ByteBudget(connectionBytes, nested);
-    this.chunkBudget = new ByteBudget(connectionBytes, chunks);
-    this.receiveBudget = new ByteBudget(connectionBytes, receive);
-    this.nestedReceiveBudget = new ByteBudget(connectionBytes, nestedReceive);
+    if (options.account !== undefined) this.join(options.account);
     void connection.closed.then((error) => {
       const lost = lostBeforeItLeft(error);
-      this.sendBudget.failAll(lost);
-      this.nestedBudget.failAll(lost);
-      this.chunkBudget.failAll(lost);
+      this.#budgets?.send.failAll(lost);
+      this.#budgets?.nested.failAll(lost);
+      this.#budgets?.chunks.failAll(lost);
     });
   }
 
-  /** The peer's handler slots. To be set before the first of its calls is accepted. */
-  get slots(): HandlerSlots {
-    if (this.#slots === undefined) throw new MeshError('InternalError', 'peer is not known yet');
-    return this.#slots;
+  /**
+   * From now on what the connection holds is on this account. To be called before the first call of either side; a second
+   * time it changes nothing.
+   */
+  join(account: PeerAccount): void {
+    if (this.#account !== undefined) return;
+    this.#account = account;
+    this.#budgets = account.connectionBudgets();
+    this.connection.account = this.#budgets.held;
   }
 
-  set slots(slots: HandlerSlots) {
-    this.#slots = slots;
+  get slots(): HandlerSlots {
+    return this.#joined(this.#account).slots;
+  }
+
+  get copies(): MessageCopies {
+    return this.#joined(this.#account).copies;
+  }
+
+  get sendBudget(): ByteBudget {
+    return this.#joined(this.#budgets).send;
+  }
+
+  get nestedBudget(): ByteBudget {
+    return this.#joined(this.#budgets).nested;
+  }
+
+  /** For transfers, in both directions. */
+  get chunkBudget(): ByteBudget {
+    return this.#joined(this.#budgets).chunks;
+  }
+
+  get receiveBudget(): ByteBudget {
+    return this.#joined(this.#budgets).receive;
+  }
+
+  get nestedReceiveBudget(): ByteBudget {
+    return this.#joined(this.#budgets).nestedReceive;
+  }
+
+  get unreadBudget(): ByteBudget {
+    return this.#joined(this.#budgets).unread;
+  }
+
+  #joined<T>(part: T | undefined): T {
+    if (part === undefined) throw new MeshError('InternalError', 'peer is not known yet');
+    return part;
   }
 
   get peer(): { readonly nodeId: string } {

@@ -2,8 +2,9 @@
  * Bytes that arrived on a stream and wait for their reader: an async iterable that pauses the stream when the
  * reader is slow and resumes it when it catches up.
  */
+
+import type { ByteBudget } from '../../base/byte-budget.js';
 import { MeshError } from '../../errors.js';
-import type { ByteBudget } from '../byte-budget.js';
 
 /** Above this many unread bytes the stream is paused. The transport's window bounds what still arrives then. */
 const HIGH_WATER_BYTES = 256 * 1024;
@@ -23,7 +24,7 @@ export interface Pausable {
 export interface ByteQueueOptions {
   /** Called when somebody begins to read. */
   readonly onReader?: (() => void) | undefined;
-  /** Counts unread bytes. While it has no room, the stream is paused as soon as anything is unread. */
+  /** See {@link ByteQueue.chargeTo}. */
   readonly budget?: ByteBudget | undefined;
 }
 
@@ -37,7 +38,7 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   readonly #flow: Pausable | undefined;
   readonly #onAbandon: () => void;
   readonly #onReader: (() => void) | undefined;
-  readonly #budget: ByteBudget | undefined;
+  #budget: ByteBudget | undefined;
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;
   #phase: Phase = { kind: 'live' };
@@ -71,6 +72,18 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   /** Whether anybody has begun to read. */
   get hasReader(): boolean {
     return this.#hasReader;
+  }
+
+  /**
+   * Counts unread bytes against that budget from now on, or against none. While it has no room, the stream is paused as soon as
+   * anything is unread.
+   */
+  chargeTo(budget: ByteBudget | undefined): void {
+    if (this.#bytes > 0) {
+      this.#budget?.give(this.#bytes);
+      budget?.take(this.#bytes);
+    }
+    this.#budget = budget;
   }
 
   push(chunk: Uint8Array): void {

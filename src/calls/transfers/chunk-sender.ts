@@ -1,20 +1,17 @@
 /** Sends bytes as dataTransfer messages, at the pace that the stream takes them. */
 
+import type { ByteBudget } from '../../base/byte-budget.js';
 import { isBytes } from '../../base/realms.js';
 import { MeshError } from '../../errors.js';
 import { crc32After } from '../../protocol/checksum.js';
 import type { FrameCodec } from '../../protocol/frame-codec.js';
 import type { FrameStream } from '../../transport/connection.js';
-import type { ByteBudget } from '../byte-budget.js';
 import type { Bytes } from '../types.js';
 import { openSource } from './chunk-source.js';
 import type { TransferChecksum } from './transfer-checksum.js';
 
 /** Largest number of bytes in one dataTransfer message: small enough for other streams to get their turn in between. */
 export const CHUNK_BYTES = 64 * 1024;
-
-/** About what a full stream holds, in bytes. */
-const HELD_BYTES = 4 * CHUNK_BYTES;
 
 /** Lets a sender of chunks wait for room on its stream. The stream's handler calls it. */
 export class DrainGate {
@@ -66,7 +63,7 @@ export interface OutgoingChunks {
   readonly stream: FrameStream;
   readonly gate: DrainGate;
   readonly codec: FrameCodec;
-  /** Counts the bytes that wait to be sent. */
+  /** What the bytes of all streams that wait to be sent are taken from: each stream's account. */
   readonly budget: ByteBudget;
 }
 
@@ -92,7 +89,7 @@ export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<
       for (let start = 0; start < piece.length; start += CHUNK_BYTES) {
         if (gate.failure !== undefined) throw gate.failure;
         const chunk = piece.subarray(start, start + CHUNK_BYTES);
-        if (!sendChunk(chunk, chunks)) await drained(gate, budget);
+        if (!sendChunk(chunk, chunks)) await gate.wait();
       }
     }
   } catch (thrown) {
@@ -100,16 +97,6 @@ export async function sendChunks(bytes: Bytes, chunks: OutgoingChunks): Promise<
     throw thrown;
   }
   endChunks(chunks);
-}
-
-/** Counts what the stream holds until it is sent. */
-async function drained(gate: DrainGate, budget: ByteBudget): Promise<void> {
-  budget.take(HELD_BYTES);
-  try {
-    await gate.wait();
-  } finally {
-    budget.give(HELD_BYTES);
-  }
 }
 
 /** @throws MeshError what ended the stream, or its connection; Overloaded */

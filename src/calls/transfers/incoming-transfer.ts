@@ -1,10 +1,11 @@
 /** A dataTransfer that the peer opened: its bytes are the call's body, and the handler's bytes go back. */
+
+import type { ByteBudget } from '../../base/byte-budget.js';
 import { MeshError } from '../../errors.js';
 import type { Frame } from '../../protocol/frame.js';
 import type { FrameCodec } from '../../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';
 import type { FrameStream } from '../../transport/connection.js';
-import type { ByteBudget } from '../byte-budget.js';
 import type { Flow } from '../flow.js';
 import type { Bytes } from '../types.js';
 import { ByteQueue } from './byte-queue.js';
@@ -26,7 +27,7 @@ export interface TransferHost {
   /** Counts the bytes that wait to be sent. */
   readonly chunkBudget: ByteBudget;
   /** Counts the bytes that wait to be read. */
-  readonly receiveBudget: ByteBudget;
+  readonly unreadBudget: ByteBudget;
 }
 
 /** Both directions of one attempt at a transfer of the peer. Knows no handler. */
@@ -52,13 +53,14 @@ export class IncomingTransfer {
     this.#stream = stream;
     this.#codec = host.codec;
     this.#chunkBudget = host.chunkBudget;
+    stream.account = host.chunkBudget;
     this.#handedBefore = offset;
     this.#received = new TransferChecksum(resume ? 0 : offset, undefined, resume);
     this.#receiver = new ChunkReceiver(this.#received);
     this.#sent = new TransferChecksum(offset, priorChecksum, resume);
     this.body = new ByteQueue(flow, () => {}, {
       onReader: resume ? () => this.#readFromStart() : undefined,
-      budget: host.receiveBudget,
+      budget: host.unreadBudget,
     });
   }
 

@@ -1,6 +1,7 @@
 /** A dataTransfer that this side opened, on one connection: sends the bytes of `body`, and receives bytes for a reader. */
 import type { AsyncResource } from 'node:async_hooks';
 import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
+import type { ByteBudget } from '../../base/byte-budget.js';
 import { MAX_TIMER_MS } from '../../base/clock.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import type { Frame } from '../../protocol/frame.js';
@@ -8,7 +9,6 @@ import type { FrameCodec } from '../../protocol/frame-codec.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';
 import { priorityOf } from '../../protocol/priority.js';
 import type { FrameStream } from '../../transport/connection.js';
-import type { ByteBudget } from '../byte-budget.js';
 import { errorOfMessage, unexpectedMessage, withExecution } from '../call-errors.js';
 import { Flow, FlowSwitch } from '../flow.js';
 import { type MessageSink, receiveFrame } from '../receive-frame.js';
@@ -46,6 +46,8 @@ export interface TransferCarrier {
   readonly codec: FrameCodec;
   /** Counts the bytes that wait to be sent. */
   readonly chunkBudget: ByteBudget;
+  /** Counts the bytes that wait to be read. */
+  readonly unreadBudget: ByteBudget;
 }
 
 /** Opens a transfer that ends with its connection; see Peer.stream. For `onOver` see {@link carryTransfer}. */
@@ -123,8 +125,10 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
     try {
       if (signal?.aborted === true) throw cancelledError(signal);
       if (!(timeoutMs > 0)) throw noTimeLeft(timeoutMs);
+      this.#progress.incoming.chargeTo(this.#carrier.unreadBudget);
       const { payload, tail } = codec.encodePlain(this.#firstMessage(timeoutMs));
       const stream = opener.openStream(this, priorityOf(this.#open));
+      stream.account = this.#carrier.chunkBudget;
       this.#stream = stream;
       this.#carrier.openTransfers.add(this);
       this.#flow = new Flow(stream);
@@ -307,6 +311,8 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   #settle(failure: MeshError | undefined): void {
     this.#settled = true;
     this.#carrier.openTransfers.delete(this);
+    // The peer can add nothing more: what is unread is the application's, which may never read it.
+    this.#progress.incoming.chargeTo(undefined);
     clearTimeout(this.#timer);
     const { signal } = this.#options;
     if (signal !== undefined) offAbort(signal, this.#aborted);

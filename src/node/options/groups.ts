@@ -27,6 +27,8 @@ import {
 } from './values.js';
 
 const MIB = 1024 * 1024;
+/** One peer may take so much of what the node takes in all: one part in so many. */
+const PEER_SHARE = 4;
 /** A half-open connection takes some 50 KB. */
 const MAX_PLACES = 65_536;
 const places = wholeNumber(1, MAX_PLACES);
@@ -84,6 +86,7 @@ const limits = group({
   connectionBytes: bytesInFlight(DEFAULT_STREAM_LIMITS.connectionWindowBytes).default(
     DEFAULT_STREAM_LIMITS.maxConnectionWindowBytes,
   ),
+  peerBytes: bytesInFlight(DEFAULT_STREAM_LIMITS.connectionWindowBytes).optional(),
   nodeBytes: bytesInFlight(DEFAULT_STREAM_LIMITS.connectionWindowBytes).default(256 * MIB),
   callsPerPeer: places.default(1024),
   streamOpensPerSecond: perSecond.default(DEFAULT_STREAM_LIMITS.streamOpensPerSecond),
@@ -176,7 +179,10 @@ export const GROUPS = {
   capabilities: capabilities.prefault({}),
   auth: auth.optional(),
   admission: admission.default({}),
-  limits: limits.prefault({}),
+  limits: limits.prefault({}).transform(({ peerBytes, ...rest }) => ({
+    ...rest,
+    peerBytes: peerBytes ?? Math.max(rest.connectionBytes, Math.floor(rest.nodeBytes / PEER_SHARE)),
+  })),
   timeouts: timeouts.prefault({}),
   quic: quic.prefault({}),
   pool: pool

@@ -112,6 +112,11 @@ export interface NodeLimitOptions {
    * Overloaded. Urgent calls (of class control) have a quarter more. Default 32 MiB, at least 16 MiB.
    */
   readonly connectionBytes?: number | undefined;
+  /**
+   * The same for all connections of one peer together: its share of `nodeBytes`, so that no peer can take what the others need.
+   * Default a quarter of `nodeBytes`, or `connectionBytes` if that is more.
+   */
+  readonly peerBytes?: number | undefined;
   /** The same for all connections of the node together. Default 256 MiB. */
   readonly nodeBytes?: number | undefined;
   /**

@@ -1,4 +1,5 @@
 /** Frames of one stream that wait to be sent, whole or in pieces. SPEC.md, "Pieces". */
+import type { ByteAccount } from '../../base/byte-budget.js';
 import { Fifo } from '../../base/fifo.js';
 import { crc32After, crc32Joined } from '../../protocol/checksum.js';
 import type { Compression } from '../../protocol/frame.js';
@@ -30,6 +31,8 @@ const PIECE_BYTES = 64 * 1024;
 /** Frames of one stream that wait to be sent, in order. A large payload leaves in pieces. SPEC.md, "Pieces". */
 export class Outbox {
   readonly credit = new SendCredit(INITIAL_STREAM_WINDOW_BYTES);
+  /** What queued bytes are taken from. */
+  account: ByteAccount | undefined;
   readonly #frames = new Fifo<OutgoingFrame>();
   #queuedBytes = 0;
   /** Bytes of the first frame that have left in pieces. */
@@ -44,7 +47,9 @@ export class Outbox {
 
   push(frame: OutgoingFrame): void {
     this.#frames.push(frame);
-    this.#queuedBytes += HEADER_BYTES + frame.payloadBytes;
+    const bytes = HEADER_BYTES + frame.payloadBytes;
+    this.#queuedBytes += bytes;
+    this.account?.take(bytes);
   }
 
   /** Gives the last waiting frame memory of its own. */
@@ -79,13 +84,15 @@ export class Outbox {
     const { first } = this.#frames;
     if (first === undefined) return undefined;
     const frame = this.isCut ? this.#cut(first) : summed(first);
+    let bytes = frame.payloadBytes;
     if (frame.control !== FrameFlag.more) {
       this.#frames.shift();
       this.#cutBytes = 0;
       this.#cutSum = 0;
-      this.#queuedBytes -= HEADER_BYTES;
+      bytes += HEADER_BYTES;
     }
-    this.#queuedBytes -= frame.payloadBytes;
+    this.#queuedBytes -= bytes;
+    this.account?.give(bytes);
     this.credit.spend(frame.payloadBytes);
     return frame;
   }
@@ -93,6 +100,7 @@ export class Outbox {
   clear(): void {
     this.#sumRest();
     this.#frames.clear();
+    if (this.#queuedBytes > 0) this.account?.give(this.#queuedBytes);
     this.#queuedBytes = 0;
     this.#cutBytes = 0;
     this.#cutSum = 0;

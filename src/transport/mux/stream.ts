@@ -1,5 +1,6 @@
 /** One stream of a multiplexed connection: the frames of one message id. */
 import { NO_BYTES } from '../../base/buffers.js';
+import type { ByteAccount } from '../../base/byte-budget.js';
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, type Frame, FrameFlag } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
@@ -95,6 +96,14 @@ export class MuxStream implements FrameStream, InboxOwner {
 
   set handler(handler: FrameStreamHandler) {
     this.#reader = handler;
+  }
+
+  get account(): ByteAccount | undefined {
+    return this.#outbox.account;
+  }
+
+  set account(account: ByteAccount | undefined) {
+    this.#outbox.account = account;
   }
 
   /** Whether frames wait for the reader. */

@@ -3,6 +3,7 @@
  * Pure: the stream asks for bytes, hands them to QUIC, and says how many it took.
  */
 import { NO_BYTES } from '../../../base/buffers.js';
+import type { ByteAccount } from '../../../base/byte-budget.js';
 import { Fifo } from '../../../base/fifo.js';
 import { crc32After } from '../../../protocol/checksum.js';
 import { type Compression, encodeFrame, FrameFlag, frameBytes } from '../../../protocol/frame.js';
@@ -42,6 +43,8 @@ export class SendingPart {
   hasSent = false;
   /** Whether the application waits for room. */
   awaitsDrain = false;
+  /** What unsent bytes are taken from. */
+  account: ByteAccount | undefined;
   readonly #encoding: Encoding;
   /**
    * `ending`: the last frame was pushed. `ended`: QUIC has all of it, and the FIN. `failed`: QUIC takes nothing more, and the
@@ -97,7 +100,7 @@ export class SendingPart {
       return;
     }
     if ((frame.control & FrameFlag.end) !== 0) this.#state = 'ending';
-    this.#unsentBytes += frame.payloadBytes;
+    this.#count(frame.payloadBytes);
     this.#waiting.push(frame);
   }
 
@@ -114,7 +117,7 @@ export class SendingPart {
 
   /** QUIC took so many of these bytes. @returns whether it took all */
   took(bytes: number): boolean {
-    this.#unsentBytes -= bytes;
+    this.#count(-bytes);
     if (bytes < this.#rest.length) {
       this.#rest = this.#rest.subarray(bytes);
       return false;
@@ -146,9 +149,11 @@ export class SendingPart {
     // If exactly one byte of a frame is missing, that byte is sent: another one would complete the frame with wrong content.
     const last = this.#rest.length === 1 ? Buffer.from(this.#rest) : GIVEN_UP;
     this.discard();
+    // The connection may end before QUIC takes it, and nobody hears of that.
+    this.account = undefined;
     this.#state = 'ending';
     this.#rest = last;
-    this.#unsentBytes = last.length;
+    this.#count(last.length);
   }
 
   /** Forgets all frames. */
@@ -157,7 +162,13 @@ export class SendingPart {
       noteSum(frame);
     }
     this.#forgetRest();
-    this.#unsentBytes = 0;
+    this.#count(-this.#unsentBytes);
+  }
+
+  #count(bytes: number): void {
+    this.#unsentBytes += bytes;
+    if (bytes > 0) this.account?.take(bytes);
+    else if (bytes < 0) this.account?.give(-bytes);
   }
 
   #encodeNext(messageId: number): void {
@@ -169,7 +180,7 @@ export class SendingPart {
     frame.tailChecksum = frame.tailSum?.value ?? frame.tailChecksum;
     this.#restMemory = frameMemory.take(frameBytes(frame));
     this.#rest = encodeFrame(frame, this.#restMemory);
-    this.#unsentBytes += this.#rest.length - frame.payloadBytes;
+    this.#count(this.#rest.length - frame.payloadBytes);
     counters.framesSent += 1;
     counters.bytesSent += this.#rest.length;
   }

@@ -8,6 +8,7 @@
  * acknowledged for complete, and forgets a FIN of its own that was lost.
  */
 import { NO_BYTES } from '../../../base/buffers.js';
+import type { ByteAccount } from '../../../base/byte-budget.js';
 import { MeshError, type MeshErrorCode } from '../../../errors.js';
 import {
   CHECKSUM_BYTES,
@@ -100,6 +101,14 @@ export class QuicStream implements FrameStream {
     this.handler = handler;
     this.#sending = new SendingPart(io);
     this.#receiving = new ReceivingPart(io);
+  }
+
+  get account(): ByteAccount | undefined {
+    return this.#sending.account;
+  }
+
+  set account(account: ByteAccount | undefined) {
+    this.#sending.account = account;
   }
 
   get messageId(): number {

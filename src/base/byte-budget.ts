@@ -1,12 +1,21 @@
 /**
- * Limits the bytes of calls under way, and lets calls wait until there is room. Pure.
+ * Limits bytes that are held for somebody, and lets whoever needs more wait until there is room. Pure.
  *
- * Budgets nest: the bytes of a connection count against its node's budget too. A call may begin as soon as every budget
- * that it counts against has any room left, even less than the call needs: a message larger than what is left would
- * otherwise be stuck. So a budget is exceeded by one message at most, and by the reserve for urgent calls.
+ * Budgets nest: what a connection holds counts against its peer's budget too, and that against the node's. A peer's limit is
+ * a share of the node's, so that no peer can take what the others need. Bytes may be taken as soon as every budget that they
+ * count against has any room left, even less than is taken: a message larger than what is left would otherwise be stuck. So a
+ * budget is exceeded by one message at most, and by the reserve for urgent calls.
  */
 
 import { MeshError } from '../errors.js';
+
+/** What held bytes are taken from before they are held, and given back to. Its methods do not throw. */
+export interface ByteAccount {
+  /** Whether more may be taken now. */
+  readonly hasRoom: boolean;
+  take(bytes: number): void;
+  give(bytes: number): void;
+}
 
 /** Somebody who waits for room. One method is called once, unless `leave` ended the wait. Neither throws. */
 export interface BudgetWaiter {
@@ -22,7 +31,7 @@ const MAX_WAITERS = 65_536;
 const URGENT_RESERVE = 1 / 4;
 
 /** One limit of bytes in flight, with a queue of those who wait for room. */
-export class ByteBudget {
+export class ByteBudget implements ByteAccount {
   readonly limitBytes: number;
   readonly #urgentLimitBytes: number;
   readonly #parent: ByteBudget | undefined;
@@ -56,6 +65,11 @@ export class ByteBudget {
     return isUrgent ? this.#hasUrgentRoom : this.hasRoom;
   }
 
+  /** Whether the budgets above this one have room, and be it that for urgent calls. */
+  get hasSharedRoom(): boolean {
+    return this.#parent === undefined || this.#parent.#hasUrgentRoom;
+  }
+
   take(bytes: number): void {
     this.#usedBytes += bytes;
     this.#parent?.take(bytes);
@@ -64,10 +78,9 @@ export class ByteBudget {
   /** Gives back what was taken, and lets waiters proceed in order. */
   give(bytes: number): void {
     this.#usedBytes -= bytes;
-    // Own waiters first, then the parent's: a waiter that lacks only this budget is served here.
-    if (this.#waiting.size > 0) this.#grantWaiting();
+    // First those that lack only this budget, then those that lack one above it too.
+    if (this.#waiting.size > 0 || this.#starved.size > 0) this.#serve();
     this.#parent?.give(bytes);
-    if (this.#starved.size > 0) this.#grantStarved();
   }
 
   /** @throws MeshError Overloaded when too many wait */
@@ -76,7 +89,7 @@ export class ByteBudget {
       throw new MeshError('Overloaded', `${MAX_WAITERS} calls wait for others to end`);
     }
     this.#waiting.add(waiter);
-    this.#grantWaiting();
+    this.#serve();
   }
 
   /** Fails all waiters: the connection is over. */
@@ -103,22 +116,29 @@ export class ByteBudget {
     );
   }
 
-  #grantWaiting(): void {
+  /** Serves own waiters, then child budgets, each as far as there is room. One waiter of each in turn would be fairer still. */
+  #serve(): void {
     for (const waiter of this.#waiting) {
       if (!this.#isFree) break;
       this.#waiting.delete(waiter);
       waiter.proceed();
     }
-    const isStarved = this.#waiting.size > 0 && this.#usedBytes < this.limitBytes;
-    if (isStarved && this.#parent !== undefined) this.#parent.#starved.add(this);
+    for (const child of this.#starved) {
+      if (!this.#isFree) break;
+      this.#starved.delete(child);
+      child.#serve();
+    }
+    if (this.#waiting.size > 0 || this.#starved.size > 0) this.#askParent();
   }
 
-  /** Serves child budgets in turn, each as far as there is room. One waiter of each in turn would be fairer still. */
-  #grantStarved(): void {
-    for (const child of this.#starved) {
-      if (!this.#isFree) return;
-      this.#starved.delete(child);
-      child.#grantWaiting();
-    }
+  /** Has the parent serve this budget once it has room. A budget without room of its own asks when it gets some. */
+  #askParent(): void {
+    const parent = this.#parent;
+    if (parent !== undefined && this.#usedBytes < this.limitBytes) parent.#starve(this);
+  }
+
+  #starve(child: ByteBudget): void {
+    this.#starved.add(child);
+    this.#askParent();
   }
 }

@@ -1,7 +1,7 @@
 /** The account of bytes in flight: who may begin, who waits, and that nobody is forgotten. */
 import test from 'ava';
 import fc from 'fast-check';
-import { type BudgetWaiter, ByteBudget } from '../../src/calls/byte-budget.js';
+import { type BudgetWaiter, ByteBudget } from '../../src/base/byte-budget.js';
 import { MeshError } from '../../src/errors.js';
 import { holds } from '../protocol/properties.js';
 
@@ -85,10 +85,36 @@ test('when a budget is over, its waiters hear of it', (t) => {
   t.is(waiter.outcome, error);
 });
 
-test('random walks: nobody waits while there is room, and limits hold but for one message', (t) => {
+test('a peer that waits for room of the node is served when another gives back', (t) => {
+  const node = new ByteBudget(100);
+  const [first, second] = [0, 1].map(() => new ByteBudget(80, node)) as [ByteBudget, ByteBudget];
+  const connection = new ByteBudget(80, second);
+  first.take(60);
+  connection.take(60);
+  const waiter = new Waiter(connection, 10);
+  connection.wait(waiter);
+  t.is(waiter.outcome, 'waiting');
+  first.give(60);
+  t.is(waiter.outcome, 'proceeded');
+});
+
+test('what a peer has taken leaves the others their share, also of what is urgent', (t) => {
+  const node = new ByteBudget(400);
+  const greedy = new ByteBudget(100, node);
+  const connections = [0, 1, 2].map(() => new ByteBudget(100, greedy));
+  for (const budget of connections) {
+    while (budget.hasRoomFor(true)) budget.take(5);
+  }
+  t.is(greedy.usedBytes, 125);
+  const other = new ByteBudget(100, new ByteBudget(100, node));
+  while (other.hasRoom) other.take(10);
+  t.is(other.usedBytes, 100);
+});
+
+test('random walks over a node, its peers and their connections: nobody waits while there is room, limits hold but for one message, and all is given back', (t) => {
   const step = fc.record({
-    connection: fc.nat(2),
-    kind: fc.constantFrom('call', 'settle', 'leave'),
+    connection: fc.nat(4),
+    kind: fc.constantFrom('call', 'settle', 'leave', 'lose'),
     bytes: fc.integer({ min: 1, max: 60 }),
     pick: fc.nat(1000),
   });
@@ -96,8 +122,10 @@ test('random walks: nobody waits while there is room, and limits hold but for on
     t,
     fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
       const node = new ByteBudget(150);
-      const connections = [0, 1, 2].map(() => ({
-        budget: new ByteBudget(100, node),
+      const peers = [0, 1].map(() => new ByteBudget(120, node));
+      const connections = [0, 0, 0, 1, 1].map((peer) => ({
+        peer: peers[peer] as ByteBudget,
+        budget: new ByteBudget(100, peers[peer]),
         waiting: [] as Waiter[],
         held: [] as number[],
       }));
@@ -119,19 +147,30 @@ test('random walks: nobody waits while there is room, and limits hold but for on
           budget.give(held.splice(pick % held.length, 1)[0] as number);
         } else if (kind === 'leave' && waiting.length > 0) {
           budget.leave(waiting.splice(pick % waiting.length, 1)[0] as Waiter);
+        } else if (kind === 'lose') {
+          budget.failAll(new MeshError('ConnectionLost', 'gone'));
+          for (const size of held.splice(0)) budget.give(size);
         }
         for (const each of connections) {
           each.waiting = each.waiting.filter(({ outcome }) => outcome === 'waiting');
           const sum = each.held.reduce((total, size) => total + size, 0);
-          const isFree = each.budget.usedBytes < 100 && node.usedBytes < 150;
+          const isFree =
+            each.budget.usedBytes < 100 && each.peer.usedBytes < 120 && node.usedBytes < 150;
           if (each.budget.usedBytes !== sum) return false;
           if (each.budget.waiters !== each.waiting.length) return false;
           if (isFree && each.waiting.length > 0) return false;
-          if (each.budget.usedBytes >= 160) return false;
+          if (each.budget.usedBytes >= 160 || each.peer.usedBytes >= 180) return false;
         }
         if (node.usedBytes >= 210) return false;
       }
-      return true;
+      // Every way out gives back: whoever waited is served or hears of the end.
+      for (const { budget } of connections) {
+        budget.failAll(new MeshError('ConnectionLost', 'gone'));
+      }
+      for (const { budget, held } of connections) {
+        for (const size of held.splice(0)) budget.give(size);
+      }
+      return [node, ...peers].every(({ usedBytes }) => usedBytes === 0);
     }),
     500,
   );

@@ -1,0 +1,93 @@
+/** What a node holds for one peer, over all of the peer's connections. */
+import { ByteBudget } from '../../base/byte-budget.js';
+import { HandlerSlots } from '../incoming/handler-slots.js';
+import { MessageCopies } from '../outgoing/message-copies.js';
+
+/**
+ * The purposes for which bytes are held. Each has budgets of its own, so that none can use up the room of another: a caller
+ * that waits for answers can still answer, and what nobody reads does not keep calls out.
+ */
+export interface Budgets {
+  /** Messages of calls that this side has made and that are not answered. */
+  readonly send: ByteBudget;
+  /** The same for calls that handlers make, which must not wait for other calls. See handling.ts. */
+  readonly nested: ByteBudget;
+  /** Bytes of transfers that wait to be sent, in both directions. */
+  readonly chunks: ByteBudget;
+  /** Messages of the peer that handlers work on, and answers that the transport has not sent. */
+  readonly receive: ByteBudget;
+  /** The same for calls that handlers of the peer make. */
+  readonly nestedReceive: ByteBudget;
+  /** Bytes that wait for their readers. */
+  readonly unread: ByteBudget;
+}
+
+/** The limits, in bytes, that hold for each of the {@link Budgets} alike. */
+export interface BudgetLimits {
+  readonly connectionBytes: number;
+  readonly peerBytes: number;
+  readonly nodeBytes: number;
+}
+
+/** What a node holds in all: the accounts of its peers count against it. */
+export class NodeAccount {
+  readonly budgets: Budgets;
+  /** Copies of messages whose calls wait. */
+  readonly copies: MessageCopies;
+
+  constructor({ nodeBytes }: Pick<BudgetLimits, 'nodeBytes'>) {
+    this.budgets = budgets(nodeBytes);
+    this.copies = new MessageCopies(nodeBytes);
+  }
+}
+
+/** The limits of one peer. */
+export interface PeerLimits extends Omit<BudgetLimits, 'nodeBytes'> {
+  /** Calls that are handled at once, of each kind. */
+  readonly callsPerPeer: number;
+}
+
+/** One peer's account: what its connections hold together, and how many of its calls run. */
+export class PeerAccount {
+  readonly slots: HandlerSlots;
+  /** Copies of messages to the peer whose calls wait. */
+  readonly copies: MessageCopies;
+  readonly #budgets: Budgets;
+  readonly #connectionBytes: number;
+
+  constructor(node: NodeAccount, limits: PeerLimits) {
+    this.slots = new HandlerSlots(limits.callsPerPeer);
+    this.copies = new MessageCopies(limits.peerBytes, node.copies);
+    this.#budgets = budgets(limits.peerBytes, node.budgets);
+    this.#connectionBytes = limits.connectionBytes;
+  }
+
+  /** Bytes that are held for the peer now, for all purposes. */
+  get usedBytes(): number {
+    return Object.values(this.#budgets).reduce((sum, { usedBytes }) => sum + usedBytes, 0);
+  }
+
+  /** The budgets of another connection of the peer. */
+  connectionBudgets(): ConnectionBudgets {
+    const held = new ByteBudget(this.#connectionBytes, this.#budgets.unread);
+    return { ...budgets(this.#connectionBytes, this.#budgets), held };
+  }
+}
+
+/** The budgets of one connection. */
+export interface ConnectionBudgets extends Budgets {
+  /** Of the bytes that wait for their readers, those that the transport holds. */
+  readonly held: ByteBudget;
+}
+
+function budgets(limitBytes: number, parents?: Budgets): Budgets {
+  const of = (parent: ByteBudget | undefined) => new ByteBudget(limitBytes, parent);
+  return {
+    send: of(parents?.send),
+    nested: of(parents?.nested),
+    chunks: of(parents?.chunks),
+    receive: of(parents?.receive),
+    nestedReceive: of(parents?.nestedReceive),
+    unread: of(parents?.unread),
+  };
+}
