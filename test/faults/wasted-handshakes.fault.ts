@@ -2,10 +2,13 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import test from 'ava';
-import { DEFAULT_SOURCE_BUDGET } from '../../src/transport/admission/source-budget.js';
+import { DEFAULT_HALF_OPEN_LIMITS } from '../../src/transport/admission/half-open.js';
+import { SOURCE_SHARE } from '../../src/transport/admission/source-budget.js';
+import { HANDSHAKE_MS } from '../../src/transport/quic/admission/admission-policy.js';
+import { QuicTransport } from '../../src/transport/quic/transport.js';
 import { HELLO_MS } from '../../src/transport/tcp/listener.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
-import { nodeCert } from '../helpers/certs.js';
+import { nodeCert, otherCaCert } from '../helpers/certs.js';
 import { recordHello } from '../helpers/record-hello.js';
 import { until } from '../helpers/until.js';
 
@@ -43,12 +46,12 @@ test('tcp: a source has so much work to waste', async (t) => {
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  const { burstMs, share } = DEFAULT_SOURCE_BUDGET;
+  const burstMs = 2 * DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource * HELLO_MS;
   const wastedMs = answered * HELLO_MS;
   t.log(`${answered} ClientHellos answered, ${counters.sourceBudgetDropped} dropped`);
   t.true(wastedMs >= burstMs, `${wastedMs} ms`);
   // What is charged ahead waits for half of the time that a handshake has.
-  const paidMs = (performance.now() - beganMs + HANDSHAKE_TIMEOUT_MS) * share;
+  const paidMs = (performance.now() - beganMs + HANDSHAKE_TIMEOUT_MS) * SOURCE_SHARE;
   t.true(wastedMs <= burstMs + paidMs + LANES * HELLO_MS, `${wastedMs} ms`);
 
   const certificate = await nodeCert('n1');
@@ -58,4 +61,32 @@ test('tcp: a source has so much work to waste', async (t) => {
   await Promise.all(Array.from({ length: 5 }, () => dialer.dial(target)));
   await until(() => counters.accepted === 5);
   t.true(await askFrom('127.0.0.3'));
+});
+
+test('quic: a source has so much work to waste', async (t) => {
+  const tls = await nodeCert('n2');
+  const transport = new QuicTransport({ tls: () => tls, connectTimeoutMs: HANDSHAKE_TIMEOUT_MS });
+  t.teardown(() => transport.close());
+  const { address } = await transport.listen({ host: '127.0.0.1', port: 0, onConnection() {} });
+  const { counters } = transport;
+  // It can do all but show a certificate of the cluster.
+  const foreign = { ...(await otherCaCert('n1')), ca: tls.ca };
+  const stranger = new QuicTransport({ tls: () => foreign, connectTimeoutMs: 200 });
+  t.teardown(() => stranger.close());
+  const beganMs = performance.now();
+  const lane = async () => {
+    while ((counters.droppedSourceBudget as number) < MANY_DROPS) {
+      await stranger.dial(address).then(
+        ({ closed }) => closed,
+        () => undefined,
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  const burstMs = 2 * DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource * HANDSHAKE_MS;
+  const wastedMs = (counters.refused as number) * HANDSHAKE_MS;
+  t.log(`${counters.refused} handshakes, ${counters.droppedSourceBudget} Initials dropped`);
+  t.true(wastedMs >= burstMs, `${wastedMs} ms`);
+  const paidMs = (performance.now() - beganMs) * SOURCE_SHARE;
+  t.true(wastedMs <= burstMs + paidMs + LANES * HANDSHAKE_MS, `${wastedMs} ms`);
 });

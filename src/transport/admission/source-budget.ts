@@ -5,6 +5,7 @@
  * a dialer for the work of everybody else. What a dialer was charged it gets back once its certificate is good. So any number of
  * nodes may restart behind one address, and only those that fail count.
  */
+import type { HalfOpenLimits } from './half-open.js';
 
 export interface SourceBudgetOptions {
   /** Work that a source may cause at once, in milliseconds. */
@@ -15,12 +16,21 @@ export interface SourceBudgetOptions {
   readonly maxSources: number;
 }
 
-/** Half of the places of a source may begin at once, at the price of TCP, and fail. */
-export const DEFAULT_SOURCE_BUDGET: SourceBudgetOptions = {
-  burstMs: 400,
-  share: 0.1,
-  maxSources: 4096,
-};
+/** What one source may cause in the long run: a tenth of one processor. */
+export const SOURCE_SHARE = 0.1;
+const MAX_SOURCES = 4096;
+
+/**
+ * The budget of a listener. At once a source may cause what all of its half-open places cost, twice.
+ * @param handshakeMs the price of one handshake
+ */
+export function createSourceBudget(
+  { maxHalfOpenPerSource }: HalfOpenLimits,
+  handshakeMs: number,
+): SourceBudget {
+  const burstMs = 2 * maxHalfOpenPerSource * handshakeMs;
+  return new SourceBudget({ burstMs, share: SOURCE_SHARE, maxSources: MAX_SOURCES });
+}
 
 /** What sources have cost, each as one number: the time by which it is paid off. */
 export class SourceBudget {
@@ -28,7 +38,7 @@ export class SourceBudget {
   /** The source that was charged last is the last. */
   readonly #paidAtMs = new Map<string, number>();
 
-  constructor(options: SourceBudgetOptions = DEFAULT_SOURCE_BUDGET) {
+  constructor(options: SourceBudgetOptions) {
     this.#options = options;
   }
 

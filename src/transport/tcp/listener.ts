@@ -8,7 +8,7 @@ import {
 import { MeshError } from '../../errors.js';
 import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../admission/half-open.js';
 import { HandshakeTurns } from '../admission/handshake-turns.js';
-import { SourceBudget } from '../admission/source-budget.js';
+import { createSourceBudget, type SourceBudget } from '../admission/source-budget.js';
 import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
 import type { KeyLog } from '../trust/key-log.js';
 import { readHello } from './read-hello.js';
@@ -95,7 +95,7 @@ export class TcpListener implements Listener {
   /** Half-open sockets by remote address, which a TLS socket and the socket under it have in common. */
   readonly #halfOpen = new Map<string, HalfOpen>();
   readonly #count = new HalfOpenCount();
-  readonly #budget = new SourceBudget();
+  readonly #budget: SourceBudget;
   #setup: TlsSetup;
   /** Runs while there are half-open sockets. */
   #excessTimer: NodeJS.Timeout | undefined;
@@ -104,6 +104,7 @@ export class TcpListener implements Listener {
   constructor(options: TcpListenerOptions) {
     this.#options = options;
     this.#turns = new HandshakeTurns({ turnMs: 0, maxWaiting: options.admission.maxHalfOpen });
+    this.#budget = createSourceBudget(options.admission, HELLO_MS);
     this.#setup = options.setup();
     // A plain server accepts the sockets and passes them on to the TLS server. So they can be counted, and dropped, before
     // TLS does any work for them. They are paused, so that TLS reads all that arrives while a socket waits for its turn.

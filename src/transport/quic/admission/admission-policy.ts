@@ -12,6 +12,10 @@ import {
   HalfOpenCount,
   type HalfOpenLimits,
 } from '../../admission/half-open.js';
+import { createSourceBudget, type SourceBudget } from '../../admission/source-budget.js';
+
+/** What a handshake costs at most, the check of the dialer's certificates included. Milliseconds of work. */
+export const HANDSHAKE_MS = 4;
 
 /** How a listener treats peers that have not finished the TLS handshake. */
 export interface AdmissionLimits extends HalfOpenLimits {
@@ -34,16 +38,23 @@ const DEFAULT_RETRY_THRESHOLD = 64;
 const RETRIED_MS = 5000;
 
 /** What becomes of a client's first packet. A drop is named by the counter that it raises. */
-export type Verdict = 'accept' | 'retry' | 'droppedNotAccepting' | 'droppedSourceLimit';
+export type Verdict =
+  | 'accept'
+  | 'retry'
+  | 'droppedNotAccepting'
+  | 'droppedSourceLimit'
+  | 'droppedSourceBudget';
 
 /** Counts half-open connections and judges Initials by {@link AdmissionLimits}. */
 export class AdmissionPolicy {
   readonly #limits: AdmissionLimits;
   readonly #halfOpen = new HalfOpenCount();
   readonly #retried = new RecentCount(RETRIED_MS);
+  readonly #budget: SourceBudget;
 
   constructor(limits: AdmissionLimits) {
     this.#limits = limits;
+    this.#budget = createSourceBudget(limits, HANDSHAKE_MS);
   }
 
   /** Connections whose handshake is under way. */
@@ -58,6 +69,8 @@ export class AdmissionPolicy {
   judge(source: string, isValidated: boolean, nowMs: number): Verdict {
     const { maxHalfOpen, maxHalfOpenPerSource } = this.#limits;
     if (this.#halfOpen.total >= maxHalfOpen) return 'droppedNotAccepting';
+    // It sends its Initial again in a second.
+    if (this.#budget.waitMs(source, nowMs) > 0) return 'droppedSourceBudget';
     if (!isValidated && this.#demandsToken(source, nowMs)) {
       this.#retried.add(nowMs);
       return 'retry';
@@ -67,25 +80,31 @@ export class AdmissionPolicy {
   }
 
   /** A half-open connection begins. */
-  enter(source: string): void {
+  enter(source: string, nowMs: number): void {
     this.#halfOpen.enter(source);
-  }
-
-  /** The handshake of one is done, or it is gone with all its memory. Call it once for every `enter`. */
-  leave(source: string): void {
-    this.#halfOpen.leave(source);
+    this.#budget.charge(source, HANDSHAKE_MS, nowMs);
   }
 
   /**
-   * Packets without a token get only half of a source's places. Else whoever forges a peer's address could lock that
-   * peer out.
+   * The handshake of one is done, or it is gone with all its memory. Call it once for every `enter`.
+   * @param isTrusted whether it has led to a connection, and so was no waste
+   */
+  leave(source: string, isTrusted: boolean, nowMs: number): void {
+    this.#halfOpen.leave(source);
+    if (isTrusted) this.#budget.refund(source, HANDSHAKE_MS, nowMs);
+  }
+
+  /**
+   * Packets without a token get only half of a source's places, and of its budget. Else whoever forges a peer's address could
+   * lock that peer out.
    */
   #demandsToken(source: string, nowMs: number): boolean {
     const { retry, retryThreshold, maxHalfOpenPerSource } = this.#limits;
     return (
       retry === 'always' ||
       this.#halfOpen.total + this.#retried.at(nowMs) >= retryThreshold ||
-      this.#halfOpen.of(source) >= Math.ceil(maxHalfOpenPerSource / 2)
+      this.#halfOpen.of(source) >= Math.ceil(maxHalfOpenPerSource / 2) ||
+      this.#budget.isHalfSpent(source, nowMs)
     );
   }
 }

@@ -117,12 +117,12 @@ export class InitialHandler {
 
   /** A connection that `accept` returned is set up. */
   enter(source: string): void {
-    this.#policy.enter(source);
+    this.#policy.enter(source, performance.now());
   }
 
   /** Its handshake is done, or it is gone. Call it once for every `enter`. */
-  leave(source: string): void {
-    this.#policy.leave(source);
+  leave(source: string, isTrusted: boolean): void {
+    this.#policy.leave(source, isTrusted, performance.now());
   }
 
   /** Answers a datagram of another version with Version Negotiation. */

@@ -34,7 +34,7 @@ export interface SlotHost extends SharedMemory {
   /** The binding's pacer clock ran ahead of the time on a connection to this host. */
   pacerRanAhead(host: string): void;
   /** A half-open connection of this source is done or gone. */
-  leave(source: string): void;
+  leave(source: string, isTrusted: boolean): void;
   /** The connection is over, and its native connection drained. */
   forget(slot: ConnectionSlot): void;
 }
@@ -190,7 +190,7 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
       this.#dial?.resolve();
       return;
     }
-    this.#settleHalfOpen();
+    this.#settleHalfOpen(true);
     counters.accepted += 1;
     if (!this.#handedOut) acceptor?.onConnection(connection);
   }
@@ -211,15 +211,15 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
 
   released(): void {
     for (const id of this.#ids) this.#host.routes.delete(id);
-    this.#settleHalfOpen();
+    this.#settleHalfOpen(false);
     this.#host.forget(this);
     this.#dial = undefined;
     this.connection = undefined;
   }
 
-  #settleHalfOpen(): void {
+  #settleHalfOpen(isTrusted: boolean): void {
     if (this.#halfOpenSource === undefined) return;
-    this.#host.leave(this.#halfOpenSource);
+    this.#host.leave(this.#halfOpenSource, isTrusted);
     this.#halfOpenSource = undefined;
   }
 }

@@ -214,8 +214,8 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     this.#options.pacerClocks.ranAhead(host);
   }
 
-  leave(source: string): void {
-    this.#initials.leave(source);
+  leave(source: string, isTrusted: boolean): void {
+    this.#initials.leave(source, isTrusted);
   }
 
   forget(slot: ConnectionSlot): void {

@@ -18,6 +18,8 @@ export interface EndpointCounters extends Record<string, number> {
   droppedNotAccepting: number;
   /** Initials from a source that had as many handshakes under way as one source may have. */
   droppedSourceLimit: number;
+  /** Initials from a source that had cost as much by failed handshakes as one source may. */
+  droppedSourceBudget: number;
   /** Initials with a Retry token that is expired, another client's, or forged. */
   droppedInvalidToken: number;
   /** Datagrams beyond what a connection may receive before its handshake is done. */
@@ -77,6 +79,7 @@ export function newEndpointCounters(): EndpointCounters {
     droppedUnknownConnection: 0,
     droppedNotAccepting: 0,
     droppedSourceLimit: 0,
+    droppedSourceBudget: 0,
     droppedInvalidToken: 0,
     droppedHalfOpenExcess: 0,
     droppedHandshakeQueueFull: 0,

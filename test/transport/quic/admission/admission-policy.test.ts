@@ -48,7 +48,7 @@ test('below the threshold nobody is asked for a token, from it on everybody is',
   const policy = policyWith({ retryThreshold: 3 });
   for (let i = 0; i < 3; i += 1) {
     t.is(policy.judge(`s${i}`, false, 0), 'accept');
-    policy.enter(`s${i}`);
+    policy.enter(`s${i}`, 0);
   }
   t.is(policy.judge('s9', false, 0), 'retry');
   t.is(policy.judge('s9', true, 0), 'accept');
@@ -56,11 +56,11 @@ test('below the threshold nobody is asked for a token, from it on everybody is',
 
 test('those who were sent away count for a while, so that a flood does not come in by turns', (t) => {
   const policy = policyWith({ retryThreshold: 3 });
-  for (let i = 0; i < 3; i += 1) policy.enter(`s${i}`);
+  for (let i = 0; i < 3; i += 1) policy.enter(`s${i}`, 0);
   let nowMs = 0;
   for (; nowMs < 30_000; nowMs += 1000) t.is(policy.judge('s9', false, nowMs), 'retry');
   // Their places are free again, but as many would come as took them.
-  for (let i = 0; i < 3; i += 1) policy.leave(`s${i}`);
+  for (let i = 0; i < 3; i += 1) policy.leave(`s${i}`, true, nowMs);
   for (; nowMs < 60_000; nowMs += 1000) t.is(policy.judge('s9', false, nowMs), 'retry');
   t.is(policy.judge('s9', true, nowMs), 'accept');
   t.is(policy.judge('s9', false, nowMs + 15_000), 'accept');
@@ -74,14 +74,14 @@ test('always means always', (t) => {
 
 test('a token does not open a full house, nor one that is full of the same source', (t) => {
   const policy = policyWith({ maxHalfOpen: 5, maxHalfOpenPerSource: 3 });
-  for (let i = 0; i < 3; i += 1) policy.enter('a');
+  for (let i = 0; i < 3; i += 1) policy.enter('a', 0);
   t.is(policy.judge('a', true, 0), 'droppedSourceLimit');
   t.is(policy.judge('b', true, 0), 'accept');
-  policy.enter('b');
-  policy.enter('b');
+  policy.enter('b', 0);
+  policy.enter('b', 0);
   t.is(policy.judge('c', true, 0), 'droppedNotAccepting');
   t.is(policy.judge('c', false, 0), 'droppedNotAccepting');
-  for (let i = 0; i < 3; i += 1) policy.leave('a');
+  for (let i = 0; i < 3; i += 1) policy.leave('a', true, 0);
   t.is(policy.judge('c', true, 0), 'accept');
   t.is(policy.halfOpen, 2);
 });
@@ -90,11 +90,35 @@ test('packets with the address of a peer take no more than half of its places', 
   const policy = policyWith({ maxHalfOpenPerSource: 4 });
   for (let i = 0; i < 2; i += 1) {
     t.is(policy.judge('peer', false, 0), 'accept');
-    policy.enter('peer');
+    policy.enter('peer', 0);
   }
   t.is(policy.judge('peer', false, 0), 'retry');
   t.is(policy.judge('peer', true, 0), 'accept');
   t.is(policy.judge('other', false, 0), 'accept');
+});
+
+test('a source pays for handshakes that fail, and half of that may be paid in its name', (t) => {
+  // At once: twice four handshakes, of which each costs 4 ms.
+  const policy = policyWith({ maxHalfOpenPerSource: 4 });
+  const attempt = (source: string, isValidated: boolean, isTrusted: boolean, nowMs: number) => {
+    const verdict = policy.judge(source, isValidated, nowMs);
+    if (verdict !== 'accept') return verdict;
+    policy.enter(source, nowMs);
+    policy.leave(source, isTrusted, nowMs);
+    return verdict;
+  };
+  for (let i = 0; i < 1000; i += 1) t.is(attempt('mesh', false, true, 0), 'accept');
+  for (let i = 0; i < 4; i += 1) t.is(attempt('a', false, false, 0), 'accept');
+  t.is(attempt('a', false, false, 0), 'retry');
+  for (let i = 0; i < 5; i += 1) t.is(attempt('a', true, false, 0), 'accept');
+  t.is(attempt('a', true, false, 0), 'droppedSourceBudget');
+  t.is(attempt('a', false, false, 0), 'droppedSourceBudget');
+  t.is(attempt('b', false, false, 0), 'accept');
+  // It pays a tenth of the time.
+  t.is(attempt('a', true, false, 30), 'droppedSourceBudget');
+  t.is(attempt('a', true, false, 41), 'accept');
+  t.is(attempt('a', true, false, 42), 'droppedSourceBudget');
+  t.is(attempt('a', false, false, 500), 'accept');
 });
 
 test('unless it is set, the threshold leaves half of the places to clients with a token', (t) => {
