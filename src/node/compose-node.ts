@@ -74,7 +74,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
       new Link({
         nodeId,
         // The node with the greater name gives way. Both know both names, so both agree.
-        yields: config.nodeId.toLowerCase() > nodeId.toLowerCase(),
+        yields: config.nodeId > nodeId,
         config,
         codec: factory.codec,
         account: factory.newAccount(),

@@ -16,7 +16,7 @@ export const MAX_GONE_PEERS = 128;
 const SWEEP_MS = 15_000;
 
 /**
- * The peers of a node by name: those that it is connected to or dials, and for a while those that are gone. Nodes with
+ * The peers of a node by canonical node id: those that it is connected to or dials, and for a while those that are gone. Nodes with
  * names of their own come and go for ever, so what is kept of them must not grow with that.
  *
  * To forget a peer is not to end it: as long as somebody holds it, it comes back when its node does.
@@ -26,7 +26,6 @@ export class KnownPeers<P extends KnownPeer> {
   readonly #clock: PoolClock;
   /** The async context of the node's creation: the sweep outlives that of whoever obtains a peer. */
   readonly #home = new AsyncResource('quicmesh.KnownPeers');
-  /** By lower-case node id, in which form node ids compare. */
   readonly #known = new Map<string, P>();
   /** The known peers that are not in use, and since when, oldest first. */
   readonly #gone = new Map<string, number>();
@@ -59,18 +58,17 @@ export class KnownPeers<P extends KnownPeer> {
   }
 
   get(nodeId: string): P | undefined {
-    return this.#known.get(nodeId.toLowerCase());
+    return this.#known.get(nodeId);
   }
 
   /** The peer of that name: the known one, a forgotten one that somebody holds, or a new one. */
   obtain(nodeId: string): P {
-    const key = nodeId.toLowerCase();
-    this.#gone.delete(key);
-    const known = this.#known.get(key);
+    this.#gone.delete(nodeId);
+    const known = this.#known.get(nodeId);
     if (known !== undefined) return known;
-    const peer = this.#forgotten.get(key)?.deref() ?? this.#create(nodeId);
-    this.#forgotten.delete(key);
-    this.#known.set(key, peer);
+    const peer = this.#forgotten.get(nodeId)?.deref() ?? this.#create(nodeId);
+    this.#forgotten.delete(nodeId);
+    this.#known.set(nodeId, peer);
     this.#stopSweep ??= this.#home.runInAsyncScope(() =>
       this.#clock.every(SWEEP_MS, () => this.review()),
     );
@@ -90,11 +88,10 @@ export class KnownPeers<P extends KnownPeer> {
 
   /** The same for one peer that may not be in use any more, at less cost. */
   reviewOne(nodeId: string): void {
-    const key = nodeId.toLowerCase();
-    const peer = this.#known.get(key);
-    if (peer === undefined || peer.isInUse || this.#gone.has(key)) return;
+    const peer = this.#known.get(nodeId);
+    if (peer === undefined || peer.isInUse || this.#gone.has(nodeId)) return;
     const nowMs = this.#clock.nowMs();
-    this.#gone.set(key, nowMs);
+    this.#gone.set(nodeId, nowMs);
     this.#forgetOld(nowMs);
   }
 

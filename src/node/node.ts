@@ -2,10 +2,10 @@
 import { abortable } from '../base/abortable.js';
 import type { Handler, HandlerKind } from '../calls/types.js';
 import { MeshError } from '../errors.js';
-import { sameNodeId } from '../protocol/handshake.js';
+import { canonicalNodeId } from '../protocol/node-id.js';
 import type { NodeEvent, StatusOptions } from '../telemetry/status.js';
 import type { SocketAddress } from '../transport/connection.js';
-import { checkTarget, type PeerTarget } from '../transport/dialing/discovery.js';
+import { canonicalTarget, type PeerTarget } from '../transport/dialing/discovery.js';
 import { certifiedNodeIds } from '../transport/trust/identity.js';
 import { parsePem } from '../transport/trust/pem.js';
 import { Certificates } from './certificates.js';
@@ -74,12 +74,13 @@ class RunningNode implements MeshNode {
   }
 
   peer(nodeId: string): Peer | undefined {
-    return this.#parts.links.get(nodeId)?.peer;
+    const id = canonicalNodeId(nodeId);
+    return id === undefined ? undefined : this.#parts.links.get(id)?.peer;
   }
 
-  async connect(target: PeerTarget, options: ConnectOptions = {}): Promise<Peer> {
+  async connect(given: PeerTarget, options: ConnectOptions = {}): Promise<Peer> {
     this.#checkOpen();
-    checkTarget(target);
+    const target = canonicalTarget(given);
     const { nodeId } = target;
     const { signal, retry } = options;
     if (nodeId === undefined) return abortable(this.#connectUnnamed(target, signal), signal);
@@ -89,7 +90,9 @@ class RunningNode implements MeshNode {
     return link.peer;
   }
 
-  connectEarly(target: PeerTarget, { signal }: ConnectOptions = {}): Peer {
+  connectEarly(given: PeerTarget, { signal }: ConnectOptions = {}): Peer {
+    this.#checkOpen();
+    const target = canonicalTarget(given);
     const { nodeId } = target;
     if (nodeId === undefined) {
       throw new MeshError(
@@ -97,8 +100,6 @@ class RunningNode implements MeshNode {
         'calls can only be sent early to a node that is named',
       );
     }
-    this.#checkOpen();
-    checkTarget(target);
     const link = this.#parts.links.obtain(nodeId);
     link.reachBy({ ...target, nodeId });
     link.pool.begin(signal);
@@ -123,7 +124,7 @@ class RunningNode implements MeshNode {
   async start(): Promise<void> {
     const { certificates, log, reports, negotiation, acceptor } = this.#parts;
     const names = certifiedNodeIds(parsePem(certificates.inForce.cert)[0]);
-    if (!names.some((name) => sameNodeId(name, this.nodeId))) {
+    if (!names.includes(this.nodeId)) {
       log.warn({ names }, 'the certificate does not name this node: peers will refuse it');
     }
     reports.certificates(certificates);

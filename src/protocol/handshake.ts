@@ -6,6 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { isWireErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
 import { WIRE_VERSION } from './frame.js';
 import type { Capabilities, HandshakeRequest, HandshakeResponse } from './message.js';
+import { canonicalNodeId, quote, sameNodeId } from './node-id.js';
 import type { ReplayGuard } from './replay-guard.js';
 
 /** Wire versions that this code speaks, best first. */
@@ -27,6 +28,7 @@ export interface HandshakeConfig {
 /** What both sides have agreed after an accepted handshake. */
 export interface Negotiated {
   readonly version: number;
+  /** In its canonical spelling, however the peer spelled it. */
   readonly peerNodeId: string;
   /** What both sides have: capabilities, compressions, the smaller message limit; and checksums if either side wants them. */
   readonly capabilities: Capabilities;
@@ -89,8 +91,8 @@ export interface AcceptanceContext {
   readonly certifiedNodeIds: readonly string[];
   readonly nowMs: number;
   readonly replayGuard: ReplayGuard;
-  /** Why the acceptor takes no connection of this dialer now; `undefined` if it does. */
-  readonly refusal?: MeshError | undefined;
+  /** Why the acceptor takes no connection of that dialer now; `undefined` if it does. Gets the canonical node id. */
+  readonly refusalOf?: ((nodeId: string) => MeshError | undefined) | undefined;
   /** 16 random bytes. */
   readonly sessionId: Uint8Array;
 }
@@ -110,12 +112,12 @@ export function acceptHandshake(
   config: HandshakeConfig,
   context: AcceptanceContext,
 ): HandshakeVerdict {
-  const refusal = findRefusal(request, config, context);
-  if (refusal !== undefined) {
-    const { code, message } = refusal;
+  const judged = judge(request, config, context);
+  if (typeof judged !== 'string') {
+    const { code, message } = judged;
     return {
       kind: 'refused',
-      error: refusal,
+      error: judged,
       response: {
         type: 'handshakeResponse',
         accepted: false,
@@ -139,7 +141,7 @@ export function acceptHandshake(
     },
     negotiated: {
       version,
-      peerNodeId: request.nodeId,
+      peerNodeId: judged,
       capabilities,
       maxOutgoingStreams: request.capabilities.maxStreams,
       maxIncomingStreams: config.capabilities.maxStreams,
@@ -182,14 +184,16 @@ export function completeHandshake(
       `acceptor chose version ${version}, which was not offered`,
     );
   }
-  checkCertified(nodeId, context.certifiedNodeIds);
-  if (context.expectedNodeId !== undefined && !sameNodeId(nodeId, context.expectedNodeId)) {
-    throw new MeshError('NodeIdMismatch', `dialed ${context.expectedNodeId}, reached ${nodeId}`);
+  const peerNodeId = certifiedId(nodeId, context.certifiedNodeIds);
+  if (peerNodeId === undefined) throw notCertified(nodeId);
+  const { expectedNodeId } = context;
+  if (expectedNodeId !== undefined && !sameNodeId(peerNodeId, expectedNodeId)) {
+    throw new MeshError('NodeIdMismatch', `dialed ${quote(expectedNodeId)}, reached ${peerNodeId}`);
   }
   const ours = config.capabilities;
   return {
     version,
-    peerNodeId: nodeId,
+    peerNodeId,
     // The answer is checked against the offer: an acceptor cannot agree to what was never offered.
     capabilities: negotiateCapabilities(capabilities, ours),
     maxOutgoingStreams: capabilities.maxStreams,
@@ -212,16 +216,12 @@ export function negotiateCapabilities(ours: Capabilities, theirs: Capabilities):
   };
 }
 
-/** Node ids are DNS names and compare without regard to case (RFC 4343). */
-export function sameNodeId(a: string, b: string): boolean {
-  return a.toLowerCase() === b.toLowerCase();
-}
-
-function findRefusal(
+/** @returns the dialer's node id in its canonical spelling, or why it is refused */
+function judge(
   request: HandshakeRequest,
   config: HandshakeConfig,
   context: AcceptanceContext,
-): MeshError | undefined {
+): string | MeshError {
   const tooLittle = limitRefusal(request.capabilities);
   if (tooLittle !== undefined) return tooLittle;
   if (bestVersion(request.versions, config) === undefined) {
@@ -234,16 +234,16 @@ function findRefusal(
   if (request.cluster !== config.cluster) {
     return new MeshError('ClusterMismatch', 'the two sides belong to different clusters');
   }
-  if (!isCertified(request.nodeId, context.certifiedNodeIds)) return notCertified(request.nodeId);
-  if (sameNodeId(request.nodeId, config.nodeId)) {
-    return new MeshError('NodeIdMismatch', `dialer claims ${config.nodeId}, which is this node`);
+  const nodeId = certifiedId(request.nodeId, context.certifiedNodeIds);
+  if (nodeId === undefined) return notCertified(request.nodeId);
+  if (sameNodeId(nodeId, config.nodeId)) {
+    return new MeshError('NodeIdMismatch', `dialer claims ${nodeId}, which is this node`);
   }
-  if (!isTokenGood(request, config)) {
+  if (!isTokenGood(request.authToken, nodeId, config)) {
     return new MeshError('AuthTokenRejected', 'auth token is missing or wrong');
   }
-  if (context.refusal !== undefined) return context.refusal;
-  // Last, so that only requests which would otherwise be accepted take room in the guard.
-  return replayRefusal(request, context);
+  // The guard is asked last, so that only requests which would otherwise be accepted take room in it.
+  return context.refusalOf?.(nodeId) ?? replayRefusal(request, context) ?? nodeId;
 }
 
 /** With a smaller limit not even an error message would fit. */
@@ -281,14 +281,14 @@ function bestVersion(offered: readonly number[], config: HandshakeConfig): numbe
   return common.length === 0 ? undefined : Math.max(...common);
 }
 
-function isTokenGood(request: HandshakeRequest, config: HandshakeConfig): boolean {
+function isTokenGood(shown: string | undefined, nodeId: string, config: HandshakeConfig): boolean {
   const { authToken: demanded, verifyToken } = config;
   if (verifyToken === undefined) {
-    return demanded === undefined || sameToken(request.authToken, demanded);
+    return demanded === undefined || sameToken(shown, demanded);
   }
   try {
     // Anything but `true` refuses the token, a promise included.
-    return (verifyToken(request.authToken, request.nodeId) as unknown) === true;
+    return (verifyToken(shown, nodeId) as unknown) === true;
   } catch {
     // The thrown value is dropped: its text may quote the token.
     return false;
@@ -304,16 +304,15 @@ function digest(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }
 
-function isCertified(nodeId: string, certified: readonly string[]): boolean {
-  return certified.some((name) => sameNodeId(name, nodeId));
+/** The canonical spelling of a claimed node id, if a certificate names it. What is no node id is named by none. */
+function certifiedId(claimed: string, certified: readonly string[]): string | undefined {
+  const id = canonicalNodeId(claimed);
+  return id !== undefined && certified.some((name) => sameNodeId(name, id)) ? id : undefined;
 }
 
-function notCertified(nodeId: string): MeshError {
-  return new MeshError('CertificateNameMismatch', `certificate does not name node ${nodeId}`);
-}
-
-function checkCertified(nodeId: string, certified: readonly string[]): void {
-  if (!isCertified(nodeId, certified)) throw notCertified(nodeId);
+function notCertified(claimed: string): MeshError {
+  const text = `certificate does not name node ${quote(claimed)}`;
+  return new MeshError('CertificateNameMismatch', text);
 }
 
 function refusalOf(response: HandshakeResponse): MeshError {

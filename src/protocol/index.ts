@@ -65,7 +65,6 @@ export {
   nextHandshakeState,
   type ResponseContext,
   SUPPORTED_VERSIONS,
-  sameNodeId,
   sameToken,
 } from './handshake.js';
 export {
@@ -89,6 +88,7 @@ export {
   type Request,
   type Response,
 } from './message.js';
+export { canonicalNodeId, sameNodeId } from './node-id.js';
 export { defaultPriority, isPriority, PRIORITIES, type Priority, priorityOf } from './priority.js';
 export {
   DEFAULT_REPLAY_GUARD,

@@ -29,7 +29,7 @@ export interface SocketAddress {
 
 /** What a peer's certificate proved: its chain leads to the CA and its dates hold. */
 export interface PeerIdentity {
-  /** DNS names of the certificate: the node ids its owner may claim. */
+  /** The node ids that its owner may claim: the DNS names of the certificate, each once, in lower case. */
   readonly nodeIds: readonly string[];
   /** SHA-256 of the certificate, in hex pairs with colons. */
   readonly fingerprint256: string;
@@ -342,7 +342,7 @@ export type PathEvent =
 export interface DialTarget {
   readonly host: string;
   readonly port: number;
-  /** The node id that the peer's certificate must carry; without it any certificate of the CA will do. */
+  /** The node id that the peer's certificate must carry, in any case; without it any certificate of the CA will do. */
   readonly nodeId?: string | undefined;
 }
 

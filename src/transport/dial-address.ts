@@ -4,7 +4,8 @@
  */
 import { isIP, isIPv6, SocketAddress as NodeAddress } from 'node:net';
 import { MeshError } from '../errors.js';
-import type { SocketAddress } from './connection.js';
+import { requireNodeId } from '../protocol/node-id.js';
+import type { DialTarget, SocketAddress } from './connection.js';
 import { interfaces, isWildcard } from './local-addresses.js';
 
 const MAX_PORT = 65_535;
@@ -29,10 +30,14 @@ export function addressFlaw({ host, port }: GivenAddress, mayLackPort = false): 
   return isName ? undefined : hostFlaw(host);
 }
 
-/** @throws MeshError InvalidArgument for an address that nobody can be dialed at */
-export function checkDialAddress(address: GivenAddress): void {
-  const flaw = addressFlaw(address);
+/**
+ * What a transport is asked to dial, with the node id in its canonical spelling.
+ * @throws MeshError InvalidArgument for an address that nobody can be dialed at, or what cannot be a node id
+ */
+export function checkDialTarget({ host, port, nodeId }: DialTarget): DialTarget {
+  const flaw = addressFlaw({ host, port });
   if (flaw !== undefined) throw new MeshError('InvalidArgument', flaw);
+  return { host, port, nodeId: nodeId === undefined ? undefined : requireNodeId(nodeId) };
 }
 
 /** @throws MeshError InvalidArgument for an address that no socket can be bound to. A port of 0 lets the system pick. */

@@ -14,7 +14,6 @@ import {
   negotiateCapabilities,
   nextHandshakeState,
   type ResponseContext,
-  sameNodeId,
 } from '../../src/protocol/handshake.js';
 import type {
   Capabilities,
@@ -250,12 +249,45 @@ test('every refusal fits its message, also of the longest request', (t) => {
   }
 });
 
-test('node ids compare without regard to case, and not otherwise', (t) => {
-  t.true(sameNodeId('N1.Example', 'n1.eXAMPLE'));
-  t.false(sameNodeId('n1', 'n1.'));
-  t.false(sameNodeId('*', 'n1'));
-  const verdict = judge({ context: { certifiedNodeIds: ['other', 'N1'] } });
-  t.is(verdict.kind, 'accepted');
+test('however the peer spells its node id, what is agreed has the canonical spelling', (t) => {
+  const asked: string[] = [];
+  const verdict = judge({
+    request: { nodeId: 'K1' },
+    accepting: { verifyToken: (_token, nodeId) => asked.push(nodeId) > 0 },
+    context: {
+      certifiedNodeIds: ['other', 'k1'],
+      refusalOf: (nodeId) => {
+        asked.push(nodeId);
+        return undefined;
+      },
+    },
+  });
+  t.is(verdict.kind === 'accepted' ? verdict.negotiated.peerNodeId : undefined, 'k1');
+  t.deepEqual(asked, ['k1', 'k1']);
+  const { response } = accept();
+  const context = { certifiedNodeIds: ['N2', 'n2'], expectedNodeId: 'N2' };
+  t.is(complete({ ...response, nodeId: 'N2' }, dialer, context).peerNodeId, 'n2');
+});
+
+test('what is no node id is claimed by nobody, whatever the certificate says', (t) => {
+  for (const nodeId of ['', '*', 'n1 ', 'n1.', '10.0.0.1', '\u212a1', 'n1\0']) {
+    const context = {
+      certifiedNodeIds: [nodeId, 'k1', 'n1'],
+      refusalOf: () => t.fail('it is no dialer'),
+    };
+    const verdict = judge({ request: { nodeId }, context });
+    t.is(verdict.kind === 'refused' ? verdict.error.code : verdict.kind, 'CertificateNameMismatch');
+    const answer = { ...accept().response, nodeId };
+    const error = errorOf(() => complete(answer, dialer, { certifiedNodeIds: [nodeId, 'n2'] }));
+    t.is(error.code, 'CertificateNameMismatch');
+  }
+});
+
+test('a refusal quotes what the peer sent, and no more than a line of it', (t) => {
+  const verdict = judge({ request: { nodeId: `n1\n${'x'.repeat(200)}` } });
+  const text = verdict.kind === 'refused' ? verdict.error.message : '';
+  t.notRegex(text, /\n/);
+  t.true(text.length < 160);
 });
 
 const ANSWERS: readonly {

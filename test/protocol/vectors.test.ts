@@ -72,11 +72,11 @@ for (const { name, hex, acceptor, expect } of requests) {
   test(`handshake-requests.json: ${name}`, (t) => {
     const { certifiedNodeIds, nowMs, seenNonces = [], maxNonces = 100_000 } = acceptor;
     const full = new MeshError('ConnectionLimitExceeded', 'full');
-    const refusal = acceptor.isFull === true ? full : undefined;
+    const refusalOf = () => (acceptor.isFull === true ? full : undefined);
     const replayGuard = new ReplayGuard({ windowMs: 30_000, maxNonces });
     for (const nonce of seenNonces) replayGuard.check(Buffer.from(nonce, 'hex'), nowMs, nowMs);
     const sessionId = Buffer.alloc(16, 9);
-    const context = { certifiedNodeIds, nowMs, replayGuard, refusal, sessionId };
+    const context = { certifiedNodeIds, nowMs, replayGuard, refusalOf, sessionId };
     const verdict = acceptHandshake(messageIn(hex) as HandshakeRequest, acceptor, context);
     const response = codec.decode(codec.encode(verdict.response));
     if (!expect.accepted) {
@@ -84,7 +84,8 @@ for (const { name, hex, acceptor, expect } of requests) {
       t.like(response, { accepted: false, nodeId: acceptor.nodeId, code: expect.error });
       t.is(replayGuard.size, seenNonces.length, 'a refused nonce is not remembered');
     } else {
-      const { version, capabilities } = expect;
+      const { version, capabilities, peerNodeId = 'n1' } = expect;
+      t.is(verdict.kind === 'accepted' ? verdict.negotiated.peerNodeId : undefined, peerNodeId);
       t.deepEqual(response, {
         type: 'handshakeResponse',
         accepted: true,

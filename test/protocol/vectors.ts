@@ -50,7 +50,13 @@ export interface RequestVector {
     readonly maxNonces?: number;
   };
   readonly expect:
-    | { readonly accepted: true; readonly version: number; readonly capabilities: Capabilities }
+    | {
+        readonly accepted: true;
+        readonly version: number;
+        readonly capabilities: Capabilities;
+        /** Default `'n1'`. */
+        readonly peerNodeId?: string;
+      }
     | { readonly accepted: false; readonly error: MeshErrorCode };
 }
 

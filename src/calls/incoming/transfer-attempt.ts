@@ -42,8 +42,7 @@ export class TransferAttempt implements TransferTurn, OpenTransfer {
     this.transfer = new IncomingTransfer(open, stream, host, call.flow);
     this.#host = host;
     this.#call = call;
-    this.#key =
-      open.resume === true ? `${host.peer.nodeId.toLowerCase()} ${open.transferId}` : undefined;
+    this.#key = open.resume === true ? `${host.peer.nodeId} ${open.transferId}` : undefined;
   }
 
   /**

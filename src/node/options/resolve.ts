@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import { redactFields } from '../../base/redact.js';
 import { MeshError, toMeshError } from '../../errors.js';
-import { assertNodeIds } from '../../protocol/node-id.js';
+import { requireNodeId } from '../../protocol/node-id.js';
 import type { TlsMaterial } from '../../transport/connection.js';
 import { nameOfTransport, schema } from './schema.js';
 import { tlsMaterial } from './tls-schema.js';
@@ -18,15 +18,17 @@ export type NodeConfig = Readonly<z.output<typeof schema>>;
 export function resolveOptions(options: NodeOptions): NodeConfig {
   const parsed = schema.safeParse(options);
   if (!parsed.success) throw invalidOptions([], parsed.error);
-  try {
-    assertNodeIds([parsed.data.nodeId]);
-  } catch (thrown) {
-    throw new MeshError('InvalidOptions', `nodeId: ${toMeshError(thrown).message}`, {
-      cause: thrown,
-    });
-  }
-  const { data } = parsed;
+  const data = { ...parsed.data, nodeId: ownNodeId(parsed.data.nodeId) };
   return Object.freeze(data.quic.required ? { ...data, transports: [quicOf(data)] } : data);
+}
+
+/** @throws MeshError InvalidOptions */
+function ownNodeId(text: string): string {
+  try {
+    return requireNodeId(text);
+  } catch (cause) {
+    throw new MeshError('InvalidOptions', `nodeId: ${toMeshError(cause).message}`, { cause });
+  }
 }
 
 function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {

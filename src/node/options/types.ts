@@ -11,7 +11,10 @@ import type { SessionStore } from '../../transport/quic/resumption/sessions.js';
 
 /** Options of {@link createNode}. Durations are in milliseconds, sizes in bytes. Unknown keys are errors. */
 export interface NodeOptions {
-  /** This node's name. Its certificate must carry it as a DNS subject alternative name. */
+  /**
+   * This node's name: a DNS name, and no IP address. Its certificate must carry it as a DNS subject alternative name. Case does
+   * not matter: this node and its peers know it in lower case.
+   */
   readonly nodeId: string;
   /** Nodes of different clusters refuse each other. */
   readonly cluster: string;

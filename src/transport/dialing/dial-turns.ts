@@ -34,7 +34,7 @@ export class DialTurns {
 }
 
 function keyOf(target: PeerTarget): string {
-  if (target.nodeId !== undefined) return target.nodeId.toLowerCase();
+  if (target.nodeId !== undefined) return target.nodeId;
   const places = 'addresses' in target ? target.addresses : [target];
   return places.map(({ host, port }) => `${host} ${port}`).join(', ');
 }

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { abortable, cancelledError, joinSignals } from '../../base/abortable.js';
 import { asMeshError, MeshError } from '../../errors.js';
+import { requireNodeId } from '../../protocol/node-id.js';
 import type { DialTarget, SocketAddress } from '../connection.js';
 import { addressFlaw, canonicalAddress } from '../dial-address.js';
 import { addressKey } from '../socket-address.js';
@@ -43,10 +44,18 @@ export interface LocateOptions {
 }
 
 /**
- * Checks a user's target before anything is dialed.
- * @throws MeshError InvalidArgument for an address that cannot be dialed
+ * Checks a user's target before anything is dialed. Everything that goes by the target's name gets one spelling of it.
+ * @returns the target, with its node id in canonical spelling
+ * @throws MeshError InvalidArgument for an address that cannot be dialed, or what cannot be a node id
  */
-export function checkTarget(target: PeerTarget): void {
+export function canonicalTarget(target: PeerTarget): PeerTarget {
+  checkAddresses(target);
+  const { nodeId } = target;
+  return nodeId === undefined ? target : { ...target, nodeId: requireNodeId(nodeId) };
+}
+
+/** @throws MeshError InvalidArgument */
+function checkAddresses(target: PeerTarget): void {
   const addresses: unknown = 'addresses' in target ? target.addresses : [target];
   if (!Array.isArray(addresses)) {
     throw new MeshError('InvalidArgument', 'addresses must be a list');
@@ -60,14 +69,14 @@ export function checkTarget(target: PeerTarget): void {
 /**
  * The numeric addresses of a target, in order, without duplicates, at most 16, in canonical form. Numeric addresses need no
  * discovery. Found addresses that cannot be dialed, such as those with port 0, are left out.
- * @throws MeshError ConnectFailed when there are none; InvalidArgument as checkTarget; Cancelled
+ * @throws MeshError ConnectFailed when there are none; InvalidArgument as canonicalTarget; Cancelled
  */
 export async function locate(
   target: PeerTarget,
   discovery: Discovery,
   { timeoutMs, turn = 0, signal }: LocateOptions,
 ): Promise<readonly SocketAddress[]> {
-  checkTarget(target);
+  checkAddresses(target);
   const all = 'addresses' in target ? target.addresses : [target];
   const asked = takeTurn(all, turn);
   const answers = await Promise.allSettled(

@@ -108,7 +108,7 @@ export function awaitHandshake(
   options: HandshakeOptions & {
     readonly replayGuard: ReplayGuard;
     /** Why this side takes no connection of that node now: ConnectionLimitExceeded, GoingAway. `undefined` if it does. */
-    readonly refusalOf?: (nodeId: string) => MeshError | undefined;
+    readonly refusalOf?: ((nodeId: string) => MeshError | undefined) | undefined;
     /** Called as soon as the dialer is accepted, before any of its calls is read. */
     readonly accepted: (negotiated: Negotiated) => (stream: FrameStream) => FrameStreamHandler;
   },
@@ -132,7 +132,7 @@ export function awaitHandshake(
               certifiedNodeIds: connection.peerIdentity.nodeIds,
               nowMs: Date.now(),
               replayGuard: options.replayGuard,
-              refusal: options.refusalOf?.(request.nodeId),
+              refusalOf: options.refusalOf,
               sessionId: randomBytes(16),
             });
             stream.prioritize('control');

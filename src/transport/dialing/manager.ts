@@ -15,7 +15,7 @@ import type {
 } from '../connection.js';
 import { isSameAddress } from '../socket-address.js';
 import { DialTurns } from './dial-turns.js';
-import { type Discovery, locate, type PeerTarget } from './discovery.js';
+import { canonicalTarget, type Discovery, locate, type PeerTarget } from './discovery.js';
 import { dnsDiscovery } from './dns-discovery.js';
 import { type RacingDial, raceDials } from './race.js';
 import { ReachMemory, type ReachMemoryOptions } from './reach-memory.js';
@@ -102,9 +102,10 @@ export class TransportManager {
    * transport that did not reach an address which another one reached goes last for a while. Where a peer has more addresses
    * than one dial tries, the next dial after a failure tries others.
    * @throws MeshError a refusal, or the last dial's failure to reach the peer; ConnectFailed when its name does not
-   *   resolve, or leads only to addresses that are left out; Cancelled
+   *   resolve, or leads only to addresses that are left out; InvalidArgument as canonicalTarget; Cancelled
    */
-  async dial(target: PeerTarget, options: ManagedDialOptions = {}): Promise<Connection> {
+  async dial(given: PeerTarget, options: ManagedDialOptions = {}): Promise<Connection> {
+    const target = canonicalTarget(given);
     const { signal, betterThan, connectTimeoutMs = DEFAULT_DISCOVERY_TIMEOUT_MS } = options;
     const turn = this.#turns.of(target);
     try {

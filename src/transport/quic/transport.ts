@@ -16,7 +16,7 @@ import {
   type TlsMaterial,
   type Transport,
 } from '../connection.js';
-import { canonicalAddress, checkDialAddress, checkLocalAddress } from '../dial-address.js';
+import { canonicalAddress, checkDialTarget, checkLocalAddress } from '../dial-address.js';
 import { isWildcard } from '../local-addresses.js';
 import { checkNodeId } from '../trust/identity.js';
 import type { KeyLog } from '../trust/key-log.js';
@@ -129,11 +129,11 @@ export class QuicTransport implements Transport {
     return this.#asyncScope.runInAsyncScope(() => this.#dial(target, options));
   }
 
-  async #dial(target: DialTarget, options: DialOptions): Promise<Connection> {
+  async #dial(given: DialTarget, options: DialOptions): Promise<Connection> {
     const { signal } = options;
     const timeoutMs =
       options.connectTimeoutMs ?? this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs;
-    checkDialAddress(target);
+    const target = checkDialTarget(given);
     const remote = await abortable(resolveTarget(target), signal);
     const native = await this.#loadedNative();
     let endpoint = await abortable(this.#endpointFor(remote), signal);

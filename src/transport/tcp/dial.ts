@@ -1,5 +1,4 @@
 /** One attempt to reach a peer over TCP and TLS. */
-import { isIP } from 'node:net';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
 import { MeshError, toMeshError } from '../../errors.js';
@@ -82,6 +81,6 @@ function connectOptions(target: DialTarget, setup: TlsSetup): ConnectionOptions 
     rejectUnauthorized: false,
     // Names are node ids, not host names, and are compared after the handshake.
     checkServerIdentity: () => undefined,
-    ...(nodeId !== undefined && isIP(nodeId) === 0 ? { servername: nodeId } : {}),
+    ...(nodeId === undefined ? {} : { servername: nodeId }),
   };
 }

@@ -15,7 +15,7 @@ import type {
   TlsMaterial,
   Transport,
 } from '../connection.js';
-import { checkDialAddress, checkLocalAddress } from '../dial-address.js';
+import { checkDialTarget, checkLocalAddress } from '../dial-address.js';
 import { MuxConnection } from '../mux/connection.js';
 import { WriteMemory } from '../mux/write-memory.js';
 import { checkNodeId } from '../trust/identity.js';
@@ -83,9 +83,9 @@ export class TcpTransport implements Transport {
     return this.#asyncScope.runInAsyncScope(() => this.#dial(target, options));
   }
 
-  async #dial(target: DialTarget, options: DialOptions): Promise<Connection> {
+  async #dial(given: DialTarget, options: DialOptions): Promise<Connection> {
     this.#assertOpen();
-    checkDialAddress(target);
+    const target = checkDialTarget(given);
     const { signal, connectTimeoutMs = this.#options.connectTimeoutMs } = options;
     const shutdown = this.#shutdown.signal;
     try {

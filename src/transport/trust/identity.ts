@@ -7,8 +7,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { isAboutCertificate, MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
-import { sameNodeId } from '../../protocol/handshake.js';
-import { hasDnsLabels } from '../../protocol/node-id.js';
+import { canonicalNodeId, quote } from '../../protocol/node-id.js';
 import type { PeerIdentity, Role, TlsMaterial } from '../connection.js';
 import { type CertificateFields, NameTag } from './certificate-fields.js';
 import { type ChainLink, pathsOf, readLink } from './chain-paths.js';
@@ -272,8 +271,10 @@ function plainHex(text: string): string {
  * @throws MeshError CertificateNameMismatch
  */
 export function checkNodeId(identity: PeerIdentity, nodeId: string): void {
-  if (identity.nodeIds.some((name) => sameNodeId(name, nodeId))) return;
-  throw new MeshError('CertificateNameMismatch', `certificate does not name node ${nodeId}`);
+  const id = canonicalNodeId(nodeId);
+  if (id !== undefined && identity.nodeIds.includes(id)) return;
+  const text = `certificate does not name node ${quote(nodeId)}`;
+  throw new MeshError('CertificateNameMismatch', text);
 }
 
 function parseDer(der: Uint8Array): X509Certificate {
@@ -315,15 +316,17 @@ function checkDates({ who, fromMs, toMs }: Validity, nowMs: number): void {
   }
 }
 
-/** The node ids that a certificate proves: the DNS names among its subject alternative names, wildcards left out. */
+/** The node ids that a certificate proves, in canonical spelling: those of its subject alternative names that are DNS names. */
 export function certifiedNodeIds(leaf: X509Certificate | undefined): readonly string[] {
   return leaf === undefined ? [] : nodeIdsOf(readLink(leaf).fields);
 }
 
-/** The names that can be node ids. Others prove nothing, but do no harm to them. */
+/** The names that can be node ids, each once, in canonical spelling. Others prove nothing, but do no harm to them. */
 function nodeIdsOf({ names }: CertificateFields): readonly string[] {
-  return names
-    .filter(({ tag }) => tag === NameTag.dns)
-    .map(({ content }) => content.toString('latin1'))
-    .filter(hasDnsLabels);
+  const ids = new Set<string>();
+  for (const { tag, content } of names) {
+    const id = tag === NameTag.dns ? canonicalNodeId(content.toString('latin1')) : undefined;
+    if (id !== undefined) ids.add(id);
+  }
+  return Object.freeze([...ids]);
 }

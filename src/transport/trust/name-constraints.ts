@@ -49,7 +49,12 @@ const MATCHES: ReadonlyMap<number, Matches> = new Map<number, Matches>([
 ]);
 
 function lower(text: Buffer): string {
-  return text.toString('latin1').toLowerCase();
+  return lowerAscii(text.toString('latin1'));
+}
+
+/** Hosts are ASCII (RFC 5280, section 7.2). Other letters have no case here: À is not à. */
+function lowerAscii(text: string): string {
+  return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
 /** A constraint with a leading dot means subdomains only. */
@@ -68,14 +73,14 @@ function isHostIn(host: string, constraint: string): boolean {
 function isMailboxIn(mailbox: string, constraint: Buffer): boolean {
   const wanted = constraint.toString('latin1');
   const [host, local] = splitMailbox(mailbox);
-  if (!wanted.includes('@')) return isHostIn(host, wanted.toLowerCase());
+  if (!wanted.includes('@')) return isHostIn(host, lowerAscii(wanted));
   const [wantedHost, wantedLocal] = splitMailbox(wanted);
   return host === wantedHost && (wantedLocal === '' || local === wantedLocal);
 }
 
 function splitMailbox(mailbox: string): [host: string, local: string] {
   const at = mailbox.lastIndexOf('@');
-  return [mailbox.slice(at + 1).toLowerCase(), mailbox.slice(0, Math.max(at, 0))];
+  return [lowerAscii(mailbox.slice(at + 1)), mailbox.slice(0, Math.max(at, 0))];
 }
 
 function hostOfUri(uri: string): string {

@@ -1,7 +1,6 @@
 /** A node's own certificates: what TLS gets of them, and the checks that need no peer. */
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { MeshError, toMeshError } from '../../errors.js';
-import { sameNodeId } from '../../protocol/handshake.js';
 import type { Role, TlsMaterial } from '../connection.js';
 import { type ChainLink, readLink } from './chain-paths.js';
 import { checkAlone, mayIssue, maySign } from './chain-rules.js';
@@ -158,7 +157,7 @@ export function doubtsAbout(
   const isOwnPin = ({ certificate, fields }: ChainLink) =>
     !mayIssue(fields) &&
     leaf?.raw.equals(certificate.raw) === true &&
-    certifiedNodeIds(certificate).every((name) => sameNodeId(name, nodeId));
+    certifiedNodeIds(certificate).every((name) => name === nodeId);
   if (current.every(isOwnPin)) {
     doubts.push({ text: 'tls.ca has only the certificate of this node: no peer can connect' });
   }

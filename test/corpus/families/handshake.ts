@@ -1,6 +1,6 @@
 /** Requests that an acceptor has to refuse, and what it has to take although it looks odd. */
 import type { MeshErrorCode } from '../../../src/errors.js';
-import { certNamed } from '../../helpers/certs.js';
+import { certNamed, certSpelled } from '../../helpers/certs.js';
 import { rowsUnder } from '../../protocol/naive/message.js';
 import { capabilities } from '../../protocol/samples.js';
 import { END, frameOf, payloadOf, writeFrame } from '../bytes.js';
@@ -34,6 +34,7 @@ function* judged(): Generator<Case> {
   yield request('the node id with a dot behind it', { nodeId: 'n4.' }, 'CertificateNameMismatch');
   yield request('the node id and a zero byte', { nodeId: 'n4\0' }, 'CertificateNameMismatch');
   yield request('the node id in another case', { nodeId: 'N4' }, served);
+  yield* spelled();
   for (const nodeId of ['n2', 'N2']) {
     yield {
       ...request(
@@ -61,6 +62,40 @@ function* judged(): Generator<Case> {
     yield request(name, { capabilities: { ...capabilities, ...change } }, served);
   }
 }
+
+/** Names that look alike, and names that certificates have and nobody can bear. */
+function* spelled(): Generator<Case> {
+  const cases: readonly (readonly [certified: string, claimed: string, isServed: boolean])[] = [
+    ['k3', 'K3', true],
+    ['K3', 'k3', true],
+    ['K3.Example', 'k3.eXAMPLE', true],
+    ['k3', KELVIN_3, false],
+    [KELVIN_3, KELVIN_3, false],
+    [KELVIN_3, 'k3', false],
+    ['*', '*', false],
+    ['*', 'k3', false],
+    ['*.example', 'k3.example', false],
+    ['', '', false],
+    ['k3 ', 'k3 ', false],
+    ['k3 ', 'k3', false],
+    ['k3.', 'k3.', false],
+    ['k3.', 'k3', false],
+    ['k3\0', 'k3\0', false],
+    ['k3\0.evil', 'k3', false],
+    ['x, DNS:k3', 'k3', false],
+    ['k_3', 'k_3', false],
+    ['-k3', '-k3', false],
+    ['10.0.0.1', '10.0.0.1', false],
+    ['010.0.0.1', '010.0.0.1', false],
+  ];
+  for (const [certified, nodeId, isServed] of cases) {
+    const name = `a certificate for ${JSON.stringify(certified)}, and the node id ${JSON.stringify(nodeId)}`;
+    const outcome = isServed ? served : 'CertificateNameMismatch';
+    yield { ...request(name, { nodeId }, outcome), tls: () => certSpelled(certified) };
+  }
+}
+
+const KELVIN_3 = '\u212a3';
 
 function* clocks(): Generator<Case> {
   for (const seconds of [29, -29]) {

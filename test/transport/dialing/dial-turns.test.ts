@@ -1,12 +1,12 @@
 import test from 'ava';
 import { DialTurns } from '../../../src/transport/dialing/dial-turns.js';
 
-test('failures count for each target, by node id without regard to case, or by its addresses', (t) => {
+test('failures count for each target, by node id, or by its addresses', (t) => {
   const turns = new DialTurns();
   const addresses = [{ host: 'a.example', port: 1 }, { host: 'b.example' }];
   t.is(turns.of({ nodeId: 'n1', addresses }), 0);
   turns.failed({ nodeId: 'n1', addresses });
-  turns.failed({ nodeId: 'N1', host: '10.0.0.1', port: 2 });
+  turns.failed({ nodeId: 'n1', host: '10.0.0.1', port: 2 });
   t.is(turns.of({ nodeId: 'n1', addresses }), 2);
   t.is(turns.of({ nodeId: 'n2', addresses }), 0);
   turns.failed({ addresses });

@@ -5,7 +5,13 @@ import { issueLeafCert } from '../../../src/certs/x509.js';
 import { checkNodeId, TrustStore } from '../../../src/transport/trust/identity.js';
 import { parsePem } from '../../../src/transport/trust/pem.js';
 import { CA, CA_WITH_IDS, LEAF } from '../../helpers/certificate-cases.js';
-import { devCerts, nodeCert, otherCaCert, wrongUsageCert } from '../../helpers/certs.js';
+import {
+  certSpelled,
+  devCerts,
+  nodeCert,
+  otherCaCert,
+  wrongUsageCert,
+} from '../../helpers/certs.js';
 import { thrownBy } from '../../helpers/frame-client.js';
 import { opensslCerts } from '../../helpers/openssl-certs.js';
 import { OpensslPki } from '../../helpers/openssl-pki.js';
@@ -37,6 +43,44 @@ test('an identity may claim its own names only, in any case', async (t) => {
   for (const name of ['n2', 'n', 'n1.example', 'example', '', '10.0.0.1', '*']) {
     t.is(thrownBy(() => checkNodeId(identity, name)).code, 'CertificateNameMismatch', name);
   }
+});
+
+test('a name that is no node id identifies nobody, and does no harm to the others', async (t) => {
+  const odd = [
+    '*',
+    '*.n1',
+    '',
+    'n1 ',
+    'n1.',
+    'n1\0.evil',
+    'x, DNS:n9',
+    '010.0.0.1',
+    '\u212a1',
+    'n_1',
+  ];
+  const identityOf = async (...names: [string, ...string[]]) => {
+    const { ca, cert } = await certSpelled(...names);
+    return new TrustStore(ca).verify(der(cert), 'dialer', Date.now());
+  };
+  for (const name of odd) {
+    const identity = await identityOf(name);
+    t.deepEqual(identity.nodeIds, [], name);
+    for (const claimed of [name, 'n1', 'n9', 'k1']) {
+      t.is(thrownBy(() => checkNodeId(identity, claimed)).code, 'CertificateNameMismatch');
+    }
+  }
+  const { nodeIds } = await identityOf('N1', ...odd, 'Db-1.Example', 'n1');
+  t.deepEqual(nodeIds, ['n1', 'db-1.example']);
+});
+
+test('an IPv4 address that is given as a DNS name identifies nobody', async (t) => {
+  const pki = await OpensslPki.create();
+  t.teardown(() => pki.close());
+  const root = await pki.certificate({ name: 'root', extensions: CA_WITH_IDS });
+  const extensions = 'subjectAltName = DNS:10.0.0.1, DNS:n1';
+  const leaf = await pki.certificate({ name: 'leaf', issuer: 'root', extensions });
+  const identity = new TrustStore(root).verify(der(leaf), 'dialer', Date.now());
+  t.deepEqual(identity.nodeIds, ['n1']);
 });
 
 test('of several roots, any will do', async (t) => {

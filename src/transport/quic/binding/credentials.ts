@@ -69,9 +69,9 @@ export class Credentials {
     this.configFor(ETHERNET_DATAGRAM_BYTES, true);
   }
 
-  /** The key for sessions with a node. It covers CA and certificate: with others, a session must not be resumed. */
+  /** The key for sessions with a node, given in canonical spelling. It covers CA and certificate: with others, a session must not be resumed. */
   sessionKey(nodeId: string): string {
-    return `${nodeId.toLowerCase()} ${this.#fingerprint}`;
+    return `${nodeId} ${this.#fingerprint}`;
   }
 
   configFor(maxDatagramBytes: number, paces: boolean): NativeConfig {
