@@ -362,8 +362,9 @@ export interface DialOptions {
 export interface Transport {
   readonly name: TransportName;
   /**
-   * Dials a peer and checks its certificate.
-   * @throws MeshError ConnectTimeout, ConnectFailed, Cancelled, TransportUnavailable, a Certificate* code
+   * Dials a peer and checks its certificate. What comes before the peer has proved who it is can be anybody's: then the code
+   * is ConnectFailed, with what was said in text and cause. An error of side `remote` is the peer's own, and ends the dial.
+   * @throws MeshError ConnectTimeout, ConnectFailed, Cancelled, TransportUnavailable, a Certificate* code of side `local`
    */
   dial(target: DialTarget, options?: DialOptions): Promise<Connection>;
   /** Starts to accept. At most one listener a transport. */

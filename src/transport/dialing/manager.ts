@@ -2,7 +2,7 @@
  * Which transport reaches a peer: the preferred one, and the next beside it where that takes long. Listens on all of
  * them under one port number.
  */
-import { isUnreached, MeshError, toMeshError } from '../../errors.js';
+import { isOwnFault, isUnreached, MeshError, toMeshError } from '../../errors.js';
 import type {
   Connection,
   DialOptions,
@@ -14,6 +14,7 @@ import type {
   TransportName,
 } from '../connection.js';
 import { isSameAddress } from '../socket-address.js';
+import { tellingOf } from '../unproved.js';
 import { DialTurns } from './dial-turns.js';
 import { canonicalTarget, type Discovery, locate, type PeerTarget } from './discovery.js';
 import { dnsDiscovery } from './dns-discovery.js';
@@ -101,8 +102,8 @@ export class TransportManager {
    * twice the known round trip. The peer's other addresses follow likewise, and the first dial that connects wins. A
    * transport that did not reach an address which another one reached goes last for a while. Where a peer has more addresses
    * than one dial tries, the next dial after a failure tries others.
-   * @throws MeshError a refusal, or the last dial's failure to reach the peer; ConnectFailed when its name does not
-   *   resolve, or leads only to addresses that are left out; InvalidArgument as canonicalTarget; Cancelled
+   * @throws MeshError the peer's refusal, or the most telling of the failures to reach it; ConnectFailed when its name does
+   *   not resolve, or leads only to addresses that are left out; InvalidArgument as canonicalTarget; Cancelled
    */
   async dial(given: PeerTarget, options: ManagedDialOptions = {}): Promise<Connection> {
     const target = canonicalTarget(given);
@@ -145,8 +146,9 @@ export class TransportManager {
     try {
       const { connection, winner, begun } = await raceDials(dials, {
         staggerMs: Math.max(this.#fallbackDelayMs, 2 * rttMs),
-        isRefusal: ({ code }) => !isUnreached(code),
-        endsOnRefusal: addresses.length === 1,
+        isFinal,
+        endsOnFinal: addresses.length === 1,
+        tellingOf,
         signal,
       });
       const way = ways[winner] as Way;
@@ -281,4 +283,13 @@ export class TransportManager {
       return undefined;
     }
   }
+}
+
+/**
+ * Whether another transport would end the same: the peer has answered, or this side is at fault. What this side finds wrong
+ * with who answered says nothing of the peer: somebody else may have answered there.
+ */
+function isFinal({ code, side }: MeshError): boolean {
+  if (isUnreached(code)) return false;
+  return side === 'remote' || isOwnFault(code) || code === 'Cancelled';
 }

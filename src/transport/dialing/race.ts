@@ -10,10 +10,12 @@ export type RacingDial = (signal: AbortSignal) => Promise<Connection>;
 export interface RaceOptions {
   /** After this time the next dial begins beside those under way. */
   readonly staggerMs: number;
-  /** Whether a failure is a peer's answer, and not a failure to reach the peer. */
-  readonly isRefusal: (error: MeshError) => boolean;
-  /** Whether such an answer ends the race. It does where all dials lead to the same peer, which would answer the same. */
-  readonly endsOnRefusal: boolean;
+  /** Whether a failure is the peer's own answer, or a fault of this side: another dial of the same peer would end the same. */
+  readonly isFinal: (error: MeshError) => boolean;
+  /** Whether such a failure ends the race. It does where all dials lead to the same peer. */
+  readonly endsOnFinal: boolean;
+  /** How much a failure tells of why the peer is not connected; 0 is nothing. */
+  readonly tellingOf: (error: MeshError) => number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -29,8 +31,7 @@ export interface RaceResult {
 /**
  * Runs the dials and leaves none under way: losers are cancelled, and a connection that they still make is closed.
  * @param dials in order of preference, at least one
- * @throws MeshError the first refusal, one of the other side before one of this; without one the last dial's failure, when
- *   all have failed; Cancelled
+ * @throws MeshError the first failure that ends the race; the one that tells most, when all have failed; Cancelled
  */
 export function raceDials(dials: readonly RacingDial[], options: RaceOptions): Promise<RaceResult> {
   return new Promise((resolve, reject) => {
@@ -101,19 +102,23 @@ class Race {
     this.#underWay -= 1;
     this.#failures[index] = error;
     if (this.#over) return;
-    const { isRefusal, endsOnRefusal } = this.#options;
-    if (endsOnRefusal && isRefusal(error)) this.#fail(error);
+    const { isFinal, endsOnFinal } = this.#options;
+    if (endsOnFinal && isFinal(error)) this.#fail(error);
     else if (this.#begun < this.#dials.length) this.#beginNext();
     else if (this.#underWay === 0) this.#fail(this.#mostTelling(error));
   }
 
+  /** The first of those that tell most; where none tells anything, the last in line. */
   #mostTelling(last: MeshError): MeshError {
-    const refusals = this.#failures.filter(
-      (error) => error !== undefined && this.#options.isRefusal(error),
-    );
-    // Another node at the peer's address is no answer of the peer.
-    const refusal = refusals.find((error) => error?.side === 'remote') ?? refusals[0];
-    return refusal ?? this.#failures.at(-1) ?? last;
+    let found = this.#failures.at(-1) ?? last;
+    let most = 0;
+    for (const error of this.#failures) {
+      const telling = error === undefined ? 0 : this.#options.tellingOf(error);
+      if (error === undefined || telling <= most) continue;
+      found = error;
+      most = telling;
+    }
+    return found;
   }
 
   readonly #cancelled = (): void => {

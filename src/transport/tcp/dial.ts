@@ -5,6 +5,7 @@ import { MeshError, toMeshError } from '../../errors.js';
 import { ALPN_PROTOCOL, type DialTarget } from '../connection.js';
 import type { KeyLog } from '../trust/key-log.js';
 import { handshakeError } from '../trust/tls-errors.js';
+import { unprovedFailure } from '../unproved.js';
 import { refusePeer } from './peer-check.js';
 import type { TlsSetup } from './tls-context.js';
 
@@ -24,8 +25,8 @@ export interface DialTlsOptions<T> {
 /**
  * Connects, and hands the socket to `adopt` in the turn of the event loop in which the handshake ends, so that no data is
  * missed. It owns the socket until it settles, which takes at most `timeoutMs`.
- * @throws MeshError ConnectTimeout, ConnectFailed, Cancelled, TlsFailure, ApplicationProtocolMismatch, and
- *   what `adopt` throws, which the peer is told
+ * @throws MeshError ConnectTimeout, ConnectFailed, also for whatever fails before TLS is done, Cancelled, and what `adopt`
+ *   throws, which the peer is told
  */
 export function dialTls<T>(options: DialTlsOptions<T>) {
   const { target, setup, timeoutMs, keyLog, signals, adopt } = options;
@@ -52,7 +53,8 @@ export function dialTls<T>(options: DialTlsOptions<T>) {
       giveUp(new MeshError('ConnectTimeout', `${where} did not answer within ${timeoutMs} ms`));
     }, timeoutMs);
     for (const signal of signals) onAbort(signal, cancelled);
-    const onError = (cause: unknown) => giveUp(handshakeError(cause));
+    // Until TLS is done, alerts are anybody's.
+    const onError = (cause: unknown) => giveUp(unprovedFailure(handshakeError(cause)));
     const onClose = () => giveUp(new MeshError('ConnectFailed', `${where} hung up`));
     socket.on('error', onError);
     socket.on('close', onClose);

@@ -16,18 +16,28 @@ const LONG_TYPES = ['initial', '0rtt', 'handshake', 'retry'] as const;
 const LONG_HEADER = 0x80;
 const FIXED_BIT = 0x40;
 
-/** In the order in which they are coalesced. A packet that no length tells the end of is the last. */
-export function quicPacketTypes(datagram: Buffer): QuicPacketType[] {
-  const types: QuicPacketType[] = [];
-  for (let at = 0; at < datagram.length; ) {
-    const { type, end } = packetAt(datagram, at);
-    types.push(type);
-    at = end;
-  }
-  return types;
+/** A packet of a datagram, and where it ends there. */
+export interface QuicPacket {
+  readonly type: QuicPacketType;
+  readonly end: number;
 }
 
-function packetAt(datagram: Buffer, start: number): { type: QuicPacketType; end: number } {
+/** In the order in which they are coalesced. A packet that no length tells the end of is the last. */
+export function quicPackets(datagram: Buffer): QuicPacket[] {
+  const packets: QuicPacket[] = [];
+  for (let at = 0; at < datagram.length; ) {
+    const packet = packetAt(datagram, at);
+    packets.push(packet);
+    at = packet.end;
+  }
+  return packets;
+}
+
+export function quicPacketTypes(datagram: Buffer): QuicPacketType[] {
+  return quicPackets(datagram).map(({ type }) => type);
+}
+
+function packetAt(datagram: Buffer, start: number): QuicPacket {
   const last = (type: QuicPacketType) => ({ type, end: datagram.length });
   const first = datagram[start] as number;
   if (datagram.subarray(start).every((byte) => byte === 0)) return last('padding');

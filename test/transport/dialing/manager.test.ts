@@ -8,6 +8,7 @@ import type {
   TransportName,
 } from '../../../src/transport/connection.js';
 import { TransportManager } from '../../../src/transport/dialing/manager.js';
+import { unprovedFailure } from '../../../src/transport/unproved.js';
 import { startNode, targetOf } from '../../helpers/nodes.js';
 
 const TARGET = { host: '127.0.0.1', port: 1 };
@@ -16,11 +17,13 @@ const TARGET = { host: '127.0.0.1', port: 1 };
 function scripted(
   name: TransportName,
   calls: string[],
-  outcome: MeshErrorCode | 'connects',
+  outcome: MeshErrorCode | MeshError | 'connects',
 ): Transport {
   const act = async (call: string) => {
     calls.push(`${name} ${call}`);
-    if (outcome !== 'connects') throw new MeshError(outcome, `${name} is made to fail`);
+    if (outcome === 'connects') return;
+    if (typeof outcome !== 'string') throw outcome;
+    throw new MeshError(outcome, `${name} is made to fail`);
   };
   return {
     name,
@@ -55,14 +58,46 @@ test('the first transport that reaches the peer carries the connection', async (
   }
 });
 
-test('a refusal is final: another transport would be told the same', async (t) => {
-  for (const refusal of ['CertificateUntrusted', 'CertificateNameMismatch', 'Cancelled'] as const) {
+test("the peer's refusal is final, and so is a fault of this side: another transport would end the same", async (t) => {
+  for (const failure of [
+    new MeshError('CertificateUntrusted', 'no', { side: 'remote' }),
+    new MeshError('InvalidOptions', 'no key'),
+    new MeshError('Cancelled', 'enough'),
+  ]) {
     const calls: string[] = [];
     const manager = new TransportManager({
-      transports: [scripted('quic', calls, refusal), scripted('tcp', calls, 'connects')],
+      transports: [scripted('quic', calls, failure), scripted('tcp', calls, 'connects')],
     });
-    t.like(await t.throwsAsync(manager.dial(TARGET)), { code: refusal });
+    t.is(await t.throwsAsync(manager.dial(TARGET)), failure);
     t.deepEqual(calls, ['quic dial']);
+  }
+});
+
+test('who is not the peer says nothing of it: the next transport is tried', async (t) => {
+  for (const code of ['CertificateUntrusted', 'CertificateNameMismatch', 'TlsFailure'] as const) {
+    const calls: string[] = [];
+    const manager = new TransportManager({
+      transports: [scripted('quic', calls, code), scripted('tcp', calls, 'connects')],
+    });
+    t.is((await manager.dial(TARGET)).transport, 'tcp');
+    t.deepEqual(calls, ['quic dial', 'tcp dial']);
+  }
+});
+
+test('where nothing connects, what tells most is told: a finding, what anybody answered, the last failure', async (t) => {
+  const finding = new MeshError('CertificateUntrusted', 'not it');
+  const answered = unprovedFailure(new MeshError('CertificateRevoked', 'gone', { side: 'remote' }));
+  const silence = new MeshError('ConnectTimeout', 'nothing');
+  for (const [first, second, told] of [
+    [finding, answered, finding],
+    [answered, finding, finding],
+    [answered, silence, answered],
+    [silence, answered, answered],
+  ] as const) {
+    const manager = new TransportManager({
+      transports: [scripted('quic', [], first), scripted('tcp', [], second)],
+    });
+    t.is(await t.throwsAsync(manager.dial(TARGET)), told);
   }
 });
 

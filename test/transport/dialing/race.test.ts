@@ -6,6 +6,7 @@ import {
   type RacingDial,
   raceDials,
 } from '../../../src/transport/dialing/race.js';
+import { tellingOf } from '../../../src/transport/unproved.js';
 
 const NEVER_MS = 0x7fff_ffff;
 const unreached = (name: string) => new MeshError('ConnectTimeout', `${name} did not answer`);
@@ -46,8 +47,9 @@ function race(dials: readonly Dial[], options: Partial<RaceOptions> = {}) {
     dials.map(({ run }) => run),
     {
       staggerMs: NEVER_MS,
-      isRefusal: ({ code }) => code !== 'ConnectTimeout',
-      endsOnRefusal: true,
+      isFinal: ({ code }) => code !== 'ConnectTimeout',
+      endsOnFinal: true,
+      tellingOf,
       ...options,
     },
   );
@@ -120,7 +122,7 @@ test('the caller may cancel, before and while it runs', async (t) => {
 
 test('where dials lead to several peers a refusal does not end the race, and tells more than silence', async (t) => {
   const [first, second, third] = [new Dial(), new Dial(), new Dial()];
-  const result = race([first, second, third], { endsOnRefusal: false });
+  const result = race([first, second, third], { endsOnFinal: false });
   await first.begun;
   first.fail(new MeshError('CertificateNameMismatch', 'not me'));
   await second.begun;
@@ -132,7 +134,7 @@ test('where dials lead to several peers a refusal does not end the race, and tel
 
 test("among refusals the other side's tells more than this side's, which may have met somebody else", async (t) => {
   const [first, second] = [new Dial(), new Dial()];
-  const result = race([first, second], { endsOnRefusal: false });
+  const result = race([first, second], { endsOnFinal: false });
   await first.begun;
   first.fail(new MeshError('CertificateNameMismatch', 'not me'));
   await second.begun;

@@ -32,8 +32,8 @@ export function refusalReason(
 ): MeshError {
   const { name } = readNativeFailure(thrown);
   if (name === 'UnknownVersion') {
-    const text = 'the peer does not speak version 1 of QUIC';
-    return new MeshError('TransportUnavailable', text, { side: 'remote', cause: thrown });
+    const text = 'whoever answers there does not speak version 1 of QUIC';
+    return new MeshError('ConnectFailed', text, { side: 'remote', cause: thrown });
   }
   const close = native.localError();
   if (close !== null) return localCloseError(native, errorOfClose(close, 'local', wasOpen), check);

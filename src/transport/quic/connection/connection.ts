@@ -24,10 +24,12 @@ import {
   type StreamOptions,
 } from '../../connection.js';
 import { isSameAddress } from '../../socket-address.js';
+import { unprovedFailure } from '../../unproved.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import { endOfStreams, endReason, refusalReason } from '../binding/end-reason.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { PeerGuards } from '../guards/peer-guards.js';
+import { hasLongHeader, isOfHandshake, isRetry } from '../io/packet.js';
 import type { SendFailures } from '../io/send-failures.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 import type { DatagramSize } from '../paths/datagram-size.js';
@@ -209,6 +211,10 @@ export class QuicConnection implements Connection {
       this.#answerInClosing(this.#closing);
       return;
     }
+    if (this.role === 'dialer' && hasLongHeader(datagram) && this.#isLate(datagram)) {
+      this.#host.counters.droppedLateHandshake += 1;
+      return;
+    }
     const nowMs = performance.now();
     const path = this.#paths.route(from, socket, connectionId, nowMs);
     if (path === undefined) return;
@@ -223,6 +229,16 @@ export class QuicConnection implements Connection {
     this.#host.flushSoon();
     if (!isElsewhere) this.#paths.received(datagram.length);
     this.#guards.received(datagram.length, nowMs);
+  }
+
+  /**
+   * Whether a dialer's handshake is past what anybody can write who saw its first packet. quiche 0.18.0 keeps the keys of Initial
+   * packets until it has sent a Handshake packet (RFC 9001, section 4.9.1), and takes a Retry at any time (against RFC 9000,
+   * section 17.2.5.2): either would end an open connection, in the peer's name.
+   */
+  #isLate(datagram: Buffer): boolean {
+    if (this.isOpen) return !isOfHandshake(datagram);
+    return isRetry(datagram) && this.#packetsReceived() > 0;
   }
 
   /**
@@ -415,7 +431,7 @@ export class QuicConnection implements Connection {
   }
 
   #establish(): void {
-    if (!this.#identifyPeer()) return;
+    if (this.#isClosedByAnybody || !this.#identifyPeer()) return;
     if (this.role === 'dialer') this.#resumption.established();
     clearTimeout(this.#establishTimer);
     this.#pump.guard = undefined;
@@ -426,6 +442,15 @@ export class QuicConnection implements Connection {
     this.#settleOpened(true);
     this.#paths.established();
     this.#host.established();
+  }
+
+  /**
+   * Whether a close came in or before the datagram that ended TLS, in a packet that anybody can write. An application's close is
+   * none: it takes the keys of TLS's end.
+   */
+  get #isClosedByAnybody(): boolean {
+    if (this.role === 'acceptor' || !this.#native.isDraining()) return false;
+    return this.#native.peerError()?.isApp === false;
   }
 
   #acceptEarly(): void {
@@ -502,20 +527,25 @@ export class QuicConnection implements Connection {
   /** The native connection failed. The next flush sends its close, and releases the connection. */
   #nativeFailed(thrown: unknown): void {
     const verify = (chain: readonly Uint8Array[]) => this.#host.verifyPeer(chain);
-    this.#end(refusalReason(this.#native, thrown, this.isOpen, verify));
+    this.#end(this.#reasonOf(refusalReason(this.#native, thrown, this.isOpen, verify)));
   }
 
   #checkEnded(): void {
     const native = this.#native;
     if (native.isClosed()) {
-      this.#end(endReason(native, this.isOpen));
+      this.#end(this.#reasonOf(endReason(native, this.isOpen)));
       this.#release();
     } else if (native.isDraining()) {
-      this.#end(endReason(native, this.isOpen));
+      this.#end(this.#reasonOf(endReason(native, this.isOpen)));
       // Only the side that closed may have to repeat its close (RFC 9000, section 10.2.2). If the peer closed, the connection
       // is forgotten at once, which frees its memory.
       if (native.peerError() !== null) this.#release();
     }
+  }
+
+  /** Until a dialer knows its peer, anybody on the path may have written what ended the connection. */
+  #reasonOf(error: MeshError): MeshError {
+    return this.role === 'acceptor' || this.isOpen ? error : unprovedFailure(error);
   }
 
   /** Ends the connection for its users, once: first its streams end, then `closed` fulfils. */

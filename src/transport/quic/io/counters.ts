@@ -26,6 +26,8 @@ export interface EndpointCounters extends Record<string, number> {
   droppedHalfOpenExcess: number;
   /** Datagrams of handshakes that came while too many others waited for their turn. */
   droppedHandshakeQueueFull: number;
+  /** Datagrams of a handshake that came to a dialer too late, and that anybody could have written. */
+  droppedLateHandshake: number;
   retriesSent: number;
   versionNegotiationsSent: number;
   statelessResetsSent: number;
@@ -83,6 +85,7 @@ export function newEndpointCounters(): EndpointCounters {
     droppedInvalidToken: 0,
     droppedHalfOpenExcess: 0,
     droppedHandshakeQueueFull: 0,
+    droppedLateHandshake: 0,
     retriesSent: 0,
     versionNegotiationsSent: 0,
     statelessResetsSent: 0,

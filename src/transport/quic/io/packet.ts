@@ -67,6 +67,51 @@ function routeLong(
   return destinationBytes < 8 ? drop('malformed') : { kind: 'initial', connectionId };
 }
 
+const HANDSHAKE = 0xe0;
+const RETRY = 0xf0;
+/** The form of the header, the fixed bit and the type. */
+const TYPE_MASK = 0xf0;
+
+export function hasLongHeader(datagram: Buffer): boolean {
+  return ((datagram[0] as number) & 0x80) !== 0;
+}
+
+/** Whether a datagram begins with a Retry packet. What protects it is no secret (RFC 9001, section 5.8). */
+export function isRetry(datagram: Buffer): boolean {
+  return ((datagram[0] as number) & TYPE_MASK) === RETRY;
+}
+
+/**
+ * Whether only someone who took part in the handshake can have written a datagram: all of its packets are Handshake packets, or have
+ * a short header. Anybody who saw the first packet can write the others (RFC 9001, sections 5.2 and 5.8; RFC 9000, section 17.2.1).
+ */
+export function isOfHandshake(datagram: Buffer): boolean {
+  for (let at = 0; at < datagram.length; ) {
+    const first = datagram[at] as number;
+    if ((first & 0x80) === 0) return true;
+    if ((first & TYPE_MASK) !== HANDSHAKE) return false;
+    const end = endOfHandshakePacket(datagram, at);
+    if (end === undefined) return false;
+    at = end;
+  }
+  return true;
+}
+
+/** RFC 9000, section 17.2.4. @returns `undefined` for one that is cut off, or of another version */
+function endOfHandshakePacket(datagram: Buffer, start: number): number | undefined {
+  if (start + 6 > datagram.length) return undefined;
+  if (datagram.readUInt32BE(start + 1) !== QUIC_VERSION_1) return undefined;
+  const destinationEnd = start + 6 + (datagram[start + 5] as number);
+  if (destinationEnd >= datagram.length) return undefined;
+  const sourceEnd = destinationEnd + 1 + (datagram[destinationEnd] as number);
+  if (sourceEnd >= datagram.length) return undefined;
+  const lengthBytes = 1 << ((datagram[sourceEnd] as number) >> 6);
+  if (lengthBytes === 8 || sourceEnd + lengthBytes > datagram.length) return undefined;
+  const length = datagram.readUIntBE(sourceEnd, lengthBytes) % 2 ** (8 * lengthBytes - 2);
+  const end = sourceEnd + lengthBytes + length;
+  return end > datagram.length ? undefined : end;
+}
+
 /** The header of a client's first packet. The buffers are views of the datagram. */
 export interface InitialHeader {
   readonly destinationId: Buffer;
