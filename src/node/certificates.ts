@@ -26,7 +26,6 @@ const REVIEWED_AT_ONCE = 64;
 /** Where certificates come from, and what uses them. */
 export interface CertificatesOptions {
   readonly tls: TlsOption;
-  readonly nodeId: string;
   /** Transports given by name use these certificates. Transport objects that the user passed in have their own. */
   readonly transports: NodeConfig['transports'];
 }
@@ -62,7 +61,7 @@ export class Certificates {
 
   /** What is wrong with the certificates and may keep this node from its peers. */
   get doubts(): readonly Doubt[] {
-    return doubtsAbout(this.#inForce, this.#options.nodeId, Date.now());
+    return doubtsAbout(this.#inForce, Date.now());
   }
 
   /**

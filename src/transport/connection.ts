@@ -406,13 +406,14 @@ export interface TlsMaterial {
   readonly cert: string;
   readonly key: string;
   /**
-   * Certificates of the CA that are not to be taken any more, intermediates too: their SHA-256 fingerprints or serial
-   * numbers, in hex, with colons or without.
+   * Certificates of the CA that are not to be taken any more, intermediates too: as PEM, which covers their keys as well, or in
+   * hex, with colons or without, their SHA-256 or SHA-1 fingerprints, serial numbers, or SHA-256 digests of their public keys
+   * (SubjectPublicKeyInfo).
    */
   readonly revoked?: readonly string[] | undefined;
   /**
-   * CRLs of the CAs in `ca`, or of intermediates in `cert`, as PEM texts or in DER. Of several of one CA the newest
-   * holds. One that is out of date holds all the same.
+   * CRLs of the CAs in `ca`, or of intermediates in `cert`, as PEM texts or in DER: complete ones, of CAs that may sign them
+   * (cRLSign). Of several of one CA the newest holds. One that is out of date holds all the same.
    */
   readonly crl?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
 }

@@ -5,7 +5,7 @@
 import test, { type ExecutionContext } from 'ava';
 import type { MeshError, MeshErrorCode } from '../../src/errors.js';
 import { createNode, type MeshNode, type NodeOptions } from '../../src/index.js';
-import { CASES, CERTIFICATES } from '../helpers/certificate-cases.js';
+import { CASES, CERTIFICATES, NO_CAS } from '../helpers/certificate-cases.js';
 import { TEST_TRANSPORTS, type TestTransport } from '../helpers/nodes.js';
 import { OpensslPki } from '../helpers/openssl-pki.js';
 
@@ -40,6 +40,24 @@ for (const { title, ca, chain, code, unlike } of CASES) {
       t.log(verdict.text);
     });
   }
+}
+
+for (const name of NO_CAS) {
+  test.serial(`${name} is no CA: InvalidOptions on both transports`, async (t) => {
+    const tls = { cert: await pki.bundle(['judge']), key: keyOf('judge') };
+    for (const transport of TEST_TRANSPORTS) {
+      const create = createNode({
+        nodeId: 'judge',
+        cluster: 'test',
+        tls: { ca: await pki.bundle(['judge-root', name]), ...tls },
+        transports: [transport],
+        logger: 'silent',
+      });
+      const error = await t.throwsAsync<MeshError>(create);
+      t.is(error?.code, 'InvalidOptions');
+      t.regex(error?.message ?? '', new RegExp(`CN=${name} may not issue`));
+    }
+  });
 }
 
 async function startJudge(

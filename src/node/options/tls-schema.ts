@@ -24,7 +24,8 @@ const crl = z
   .refine((value) => !entriesOf(value).some(isPath), NOT_A_PATH)
   .transform((value): Crl => (Array.isArray(value) ? Object.freeze([...value]) : value));
 
-const FINGERPRINTS = 'must be an array of SHA-256 fingerprints or serial numbers in hex';
+const FINGERPRINTS =
+  'must be an array of fingerprints or serial numbers in hex, or of certificates as PEM texts';
 
 /** What `tls` is, or what a function gave for it. */
 export const tlsMaterial = group(

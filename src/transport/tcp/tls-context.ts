@@ -4,7 +4,7 @@ import { createSecureContext, type SecureContext, type SecureContextOptions } fr
 import { MeshError } from '../../errors.js';
 import type { TlsMaterial } from '../connection.js';
 import { TrustStore } from '../trust/identity.js';
-import { tlsInputOf } from '../trust/tls-material.js';
+import { checkTlsMaterial, tlsInputOf } from '../trust/tls-material.js';
 
 /**
  * The groups of the key exchange, by preference; QUIC has the same ones. OpenSSL's own list has ffdhe8192 too: 1.2 KB of a recorded
@@ -34,6 +34,7 @@ export function createTlsSetup(material: TlsMaterial): TlsSetup {
     secureOptions: constants.SSL_OP_NO_TICKET,
   };
   const trust = TrustStore.of(material);
+  if (material.cert !== '') checkTlsMaterial(material);
   try {
     return { material, options, context: createSecureContext(options), trust };
   } catch (cause) {

@@ -1,234 +1,112 @@
 /**
  * Reads the fields of a certificate (RFC 5280, section 4) from its DER. Node's own accessors give much of this as text, in which
- * names of one kind can look like names of another. Pure. It proves nothing.
+ * names of one kind can look like names of another, and its parser takes an interest in keys. Pure. It proves nothing.
  */
 import { MeshError } from '../../errors.js';
-import { DerReader, type DerValue, readTime, Tag } from './der-reader.js';
-
-/** A name of a subject (RFC 5280, section 4.2.1.6). */
-export interface GeneralName {
-  /** One of {@link NameTag}, or another context tag. */
-  readonly tag: number;
-  readonly content: Buffer;
-}
-
-export const NameTag = {
-  email: 0x81,
-  dns: 0x82,
-  directory: 0xa4,
-  uri: 0x86,
-  ip: 0x87,
-} as const;
-
-export interface NameConstraints {
-  readonly permitted: readonly GeneralName[];
-  readonly excluded: readonly GeneralName[];
-}
+import { type CertificateExtensions, readExtensions } from './certificate-extensions.js';
+import { DerReader, readTime, Tag } from './der-reader.js';
+import { rdnKeys } from './distinguished-name.js';
+import type { CertificateKey } from './key-strength.js';
+import type { Signed } from './signatures.js';
 
 /** A certificate's fields. Buffers are parts of its DER. */
-export interface CertificateFields {
-  readonly version: number;
+export interface CertificateFields extends CertificateExtensions {
+  /** The whole certificate. */
+  readonly raw: Buffer;
+  readonly signed: Signed;
+  /** Two's complement, big-endian. */
+  readonly serial: Buffer;
+  /** Names in DER. */
   readonly issuer: Buffer;
   readonly subject: Buffer;
+  /** Names are the same if their keys are; see `distinguished-name.ts`. */
+  readonly issuerKey: string;
+  readonly subjectKey: string;
   readonly fromMs: number;
   readonly toMs: number;
-  /** Subject and issuer have the same name, and no key identifiers that differ. Only the signature is a proof. */
-  readonly isSelfSigned: boolean;
+  readonly key: CertificateKey;
   /** Subject and issuer have the same name. */
   readonly isSelfIssued: boolean;
-  /** The signature algorithm, a sequence. */
-  readonly signatureAlgorithm: DerValue;
-  /** The subject's key: its algorithm in hex, and its bits. */
-  readonly key: { readonly algorithm: string; readonly bits: Buffer };
-  readonly basicConstraints:
-    | { readonly isCa: boolean; readonly pathLength: number | undefined }
-    | undefined;
-  /** Bits of {@link KeyUsage}; `undefined`: any usage. */
-  readonly keyUsage: number | undefined;
-  /** Object identifiers in hex; `undefined`: any. */
-  readonly extendedKeyUsage: readonly string[] | undefined;
-  /** The first byte of Netscape's certificate type; `undefined`: any. */
-  readonly netscapeType: number | undefined;
-  readonly names: readonly GeneralName[];
-  readonly nameConstraints: NameConstraints | undefined;
-  /** Whether it has a critical extension that is not supported here, or is a proxy certificate. */
-  readonly isBeyondUs: boolean;
 }
 
-/** The first byte of key usage (RFC 5280, section 4.2.1.3). */
-export const KeyUsage = { digitalSignature: 0x80, keyCertSign: 0x04 } as const;
-
-const Extension = {
-  subjectKeyIdentifier: '551d0e',
-  keyUsage: '551d0f',
-  subjectAltName: '551d11',
-  basicConstraints: '551d13',
-  nameConstraints: '551d1e',
-  authorityKeyIdentifier: '551d23',
-  extendedKeyUsage: '551d25',
-  netscapeType: '6086480186f8420101',
-  proxyInfo: '2b0601050507010e',
-} as const;
-
-/** Extensions that may be critical: those above, which are checked, and those that do not matter for TLS. */
-const KNOWN_CRITICAL: ReadonlySet<string> = new Set([
-  Extension.subjectKeyIdentifier,
-  Extension.keyUsage,
-  Extension.subjectAltName,
-  Extension.basicConstraints,
-  Extension.nameConstraints,
-  Extension.authorityKeyIdentifier,
-  Extension.extendedKeyUsage,
-  Extension.netscapeType,
-  // Policies are not checked: certificatePolicies, policyMappings, policyConstraints, inhibitAnyPolicy.
-  '551d20',
-  '551d21',
-  '551d24',
-  '551d36',
-  // Where CRLs are published: this library does not fetch them.
-  '551d1f',
-]);
-
-const CONTEXT_0 = 0x80;
 const EXPLICIT_0 = 0xa0;
-const EXPLICIT_1 = 0xa1;
 const EXPLICIT_3 = 0xa3;
 /** issuerUniqueID and subjectUniqueID, which nobody uses. */
 const UNIQUE_IDS = [0x81, 0x82] as const;
 
 /** Reads a certificate. @throws MeshError InvalidOptions when it is none, or one of its extensions is malformed */
 export function readCertificate(der: Uint8Array): CertificateFields {
-  const outer = new DerReader(der).sequence();
-  const fields = outer.sequence();
-  const signatureAlgorithm = outer.take(Tag.sequence);
-  outer.take(Tag.bitString);
-  const version = readVersion(fields);
-  fields.take(Tag.integer);
-  if (!fields.take(Tag.sequence).raw.equals(signatureAlgorithm.raw)) throw malformed();
+  const file = new DerReader(der);
+  const { content: whole, raw } = file.take(Tag.sequence);
+  const outer = new DerReader(whole);
+  const content = outer.take(Tag.sequence);
+  const algorithm = outer.take(Tag.sequence);
+  const signature = readBits(outer);
+  if (!outer.isDone || !file.isDone) throw malformed();
+
+  const fields = new DerReader(content.content);
+  fields.takeIf(EXPLICIT_0); // version
+  const serial = fields.take(Tag.integer).content;
+  if (!fields.take(Tag.sequence).raw.equals(algorithm.raw)) throw malformed();
   const issuer = fields.take(Tag.sequence).raw;
   const validity = fields.sequence();
   const fromMs = readTime(validity.take());
   const toMs = readTime(validity.take());
   const subject = fields.take(Tag.sequence).raw;
-  const key = readKey(fields.sequence());
+  const key = readKey(fields.take(Tag.sequence).raw);
   for (const tag of UNIQUE_IDS) fields.takeIf(tag);
   const extensions = readExtensions(fields.takeIf(EXPLICIT_3));
   if (!fields.isDone) throw malformed();
 
-  const read = <T>(id: string, parse: (value: DerReader) => T): T | undefined => {
-    const value = extensions.get(id);
-    return value === undefined ? undefined : parse(new DerReader(value.content));
-  };
-  const isSelfIssued = issuer.equals(subject);
-  const ownKeyId = read(Extension.subjectKeyIdentifier, (value) => value.take(Tag.octetString));
-  const issuerKeyId = read(Extension.authorityKeyIdentifier, (value) =>
-    value.sequence().takeIf(CONTEXT_0),
-  );
-  const isOwnKey =
-    ownKeyId === undefined ||
-    issuerKeyId === undefined ||
-    ownKeyId.content.equals(issuerKeyId.content);
+  const subjectKey = nameKeyOf(subject);
+  const issuerKey = issuer.equals(subject) ? subjectKey : nameKeyOf(issuer);
   return {
-    version,
+    raw,
+    signed: { content: content.raw, algorithm, signature },
+    serial,
     issuer,
     subject,
+    issuerKey,
+    subjectKey,
     fromMs,
     toMs,
-    isSelfIssued,
-    isSelfSigned: isSelfIssued && isOwnKey,
-    signatureAlgorithm,
     key,
-    basicConstraints: read(Extension.basicConstraints, readBasicConstraints),
-    keyUsage: read(Extension.keyUsage, readFirstByteOfBits),
-    extendedKeyUsage: read(Extension.extendedKeyUsage, readOids),
-    netscapeType: read(Extension.netscapeType, readFirstByteOfBits),
-    names: read(Extension.subjectAltName, (value) => readNames(value.sequence())) ?? [],
-    nameConstraints: read(Extension.nameConstraints, readNameConstraints),
-    isBeyondUs:
-      extensions.has(Extension.proxyInfo) ||
-      [...extensions].some(([id, { isCritical }]) => isCritical && !KNOWN_CRITICAL.has(id)),
+    isSelfIssued: issuerKey === subjectKey,
+    ...extensions,
   };
 }
 
-/** From 1. */
-function readVersion(fields: DerReader): number {
-  const version = fields.takeIf(EXPLICIT_0);
-  if (version === undefined) return 1;
-  return (new DerReader(version.content).take(Tag.integer).content[0] ?? 0) + 1;
+/**
+ * Whether one certificate may have issued another, by their names and key identifiers. It proves nothing.
+ */
+export function isNamedAsIssuer(issuer: CertificateFields, subject: CertificateFields): boolean {
+  if (subject.issuerKey !== issuer.subjectKey) return false;
+  const { authorityKeyId } = subject;
+  const { subjectKeyId } = issuer;
+  return (
+    authorityKeyId === undefined ||
+    subjectKeyId === undefined ||
+    authorityKeyId.equals(subjectKeyId)
+  );
 }
 
-function readKey(fields: DerReader): CertificateFields['key'] {
-  const algorithm = fields.sequence().take(Tag.oid).content.toString('hex');
-  return { algorithm, bits: fields.take(Tag.bitString).content.subarray(1) };
+function nameKeyOf(name: Buffer): string {
+  return rdnKeys(name).join('\0');
 }
 
-interface RawExtension {
-  readonly isCritical: boolean;
-  readonly content: Buffer;
+function readKey(spki: Buffer): CertificateKey {
+  const fields = new DerReader(spki).sequence();
+  const algorithm = fields.sequence();
+  const id = algorithm.take(Tag.oid).content.toString('hex');
+  const curve = algorithm.takeIf(Tag.oid)?.content.toString('hex');
+  return { spki, algorithm: id, curve, bits: readBits(fields) };
 }
 
-function readExtensions(field: DerValue | undefined): ReadonlyMap<string, RawExtension> {
-  const extensions = new Map<string, RawExtension>();
-  if (field === undefined) return extensions;
-  for (const list = new DerReader(field.content).sequence(); !list.isDone; ) {
-    const extension = list.sequence();
-    const id = extension.take(Tag.oid).content.toString('hex');
-    const critical = extension.takeIf(Tag.boolean);
-    const isCritical = critical !== undefined && critical.content[0] !== 0;
-    // RFC 5280, section 4.2: an extension comes at most once.
-    if (extensions.has(id)) throw malformed();
-    extensions.set(id, { isCritical, content: extension.take(Tag.octetString).content });
-  }
-  return extensions;
-}
-
-function readBasicConstraints(value: DerReader): CertificateFields['basicConstraints'] {
-  const fields = value.sequence();
-  const isCa = (fields.takeIf(Tag.boolean)?.content[0] ?? 0) !== 0;
-  const length = fields.takeIf(Tag.integer)?.content;
-  if (length === undefined) return { isCa, pathLength: undefined };
-  const isNegative = length.length === 0 || (length[0] as number) >= 0x80;
-  if (isNegative || length.length > 4) throw malformed();
-  return { isCa, pathLength: length.readUIntBE(0, length.length) };
-}
-
-function readFirstByteOfBits(value: DerReader): number {
-  return value.take(Tag.bitString).content[1] ?? 0;
-}
-
-function readOids(value: DerReader): readonly string[] {
-  const oids: string[] = [];
-  for (const list = value.sequence(); !list.isDone; ) {
-    oids.push(list.take(Tag.oid).content.toString('hex'));
-  }
-  return oids;
-}
-
-function readNames(list: DerReader): readonly GeneralName[] {
-  const names: GeneralName[] = [];
-  while (!list.isDone) names.push(list.take());
-  return names;
-}
-
-function readNameConstraints(value: DerReader): NameConstraints {
-  const fields = value.sequence();
-  const permitted = readSubtrees(fields.takeIf(EXPLICIT_0));
-  const excluded = readSubtrees(fields.takeIf(EXPLICIT_1));
-  if (!fields.isDone) throw malformed();
-  return { permitted, excluded };
-}
-
-function readSubtrees(field: DerValue | undefined): readonly GeneralName[] {
-  const names: GeneralName[] = [];
-  if (field === undefined) return names;
-  for (const list = new DerReader(field.content); !list.isDone; ) {
-    const subtree = list.sequence();
-    names.push(subtree.take());
-    // RFC 5280, section 4.2.1.10: minimum is 0, there is no maximum.
-    const minimum = subtree.takeIf(CONTEXT_0)?.content ?? Buffer.of(0);
-    if (!subtree.isDone || !minimum.equals(Buffer.of(0))) throw malformed();
-  }
-  return names;
+/** A bit string of whole bytes. */
+function readBits(fields: DerReader): Buffer {
+  const { content } = fields.take(Tag.bitString);
+  if (content[0] !== 0) throw malformed();
+  return content.subarray(1);
 }
 
 function malformed(): MeshError {

@@ -1,35 +1,43 @@
 /**
  * The rules for a chain besides signatures and dates. They are those of `openssl verify -auth_level 2` for the purposes
- * sslserver and sslclient, without `-x509_strict`. RFC 5280, section 6.1; SPEC.md, "Identity". Pure.
+ * sslserver and sslclient, without `-x509_strict`, but stricter about who is a CA. RFC 5280, section 6.1; SPEC.md,
+ * "Identity". Pure.
  */
 import { MeshError } from '../../errors.js';
 import type { Role } from '../connection.js';
-import { type CertificateFields, KeyUsage } from './certificate-fields.js';
-import { isStrongKey, isStronglySigned } from './key-strength.js';
-import { allowsNames } from './name-constraints.js';
+import { KeyUsage } from './certificate-extensions.js';
+import type { CertificateFields } from './certificate-fields.js';
+import { weaknessOf } from './key-strength.js';
+import { allowsNames, comparisonsOf } from './name-constraints.js';
 
 const SERVER_AUTH = '2b06010505070301';
 const CLIENT_AUTH = '2b06010505070302';
 const NETSCAPE_CLIENT = 0x80;
 const NETSCAPE_SERVER = 0x40;
-const NETSCAPE_SSL_CA = 0x04;
+
+/** The most names that are compared with constraints on one path, which takes a few milliseconds. */
+const MAX_COMPARISONS = 65_536;
 
 /**
- * Whether a certificate may issue others. With CA:TRUE in basicConstraints it may, unless its key usage lacks keyCertSign.
- * With CA:FALSE it never may, wherever it came from. Without the extension it may where `openssl verify` agrees: a root of
- * version 1, or a certificate with keyCertSign or Netscape's CA type.
+ * Whether a certificate may issue others, wherever it came from: basicConstraints say CA:TRUE, and key usage, if there is one,
+ * has keyCertSign.
  */
-export function mayIssue(certificate: CertificateFields): boolean {
-  const { version, keyUsage, basicConstraints, netscapeType = 0, isSelfSigned } = certificate;
-  if (keyUsage !== undefined && (keyUsage & KeyUsage.keyCertSign) === 0) return false;
-  if (basicConstraints !== undefined) return basicConstraints.isCa;
-  if (version === 1 && isSelfSigned) return true;
-  return keyUsage !== undefined || (netscapeType & NETSCAPE_SSL_CA) !== 0;
+export function mayIssue({ keyUsage, basicConstraints }: CertificateFields): boolean {
+  return basicConstraints?.isCa === true && allows(keyUsage, KeyUsage.keyCertSign);
+}
+
+/** Whether a CA may sign lists of revoked certificates (RFC 5280, section 4.2.1.3). */
+export function mayRevoke({ keyUsage, basicConstraints }: CertificateFields): boolean {
+  return basicConstraints?.isCa === true && allows(keyUsage, KeyUsage.crlSign);
 }
 
 /** Whether its key may sign handshakes: TLS 1.3 uses it for nothing else (RFC 8446, section 4.4.2.2). */
 export function maySign({ keyUsage }: CertificateFields): boolean {
-  return keyUsage === undefined || (keyUsage & KeyUsage.digitalSignature) !== 0;
+  return allows(keyUsage, KeyUsage.digitalSignature);
+}
+
+function allows(keyUsage: number | undefined, bit: number): boolean {
+  return keyUsage === undefined || (keyUsage & bit) !== 0;
 }
 
 /** Whether a leaf may be used in TLS for that role. */
@@ -54,10 +62,6 @@ function isForPurpose({ extendedKeyUsage }: CertificateFields, role: Role): bool
 export function checkPath(path: readonly CertificateFields[], role: Role): void {
   const [leaf, ...issuers] = path as [CertificateFields, ...CertificateFields[]];
   for (const certificate of path) checkAlone(certificate);
-  // A root is trusted as it is: its own signature does not matter.
-  if (!path.slice(0, -1).every(isStronglySigned)) {
-    throw new MeshError('CertificateInvalid', 'signature is of a digest that is too weak');
-  }
   checkPathLengths(issuers);
   checkNames(path);
   if (!mayServe(leaf, role) || !issuers.every((issuer) => isForPurpose(issuer, role))) {
@@ -71,7 +75,8 @@ export function checkPath(path: readonly CertificateFields[], role: Role): void 
  * @throws MeshError CertificateInvalid
  */
 export function checkAlone(certificate: CertificateFields): void {
-  if (!isStrongKey(certificate)) throw new MeshError('CertificateInvalid', 'key is too short');
+  const weakness = weaknessOf(certificate.key);
+  if (weakness !== undefined) throw new MeshError('CertificateInvalid', weakness);
   if (!certificate.isBeyondUs) return;
   throw new MeshError('CertificateInvalid', 'certificate has a critical extension that is unknown');
 }
@@ -88,9 +93,16 @@ function checkPathLengths(issuers: readonly CertificateFields[]): void {
 }
 
 function checkNames(path: readonly CertificateFields[]): void {
+  let comparisons = 0;
   for (const [at, certificate] of path.entries()) {
     if (at > 0 && certificate.isSelfIssued) continue;
-    if (path.slice(at + 1).every((ca) => allowsNames(ca, certificate))) continue;
-    throw new MeshError('CertificateUntrusted', 'a CA may not certify these names');
+    for (const ca of path.slice(at + 1)) {
+      comparisons += comparisonsOf(ca, certificate);
+      if (comparisons > MAX_COMPARISONS) {
+        throw new MeshError('CertificateInvalid', 'too many names, and constraints of names');
+      }
+      if (allowsNames(ca, certificate)) continue;
+      throw new MeshError('CertificateUntrusted', 'a CA may not certify these names');
+    }
   }
 }

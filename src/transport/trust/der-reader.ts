@@ -8,6 +8,12 @@ export const Tag = {
   bitString: 0x03,
   octetString: 0x04,
   oid: 0x06,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  t61String: 0x14,
+  ia5String: 0x16,
+  visibleString: 0x1a,
+  bmpString: 0x1e,
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
@@ -66,6 +72,7 @@ export class DerReader {
     return new DerReader(this.take(Tag.sequence).content);
   }
 
+  /** DER has one form of each length. With others, a certificate would have any number of fingerprints. */
   #length(): number {
     const first = this.#byte();
     if (first < 0x80) return first;
@@ -73,6 +80,7 @@ export class DerReader {
     if (bytes === 0 || bytes > 4) throw malformed();
     let length = 0;
     for (let i = 0; i < bytes; i += 1) length = length * 256 + this.#byte();
+    if (length < 0x80 || length < 256 ** (bytes - 1)) throw malformed();
     return length;
   }
 
@@ -95,6 +103,19 @@ export function readTime({ tag, content }: DerValue): number {
   const ms = Date.parse(`${century}${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
   if (Number.isNaN(ms)) throw malformed();
   return ms;
+}
+
+/**
+ * A number that two integers share only if they are equal: lower-case hex without leading zeros, and a sign if it is negative.
+ * Serial numbers are positive (RFC 5280, section 4.1.2.2), but not all CAs know.
+ * @param content two's complement, big-endian
+ */
+export function integerKey(content: Buffer): string {
+  const hex = content.toString('hex');
+  const isNegative = ((content[0] as number | undefined) ?? 0) >= 0x80;
+  const value = BigInt(`0x${hex || '0'}`);
+  if (!isNegative) return value.toString(16);
+  return (value - (1n << BigInt(content.length * 8))).toString(16);
 }
 
 function malformed(): MeshError {

@@ -3,8 +3,9 @@
  * root of a chain is never sent.
  */
 import type { TlsMaterial } from '../connection.js';
-import { type ChainLink, pathsOf, readLink } from './chain-paths.js';
-import { readAnchors } from './identity.js';
+import { type Anchors, readAnchors, sortAnchors } from './anchors.js';
+import type { CertificateFields } from './certificate-fields.js';
+import { ChainPaths } from './chain-paths.js';
 import { parsePem } from './pem.js';
 
 /** Certificates of CAs, in DER. */
@@ -23,28 +24,28 @@ export interface KnockRoots {
  */
 export function knockRoots({ ca, cert }: Pick<TlsMaterial, 'ca' | 'cert'>): KnockRoots {
   const anchors = readAnchors(ca);
-  const trusted = distinctRoots(anchors);
-  const own = ownRoots(parsePem(cert).map(readLink), anchors);
+  const trusted = distinct(anchors.roots);
+  const own = ownRoots(cert, anchors);
   return { own: own.length > 0 ? own : trusted, trusted };
 }
 
-function ownRoots(
-  [leaf, ...others]: readonly ChainLink[],
-  anchors: readonly ChainLink[],
-): readonly Uint8Array[] {
-  if (leaf === undefined) return [];
-  const candidates = [...anchors, leaf, ...others];
-  const ends = new Set<string>();
-  for (const path of pathsOf(leaf, others, candidates)) {
-    ends.add((path.at(-1) as ChainLink).certificate.fingerprint256);
-  }
-  return distinctRoots(candidates.filter((link) => ends.has(link.certificate.fingerprint256)));
+function ownRoots(cert: string, { roots, intermediates }: Anchors): readonly Uint8Array[] {
+  const [first, ...rest] = parsePem(cert);
+  if (first === undefined) return [];
+  const shown = sortAnchors([first], 'tls.cert');
+  const [leaf] = [...shown.roots, ...shown.intermediates] as [CertificateFields];
+  const others = sortAnchors(rest, 'tls.cert');
+  const candidates = [...roots, ...shown.roots, ...others.roots];
+  const paths = new ChainPaths({
+    leaf,
+    others: others.intermediates,
+    anchors: { roots: candidates, intermediates },
+    rootKeys: new WeakMap(),
+  });
+  const ends = new Set([...paths].map((path) => path.at(-1)));
+  return distinct(candidates.filter((root) => ends.has(root)));
 }
 
-function distinctRoots(links: readonly ChainLink[]): readonly Uint8Array[] {
-  const roots = links.filter(({ fields }) => fields.isSelfSigned);
-  const byFingerprint = new Map(
-    roots.map(({ certificate }) => [certificate.fingerprint256, certificate.raw]),
-  );
-  return [...byFingerprint.values()];
+function distinct(roots: readonly CertificateFields[]): readonly Uint8Array[] {
+  return [...new Map(roots.map(({ raw }) => [raw.toString('latin1'), raw])).values()];
 }

@@ -1,9 +1,14 @@
 /** Which names a CA may certify (RFC 5280, section 4.2.1.10). Pure. */
-import { type CertificateFields, type GeneralName, NameTag } from './certificate-fields.js';
-import { DerReader, Tag } from './der-reader.js';
+import { type GeneralName, NameTag } from './certificate-extensions.js';
+import type { CertificateFields } from './certificate-fields.js';
+import { emailsOf, rdnKeys } from './distinguished-name.js';
 
-/** emailAddress of PKCS #9, which old certificates have in their subject. */
-const EMAIL_ATTRIBUTE = '2a864886f70d010901';
+/** How many comparisons {@link allowsNames} makes at most. */
+export function comparisonsOf(ca: CertificateFields, certificate: CertificateFields): number {
+  if (ca.nameConstraints === undefined) return 0;
+  const { permitted, excluded } = ca.nameConstraints;
+  return namesOf(certificate).length * (permitted.length + excluded.length);
+}
 
 /** Whether a CA's constraints allow all names of a certificate below it. */
 export function allowsNames(ca: CertificateFields, certificate: CertificateFields): boolean {
@@ -24,12 +29,11 @@ export function allowsNames(ca: CertificateFields, certificate: CertificateField
 
 /** All names of a certificate, those of its subject included. */
 function namesOf({ subject, names }: CertificateFields): readonly GeneralName[] {
-  const rdns = new DerReader(subject).take(Tag.sequence).content;
-  if (rdns.length === 0) return names;
-  const emails = attributesOf(rdns)
-    .flat()
-    .filter(([id]) => id === EMAIL_ATTRIBUTE)
-    .map(([, value]) => ({ tag: NameTag.email, content: Buffer.from(value) }));
+  if (rdnKeys(subject).length === 0) return names;
+  const emails = emailsOf(subject).map((text) => ({
+    tag: NameTag.email,
+    content: Buffer.from(text),
+  }));
   return [{ tag: NameTag.directory, content: subject }, ...emails, ...names];
 }
 
@@ -99,43 +103,6 @@ function isAddressIn(address: Buffer, constraint: Buffer): boolean {
 }
 
 function isDirectoryIn(name: Buffer, constraint: Buffer): boolean {
-  const [own, wanted] = [name, constraint].map((der) =>
-    attributesOf(new DerReader(der).take(Tag.sequence).content).map((rdn) =>
-      rdn
-        .map(([id, value]) => `${id}=${folded(value)}`)
-        .sort()
-        .join('+'),
-    ),
-  ) as [string[], string[]];
-  return wanted.every((rdn, at) => own[at] === rdn);
-}
-
-/** The attributes of each relative distinguished name: object identifiers in hex, and values. */
-function attributesOf(rdns: Buffer): readonly (readonly (readonly [string, string])[])[] {
-  const found: (readonly [string, string])[][] = [];
-  for (const list = new DerReader(rdns); !list.isDone; ) {
-    const attributes: (readonly [string, string])[] = [];
-    for (const set = new DerReader(list.take(Tag.set).content); !set.isDone; ) {
-      const attribute = set.sequence();
-      const id = attribute.take(Tag.oid).content.toString('hex');
-      const { tag, content } = attribute.take();
-      attributes.push([id, textOf(tag, content)]);
-    }
-    found.push(attributes);
-  }
-  return found;
-}
-
-const BMP_STRING = 0x1e;
-const UTF8_STRING = 0x0c;
-
-function textOf(tag: number, content: Buffer): string {
-  if (tag === BMP_STRING && content.length % 2 === 0)
-    return Buffer.from(content).swap16().toString('utf16le');
-  return content.toString(tag === UTF8_STRING ? 'utf8' : 'latin1');
-}
-
-/** RFC 5280, section 7.1: case and the number of spaces do not matter. */
-function folded(text: string): string {
-  return text.trim().replaceAll(/\s+/g, ' ').toLowerCase();
+  const own = rdnKeys(name);
+  return rdnKeys(constraint).every((rdn, at) => own[at] === rdn);
 }

@@ -2,11 +2,15 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
 import { MeshError, toMeshError } from '../../errors.js';
 import type { Role, TlsMaterial } from '../connection.js';
-import { type ChainLink, readLink } from './chain-paths.js';
-import { checkAlone, mayIssue, maySign } from './chain-rules.js';
+import { readAnchors, readOwn, sortAnchors } from './anchors.js';
+import type { CertificateFields } from './certificate-fields.js';
+import { checkAlone, maySign } from './chain-rules.js';
 import { isChainTooLarge, MAX_CHAIN_BYTES } from './chain-size.js';
-import { certifiedNodeIds, readAnchors, TrustStore } from './identity.js';
+import { nameText } from './distinguished-name.js';
+import { TrustStore } from './identity.js';
+import { weaknessOf } from './key-strength.js';
 import { formatKey, formatPem, parseKey, parsePem } from './pem.js';
+import { isStronglySigned } from './signatures.js';
 
 /** Certificates and key in the PEM form that every TLS library reads. */
 export type TlsInput = Pick<TlsMaterial, 'ca' | 'cert' | 'key'>;
@@ -49,13 +53,9 @@ function isSameList(a: TlsMaterial['crl'], b: TlsMaterial['crl']): boolean {
 export function checkTlsMaterial(material: TlsMaterial): void {
   const { cert, key } = material;
   TrustStore.of(material);
-  const own = parsePem(cert);
-  const [leaf] = own;
+  const [leaf, ...others] = parsePem(cert);
   if (leaf === undefined) throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
-  if (isChainTooLarge(own.map(({ raw }) => raw))) {
-    const text = `tls.cert: peers take no more than ${MAX_CHAIN_BYTES} bytes of certificates`;
-    throw new MeshError('InvalidOptions', text);
-  }
+  checkShown([leaf, ...others]);
   const privateKey = parseKey(key);
   if (!leaf.checkPrivateKey(privateKey)) {
     throw new MeshError('InvalidOptions', 'tls.key does not belong to tls.cert');
@@ -64,9 +64,33 @@ export function checkTlsMaterial(material: TlsMaterial): void {
     const text = `tls.key: TLS 1.3 has no signatures of keys of type ${typeOf(privateKey)}`;
     throw new MeshError('InvalidOptions', text);
   }
-  if (maySign(readOwn(leaf).fields)) return;
+  if (maySign(readOwn(leaf, 'tls.cert'))) return;
   // RFC 8446, section 4.4.2.2. Every peer would refuse it.
   throw new MeshError('InvalidOptions', 'tls.cert: its key usage has no digitalSignature');
+}
+
+/**
+ * Refuses a chain that every peer would refuse, on both transports, for what its certificates are by themselves.
+ * @throws MeshError InvalidOptions
+ */
+function checkShown(chain: readonly X509Certificate[]): void {
+  if (isChainTooLarge(chain.map(({ raw }) => raw))) {
+    const text = `tls.cert: peers take no more than ${MAX_CHAIN_BYTES} bytes of certificates`;
+    throw new MeshError('InvalidOptions', text);
+  }
+  const { roots, intermediates } = sortAnchors(chain, 'tls.cert');
+  for (const certificate of intermediates) {
+    // A root that is shown as well is trusted, or not, as the peer has it.
+    if (!isStronglySigned(certificate.signed)) throw weak(certificate, 'its signature is too weak');
+  }
+  for (const certificate of [...roots, ...intermediates]) {
+    const weakness = weaknessOf(certificate.key);
+    if (weakness !== undefined) throw weak(certificate, weakness);
+  }
+}
+
+function weak({ subject }: CertificateFields, text: string): MeshError {
+  return new MeshError('InvalidOptions', `tls.cert: ${nameText(subject)}: ${text}`);
 }
 
 /** The kinds of keys that BoringSSL, and so QUIC, can sign with. */
@@ -100,12 +124,12 @@ function typeOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string 
  * @throws MeshError InvalidOptions
  */
 export function checkAnchors({ ca }: TlsMaterial, nowMs: number): void {
-  const roots = readAnchors(ca).filter(({ fields }) => fields.isSelfSigned);
+  const { roots } = readAnchors(ca);
   if (roots.length === 0) {
     const text = 'tls.ca has no self-signed certificate: bring the root that its CAs lead to';
     throw new MeshError('InvalidOptions', text);
   }
-  const current = roots.filter(({ fields }) => fields.toMs >= nowMs);
+  const current = roots.filter(({ toMs }) => toMs >= nowMs);
   if (current.length === 0) {
     throw new MeshError('InvalidOptions', `tls.ca: ${listOf(roots)} expired, and so has no use`);
   }
@@ -115,16 +139,14 @@ export function checkAnchors({ ca }: TlsMaterial, nowMs: number): void {
   }
 }
 
-/** Why a root is useless: it may not issue certificates, and is no node's own certificate either. */
-function reasonAgainst(root: ChainLink): string | undefined {
-  const { certificate, fields } = root;
+/** Why a root is useless. */
+function reasonAgainst(root: CertificateFields): string | undefined {
   try {
-    checkAlone(fields);
+    checkAlone(root);
+    return undefined;
   } catch (thrown) {
-    return `${nameOf(root)}: ${toMeshError(thrown).message}`;
+    return `${nameText(root.subject)}: ${toMeshError(thrown).message}`;
   }
-  if (mayIssue(fields) || certifiedNodeIds(certificate).length > 0) return undefined;
-  return `${nameOf(root)} may not issue certificates, and names no node`;
 }
 
 /** A flaw of a node's certificates that is allowed: it may pass with time, or matter in one role only. */
@@ -135,15 +157,10 @@ export interface Doubt {
 }
 
 /** Finds what may keep peers from connecting, but need not. */
-export function doubtsAbout(
-  material: TlsMaterial,
-  nodeId: string,
-  nowMs: number,
-): readonly Doubt[] {
+export function doubtsAbout(material: TlsMaterial, nowMs: number): readonly Doubt[] {
   const doubts: Doubt[] = [];
-  const roots = readAnchors(material.ca).filter(({ fields }) => fields.isSelfSigned);
-  const current = roots.filter(({ fields }) => fields.toMs >= nowMs);
-  if (current.every(({ fields }) => fields.fromMs > nowMs)) {
+  const current = readAnchors(material.ca).roots.filter(({ toMs }) => toMs >= nowMs);
+  if (current.every(({ fromMs }) => fromMs > nowMs)) {
     doubts.push({ text: 'no CA in tls.ca is valid yet: is the clock right?' });
   }
   const error = objectionToOwn(material, nowMs);
@@ -152,14 +169,6 @@ export function doubtsAbout(
       text: 'peers with the same CAs will refuse the certificate of this node',
       error,
     });
-  }
-  const [leaf] = parsePem(material.cert);
-  const isOwnPin = ({ certificate, fields }: ChainLink) =>
-    !mayIssue(fields) &&
-    leaf?.raw.equals(certificate.raw) === true &&
-    certifiedNodeIds(certificate).every((name) => name === nodeId);
-  if (current.every(isOwnPin)) {
-    doubts.push({ text: 'tls.ca has only the certificate of this node: no peer can connect' });
   }
   return doubts;
 }
@@ -181,19 +190,6 @@ function objectionToOwn(material: TlsMaterial, nowMs: number): MeshError | undef
   return errors.includes(undefined) ? undefined : errors[0];
 }
 
-/** @throws MeshError InvalidOptions */
-function readOwn(leaf: X509Certificate): ChainLink {
-  try {
-    return readLink(leaf);
-  } catch (cause) {
-    throw new MeshError('InvalidOptions', 'tls.cert cannot be read', { cause });
-  }
-}
-
-function listOf(links: readonly ChainLink[]): string {
-  return links.map(nameOf).join('; ');
-}
-
-function nameOf({ certificate }: ChainLink): string {
-  return certificate.subject?.replaceAll('\n', ', ') ?? 'a certificate';
+function listOf(roots: readonly CertificateFields[]): string {
+  return roots.map(({ subject }) => nameText(subject)).join('; ');
 }

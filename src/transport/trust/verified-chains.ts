@@ -19,7 +19,7 @@ export interface Validity {
   readonly toMs: number;
 }
 
-/** How many chains are kept. Each takes a few kilobytes: the leaf, and at most 32 KiB of other certificates. */
+/** How many chains are kept. Each takes a few kilobytes, at most 15 KiB of certificates. */
 const MAX_CHAINS = 128;
 
 /**
