@@ -31,6 +31,7 @@ import {
   type StreamOptions,
   type TransportName,
 } from '../connection.js';
+import { type ReadingShare, ReadingTurns, readerOf } from '../reading-turns.js';
 import { certificateAlert } from '../trust/tls-errors.js';
 import { FrameWriter } from './frame-writer.js';
 import { lingerClose } from './linger.js';
@@ -47,6 +48,8 @@ export interface MuxOptions {
   readonly limits?: Partial<StreamLimits> | undefined;
   /** Memory for outgoing frames that connections share. Default: the connection's own, which is used once. */
   readonly writeMemory?: WriteMemory | undefined;
+  /** Shares the event loop with other connections. Default: the connection's own. */
+  readonly turns?: ReadingTurns | undefined;
 }
 
 /**
@@ -79,6 +82,9 @@ export class MuxConnection implements Connection {
   readonly #decoder: FrameDecoder;
   readonly #writer: FrameWriter;
   readonly #streams: MuxStreams;
+  readonly #share: ReadingShare;
+  /** Its peer has had its share of this turn: what has arrived is read in a later one. */
+  #isWaiting = false;
   #state: ConnectionState = { kind: 'open' };
 
   /** @param duplex secured and open; the connection's from here on */
@@ -100,8 +106,9 @@ export class MuxConnection implements Connection {
     const writer = new FrameWriter(duplex, counters, () => this.#flush(), memory);
     this.#writer = writer;
     this.#streams = new MuxStreams({ link: this.#createLink(), role, limits, writer, counters });
+    this.#share = (options.turns ?? new ReadingTurns()).join(readerOf(options.peerIdentity));
     this.closed = this.#attach();
-    this.#whenClosed = this.closed.then(() => undefined);
+    this.#whenClosed = this.closed.then(() => this.#share.leave());
     this.#streams.sendOpeningCredit();
   }
 
@@ -197,21 +204,53 @@ export class MuxConnection implements Connection {
   /** The hot path: bytes in, handlers called. Never throws. */
   #receive(chunk: Buffer): void {
     this.lastReceivedMs = performance.now();
-    this.#streams.rates.nowMs = this.lastReceivedMs;
     // While closing, bytes are read so that the peer can finish, and mean nothing any more.
     if (!this.#isOpen) return;
     try {
       this.#decoder.push(chunk);
-      for (let frame = this.#decoder.next(); frame !== undefined; frame = this.#decoder.next()) {
+    } catch (error) {
+      this.#caught(error);
+      return;
+    }
+    if (!this.#isWaiting) this.#readFrames(this.lastReceivedMs);
+  }
+
+  /** Reads what has arrived, for as long as the peer's share of this turn lasts. */
+  #readFrames(startMs: number): void {
+    this.#streams.rates.nowMs = startMs;
+    const untilMs = this.#share.untilMs(startMs);
+    let nowMs = startMs;
+    try {
+      while (nowMs < untilMs) {
+        const frame = this.#decoder.next();
+        if (frame === undefined) break;
         this.#count(frame);
         if (frame.messageId === 0) this.#handleOwnFrame(frame);
         else this.#streams.receive(frame);
         if (!this.#isOpen) return;
+        nowMs = performance.now();
       }
     } catch (error) {
       this.#caught(error);
+      return;
     }
+    this.#share.spend(nowMs - startMs);
+    if (nowMs >= untilMs) this.#waitForTurn();
   }
+
+  /** Meanwhile the peer is held up by the byte stream itself. */
+  #waitForTurn(): void {
+    this.#isWaiting = true;
+    this.#duplex.pause();
+    this.#share.wait(this.#readLater);
+  }
+
+  readonly #readLater = (): void => {
+    this.#isWaiting = false;
+    if (!this.#isOpen) return;
+    this.#readFrames(performance.now());
+    if (!this.#isWaiting) this.#duplex.resume();
+  };
 
   #flush(): void {
     try {

@@ -18,6 +18,7 @@ import type {
 import { checkDialTarget, checkLocalAddress } from '../dial-address.js';
 import { MuxConnection } from '../mux/connection.js';
 import { WriteMemory } from '../mux/write-memory.js';
+import { ReadingTurns } from '../reading-turns.js';
 import { checkNodeId } from '../trust/identity.js';
 import type { KeyLog } from '../trust/key-log.js';
 import { handshakeError } from '../trust/tls-errors.js';
@@ -70,6 +71,7 @@ export class TcpTransport implements Transport {
   readonly #asyncScope = new AsyncResource('quicmesh.TcpTransport');
   /** Reusable after a write: a TLS socket has encrypted what it was given by then. */
   readonly #writeMemory = new WriteMemory(true);
+  readonly #turns = new ReadingTurns();
   readonly #connections = new Set<MuxConnection>();
   readonly #shutdown = new AbortController();
   #listener: TcpListener | undefined;
@@ -199,6 +201,7 @@ export class TcpTransport implements Transport {
       remoteAddress: remote,
       limits: this.#options.limits,
       writeMemory: this.#writeMemory,
+      turns: this.#turns,
     });
     this.#connections.add(connection);
     connection.closed.then(() => {

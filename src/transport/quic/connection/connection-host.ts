@@ -2,6 +2,7 @@
 import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Role, SocketAddress, StreamLimits } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
+import type { ReadingTurns } from '../../reading-turns.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
@@ -20,6 +21,8 @@ export interface ConnectionHost extends IdRoutes {
   readonly sendMemory: SendMemory;
   /** Memory for stream bytes, shared likewise. */
   readonly readBuffer: BumpBuffer;
+  /** Share the event loop among peers. */
+  readonly turns: ReadingTurns;
   /** Memory for large frames, shared likewise. */
   readonly frameMemory: FrameMemory;
   /** Sends a datagram. Its memory belongs to the system until that has taken it. */

@@ -1,6 +1,7 @@
 /** Creates the parts that one QUIC connection is made of, and wires them to each other. */
 import type { MeshError } from '../../../errors.js';
-import type { ConnectionCounters, PathEvent } from '../../connection.js';
+import type { ConnectionCounters, PathEvent, PeerIdentity } from '../../connection.js';
+import { readerOf } from '../../reading-turns.js';
 import { PeerGuards } from '../guards/peer-guards.js';
 import { DatagramSize } from '../paths/datagram-size.js';
 import { ConnectionPaths } from '../paths/paths.js';
@@ -18,6 +19,7 @@ export interface PartsOwner {
   readonly isReady: () => boolean;
   readonly isEarly: () => boolean;
   readonly isOver: () => boolean;
+  readonly peerIdentity: () => PeerIdentity;
   /** Runs a step of a stream. What it throws ends the connection. */
   readonly guard: (step: () => void) => void;
   /** The wait of the loss timer is over. */
@@ -120,6 +122,7 @@ export class ConnectionParts {
       limits,
       counters: owner.counters,
       readBuffer: host.readBuffer,
+      share: () => host.turns.join(readerOf(owner.peerIdentity())),
       frameMemory: host.frameMemory,
       host: {
         isReady: owner.isReady,

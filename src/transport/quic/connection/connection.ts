@@ -505,6 +505,7 @@ export class QuicConnection implements Connection {
       isEarly: () => this.#state.kind === 'early',
       isOver: () => this.isOver,
       guard: (step) => this.#input(step),
+      peerIdentity: () => this.peerIdentity,
       timedOut: () => this.#timedOut(),
       flush: () => this.flush(),
       nativeFailed: (thrown) => this.#nativeFailed(thrown),

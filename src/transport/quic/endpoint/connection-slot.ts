@@ -9,6 +9,7 @@
 import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Refusal, SocketAddress } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
+import type { ReadingTurns } from '../../reading-turns.js';
 import type { QuicConnection } from '../connection/connection.js';
 import type { ConnectionHost } from '../connection/connection-host.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
@@ -40,6 +41,7 @@ export interface SlotHost extends SharedMemory {
 }
 
 interface SharedMemory {
+  readonly turns: ReadingTurns;
   readonly sendMemory: SendMemory;
   readonly readBuffer: BumpBuffer;
   readonly frameMemory: FrameMemory;
@@ -117,6 +119,10 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
 
   get readBuffer(): BumpBuffer {
     return this.#host.readBuffer;
+  }
+
+  get turns(): ReadingTurns {
+    return this.#host.turns;
   }
 
   get frameMemory(): FrameMemory {

@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { MeshError } from '../../../errors.js';
 import type { PeerIdentity, SocketAddress } from '../../connection.js';
 import { FrameMemory } from '../../frame-memory.js';
+import { ReadingTurns } from '../../reading-turns.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import { HandshakeQueue } from '../admission/handshake-queue.js';
 import { InitialHandler } from '../admission/initial-handler.js';
@@ -51,6 +52,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   readonly sendMemory = new SendMemory();
   readonly readBuffer = new BumpBuffer(READ_BUFFER_BYTES, MIN_READ_BYTES);
   readonly frameMemory = new FrameMemory();
+  readonly turns = new ReadingTurns();
   readonly counters: EndpointCounters;
   acceptor: EndpointAcceptor | undefined;
 

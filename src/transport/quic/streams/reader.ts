@@ -3,6 +3,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { MeshError } from '../../../errors.js';
+import type { ReadingShare } from '../../reading-turns.js';
 import { type NativeConnection, readNativeFailure } from '../binding/native.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
 import { AwaitedStreams, MAX_LIKELY } from './awaited-streams.js';
@@ -26,9 +27,18 @@ export interface StreamReaderOptions {
   readonly control: ControlLink;
   /** Memory for stream bytes. */
   readonly readBuffer: BumpBuffer;
+  /** What the peer may have read in one turn; asked for once streams are ready. */
+  readonly share: () => ReadingShare;
+  /** The peer's next turn: calls {@link StreamReader.readAll} again. */
+  readonly onTurn: () => void;
   /** Bytes of unfinished frames beyond which one stream at a time is read. */
   readonly maxPartialBytes: number;
 }
+
+/** Notices are small, and each may end a call: so many at once leave the clock out of sight for no longer than calls do. */
+const CONTROL_READ_BYTES = 2048;
+
+const ALWAYS = (): boolean => true;
 
 /** Takes bytes from QUIC and gives them to their streams. */
 export class StreamReader {
@@ -42,6 +52,12 @@ export class StreamReader {
   readonly #registry: StreamRegistry;
   readonly #control: ControlLink;
   readonly #buffer: BumpBuffer;
+  #share: ReadingShare | undefined;
+  /** Until when streams are read, on the clock of `performance.now()`. */
+  #untilMs = 0;
+  #nowMs = 0;
+  /** The peer has had its share of this turn. */
+  #isWaiting = false;
   readonly #awaited = new AwaitedStreams();
   /** The stream read last, if it goes on. */
   #last: QuicStream | undefined;
@@ -65,19 +81,70 @@ export class StreamReader {
 
   /** Whether bytes may have arrived that are not read because nobody takes them now. */
   get isHeldBack(): boolean {
-    return !this.isAccepting || this.#partials.isHolding || this.#paused.size > 0;
+    return (
+      this.#isWaiting || !this.isAccepting || this.#partials.isHolding || this.#paused.size > 0
+    );
   }
 
-  /** Reads all that there is to read, first where bytes most likely are. */
+  /** Reads all that there is to read, for as long as the peer's share of this turn lasts. */
   readAll(): void {
-    if (!this.#readLikely() || !this.#host.isReady()) return;
+    if (this.#isWaiting) return;
+    const startMs = this.#beginReading();
+    this.#readInOrder();
+    this.#endReading(startMs);
+  }
+
+  #beginReading(): number {
+    this.#share ??= this.#options.share();
+    const startMs = performance.now();
+    this.#nowMs = startMs;
+    this.#untilMs = this.#share.untilMs(startMs);
+    return startMs;
+  }
+
+  /** What is left is read in a later turn. */
+  #endReading(startMs: number): void {
+    const share = this.#share;
+    // The connection may have ended over what was read.
+    if (share === undefined) return;
+    share.spend(this.#nowMs - startMs);
+    if (this.#hasTime || this.#isWaiting) return;
+    if (!this.#host.isReady() || !this.#native.isReadable()) return;
+    this.#isWaiting = true;
+    share.wait(this.#readLater);
+  }
+
+  readonly #readLater = (): void => {
+    this.#isWaiting = false;
+    if (this.#host.isReady()) this.#host.guard(this.#options.onTurn);
+  };
+
+  readonly #mayGoOn = (): boolean => this.#hasTime;
+
+  get #hasTime(): boolean {
+    return this.#nowMs < this.#untilMs;
+  }
+
+  /** First where bytes most likely are. */
+  #readInOrder(): void {
+    if (!this.#hasTime || !this.#readLikely() || !this.#host.isReady()) return;
     this.#awaited.passOver();
     for (const id of this.#native.readable()) {
-      if (!this.#host.isReady()) return;
+      if (!this.#hasTime || !this.#host.isReady()) return;
       const stream = this.#registry.get(id);
       if (stream !== undefined) this.#read(stream);
       else this.#readUnknown(id);
     }
+  }
+
+  /**
+   * The connection is about to end. Answers that have arrived, and only waited for the peer's turn, are read: their peer may
+   * have closed because it had sent them. There are no more of them than this side has asked for.
+   */
+  readAnswers(): void {
+    if (!this.#isWaiting) return;
+    this.#untilMs = Number.POSITIVE_INFINITY;
+    for (const stream of [...this.#awaited.values()]) this.#readIfReadable(stream);
   }
 
   /** The stream, this side's, has its place: an answer is to come. */
@@ -97,7 +164,9 @@ export class StreamReader {
       if (!this.#host.isReady() || !this.#registry.has(stream)) return;
       this.#host.guard(() => {
         stream.progress();
+        const startMs = this.#beginReading();
         this.#read(stream);
+        this.#endReading(startMs);
       });
     };
     // Maybe another stream's reader made room for this one: what it brings must not run in that reader's async context.
@@ -170,6 +239,8 @@ export class StreamReader {
     this.#awaited.clear();
     this.#paused.clear();
     this.#last = undefined;
+    this.#share?.leave();
+    this.#share = undefined;
   }
 
   /**
@@ -196,7 +267,7 @@ export class StreamReader {
   }
 
   #hasMore(): boolean {
-    return this.#host.isReady() && this.#native.isReadable();
+    return this.#hasTime && this.#host.isReady() && this.#native.isReadable();
   }
 
   /** @returns whether there was something to read */
@@ -208,7 +279,7 @@ export class StreamReader {
   /** A stream that the peer just opened; a unidirectional one; or the rest of one that is over. */
   #readUnknown(id: number): void {
     if ((id & 2) !== 0) {
-      this.#readControl(id);
+      this.#readControl(id, this.#mayGoOn);
     } else if (!this.#registry.isNew(id)) {
       this.drop(id);
     } else if (this.isAccepting) {
@@ -231,9 +302,10 @@ export class StreamReader {
       if (fin) this.#awaited.delete(stream);
       this.#last = fin ? undefined : stream;
       stream.receive(this.#buffer.take(length), fin);
+      this.#nowMs = performance.now();
       if (this.#partials.note(stream, stream.partialBytes)) this.#readSkipped();
       // What does not fill the room is all that there is.
-      if (fin || length < room.length) break;
+      if (fin || length < room.length || !this.#hasTime) break;
     }
     return hasRead;
   }
@@ -262,17 +334,18 @@ export class StreamReader {
     }
   }
 
-  #readControl(id: number): void {
-    for (;;) {
+  #readControl(id: number, mayGoOn = ALWAYS): void {
+    do {
       let read: [number, boolean] | null;
       try {
-        read = this.#native.streamRecv(id, this.#buffer.room());
+        read = this.#native.streamRecv(id, this.#buffer.room(CONTROL_READ_BYTES));
       } catch {
         read = [0, true];
       }
       if (read === null) return;
       this.readBytes += read[0];
       this.#control.receive(id, this.#buffer.take(read[0]), read[1]);
-    }
+      this.#nowMs = performance.now();
+    } while (mayGoOn());
   }
 }

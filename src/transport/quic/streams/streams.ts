@@ -22,6 +22,7 @@ import type {
 import { NO_HANDLER } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../../go-away.js';
+import type { ReadingShare } from '../../reading-turns.js';
 import { StreamRateGuard } from '../../stream-rate.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
@@ -43,6 +44,8 @@ export interface QuicStreamsOptions {
   readonly counters: ConnectionCounters;
   /** Memory for stream bytes. */
   readonly readBuffer: BumpBuffer;
+  /** What the peer may have read in one turn of the event loop; asked for once streams are ready. */
+  readonly share: () => ReadingShare;
   /** Memory for large frames, outgoing. */
   readonly frameMemory: FrameMemory;
 }
@@ -100,6 +103,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       registry: this.#registry,
       control: this.control,
       readBuffer: memory.readBuffer,
+      share: memory.share,
+      onTurn: () => this.progress(),
       maxPartialBytes: limits.maxConnectionWindowBytes,
     });
     this.#ends = new StreamEnds({ native, host, reader: this.reader, rates: this.rates });
@@ -183,6 +188,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** The connection is over: every stream hears of it. */
   end(error: MeshError): void {
+    this.reader.readAnswers();
     this.#end = error;
     const streams = this.#registry.takeAll();
     this.writer.end();
