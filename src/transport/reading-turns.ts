@@ -6,10 +6,14 @@
 import { Fifo } from '../base/fifo.js';
 import type { PeerIdentity } from './connection.js';
 
-/** What the reading of one peer's input may take in one turn of the event loop, with all that follows synchronously. */
-export const TURN_MS = 2;
+/**
+ * What the reading of one peer's input may take in one turn of the event loop, with all that follows synchronously. libuv takes
+ * 32 datagrams from a UDP socket in a turn: the longer a turn is, the longer those of everybody wait in the socket behind those
+ * of one who floods it.
+ */
+export const TURN_MS = 0.5;
 /** From here on a turn's end is waited for. Before, it is not worth its cost. */
-const NOTED_MS = TURN_MS / 8;
+const NOTED_MS = TURN_MS / 4;
 
 /** The turns of all peers of a transport. */
 export class ReadingTurns {
