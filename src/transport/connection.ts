@@ -210,8 +210,8 @@ export const DEFAULT_STREAM_LIMITS: StreamLimits = {
 };
 
 /**
- * Payloads that a dialer sends before its handshake is answered are no larger. It does not know yet what the acceptor
- * takes, but every acceptor takes that much.
+ * Payloads that a dialer sends before its handshake is answered have no more in all. It does not know yet what the acceptor
+ * takes, but every acceptor keeps that much. SPEC.md, "Pipelining".
  */
 export const MAX_PRE_HANDSHAKE_BYTES = 128 * 1024;
 /** Streams that a dialer opens before its handshake is answered, that of the handshake among them. */
@@ -288,6 +288,12 @@ export interface Connection {
    * others does not.
    */
   readonly lastReceivedMs: number;
+  /**
+   * Holds a dialer to what it may send before its handshake is done, until {@link applyLimits}: {@link MAX_PRE_HANDSHAKE_BYTES}
+   * in all, on {@link MAX_PRE_HANDSHAKE_STREAMS}. Beyond, the connection is closed. If it is called from `onConnection`, the
+   * connection counts as half-open for as long.
+   */
+  expectHandshake?(): void;
   /** Puts into force what the handshake agreed. Called once. */
   applyLimits(limits: AgreedLimits): void;
   /**

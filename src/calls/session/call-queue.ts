@@ -10,6 +10,7 @@ import type { Waiter } from '../../pool/wait-queue.js';
 import type { MessageCodec } from '../../protocol/codec.js';
 import { type KeptMessage, messageIn } from '../../protocol/kept-message.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';
+import { MAX_PRE_HANDSHAKE_BYTES } from '../../transport/connection.js';
 import { withExecution } from '../call-errors.js';
 import type { Attempt } from '../outgoing/call-again.js';
 import type { FailedCall, Recover } from '../outgoing/failed-call.js';
@@ -40,7 +41,7 @@ export class CallQueue {
   readonly #codec: MessageCodec;
   readonly #wait: (call: Waiter<CallSession>) => void;
   readonly #copies: MessageCopies;
-  readonly #early = new EarlyBytes();
+  readonly #sent = new PreHandshakeBytes();
 
   /**
    * @param codec refuses messages over this side's own limit
@@ -57,12 +58,16 @@ export class CallQueue {
     this.#wait = wait;
   }
 
-  /** Makes a call once there is a session for it. The message is kept as it is now, whatever its caller does to it. */
+  /**
+   * Makes a call once there is a session for it. The message is kept as it is now, whatever its caller does to it.
+   * @param isOpenEnded whether more follows the message at once, so that it waits for the handshake's end
+   */
   call<T>(
     message: Message,
     options: AttemptOptions,
     start: StartCall<T>,
     recover?: Recover<T>,
+    isOpenEnded = false,
   ): Attempt<T> {
     let call: WaitingCall | undefined;
     const made = new Promise<T>((resolve, reject) => {
@@ -73,7 +78,8 @@ export class CallQueue {
         message: this.#copies.keep(message.type, split),
         replaySafe: message.type === 'ping' || options.replaySafe === true,
         options,
-        early: this.#early,
+        isOpenEnded,
+        sent: this.#sent,
         start: (session, its, left) => start(session, its, left).then(resolve),
         reject,
         wait: this.#wait,
@@ -112,6 +118,8 @@ export class CallQueue {
       },
       async (session, kept, left) =>
         session.stream(kept as DataTransfer, { ...left, signal: options.signal, body, context }),
+      undefined,
+      body !== undefined,
     );
     result.finally(release).catch(() => {
       // The transfer never left, so nobody has read its body.
@@ -123,23 +131,22 @@ export class CallQueue {
 
 const NEVER_MADE = { isOpen: false, keepMessage: () => undefined };
 
-/** Counts the bytes that have left as early data on the connection that is early now. */
-class EarlyBytes {
-  #session: CallSession | undefined;
-  #bytes = 0;
+/** Counts the bytes that have left on each connection before its handshake was answered: the peer keeps no more. */
+class PreHandshakeBytes {
+  readonly #bytes = new WeakMap<CallSession, number>();
 
   hasRoom(session: CallSession, bytes: number): boolean {
-    return !session.isEarly || this.#sentOn(session) + bytes <= MAX_EARLY_BYTES;
+    if (session.isAgreed) return true;
+    const limitBytes = session.isEarly ? MAX_EARLY_BYTES : MAX_PRE_HANDSHAKE_BYTES;
+    return this.#sentOn(session) + bytes <= limitBytes;
   }
 
-  send(session: CallSession, bytes: number): void {
-    if (!session.isEarly) return;
-    this.#bytes = this.#sentOn(session) + bytes;
-    this.#session = session;
+  add(session: CallSession, bytes: number): void {
+    if (!session.isAgreed) this.#bytes.set(session, this.#sentOn(session) + bytes);
   }
 
   #sentOn(session: CallSession): number {
-    return this.#session === session ? this.#bytes : 0;
+    return this.#bytes.get(session) ?? 0;
   }
 }
 
@@ -149,7 +156,8 @@ interface WaitingCallOptions {
   readonly message: WaitingMessage;
   readonly replaySafe: boolean;
   readonly options: AttemptOptions;
-  readonly early: EarlyBytes;
+  readonly isOpenEnded: boolean;
+  readonly sent: PreHandshakeBytes;
   /** Fulfils when the call has succeeded. */
   readonly start: StartCall<void>;
   readonly reject: (error: MeshError) => void;
@@ -179,13 +187,14 @@ class WaitingCall implements Waiter<CallSession>, FailedCall {
   }
 
   accepts(session: CallSession): boolean {
-    const { replaySafe, early } = this.#call;
-    return session.takes({ bytes: this.weight, replaySafe }) && early.hasRoom(session, this.weight);
+    const { replaySafe, isOpenEnded, sent } = this.#call;
+    if (isOpenEnded && !session.isAgreed) return false;
+    return session.takes({ bytes: this.weight, replaySafe }) && sent.hasRoom(session, this.weight);
   }
 
   start(session: CallSession): void {
-    const { options, start, early } = this.#call;
-    early.send(session, this.weight);
+    const { options, start, sent } = this.#call;
+    sent.add(session, this.weight);
     this.#session = session;
     const timeoutMs = this.deadlineMs - performance.now();
     const { kept } = this.#call.message;

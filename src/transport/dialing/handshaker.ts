@@ -116,6 +116,7 @@ export function awaitHandshake(
   const { config, codec } = options;
   let state: HandshakeState = { kind: 'idle' };
   const held = new Set<FrameStream>();
+  connection.expectHandshake?.();
   return settle(connection, options, (done) => {
     connection.onStream = (stream) => {
       if (stream.messageId !== HANDSHAKE_MESSAGE_ID) return hold(stream, held);

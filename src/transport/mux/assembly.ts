@@ -42,6 +42,11 @@ export class Assembly {
     pushMerged(this.#pieces, payload, MERGED_BYTES);
   }
 
+  /** Bytes that it keeps. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** The message, as the frame that it would be in one piece. */
   get whole(): Frame {
     const { flags } = this.#last;

@@ -6,6 +6,7 @@
  * written: a TLS socket, or a pair of streams within one process.
  */
 import type { Duplex } from 'node:stream';
+import type { ByteAccount } from '../../base/byte-budget.js';
 import { isViolation, MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { decodeCredit, decodeGoAway, decodeReset, encodeReset } from '../../protocol/control.js';
 import {
@@ -23,6 +24,7 @@ import {
   DEFAULT_STREAM_LIMITS,
   type FrameStream,
   type FrameStreamHandler,
+  MAX_PRE_HANDSHAKE_BYTES,
   nextConnectionState,
   type PeerIdentity,
   type Role,
@@ -46,6 +48,8 @@ export interface MuxOptions {
   readonly localAddress: SocketAddress;
   readonly remoteAddress: SocketAddress;
   readonly limits?: Partial<StreamLimits> | undefined;
+  /** Called once, when limits are agreed: the handshake is done. */
+  readonly onAgreed?: (() => void) | undefined;
   /** Memory for outgoing frames that connections share. Default: the connection's own, which is used once. */
   readonly writeMemory?: WriteMemory | undefined;
   /** Shares the event loop with other connections. Default: the connection's own. */
@@ -85,6 +89,7 @@ export class MuxConnection implements Connection {
   readonly #share: ReadingShare;
   /** Its peer has had its share of this turn: what has arrived is read in a later one. */
   #isWaiting = false;
+  #onAgreed: (() => void) | undefined;
   #state: ConnectionState = { kind: 'open' };
 
   /** @param duplex secured and open; the connection's from here on */
@@ -102,6 +107,7 @@ export class MuxConnection implements Connection {
       maxPayloadBytes: limits.maxMessageBytes,
       compressions: [Compression.none],
     });
+    this.#onAgreed = options.onAgreed;
     const memory = options.writeMemory ?? new WriteMemory(false);
     const writer = new FrameWriter(duplex, counters, () => this.#flush(), memory);
     this.#writer = writer;
@@ -149,7 +155,30 @@ export class MuxConnection implements Connection {
     return this.#isOpen ? this.#streams.goAway.drained : Promise.resolve();
   }
 
+  get account(): ByteAccount | undefined {
+    return this.#streams.account;
+  }
+
+  set account(account: ByteAccount | undefined) {
+    this.#streams.account = account;
+  }
+
+  expectHandshake(): void {
+    this.#decoder.maxPayloadBytes = Math.min(
+      this.#decoder.maxPayloadBytes,
+      MAX_PRE_HANDSHAKE_BYTES,
+    );
+    this.#streams.expectHandshake();
+  }
+
+  /** Whether the peer's handshake is under way. */
+  get isHandshaking(): boolean {
+    return this.#streams.isHandshaking;
+  }
+
   applyLimits(limits: AgreedLimits): void {
+    this.#onAgreed?.();
+    this.#onAgreed = undefined;
     this.#decoder.maxPayloadBytes = limits.maxMessageBytes;
     this.#decoder.requireChecksum = limits.checksum;
     this.#decoder.compressions = limits.compressions;
@@ -230,6 +259,7 @@ export class MuxConnection implements Connection {
         if (!this.#isOpen) return;
         nowMs = performance.now();
       }
+      this.#streams.keepPartial(this.#decoder.bufferedBytes);
     } catch (error) {
       this.#caught(error);
       return;

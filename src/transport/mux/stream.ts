@@ -17,7 +17,7 @@ import { CreditInFlight } from './credit-in-flight.js';
 import { Inbox, type InboxOwner } from './inbox.js';
 import { Outbox, type OutgoingFrame } from './outbox.js';
 
-/** What a stream needs of its connection. None of it throws. */
+/** What a stream needs of its connection. None of it throws but where it says so. */
 export interface StreamHost {
   readonly isOpen: boolean;
   readonly sendsChecksum: boolean;
@@ -31,7 +31,11 @@ export interface StreamHost {
   reclass(stream: MuxStream, priority: Priority): void;
   /** Whether `send` may go on at once. If not, the stream's `onDrain` is due later. */
   hasRoom(stream: MuxStream): boolean;
-  /** So many frames and bytes more, or fewer, wait for the stream's reader. */
+  /**
+   * So many frames and bytes more, or fewer, wait for the stream's reader, or for the rest of their message. The stream may be
+   * given up over it.
+   * @throws MeshError Overloaded for a peer that has yet to be accepted
+   */
   onHeldChange(stream: MuxStream, frames: number, bytes: number): void;
   /** A message in pieces has begun to arrive, or is there. @throws MeshError ProtocolViolation for too many at once */
   onAssembly(change: 1 | -1): void;
@@ -307,6 +311,9 @@ export class MuxStream implements FrameStream, InboxOwner {
     } else {
       this.#assembly.add(piece);
     }
+    this.#host.onHeldChange(this, 0, piece.payload.length);
+    // It was too much, and this stream is the one that was given up.
+    if (this.#assembly === undefined) return undefined;
     if ((piece.flags & FrameFlag.more) !== 0) {
       this.onRead(piece.payload.length);
       return undefined;
@@ -318,9 +325,11 @@ export class MuxStream implements FrameStream, InboxOwner {
   }
 
   #endAssembly(): void {
-    if (this.#assembly === undefined) return;
+    const assembly = this.#assembly;
+    if (assembly === undefined) return;
     this.#assembly = undefined;
     this.#host.onAssembly(-1);
+    this.#host.onHeldChange(this, 0, -assembly.bytes);
   }
 
   #drop(): void {

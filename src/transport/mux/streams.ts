@@ -2,6 +2,7 @@
  * The streams of one multiplexed connection: opening, accepting, limits, credit, and where a frame goes.
  * SPEC.md, "Transports".
  */
+import type { ByteAccount } from '../../base/byte-budget.js';
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { decodeCredit, decodeReset, encodeCredit, encodeReset } from '../../protocol/control.js';
 import { type Frame, FrameFlag } from '../../protocol/frame.js';
@@ -12,6 +13,7 @@ import {
   type ConnectionCounters,
   DEFAULT_STREAM_LIMITS,
   type FrameStreamHandler,
+  MAX_PRE_HANDSHAKE_BYTES,
   MAX_PRE_HANDSHAKE_STREAMS,
   type Role,
   type StreamLimits,
@@ -32,6 +34,10 @@ import { StreamTable, type StreamTableLimits } from './stream-table.js';
  * a hundred.
  */
 const MAX_HELD_FRAMES = 262_144;
+/** What one costs besides its payload. */
+const HELD_FRAME_BYTES = 128;
+/** What a connection may keep of a frame that is not whole while there is no room. This side sends none that are larger. */
+const MAX_PARTIAL_BYTES = 256 * 1024;
 
 /** {@link ConnectionCounters}, and what only a shared byte stream has. */
 export interface MuxCounters extends ConnectionCounters {
@@ -78,6 +84,13 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   readonly #holding = new Set<MuxStream>();
   #heldFrames = 0;
   #heldBytes = 0;
+  /** Of messages and frames that are not whole. */
+  #partialBytes = 0;
+  /** Of these, the bytes of the frame that is arriving. */
+  #frameBytes = 0;
+  #account: ByteAccount | undefined;
+  /** The peer's handshake is under way: it has proved nothing but who it is. */
+  isHandshaking = false;
   #assemblies = 0;
   /** What the peer does to streams, by the connection's clock. */
   readonly rates: StreamRateGuard;
@@ -153,7 +166,24 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     return stream;
   }
 
+  get account(): ByteAccount | undefined {
+    return this.#account;
+  }
+
+  set account(account: ByteAccount | undefined) {
+    const bytes = this.#heldBytes + HELD_FRAME_BYTES * this.#heldFrames + this.#partialBytes;
+    this.#account?.give(bytes);
+    this.#account = account;
+    account?.take(bytes);
+  }
+
+  expectHandshake(): void {
+    this.isHandshaking = true;
+    this.#tableLimits.maxIncomingStreams = MAX_PRE_HANDSHAKE_STREAMS;
+  }
+
   applyLimits(limits: AgreedLimits): void {
+    this.isHandshaking = false;
     this.maxMessageBytes = limits.maxMessageBytes;
     this.sendsChecksum = limits.checksum;
     this.#tableLimits.maxOutgoingStreams = limits.maxOutgoingStreams;
@@ -193,8 +223,23 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     } else this.#receiveReset(stream, frame);
   }
 
+  /**
+   * The connection keeps so many bytes of a frame that is not whole.
+   * @throws MeshError Overloaded where there is no room, and nothing can be given up: the connection is to be closed
+   */
+  keepPartial(bytes: number): void {
+    const grown = bytes - this.#frameBytes;
+    if (grown === 0) return;
+    this.#frameBytes = bytes;
+    this.#count(0, grown);
+    if (grown < 0 || bytes <= MAX_PARTIAL_BYTES || !this.#isOverfull) return;
+    this.#giveUpSlowest();
+    if (this.#isOverfull) throw new MeshError('Overloaded', OVERFULL_TEXT);
+  }
+
   /** The connection is over, and with it every stream. */
   end(error: MeshError): void {
+    this.keepPartial(0);
     const streams = this.#table.takeAll();
     for (const stream of this.#scheduler.takeDraining()) streams.add(stream);
     this.#untaken.clear();
@@ -236,10 +281,6 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     return this.#link.isOpen();
   }
 
-  get #maxHeldBytes(): number {
-    return this.#limits.maxConnectionWindowBytes;
-  }
-
   get maxQueuedBytes(): number {
     return this.maxMessageBytes + 4 * this.#limits.sendHighWaterBytes;
   }
@@ -257,13 +298,38 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   }
 
   onHeldChange(stream: MuxStream, frames: number, bytes: number): void {
-    this.#heldFrames += frames;
-    this.#heldBytes += bytes;
+    this.#count(frames, bytes);
     if (!stream.isHolding) this.#holding.delete(stream);
     else if (frames > 0) this.#holding.add(stream);
-    if (this.#heldFrames <= MAX_HELD_FRAMES && this.#heldBytes <= this.#maxHeldBytes) return;
-    const [longest] = this.#holding;
-    longest?.fail(new MeshError('Overloaded', 'too much waits for readers that are slow'));
+    if (bytes <= 0 || !this.#isOverfull) return;
+    if (this.isHandshaking) throw new MeshError('Overloaded', PRE_HANDSHAKE_TEXT);
+    this.#giveUpSlowest();
+    // No reader is slow: what is too much is this message.
+    if (this.#isOverfull) stream.fail(new MeshError('Overloaded', OVERFULL_TEXT));
+  }
+
+  #count(frames: number, bytes: number): void {
+    this.#heldFrames += frames;
+    if (frames !== 0) this.#heldBytes += bytes;
+    else this.#partialBytes += bytes;
+    const change = bytes + HELD_FRAME_BYTES * frames;
+    if (change > 0) this.#account?.take(change);
+    else if (change < 0) this.#account?.give(-change);
+  }
+
+  get #isOverfull(): boolean {
+    if (this.isHandshaking) return this.#heldBytes + this.#partialBytes > MAX_PRE_HANDSHAKE_BYTES;
+    if (this.#heldFrames > MAX_HELD_FRAMES) return true;
+    return (
+      this.#heldBytes > this.#limits.maxConnectionWindowBytes || this.#account?.hasRoom === false
+    );
+  }
+
+  #giveUpSlowest(): void {
+    for (const stream of this.#holding) {
+      if (!this.#isOverfull) return;
+      stream.fail(new MeshError('Overloaded', 'too much waits for readers that are slow'));
+    }
   }
 
   onAssembly(change: 1 | -1): void {
@@ -351,6 +417,9 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     if (bytes > 0) this.#link.sendControl(FrameFlag.credit, messageId, encodeCredit(bytes));
   }
 }
+
+const OVERFULL_TEXT = 'too much of this peer waits to be read';
+const PRE_HANDSHAKE_TEXT = `over ${MAX_PRE_HANDSHAKE_BYTES} bytes came before the handshake`;
 
 /** A dialer may open so many before it knows the acceptor's limit. They count until they are over. */
 function incomingLimit(role: Role, maxStreams: number): number {

@@ -53,8 +53,11 @@ export interface TcpListenerOptions {
   readonly counters: ListenerCounters;
   /** Gets the secrets of every connection. */
   readonly keyLog?: KeyLog | undefined;
-  /** The TLS handshake is done. @returns whether the socket became a connection */
-  readonly onSecure: (socket: TLSSocket, setup: TlsSetup) => boolean;
+  /**
+   * The TLS handshake is done. A socket that becomes a connection stays half-open until `agreed` is called, or it is closed.
+   * @returns whether it became one
+   */
+  readonly onSecure: (socket: TLSSocket, setup: TlsSetup, agreed: () => void) => boolean;
   /** The TLS handshake failed, over what the socket sent. */
   readonly onTlsError: (cause: Error, remoteAddress: SocketAddress) => void;
 }
@@ -77,6 +80,8 @@ type Stage =
   | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout }
   /** TLS has it, or will in one of the next turns. */
   | { readonly kind: 'tls'; readonly helloBytes: number }
+  /** It is a connection whose handshake above TLS is under way, which has a timeout of its own. */
+  | { readonly kind: 'secured' }
   /** It is being closed, and why was counted. */
   | { readonly kind: 'refused' }
   /** It has given its place back. */
@@ -265,9 +270,11 @@ export class TcpListener implements Listener {
     }
     // The peer is checked by the certificates in force now, not by those of when its socket was accepted.
     this.#refreshSetup();
-    if (this.#options.onSecure(socket, this.#setup)) {
+    if (this.#options.onSecure(socket, this.#setup, () => this.#release(halfOpen))) {
       this.#budget.refund(halfOpen.source, HELLO_MS, performance.now());
-      this.#release(halfOpen);
+      if (halfOpen.stage.kind === 'over') return;
+      halfOpen.stage = { kind: 'secured' };
+      this.#forget(halfOpen);
     } else {
       // It stays half-open until its socket is closed.
       this.#settle(halfOpen);
@@ -284,7 +291,7 @@ export class TcpListener implements Listener {
   #handleClose(halfOpen: HalfOpen): void {
     const { kind } = halfOpen.stage;
     if (kind === 'over') return;
-    if (kind !== 'refused') this.#options.counters.tlsErrors += 1;
+    if (kind !== 'refused' && kind !== 'secured') this.#options.counters.tlsErrors += 1;
     this.#settle(halfOpen);
     this.#release(halfOpen);
   }
@@ -301,15 +308,21 @@ export class TcpListener implements Listener {
     }
   }
 
-  /** Gives a place back when a socket becomes a connection or closes, whichever comes first. */
+  /** Gives a place back when a connection's handshake is done or its socket closes, whichever comes first. */
   #release(halfOpen: HalfOpen): void {
-    const { key, source, timer } = halfOpen;
+    if (halfOpen.stage.kind === 'over') return;
     halfOpen.stage = { kind: 'over' };
+    this.#count.leave(halfOpen.source);
+    this.#forget(halfOpen);
+  }
+
+  /** The listener does nothing more with the socket itself. */
+  #forget(halfOpen: HalfOpen): void {
+    const { key, timer } = halfOpen;
     clearTimeout(timer);
-    this.#count.leave(source);
     // A peer that has reset its socket may connect from the same port again before the reset is seen here.
     if (this.#halfOpen.get(key) === halfOpen) this.#halfOpen.delete(key);
-    if (this.#count.total > 0) return;
+    if (this.#halfOpen.size > 0) return;
     clearInterval(this.#excessTimer);
     this.#excessTimer = undefined;
   }

@@ -133,7 +133,7 @@ export class TcpTransport implements Transport {
       },
       counters: this.counters,
       keyLog: this.#options.keyLog,
-      onSecure: (socket, setup) => this.#accept(socket, setup, options),
+      onSecure: (socket, setup, agreed) => this.#accept(socket, setup, options, agreed),
       onTlsError: (cause, remoteAddress) => {
         const error = cause instanceof MeshError ? cause : handshakeError(cause);
         // A peer that hung up was not refused.
@@ -164,11 +164,12 @@ export class TcpTransport implements Transport {
   }
 
   /** @returns whether the peer's certificate was accepted */
-  #accept(socket: TLSSocket, setup: TlsSetup, options: ListenOptions): boolean {
-    const connection = this.#adopt(socket, setup, options.onRefused);
+  #accept(socket: TLSSocket, setup: TlsSetup, options: ListenOptions, agreed: () => void): boolean {
+    const connection = this.#adopt(socket, setup, options.onRefused, agreed);
     if (connection === undefined) return false;
     this.counters.accepted += 1;
     options.onConnection(connection);
+    if (!connection.isHandshaking) agreed();
     return true;
   }
 
@@ -176,9 +177,11 @@ export class TcpTransport implements Transport {
     socket: TLSSocket,
     setup: TlsSetup,
     onRefused: ListenOptions['onRefused'],
-  ): Connection | undefined {
+    agreed: () => void,
+  ): MuxConnection | undefined {
     try {
-      return this.#connect(socket, 'acceptor', identifyPeer(socket, setup.trust, 'dialer'));
+      const identity = identifyPeer(socket, setup.trust, 'dialer');
+      return this.#connect(socket, 'acceptor', identity, agreed);
     } catch (thrown) {
       const error = toMeshError(thrown);
       const remoteAddress = addressOf(socket).remote;
@@ -189,7 +192,12 @@ export class TcpTransport implements Transport {
     }
   }
 
-  #connect(socket: TLSSocket, role: Role, peerIdentity: PeerIdentity): MuxConnection {
+  #connect(
+    socket: TLSSocket,
+    role: Role,
+    peerIdentity: PeerIdentity,
+    onAgreed?: () => void,
+  ): MuxConnection {
     socket.setNoDelay(true);
     socket.setKeepAlive(true, this.#options.keepAliveMs ?? 10_000);
     const { local, remote } = addressOf(socket);
@@ -202,6 +210,7 @@ export class TcpTransport implements Transport {
       limits: this.#options.limits,
       writeMemory: this.#writeMemory,
       turns: this.#turns,
+      onAgreed,
     });
     this.#connections.add(connection);
     connection.closed.then(() => {

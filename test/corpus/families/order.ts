@@ -1,7 +1,7 @@
 /** Sound frames where they do not belong: before the handshake, twice, after the end, after going away. */
 import { TYPES } from '../../protocol/naive/message.js';
 import { samples } from '../../protocol/samples.js';
-import { END, frameOf, PLAIN, RESET, uint, writeFrame } from '../bytes.js';
+import { END, frameOf, MORE, PLAIN, RESET, uint, writeFrame } from '../bytes.js';
 import type { Case, Family, Outcome, Step } from '../case.js';
 
 const violation: Outcome = { kind: 'closed', code: 'ProtocolViolation' };
@@ -104,6 +104,39 @@ function* beforeTheHandshake(): Generator<Case> {
     name: 'a call ahead of the handshake, on a later stream',
     steps: [send(3, frameOf(3, PING), true), { do: 'pause' }, { do: 'shake', changes: {} }],
     outcome: { kind: 'served' },
+  };
+}
+
+/** On TCP the first stream has to be the handshake's: this one never becomes whole. */
+const BEGUN = send(1, writeFrame(MORE, 1, Buffer.alloc(10)));
+
+function* hoards(): Generator<Case> {
+  const large = Buffer.alloc(100_000);
+  for (const transport of ['quic', 'tcp'] as const) {
+    const begun = transport === 'tcp' ? [BEGUN] : [];
+    yield {
+      begin: 'secured',
+      transports: [transport],
+      name: '300 KB on streams of calls, and no handshake',
+      steps: [...begun, ...[3, 5, 7].map((id) => send(id, writeFrame(PLAIN, id, large)))],
+      outcome: { kind: 'closed', code: 'Overloaded' },
+    };
+    yield {
+      begin: 'secured',
+      transports: [transport],
+      name: '70 streams, and no handshake',
+      steps: [
+        ...begun,
+        ...Array.from({ length: 70 }, (_, i) => send(3 + 2 * i, frameOf(3 + 2 * i, PING))),
+      ],
+      outcome: { kind: 'closed', code: 'StreamLimitExceeded' },
+    };
+  }
+  yield {
+    begin: 'secured',
+    name: 'a handshake of 200 KB',
+    steps: [send(1, writeFrame(PLAIN, 1, Buffer.alloc(200_000)))],
+    outcome: { kind: 'closed', code: 'FrameTooLarge' },
   };
 }
 
@@ -425,6 +458,7 @@ export const order: Family = {
   name: 'order',
   cases: [
     ...beforeTheHandshake(),
+    ...hoards(),
     ...handshakes(),
     ...calls(),
     ...answers(),

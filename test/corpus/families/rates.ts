@@ -196,6 +196,24 @@ function* admissions(): Generator<Case> {
     counter: 'transports.tcp.halfOpenDropped',
   };
   yield {
+    name: 'another socket of a source that may have four, of which TLS is done and the handshake is not',
+    transports: ['tcp'],
+    profile: 'narrowAdmission',
+    begin: 'secured',
+    steps: [
+      run(async ({ subject, client, dial }) => {
+        const before = subject.count('transports.tcp.halfOpenDropped');
+        for (let i = 0; i < 3; i += 1) await dial({ begin: 'secured' });
+        const fifth = await TcpStranger.dial(subject.address);
+        await until(() => subject.count('transports.tcp.halfOpenDropped') > before);
+        fifth.hangUp();
+        client.hangUp();
+      }),
+    ],
+    outcome: { kind: 'dropped' },
+    counter: 'transports.tcp.halfOpenDropped',
+  };
+  yield {
     name: '20 first flights of a source that may have four: from half of them on, a token is due',
     transports: ['quic'],
     profile: 'narrowAdmission',

@@ -45,6 +45,8 @@ export interface ConnectionHost extends IdRoutes {
   sessionGiven(session: Uint8Array): void;
   /** TLS is done and the peer's certificate is good. */
   established(): void;
+  /** Limits are agreed: the handshake above TLS is done, maybe before TLS itself. */
+  agreed(): void;
   /** The connection is over for its users. Called once. */
   ended(error: MeshError): void;
   /** The native connection has drained as well: its connection IDs may be forgotten. */

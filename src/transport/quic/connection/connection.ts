@@ -6,6 +6,7 @@
  * out. What sends, waits and judges on the way has files of its own: `datagram-pump.ts`, `loss-timer.ts`,
  * `replacement-check.ts`, `../paths`, `../streams` and `../guards`.
  */
+import type { ByteAccount } from '../../../base/byte-budget.js';
 import { MeshError, type MeshErrorCode, toMeshError, wireCodeOf } from '../../../errors.js';
 import { encodeReason } from '../../../protocol/control.js';
 import {
@@ -187,8 +188,26 @@ export class QuicConnection implements Connection {
     return this.isOver ? Promise.resolve() : this.#streams.goAway.drained;
   }
 
+  get account(): ByteAccount | undefined {
+    return this.#guards.account;
+  }
+
+  set account(account: ByteAccount | undefined) {
+    this.#guards.account = account;
+  }
+
+  expectHandshake(): void {
+    this.#streams.isHandshaking = true;
+  }
+
+  /** Whether the peer's handshake is under way. */
+  get isHandshaking(): boolean {
+    return this.#streams.isHandshaking;
+  }
+
   applyLimits(limits: AgreedLimits): void {
     this.#streams.applyLimits(limits);
+    this.#host.agreed();
   }
 
   async close(code: MeshErrorCode = 'NoError', reason = ''): Promise<void> {
@@ -322,6 +341,7 @@ export class QuicConnection implements Connection {
     if (this.#paths.isMaintenanceDue) this.#paths.maintain();
     let isDone = this.#pump.flush();
     if (this.isOpen) {
+      this.#guards.settle();
       if (this.#streams.writer.markSent()) isDone = this.#pump.flush();
       if (isDone) this.#size.flushed();
       if (!this.#size.isHolding) this.#guards.flushed();
@@ -557,6 +577,7 @@ export class QuicConnection implements Connection {
     clearTimeout(this.#establishTimer);
     this.#settleOpened(false);
     this.#streams.end(streamError);
+    this.#guards.end();
     this.#host.ended(error);
     this.#settleClosed(error);
   }

@@ -95,6 +95,7 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   #halfOpenSource: string | undefined;
   /** Whether the acceptor got the connection before TLS was done, because it brought early data. */
   #handedOut = false;
+  #isEstablished = false;
 
   constructor(
     host: SlotHost,
@@ -196,9 +197,15 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
       this.#dial?.resolve();
       return;
     }
-    this.#settleHalfOpen(true);
+    this.#isEstablished = true;
     counters.accepted += 1;
     if (!this.#handedOut) acceptor?.onConnection(connection);
+    if (!connection.isHandshaking) this.#settleHalfOpen();
+  }
+
+  agreed(): void {
+    // Early data may be a replay: only the end of TLS proves that the dialer is there.
+    if (this.#isEstablished) this.#settleHalfOpen();
   }
 
   ended(error: MeshError): void {
@@ -208,7 +215,7 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
     this.#collectKeys?.();
     this.#dial?.reject(error);
     // It keeps its half-open place until it is released: the native connection lives on for a while, to repeat its close.
-    if (this.#halfOpenSource === undefined) return;
+    if (this.#halfOpenSource === undefined || this.#isEstablished) return;
     counters.refused += 1;
     // Whoever has the connection is told by the connection itself. A dialer that gave up was not refused.
     if (this.#handedOut || hasLeft(error)) return;
@@ -217,15 +224,15 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
 
   released(): void {
     for (const id of this.#ids) this.#host.routes.delete(id);
-    this.#settleHalfOpen(false);
+    this.#settleHalfOpen();
     this.#host.forget(this);
     this.#dial = undefined;
     this.connection = undefined;
   }
 
-  #settleHalfOpen(isTrusted: boolean): void {
+  #settleHalfOpen(): void {
     if (this.#halfOpenSource === undefined) return;
-    this.#host.leave(this.#halfOpenSource, isTrusted);
+    this.#host.leave(this.#halfOpenSource, this.#isEstablished);
     this.#halfOpenSource = undefined;
   }
 }

@@ -2,7 +2,9 @@
  * Guards against what an authenticated peer can do with the known holes of quiche 0.18.0, for one connection. They see
  * totals only, and cost additions and comparisons as long as a peer is honest. SECURITY.md.
  */
+import type { ByteAccount } from '../../../base/byte-budget.js';
 import { MeshError } from '../../../errors.js';
+import { MAX_PRE_HANDSHAKE_BYTES } from '../../connection.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { EndpointCounters } from '../io/counters.js';
 import { makeProofNonce } from '../streams/control-stream.js';
@@ -26,6 +28,8 @@ const MAX_FLUSH_BYTES = 8 * 1024 * 1024;
 /** The same where bulk data goes beside other calls: these wait until it has left. */
 const MAX_SHARED_FLUSH_BYTES = 256 * 1024;
 
+const PRE_HANDSHAKE_TEXT = `over ${MAX_PRE_HANDSHAKE_BYTES} bytes came before the handshake`;
+
 /** Beyond this share of what may wait, slow streams are given up, well before the connection would be. */
 const WAITING_FRACTION = 3 / 4;
 
@@ -36,6 +40,11 @@ const WAITING_FRACTION = 3 / 4;
 export class PeerGuards {
   /** Bytes of datagrams sent so far. */
   sentBytes = 0;
+  #account: ByteAccount | undefined;
+  /** What was taken from the account. */
+  #heldBytes = 0;
+  /** What had arrived and was not read when that was last looked at, and what had been read by then. */
+  #owed = { bytes: 0, read: 0 };
   readonly #options: PeerGuardsOptions;
   readonly #budget: InputBudget;
   readonly #witness: InputWitness;
@@ -63,12 +72,46 @@ export class PeerGuards {
     const { reader } = this.#options.streams;
     const totals = { read: reader.readBytes, sent: this.sentBytes };
     const excess = this.#budget.judge(totals, nowMs, this.#witness);
-    if (excess === undefined) {
-      if (this.#budget.owedBytes > maxWaitingBytes * WAITING_FRACTION) reader.giveUpSlowest();
+    if (excess !== undefined) {
+      counters.closedForExcess += 1;
+      end(new MeshError('ProtocolViolation', excess));
       return;
     }
-    counters.closedForExcess += 1;
-    end(new MeshError('ProtocolViolation', excess));
+    this.#owed = { bytes: this.#budget.owedBytes, read: totals.read };
+    if (this.#options.streams.isHandshaking && this.#owed.bytes > MAX_PRE_HANDSHAKE_BYTES) {
+      end(new MeshError('Overloaded', PRE_HANDSHAKE_TEXT));
+      return;
+    }
+    if (this.#owed.bytes > maxWaitingBytes * WAITING_FRACTION) reader.giveUpSlowest();
+    this.settle();
+    while (this.#account?.hasRoom === false && reader.giveUpSlowest()) this.settle();
+  }
+
+  get account(): ByteAccount | undefined {
+    return this.#account;
+  }
+
+  set account(account: ByteAccount | undefined) {
+    this.#account?.give(this.#heldBytes);
+    this.#account = account;
+    account?.take(this.#heldBytes);
+  }
+
+  /** Takes what the connection holds now from the account, or gives back what was read since. */
+  settle(): void {
+    const { reader } = this.#options.streams;
+    const unread = Math.max(0, this.#owed.bytes - (reader.readBytes - this.#owed.read));
+    const bytes = Math.ceil(unread) + reader.partialBytes;
+    const change = bytes - this.#heldBytes;
+    if (change === 0) return;
+    this.#heldBytes = bytes;
+    if (change > 0) this.#account?.take(change);
+    else this.#account?.give(-change);
+  }
+
+  /** The connection is over: it holds nothing any more. */
+  end(): void {
+    this.account = undefined;
   }
 
   /** Bytes that may be sent in one go now. */

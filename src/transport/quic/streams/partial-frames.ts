@@ -25,6 +25,11 @@ export class PartialFrames {
     return this.#totalBytes;
   }
 
+  /** The stream whose frame began to arrive last. */
+  get latest(): QuicStream | undefined {
+    return [...this.#bytes.keys()].at(-1);
+  }
+
   /** Whether streams are left unread. */
   get isHolding(): boolean {
     return this.#skipped.size > 0;

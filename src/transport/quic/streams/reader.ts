@@ -181,13 +181,25 @@ export class StreamReader {
     });
   }
 
-  /** Gives up the stream whose reader has been slow for the longest, for the sake of all others. */
-  giveUpSlowest(): void {
+  /** Bytes kept of frames that are not whole. */
+  get partialBytes(): number {
+    return this.#partials.totalBytes;
+  }
+
+  /**
+   * Gives up the stream whose reader has been slow for the longest, for the sake of all others. Where none is slow, the one
+   * whose frame began to arrive last.
+   * @returns whether there was one
+   */
+  giveUpSlowest(): boolean {
     for (const stream of this.#paused) {
       if (stream.id < 0 || !this.#native.streamReadable(stream.id)) continue;
       stream.fail(new MeshError('Overloaded', 'too much waits for readers that are slow'));
-      return;
+      return true;
     }
+    const latest = this.#partials.latest;
+    latest?.fail(new MeshError('Overloaded', 'too much of this peer waits to be read'));
+    return latest !== undefined;
   }
 
   /** Takes the end of a stream that is paused: to be called once all before it was read. */

@@ -19,7 +19,11 @@ import type {
   StreamLimits,
   StreamOptions,
 } from '../../connection.js';
-import { NO_HANDLER } from '../../connection.js';
+import {
+  MAX_PRE_HANDSHAKE_BYTES,
+  MAX_PRE_HANDSHAKE_STREAMS,
+  NO_HANDLER,
+} from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../../go-away.js';
 import type { ReadingShare } from '../../reading-turns.js';
@@ -73,6 +77,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly #registry: StreamRegistry;
   readonly #ends: StreamEnds;
   #compressions: readonly Compression[] = [Compression.none];
+  /** The peer's handshake is under way: it has proved nothing but who it is. */
+  isHandshaking = false;
   #onStream: ((stream: FrameStream) => FrameStreamHandler) | undefined;
   #goAway: GoAway | undefined;
   #isOpenDue = false;
@@ -136,6 +142,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** Puts into force what the handshake agreed. How many streams the peer may open, QUIC itself tells it. */
   applyLimits(limits: AgreedLimits): void {
+    this.isHandshaking = false;
     this.#registry.maxOwnStreams = limits.maxOutgoingStreams;
     this.maxMessageBytes = limits.maxMessageBytes;
     this.checksum = limits.checksum;
@@ -281,8 +288,12 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   }
 
   newDecoder(): FrameDecoder {
+    const { maxMessageBytes } = this;
     return new FrameDecoder({
-      maxPayloadBytes: this.maxMessageBytes,
+      // Until the handshake is done, a dialer sends no larger ones.
+      maxPayloadBytes: this.isHandshaking
+        ? Math.min(maxMessageBytes, MAX_PRE_HANDSHAKE_BYTES)
+        : maxMessageBytes,
       requireChecksum: this.checksum,
       compressions: this.#compressions,
     });
@@ -328,6 +339,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #accept(id: number): QuicStream | undefined {
     if (this.#onStream === undefined) return undefined;
     this.rates.opened();
+    if (this.isHandshaking && this.counters.streamsAccepted >= MAX_PRE_HANDSHAKE_STREAMS) {
+      const text = `over ${MAX_PRE_HANDSHAKE_STREAMS} streams came before the handshake`;
+      throw new MeshError('StreamLimitExceeded', text);
+    }
     const stream = new QuicStream(this, 'remote', NO_HANDLER);
     this.#registry.accept(stream, id);
     this.#goAway?.checkAccepted();
