@@ -41,11 +41,14 @@ export class SignsOfLife {
   arrivedEarly(nowMs: number): void {
     this.heardMs = nowMs;
     this.#provenMs = nowMs;
+    this.#arrivedMs = nowMs;
+    this.#datagrams += 1;
   }
 
   /** TLS is done. @param packets so far */
   established(packets: number): void {
     this.#packets = packets;
+    this.#datagrams = 0;
   }
 
   /**
@@ -56,7 +59,7 @@ export class SignsOfLife {
   arrives(nowMs: number, packets: () => number, isAlone = false): void {
     const isDue = nowMs < this.#strictUntilMs || nowMs - this.#lookedAtMs >= LOOK_EVERY_MS;
     this.#isAlone = isAlone || isDue;
-    if (isAlone || (isDue && this.#datagrams > 0)) this.#look(nowMs, packets());
+    if (this.#isAlone && this.#datagrams > 0) this.#look(nowMs, packets());
   }
 
   /**
