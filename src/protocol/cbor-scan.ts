@@ -7,6 +7,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { MeshError } from '../errors.js';
+import { heapBytesOf } from './heap-bytes.js';
 import { MAX_SMALL_BYTES } from './small-bytes.js';
 
 /** Limits of the scan. */
@@ -24,6 +25,8 @@ export const DEFAULT_CBOR_LIMITS: CborLimits = { maxDepth: 64, maxItems: 131_072
 export interface ScannedCbor {
   /** Whether there are byte strings to copy; see {@link MAX_SMALL_BYTES}. */
   readonly hasSmallBytes: boolean;
+  /** What the decoded item will take on the heap, estimated. */
+  readonly heapBytes: number;
 }
 
 /**
@@ -44,6 +47,7 @@ export function scanCbor(
   let items = 0;
   let at = 0;
   let hasSmallBytes = false;
+  let objects = 0;
   while (depth >= 0) {
     if (remaining[depth] === 0) {
       depth -= 1;
@@ -75,8 +79,10 @@ export function scanCbor(
       case 3: {
         const end = at + argument;
         if (end > payload.length) throw malformed(start, 'string runs past the end');
-        if (major === 2) hasSmallBytes ||= argument <= MAX_SMALL_BYTES;
-        else if (!isText(payload, at, end)) throw malformed(start, 'text is not UTF-8');
+        if (major === 2) {
+          objects += 1;
+          hasSmallBytes ||= argument <= MAX_SMALL_BYTES;
+        } else if (!isText(payload, at, end)) throw malformed(start, 'text is not UTF-8');
         at = end;
         break;
       }
@@ -89,6 +95,7 @@ export function scanCbor(
         depth += 1;
         remaining[depth] = children;
         isMap[depth] = major === 5;
+        if (major === 5) objects += 1;
         break;
       }
       case 6:
@@ -98,17 +105,33 @@ export function scanCbor(
     }
   }
   if (at !== payload.length) throw malformed(at, `${payload.length - at} bytes after the item`);
-  return { hasSmallBytes };
+  return { hasSmallBytes, heapBytes: heapBytesOf(items, objects) };
 }
 
-/** Most texts are short and ASCII. To check that here costs less than a native call. */
+/** Most texts are short. To check those here costs less than a native call. */
 function isText(payload: Uint8Array, start: number, end: number): boolean {
-  if (end - start > 256) return isUtf8(payload.subarray(start, end));
-  for (let i = start; i < end; i += 1) {
-    if ((payload[i] as number) > 0x7f) return isUtf8(payload.subarray(start, end));
+  if (end - start > MAX_SHORT_TEXT_BYTES) return isUtf8(payload.subarray(start, end));
+  let at = start;
+  while (at < end) {
+    const lead = payload[at] as number;
+    at += 1;
+    if (lead < 0x80) continue;
+    // Well-formed UTF-8 (Unicode, table 3-7): the second byte has a range that depends on the first.
+    const more = lead < 0xc2 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : 0;
+    if (more === 0 || at + more > end) return false;
+    const second = payload[at] as number;
+    const least = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
+    const most = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
+    if (second < least || second > most) return false;
+    for (let i = at + 1; i < at + more; i += 1) {
+      if (((payload[i] as number) & 0xc0) !== 0x80) return false;
+    }
+    at += more;
   }
   return true;
 }
+
+const MAX_SHORT_TEXT_BYTES = 256;
 
 /** Of major type 7 only false, true, null, undefined and the three widths of floats are allowed. */
 function checkSimple(at: number, info: number, argument: number): void {

@@ -19,6 +19,7 @@ import { ownSmallBytes, SmallBytes } from './small-bytes.js';
 export class MessageCodec {
   readonly #cbor: Cbor;
   readonly #maxBytes: number;
+  #heapBytes = 0;
 
   /** @param maxBytes largest payload that `encode` makes. Default 16 MiB */
   constructor(maxBytes?: number);
@@ -77,19 +78,25 @@ export class MessageCodec {
    * @throws MeshError MalformedMessage naming the byte or the field; UnknownMessageType
    */
   decode(payload: Uint8Array): Message {
-    const plain = this.#cbor.reader.read(payload);
-    const value = plain === NOT_PLAIN ? this.#decodeValue(payload) : plain;
-    if (!isPlainMap(value)) throw new MeshError('MalformedMessage', 'payload is not a map');
-    const { type } = value;
-    if (typeof type !== 'string')
-      throw new MeshError('MalformedMessage', 'field type must be text');
-    if (!isMessageType(type)) {
-      throw new MeshError(
-        'UnknownMessageType',
-        `message type ${JSON.stringify(type.slice(0, 64))} is not known`,
-      );
-    }
-    return readFields(value, fieldsOf(type), '') as unknown as Message;
+    return this.decodePlain(payload) ?? messageOf(this.#decodeValue(payload));
+  }
+
+  /**
+   * @internal Decodes the message in a payload if that takes little time: where it has few items, of the usual kinds.
+   * @returns `undefined` for any other payload, right or wrong
+   * @throws MeshError as `decode`
+   */
+  decodePlain(payload: Uint8Array): Message | undefined {
+    const { reader } = this.#cbor;
+    const value = reader.read(payload);
+    if (value === NOT_PLAIN) return undefined;
+    this.#heapBytes = reader.heapBytes;
+    return messageOf(value);
+  }
+
+  /** @internal What the message that was decoded last takes on the heap besides its payload, estimated. */
+  get heapBytes(): number {
+    return this.#heapBytes;
   }
 
   #checkSize({ type }: Message, payloadBytes: number): void {
@@ -129,7 +136,8 @@ export class MessageCodec {
   }
 
   #decodeValue(payload: Uint8Array): unknown {
-    const { hasSmallBytes } = scanCbor(payload, DEFAULT_CBOR_LIMITS);
+    const { hasSmallBytes, heapBytes } = scanCbor(payload, DEFAULT_CBOR_LIMITS);
+    this.#heapBytes = heapBytes;
     let value: unknown;
     try {
       value = this.#cbor.full.decode(payload);
@@ -145,6 +153,20 @@ export class MessageCodec {
     small.end();
     return value;
   }
+}
+
+/** @throws MeshError MalformedMessage, UnknownMessageType */
+function messageOf(value: unknown): Message {
+  if (!isPlainMap(value)) throw new MeshError('MalformedMessage', 'payload is not a map');
+  const { type } = value;
+  if (typeof type !== 'string') throw new MeshError('MalformedMessage', 'field type must be text');
+  if (!isMessageType(type)) {
+    throw new MeshError(
+      'UnknownMessageType',
+      `message type ${JSON.stringify(type.slice(0, 64))} is not known`,
+    );
+  }
+  return readFields(value, fieldsOf(type), '') as unknown as Message;
 }
 
 /** A payload in one or two pieces; see {@link MessageCodec.encodeSplit}. */

@@ -2,8 +2,8 @@
  * Compression of payloads: LZ4 and Zstd behind one interface. SPEC.md, "Compression".
  *
  * A compressed payload is a u32 with the raw length, followed by an LZ4 block or a Zstd frame. The length is checked before
- * any memory is taken for it, and again against the result. Small payloads are processed synchronously, and large ones on
- * another thread.
+ * any memory is taken for it, and again against the result. Zstd runs in the process's thread pool, and so does LZ4 where it
+ * compresses much.
  */
 
 import { asBuffer } from '../base/buffers.js';
@@ -28,6 +28,10 @@ export interface Algorithm {
   readonly name: CompressionName;
   /** Its number in bits 4-6 of a frame's flags. */
   readonly id: Compression;
+  /** Whether a payload of that raw size is compressed in the process's thread pool. */
+  compressesInPool(rawBytes: number): boolean;
+  /** Whether any is decompressed there. */
+  readonly decompressesInPool: boolean;
   /** Compresses a payload. Returns the bytes that follow the u32. */
   compress(raw: Buffer): Buffer | Promise<Buffer>;
   /**
@@ -46,7 +50,7 @@ export interface PackedPayload {
   readonly compression: Compression;
 }
 
-/** Above this raw size LZ4 runs on another thread. Below it, the hand-over would take longer than the work. */
+/** Above this raw size LZ4 compresses on another thread. Below it, the hand-over would take longer than the work. */
 const LZ4_SYNC_BYTES = 256 * 1024;
 /** A byte of an LZ4 block becomes at most 255 raw bytes. */
 const LZ4_MAX_RATIO = 255;
@@ -146,6 +150,8 @@ async function loadLz4(): Promise<Algorithm> {
   return {
     name: 'lz4',
     id: Compression.lz4,
+    compressesInPool: (rawBytes) => rawBytes > LZ4_SYNC_BYTES,
+    decompressesInPool: false,
     compress(raw) {
       if (raw.length <= LZ4_SYNC_BYTES) return lz4.compressSync(raw).subarray(LENGTH_BYTES);
       return lz4.compress(raw).then((prefixed) => prefixed.subarray(LENGTH_BYTES));
@@ -157,7 +163,8 @@ async function loadLz4(): Promise<Algorithm> {
       const prefixed = Buffer.allocUnsafe(LENGTH_BYTES + data.length);
       prefixed.writeUInt32LE(rawBytes, 0);
       data.copy(prefixed, LENGTH_BYTES);
-      return rawBytes <= LZ4_SYNC_BYTES ? lz4.uncompressSync(prefixed) : lz4.uncompress(prefixed);
+      // The asynchronous `uncompress` of lz4-napi 2.10.0 never frees its result: each message would be leaked whole.
+      return lz4.uncompressSync(prefixed);
     },
   };
 }
@@ -167,6 +174,8 @@ async function loadZstd(): Promise<Algorithm> {
   return {
     name: 'zstd',
     id: Compression.zstd,
+    compressesInPool: () => true,
+    decompressesInPool: true,
     compress: (raw) => zstd.compress(raw),
     decompress(data, rawBytes, maxBytes) {
       checkZstdFrame(data, rawBytes, maxBytes);

@@ -2,6 +2,7 @@
  * Message <-> what a frame carries: CBOR, then compression, as one handshake agreed on them. SPEC.md, "Payload" and
  * "Compression".
  */
+import type { JobLane } from '../base/job-turns.js';
 import { MeshError } from '../errors.js';
 import { joinPayload, type MessageCodec } from './codec.js';
 import { type Algorithm, type PackedPayload, packPayload, unpackPayload } from './compression.js';
@@ -31,6 +32,8 @@ const MAX_SKIPS = 256;
  * connection has one. SPEC.md, "Payload" and "Compression".
  */
 export class FrameCodec {
+  /** @internal Where compression in the thread pool waits for its turn. Without it there are no turns. */
+  lane: JobLane | undefined;
   readonly #thresholdBytes: number;
   #codec: MessageCodec;
   #maxMessageBytes = 0;
@@ -74,7 +77,12 @@ export class FrameCodec {
       this.#skipsLeft -= 1;
       return plain;
     }
-    const packed = packPayload(joinPayload(payload, tail), this.#preferred);
+    const raw = joinPayload(payload, tail);
+    const algorithm = this.#preferred;
+    if (this.lane !== undefined && algorithm.compressesInPool(raw.length)) {
+      return this.lane.run(() => packPayload(raw, algorithm)).then(this.#learn);
+    }
+    const packed = packPayload(raw, algorithm);
     return packed instanceof Promise ? packed.then(this.#learn) : this.#learn(packed);
   }
 
@@ -89,14 +97,42 @@ export class FrameCodec {
    * @throws MeshError MalformedMessage, UnknownMessageType, MessageTooLarge, UnsupportedCompression
    */
   decode(frame: Frame): Message | Promise<Message> {
-    if (frame.compression === Compression.none) return this.#codec.decode(frame.payload);
+    const raw = this.unpack(frame);
+    return raw instanceof Promise ? raw.then((payload) => this.read(payload)) : this.read(raw);
+  }
+
+  /**
+   * @internal The first half of {@link decode}: decompresses a frame's payload.
+   * @returns a promise where {@link unpacksInPool} is true
+   * @throws MeshError MalformedMessage, MessageTooLarge, UnsupportedCompression
+   */
+  unpack(frame: Frame): Uint8Array | Promise<Uint8Array> {
+    if (frame.compression === Compression.none) return frame.payload;
     const algorithm = this.#byId.get(frame.compression);
     if (algorithm === undefined) {
       throw new MeshError('UnsupportedCompression', 'frame has a compression that was not agreed');
     }
-    const raw = unpackPayload(frame.payload, algorithm, this.#maxMessageBytes);
-    if (raw instanceof Promise) return raw.then((payload) => this.#codec.decode(payload));
-    return this.#codec.decode(raw);
+    return unpackPayload(frame.payload, algorithm, this.#maxMessageBytes);
+  }
+
+  /** @internal Whether a frame is decompressed in the process's thread pool, if it can be decompressed at all. */
+  unpacksInPool(frame: Frame): boolean {
+    return this.#byId.get(frame.compression)?.decompressesInPool === true;
+  }
+
+  /** @internal The second half of {@link decode}. @throws MeshError MalformedMessage, UnknownMessageType */
+  read(payload: Uint8Array): Message {
+    return this.#codec.decode(payload);
+  }
+
+  /** @internal The same for what takes little time. @returns `undefined` for anything else */
+  readPlain(payload: Uint8Array): Message | undefined {
+    return this.#codec.decodePlain(payload);
+  }
+
+  /** @internal What the message that was read last takes on the heap besides its payload, estimated. */
+  get heapBytes(): number {
+    return this.#codec.heapBytes;
   }
 
   /** A connection mostly carries one kind of data: where compression did not help, it is tried less and less often. */

@@ -3,11 +3,13 @@
  * SPEC.md, "Payload". Whatever it is not made for it leaves to the scan and the full decoder, with what is wrong.
  */
 import { NO_BYTES } from '../base/buffers.js';
+import { heapBytesOf } from './heap-bytes.js';
 import { SmallBytes } from './small-bytes.js';
 
-/** Deeper payloads are not plain. This is far below the limits of the scan. */
+/** Deeper payloads are not plain, nor are those of more items. This is far below the limits of the scan. */
 const MAX_DEPTH = 16;
-const MAX_ITEMS = 10_000;
+/** So many take half a millisecond: whoever sends them pays for them with as many bytes. */
+const MAX_ITEMS = 4096;
 /** Texts up to this length are looked up first: keys, types and methods repeat all the time. */
 const MAX_KNOWN_TEXT_BYTES = 24;
 const KNOWN_TEXTS = 256;
@@ -23,6 +25,12 @@ export class PlainReader {
   #bytes: Buffer = NO_BYTES;
   #at = 0;
   #itemsLeft = 0;
+  #objects = 0;
+
+  /** What the last value that was read takes on the heap, estimated. */
+  get heapBytes(): number {
+    return heapBytesOf(MAX_ITEMS - this.#itemsLeft, this.#objects);
+  }
 
   /** Decodes the one item in `payload`, or returns {@link NOT_PLAIN}. Byte strings share its memory, except small ones. */
   read(payload: Uint8Array): unknown {
@@ -31,6 +39,7 @@ export class PlainReader {
     this.#small.begin(payload);
     this.#at = 0;
     this.#itemsLeft = MAX_ITEMS;
+    this.#objects = 0;
     const value = this.#item(0);
     const isWhole = this.#at === payload.length;
     this.#bytes = NO_BYTES;
@@ -90,6 +99,7 @@ export class PlainReader {
   #byteString(length: number): unknown {
     const start = this.#at;
     if (start + length > this.#bytes.length) return NOT_PLAIN;
+    this.#objects += 1;
     this.#at = start + length;
     return this.#small.slice(start, start + length);
   }
@@ -131,6 +141,7 @@ export class PlainReader {
 
   #map(length: number, depth: number): unknown {
     if (depth > MAX_DEPTH || length > this.#itemsLeft) return NOT_PLAIN;
+    this.#objects += 1;
     const map: Record<string, unknown> = {};
     for (let i = 0; i < length; i += 1) {
       const key = this.#item(depth);

@@ -37,6 +37,7 @@ export class SmallBytes {
   /** The source's bytes from `start` to before `end`: a copy where they are few and the source's memory is large. */
   slice(start: number, end: number): Buffer {
     const source = this.#source;
+    if (end === start) return NO_BYTES;
     if (end - start > MAX_SMALL_BYTES) return source.subarray(start, end);
     if (this.#copies === 0) this.#isShared = source.buffer.byteLength > SMALL_BLOCK_BYTES;
     if (!this.#isShared) return source.subarray(start, end);
@@ -74,6 +75,15 @@ export function ownSmallBytes(value: unknown, small: SmallBytes, source: Buffer)
     return value.buffer === source.buffer ? small.slice(start, start + value.length) : value;
   }
   // Only the decoder's own lists and maps are left: it makes no other objects.
+  if (Array.isArray(value)) {
+    // By index: to list the keys of a long list takes longer than to decode it.
+    for (let i = 0; i < value.length; i += 1) {
+      const item = value[i];
+      if (typeof item !== 'object' || item === null) continue;
+      value[i] = ownSmallBytes(item, small, source);
+    }
+    return value;
+  }
   const holder = value as Record<string, unknown>;
   for (const key of Object.keys(holder)) {
     const item = holder[key];

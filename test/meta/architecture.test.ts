@@ -24,6 +24,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['transport/dialing'],
   ['pool'],
   ['calls'],
+  ['calls/reading'],
   ['calls/outgoing', 'calls/adapters'],
   ['calls/transfers', 'calls/batching'],
   ['calls/incoming'],

@@ -3,6 +3,7 @@
 import type { ByteBudget } from '../../base/byte-budget.js';
 import type { MeshError } from '../../errors.js';
 import type { DataTransfer, Message } from '../../protocol/message.js';
+import type { PeerReader } from '../reading/peer-reader.js';
 import type { TransferHost } from '../transfers/incoming-transfer.js';
 import type { OpenTransfers } from '../transfers/open-transfers.js';
 import type { ResumedTransfers } from '../transfers/resumed-transfers.js';
@@ -22,6 +23,8 @@ export interface CallHost extends ContextHost, TransferHost {
   readonly nestedReceiveBudget: ByteBudget;
   /** Shared by all connections of the peer. */
   readonly slots: HandlerSlots;
+  /** Shared likewise. */
+  readonly reader: PeerReader;
   readonly transfers: ResumedTransfers;
   readonly openTransfers: OpenTransfers;
   /** Calls back once TLS is done. Never calls back if the connection ends before that. */

@@ -10,7 +10,7 @@ import { priorityOf } from '../../protocol/priority.js';
 import type { FrameStream, FrameStreamHandler } from '../../transport/connection.js';
 import { Flow } from '../flow.js';
 import { endHandling, newHandling, runHandling } from '../handling.js';
-import { type MessageSink, receiveFrame } from '../receive-frame.js';
+import type { MessageSink } from '../reading/message-sink.js';
 import type { Bytes, Handler, HandlerKind, RequestMessage } from '../types.js';
 import type { CallHost, HandledMessage } from './call-host.js';
 import { HandlerContext } from './handler-context.js';
@@ -34,7 +34,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #context: HandlerContext | undefined;
   #transfer: TransferAttempt | undefined;
   #flow: Flow | undefined;
-  /** Size of the call's message, before compression. */
+  /** What the call's message takes in memory. */
   #messageBytes = 0;
   /** Bytes that the call has taken from its budget. Those of its answer are its stream's. */
   #bytes = 0;
@@ -61,16 +61,21 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   }
 
   onFrame(frame: Frame): void {
-    if (this.#over) return;
-    if (this.#message === undefined) this.#messageBytes = rawBytesOf(frame);
-    receiveFrame(frame, this.#host.codec, this);
+    if (!this.#over) this.#host.reader.receive(frame, this.#host.codec, this, this.#host);
   }
 
-  onMessage(message: Message, frame: Frame): void {
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  onMessage(message: Message, frame: Frame, heldBytes: number): void {
     if (this.#over) return;
+    if (this.#message === undefined) this.#messageBytes = heldBytes;
     if (this.#message === undefined && this.#host.isEarly && !isReplaySafe(message)) {
       this.flow.hold();
+      this.#takeBytes(heldBytes);
       this.#host.whenOpen(() => {
+        if (!this.#over) this.#giveBytes();
         this.#take(message, frame);
         this.flow.release();
       });
@@ -187,6 +192,11 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #takeBytes(bytes: number): void {
     this.#bytes += bytes;
     this.#budget.take(bytes);
+  }
+
+  #giveBytes(): void {
+    if (this.#bytes > 0) this.#budget.give(this.#bytes);
+    this.#bytes = 0;
   }
 
   /** Only a transfer has more than one message. */
@@ -368,7 +378,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     // A handler that still reads the body after the answer gets an error, and bytes that still arrive are dropped.
     this.#context?.close();
     if (!this.#hasRun) this.#freeSlot();
-    if (this.#bytes > 0) this.#budget.give(this.#bytes);
+    this.#giveBytes();
     this.#host.finished();
   }
 }

@@ -2,6 +2,7 @@
 
 import type { ByteBudget } from '../../base/byte-budget.js';
 import type { FrameCodec } from '../../protocol/frame-codec.js';
+import type { PeerReader } from '../reading/peer-reader.js';
 import type { StreamOpener } from '../stream-opener.js';
 import type { MessageCopies } from './message-copies.js';
 
@@ -9,6 +10,7 @@ import type { MessageCopies } from './message-copies.js';
 export interface CallerHost {
   readonly opener: StreamOpener;
   readonly codec: FrameCodec;
+  readonly reader: PeerReader;
   /** Bytes of messages that were sent and not answered yet. */
   readonly sendBudget: ByteBudget;
   /** The same for calls that handlers make, which must not wait for other calls. See handling.ts. */

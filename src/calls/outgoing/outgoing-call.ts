@@ -12,7 +12,7 @@ import { type Priority, priorityOf } from '../../protocol/priority.js';
 import type { FrameStream } from '../../transport/connection.js';
 import { errorOfMessage, unexpectedMessage, withExecution } from '../call-errors.js';
 import { Flow } from '../flow.js';
-import { type MessageSink, receiveFrame } from '../receive-frame.js';
+import type { MessageSink } from '../reading/message-sink.js';
 import type { CallHandler } from '../stream-opener.js';
 import { DEFAULT_TIMEOUT_MS, noTimeLeft, withTimeout } from '../time-left.js';
 import type { CallerHost } from './caller-host.js';
@@ -180,7 +180,11 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   }
 
   onFrame(frame: Frame): void {
-    if (!this.#settled && this.#expected !== undefined) receiveFrame(frame, this.#host.codec, this);
+    if (!this.isOver) this.#host.reader.receive(frame, this.#host.codec, this);
+  }
+
+  get isOver(): boolean {
+    return this.#settled || this.#expected === undefined;
   }
 
   onMessage(message: Message): void {

@@ -1,7 +1,9 @@
 /** What a node holds for one peer, over all of the peer's connections. */
 import { ByteBudget } from '../../base/byte-budget.js';
+import { JobTurns } from '../../base/job-turns.js';
 import { HandlerSlots } from '../incoming/handler-slots.js';
 import { MessageCopies } from '../outgoing/message-copies.js';
+import { PeerReader } from '../reading/peer-reader.js';
 
 /**
  * The purposes for which bytes are held. Each has budgets of its own, so that none can use up the room of another: a caller
@@ -35,6 +37,9 @@ export class NodeAccount {
   /** Copies of messages whose calls wait. */
   readonly copies: MessageCopies;
 
+  /** Jobs of the node in the process's thread pool. */
+  readonly jobs = new JobTurns(poolThreads());
+
   constructor({ nodeBytes }: Pick<BudgetLimits, 'nodeBytes'>) {
     this.budgets = budgets(nodeBytes);
     this.copies = new MessageCopies(nodeBytes);
@@ -50,6 +55,8 @@ export interface PeerLimits extends Omit<BudgetLimits, 'nodeBytes'> {
 /** One peer's account: what its connections hold together, and how many of its calls run. */
 export class PeerAccount {
   readonly slots: HandlerSlots;
+  /** Decodes the peer's messages. */
+  readonly reader: PeerReader;
   /** Copies of messages to the peer whose calls wait. */
   readonly copies: MessageCopies;
   readonly #budgets: Budgets;
@@ -57,6 +64,7 @@ export class PeerAccount {
 
   constructor(node: NodeAccount, limits: PeerLimits) {
     this.slots = new HandlerSlots(limits.callsPerPeer);
+    this.reader = new PeerReader(node.jobs);
     this.copies = new MessageCopies(limits.peerBytes, node.copies);
     this.#budgets = budgets(limits.peerBytes, node.budgets);
     this.#connectionBytes = limits.connectionBytes;
@@ -91,3 +99,11 @@ function budgets(limitBytes: number, parents?: Budgets): Budgets {
     unread: of(parents?.unread),
   };
 }
+
+/** All threads of libuv's pool but one, which is left to the rest of the process. */
+function poolThreads(): number {
+  const threads = Number(process.env.UV_THREADPOOL_SIZE ?? DEFAULT_POOL_THREADS);
+  return Number.isSafeInteger(threads) && threads > 1 ? threads - 1 : 1;
+}
+
+const DEFAULT_POOL_THREADS = 4;

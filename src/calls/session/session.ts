@@ -20,6 +20,7 @@ import type { Recover } from '../outgoing/failed-call.js';
 import type { AttemptOptions } from '../outgoing/latest-calls.js';
 import type { MessageCopies } from '../outgoing/message-copies.js';
 import { callOnce, sendOnce, trySendOnce } from '../outgoing/outgoing-call.js';
+import type { PeerReader } from '../reading/peer-reader.js';
 import { ConnectionOpener } from '../stream-opener.js';
 import { OpenTransfers } from '../transfers/open-transfers.js';
 import {
@@ -130,10 +131,15 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#account = account;
     this.#budgets = account.connectionBudgets();
     this.connection.account = this.#budgets.held;
+    this.codec.lane = account.reader.lane;
   }
 
   get slots(): HandlerSlots {
     return this.#joined(this.#account).slots;
+  }
+
+  get reader(): PeerReader {
+    return this.#joined(this.#account).reader;
   }
 
   get copies(): MessageCopies {
@@ -236,10 +242,11 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     if (!connection.hasStreamRoom || connection.isGoingAway) return false;
     const opener = new ConnectionOpener(connection);
     // The result does not matter: any byte of the peer shows that it lives, and the connection notes when one came.
-    const { codec, sendBudget, nestedBudget, copies } = this;
+    const { codec, reader, sendBudget, nestedBudget, copies } = this;
     const host: CallerHost = {
       opener,
       codec,
+      reader,
       sendBudget,
       nestedBudget,
       copies,

@@ -11,7 +11,8 @@ import { priorityOf } from '../../protocol/priority.js';
 import type { FrameStream } from '../../transport/connection.js';
 import { errorOfMessage, unexpectedMessage, withExecution } from '../call-errors.js';
 import { Flow, FlowSwitch } from '../flow.js';
-import { type MessageSink, receiveFrame } from '../receive-frame.js';
+import type { MessageSink } from '../reading/message-sink.js';
+import type { PeerReader } from '../reading/peer-reader.js';
 import type { CallHandler, StreamOpener } from '../stream-opener.js';
 import { noTimeLeft } from '../time-left.js';
 import type { Bytes, StreamCallOptions } from '../types.js';
@@ -44,6 +45,7 @@ export interface TransferCarrier {
   readonly openTransfers: OpenTransfers;
   readonly opener: StreamOpener;
   readonly codec: FrameCodec;
+  readonly reader: PeerReader;
   /** Counts the bytes that wait to be sent. */
   readonly chunkBudget: ByteBudget;
   /** Counts the bytes that wait to be read. */
@@ -171,7 +173,11 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
   }
 
   onFrame(frame: Frame): void {
-    if (!this.#settled) receiveFrame(frame, this.#carrier.codec, this);
+    if (!this.#settled) this.#carrier.reader.receive(frame, this.#carrier.codec, this);
+  }
+
+  get isOver(): boolean {
+    return this.#settled;
   }
 
   onMessage(message: Message, frame: Frame): void {
