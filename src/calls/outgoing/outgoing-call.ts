@@ -259,7 +259,10 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   #leave(message: Message, timeoutMs: number): void {
     const { codec } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
-    if (this.#recover !== undefined) this.#sent = new SentMessage(message.type, plain);
+    if (this.#recover !== undefined) {
+      const isLong = this.#timeoutMs > DEFAULT_TIMEOUT_MS;
+      this.#sent = new SentMessage(message.type, plain, isLong);
+    }
     this.#stream = this.#openStream(priorityOf(message));
     this.#arm();
     this.#bytes = rawBytesOf(plain);

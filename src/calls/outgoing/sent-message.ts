@@ -1,9 +1,10 @@
 /** What a call has sent, or was about to send, kept for its next attempt. Pure. */
+import { compact } from '../../base/buffers.js';
 import type { PackedPayload } from '../../protocol/compression.js';
 import { KeptMessage, messageIn, TailSum } from '../../protocol/kept-message.js';
 import type { MessageType } from '../../protocol/message.js';
 
-/** The encoded message of one attempt. It is not copied, so it keeps alive the block it was cut from; see PlainWriter. */
+/** The encoded message of one attempt. Where it is not copied, it keeps alive the block it was cut from; see PlainWriter. */
 export class SentMessage {
   readonly #type: MessageType;
   readonly #plain: PackedPayload;
@@ -11,10 +12,13 @@ export class SentMessage {
   /** Whether the stream has the message. It then notes the checksum of the tail. */
   #isHandedOver = false;
 
-  /** @param plain before compression; its tail is the caller's memory */
-  constructor(type: MessageType, plain: PackedPayload) {
+  /**
+   * @param plain before compression; its tail is the caller's memory
+   * @param isLong whether the call may last: its message is then copied, so that few bytes do not keep 16 KiB alive
+   */
+  constructor(type: MessageType, plain: PackedPayload, isLong: boolean) {
     this.#type = type;
-    this.#plain = plain;
+    this.#plain = isLong ? { ...plain, payload: compact(plain.payload) } : plain;
     this.#tailSum = plain.tail === undefined ? undefined : new TailSum();
   }
 
