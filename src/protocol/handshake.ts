@@ -259,7 +259,8 @@ function replayRefusal(
   request: HandshakeRequest,
   { replayGuard, nowMs }: AcceptanceContext,
 ): MeshError | undefined {
-  switch (replayGuard.check(request.nonce, request.timestampMs, nowMs)) {
+  const { nonce, timestampMs, nodeId } = request;
+  switch (replayGuard.check(nonce, timestampMs, nowMs, nodeId)) {
     case 'fresh':
       return undefined;
     case 'replayed':

@@ -11,10 +11,16 @@ export interface ReplayGuardOptions {
   readonly windowMs: number;
   /** The largest number of nonces kept. */
   readonly maxNonces: number;
+  /** How many of them may be of one node, so that none can keep the others out. Default: all. */
+  readonly maxNoncesPerNode?: number | undefined;
 }
 
-/** The limits of a node: 30 seconds, 100,000 nonces. */
-export const DEFAULT_REPLAY_GUARD: ReplayGuardOptions = { windowMs: 30_000, maxNonces: 100_000 };
+/** The limits of a node: 30 seconds, 100,000 nonces, 25,000 of them of one dialer. */
+export const DEFAULT_REPLAY_GUARD = {
+  windowMs: 30_000,
+  maxNonces: 100_000,
+  maxNoncesPerNode: 25_000,
+} as const satisfies ReplayGuardOptions;
 
 /** Only `fresh` lets a handshake through; `full` says that too many nonces are remembered to judge. */
 export type ReplayVerdict = 'fresh' | 'replayed' | 'outsideWindow' | 'full';
@@ -22,8 +28,8 @@ export type ReplayVerdict = 'fresh' | 'replayed' | 'outsideWindow' | 'full';
 /** Tells a fresh nonce from a replayed one. Pure: the caller brings the clock. */
 export class ReplayGuard {
   readonly #options: ReplayGuardOptions;
-  #current = new Set<string>();
-  #previous = new Set<string>();
+  #current = new Generation();
+  #previous = new Generation();
   #turnAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ReplayGuardOptions = DEFAULT_REPLAY_GUARD) {
@@ -38,15 +44,17 @@ export class ReplayGuard {
   /**
    * Judges a nonce and, if it is fresh, remembers it. A full guard refuses and does not forget: otherwise a flood
    * of fresh nonces could make it forget one, and allow its replay.
+   * @param nodeId of the dialer, as its certificate proved
    */
-  check(nonce: Uint8Array, timestampMs: number, nowMs: number): ReplayVerdict {
-    const { windowMs, maxNonces } = this.#options;
+  check(nonce: Uint8Array, timestampMs: number, nowMs: number, nodeId: string): ReplayVerdict {
+    const { windowMs, maxNonces, maxNoncesPerNode = maxNonces } = this.#options;
     if (Math.abs(nowMs - timestampMs) > windowMs) return 'outsideWindow';
     this.#turn(nowMs);
     const key = asBuffer(nonce).toString('latin1');
     if (this.#current.has(key) || this.#previous.has(key)) return 'replayed';
     if (this.size >= maxNonces) return 'full';
-    this.#current.add(key);
+    if (this.#current.of(nodeId) + this.#previous.of(nodeId) >= maxNoncesPerNode) return 'full';
+    this.#current.add(key, nodeId);
     return 'fresh';
   }
 
@@ -58,8 +66,31 @@ export class ReplayGuard {
     if (nowMs < this.#turnAtMs) return;
     const generationMs = 2 * this.#options.windowMs;
     const idle = nowMs >= this.#turnAtMs + generationMs;
-    this.#previous = idle ? new Set() : this.#current;
-    this.#current = new Set();
+    this.#previous = idle ? new Generation() : this.#current;
+    this.#current = new Generation();
     this.#turnAtMs = nowMs + generationMs;
+  }
+}
+
+/** Nonces of one period, and how many each node had. */
+class Generation {
+  readonly #nonces = new Set<string>();
+  readonly #byNode = new Map<string, number>();
+
+  get size(): number {
+    return this.#nonces.size;
+  }
+
+  has(nonce: string): boolean {
+    return this.#nonces.has(nonce);
+  }
+
+  of(nodeId: string): number {
+    return this.#byNode.get(nodeId) ?? 0;
+  }
+
+  add(nonce: string, nodeId: string): void {
+    this.#nonces.add(nonce);
+    this.#byNode.set(nodeId, this.of(nodeId) + 1);
   }
 }

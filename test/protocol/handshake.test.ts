@@ -400,7 +400,8 @@ function complete(
 
 function guardWith(maxNonces: number, seen: Buffer): ReplayGuard {
   const guard = new ReplayGuard({ windowMs: 30_000, maxNonces });
-  if (guard.check(seen, T0, T0) !== 'fresh') throw new MeshError('InternalError', 'guard is full');
+  if (guard.check(seen, T0, T0, 'n1') !== 'fresh')
+    throw new MeshError('InternalError', 'guard is full');
   return guard;
 }
 

@@ -10,26 +10,26 @@ test('a timestamp up to 30 s off is taken, beyond that it is outside the window'
   const guard = new ReplayGuard();
   let used = 0;
   for (const offMs of [0, 29_000, 30_000, -29_000, -30_000]) {
-    t.is(guard.check(nonce(used++), T0 + offMs, T0), 'fresh', `${offMs} ms`);
+    t.is(guard.check(nonce(used++), T0 + offMs, T0, 'n1'), 'fresh', `${offMs} ms`);
   }
   for (const offMs of [30_001, 31_000, -30_001, -31_000, -T0]) {
-    t.is(guard.check(nonce(used++), T0 + offMs, T0), 'outsideWindow', `${offMs} ms`);
+    t.is(guard.check(nonce(used++), T0 + offMs, T0, 'n1'), 'outsideWindow', `${offMs} ms`);
   }
   t.is(guard.size, 5);
 });
 
 test('a nonce is taken once, whatever timestamp it comes with again', (t) => {
   const guard = new ReplayGuard();
-  t.is(guard.check(nonce(1), T0, T0), 'fresh');
-  t.is(guard.check(nonce(1), T0, T0), 'replayed');
-  t.is(guard.check(nonce(1), T0 + 5 * SECOND, T0 + 10 * SECOND), 'replayed');
-  t.is(guard.check(nonce(2), T0, T0), 'fresh');
+  t.is(guard.check(nonce(1), T0, T0, 'n1'), 'fresh');
+  t.is(guard.check(nonce(1), T0, T0, 'n1'), 'replayed');
+  t.is(guard.check(nonce(1), T0 + 5 * SECOND, T0 + 10 * SECOND, 'n1'), 'replayed');
+  t.is(guard.check(nonce(2), T0, T0, 'n1'), 'fresh');
 });
 
 test('a nonce outside the window is not remembered', (t) => {
   const guard = new ReplayGuard();
-  t.is(guard.check(nonce(1), T0 - 31 * SECOND, T0), 'outsideWindow');
-  t.is(guard.check(nonce(1), T0, T0), 'fresh');
+  t.is(guard.check(nonce(1), T0 - 31 * SECOND, T0, 'n1'), 'outsideWindow');
+  t.is(guard.check(nonce(1), T0, T0, 'n1'), 'fresh');
 });
 
 test('nonces are told apart by all of their bytes', (t) => {
@@ -37,44 +37,45 @@ test('nonces are told apart by all of their bytes', (t) => {
   const first = Buffer.alloc(16, 0xff);
   const last = Buffer.from(first);
   last[15] = 0xfe;
-  t.is(guard.check(first, T0, T0), 'fresh');
-  t.is(guard.check(last, T0, T0), 'fresh');
-  t.is(guard.check(new Uint8Array(first), T0, T0), 'replayed');
+  t.is(guard.check(first, T0, T0, 'n1'), 'fresh');
+  t.is(guard.check(last, T0, T0, 'n1'), 'fresh');
+  t.is(guard.check(new Uint8Array(first), T0, T0, 'n1'), 'replayed');
 });
 
 test('a nonce from the future is still held when its timestamp leaves the window', (t) => {
   for (const startMs of [0, 1, 30_000, 59_999, 60_000, 60_001]) {
     const guard = new ReplayGuard();
-    guard.check(nonce(0), T0, T0);
+    guard.check(nonce(0), T0, T0, 'n1');
     const seenMs = T0 + startMs;
     const stampMs = seenMs + 30 * SECOND;
-    t.is(guard.check(nonce(1), stampMs, seenMs), 'fresh');
+    t.is(guard.check(nonce(1), stampMs, seenMs, 'n1'), 'fresh');
     // Traffic in between turns the generations at the worst moments.
-    for (let at = 0; at <= 60_000; at += 500) guard.check(nonce(2 + at), seenMs + at, seenMs + at);
-    t.is(guard.check(nonce(1), stampMs, seenMs + 60 * SECOND), 'replayed');
-    t.is(guard.check(nonce(1), stampMs, seenMs + 60 * SECOND + 1), 'outsideWindow');
+    for (let at = 0; at <= 60_000; at += 500)
+      guard.check(nonce(2 + at), seenMs + at, seenMs + at, 'n1');
+    t.is(guard.check(nonce(1), stampMs, seenMs + 60 * SECOND, 'n1'), 'replayed');
+    t.is(guard.check(nonce(1), stampMs, seenMs + 60 * SECOND + 1, 'n1'), 'outsideWindow');
   }
 });
 
 test('nonces are forgotten after two generations at most, or at once after a long silence', (t) => {
   const guard = new ReplayGuard();
-  guard.check(nonce(1), T0, T0);
-  guard.check(nonce(2), T0 + 60 * SECOND, T0 + 60 * SECOND);
+  guard.check(nonce(1), T0, T0, 'n1');
+  guard.check(nonce(2), T0 + 60 * SECOND, T0 + 60 * SECOND, 'n1');
   t.is(guard.size, 2);
-  guard.check(nonce(3), T0 + 120 * SECOND, T0 + 120 * SECOND);
+  guard.check(nonce(3), T0 + 120 * SECOND, T0 + 120 * SECOND, 'n1');
   t.is(guard.size, 2);
-  guard.check(nonce(4), T0 + 300 * SECOND, T0 + 300 * SECOND);
+  guard.check(nonce(4), T0 + 300 * SECOND, T0 + 300 * SECOND, 'n1');
   t.is(guard.size, 1);
 });
 
 test('a full guard refuses fresh nonces, still knows the old, and has room again later', (t) => {
   const guard = new ReplayGuard({ ...DEFAULT_REPLAY_GUARD, maxNonces: 3 });
-  for (let i = 0; i < 3; i += 1) t.is(guard.check(nonce(i), T0, T0), 'fresh');
-  t.is(guard.check(nonce(3), T0, T0), 'full');
-  t.is(guard.check(nonce(0), T0, T0), 'replayed');
+  for (let i = 0; i < 3; i += 1) t.is(guard.check(nonce(i), T0, T0, 'n1'), 'fresh');
+  t.is(guard.check(nonce(3), T0, T0, 'n1'), 'full');
+  t.is(guard.check(nonce(0), T0, T0, 'n1'), 'replayed');
   t.is(guard.size, 3);
   const laterMs = T0 + 120 * SECOND;
-  t.is(guard.check(nonce(3), laterMs, laterMs), 'fresh');
+  t.is(guard.check(nonce(3), laterMs, laterMs, 'n1'), 'fresh');
 });
 
 test('a flood of fresh nonces takes bounded memory, for as long as it lasts, and forgets none that counts', (t) => {
@@ -87,7 +88,7 @@ test('a flood of fresh nonces takes bounded memory, for as long as it lasts, and
   // Five a millisecond for three windows: 450,000 in all.
   for (let id = 0, nowMs = T0; nowMs < T0 + 3 * windowMs; nowMs += 1) {
     for (let n = 0; n < 5; n += 1, id += 1) {
-      const verdict = guard.check(nonce(id), nowMs, nowMs);
+      const verdict = guard.check(nonce(id), nowMs, nowMs, `n${id % 5}`);
       verdicts[verdict] += 1;
       if (verdict === 'fresh' && id % 1000 === 0) recorded.push(nonce(id));
     }
@@ -99,13 +100,27 @@ test('a flood of fresh nonces takes bounded memory, for as long as it lasts, and
   // What was taken is not taken again, however full the guard is.
   t.is(recorded.length, 100);
   const endMs = T0 + 3 * windowMs;
-  for (const seen of recorded) t.is(guard.check(seen, endMs, endMs), 'replayed');
+  for (const seen of recorded) t.is(guard.check(seen, endMs, endMs, 'n1'), 'replayed');
+});
+
+test('a node whose nonces are a quarter of all is refused more, and others are not', (t) => {
+  const guard = new ReplayGuard();
+  const { maxNoncesPerNode, windowMs } = DEFAULT_REPLAY_GUARD;
+  for (let id = 0; id < maxNoncesPerNode; id += 1) guard.check(nonce(id), T0, T0, 'n1');
+  t.is(guard.check(nonce(-1 >>> 0), T0, T0, 'n1'), 'full');
+  t.is(guard.check(nonce(0), T0, T0, 'n1'), 'replayed');
+  t.is(guard.check(nonce(maxNoncesPerNode), T0, T0, 'n2'), 'fresh');
+  // Both generations count.
+  const laterMs = T0 + 2 * windowMs;
+  t.is(guard.check(nonce(maxNoncesPerNode + 1), laterMs, laterMs, 'n1'), 'full');
+  const lateMs = T0 + 4 * windowMs;
+  t.is(guard.check(nonce(maxNoncesPerNode + 2), lateMs, lateMs, 'n1'), 'fresh');
 });
 
 test('a clock that steps back does not make the guard forget', (t) => {
   const guard = new ReplayGuard();
-  guard.check(nonce(1), T0, T0);
-  t.is(guard.check(nonce(1), T0, T0 - 10 * SECOND), 'replayed');
+  guard.check(nonce(1), T0, T0, 'n1');
+  t.is(guard.check(nonce(1), T0, T0 - 10 * SECOND, 'n1'), 'replayed');
 });
 
 test('no nonce is taken twice while its timestamp is within the window', (t) => {
@@ -128,7 +143,7 @@ test('no nonce is taken twice while its timestamp is within the window', (t) => 
           nowMs += waitMs;
           // A replay carries the timestamp it was recorded with.
           const stampMs = again ? (taken.get(id) ?? nowMs + offMs) : nowMs + offMs;
-          const verdict = guard.check(nonce(id), stampMs, nowMs);
+          const verdict = guard.check(nonce(id), stampMs, nowMs, 'n1');
           const isInside = Math.abs(nowMs - stampMs) <= 30_000;
           if ((verdict === 'outsideWindow') === isInside) return false;
           if (verdict === 'fresh' && taken.get(id) === stampMs) return false;

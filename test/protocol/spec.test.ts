@@ -2,6 +2,7 @@
 import test from 'ava';
 import { Encoder } from 'cbor-x';
 import {
+  MAX_REMEMBERED_OF_PEER,
   MAX_REMEMBERED_TRANSFERS,
   TRANSFER_MEMORY_MS,
 } from '../../src/calls/transfers/resumed-transfers.js';
@@ -275,6 +276,7 @@ test('the table of limits has the numbers of the code', (t) => {
     'Largest payload': DEFAULT_MAX_PAYLOAD_BYTES,
     'Handshake timestamp window': DEFAULT_REPLAY_GUARD.windowMs,
     'Nonces remembered': DEFAULT_REPLAY_GUARD.maxNonces,
+    'The same, of one dialer': DEFAULT_REPLAY_GUARD.maxNoncesPerNode,
     "Payloads before the handshake's answer": MAX_PRE_HANDSHAKE_BYTES,
     "Streams before the handshake's answer": MAX_PRE_HANDSHAKE_STREAMS,
     'Streams open from one side': DEFAULT_STREAM_LIMITS.maxIncomingStreams,
@@ -290,6 +292,7 @@ test('the table of limits has the numbers of the code', (t) => {
     'Time slot of a knock': KNOCK_SLOT_MS,
     'Knocks remembered': MAX_KNOCKS,
     'Interrupted transfers remembered': MAX_REMEMBERED_TRANSFERS,
+    'The same, of one peer': MAX_REMEMBERED_OF_PEER,
     'An interrupted transfer is remembered for': TRANSFER_MEMORY_MS,
   };
   for (const [name, value] of Object.entries(expected)) t.is(stated.get(name), value, name);

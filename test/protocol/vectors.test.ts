@@ -74,7 +74,8 @@ for (const { name, hex, acceptor, expect } of requests) {
     const full = new MeshError('ConnectionLimitExceeded', 'full');
     const refusalOf = () => (acceptor.isFull === true ? full : undefined);
     const replayGuard = new ReplayGuard({ windowMs: 30_000, maxNonces });
-    for (const nonce of seenNonces) replayGuard.check(Buffer.from(nonce, 'hex'), nowMs, nowMs);
+    for (const nonce of seenNonces)
+      replayGuard.check(Buffer.from(nonce, 'hex'), nowMs, nowMs, 'n1');
     const sessionId = Buffer.alloc(16, 9);
     const context = { certifiedNodeIds, nowMs, replayGuard, refusalOf, sessionId };
     const verdict = acceptHandshake(messageIn(hex) as HandshakeRequest, acceptor, context);

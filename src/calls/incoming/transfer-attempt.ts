@@ -30,8 +30,8 @@ export class TransferAttempt implements TransferTurn, OpenTransfer {
   readonly isUnread = false;
   readonly #host: CallHost;
   readonly #call: TransferCall;
-  /** What attempts at the same transfer share; `undefined` for one that cannot be resumed. */
-  readonly #key: string | undefined;
+  /** The peer's name for the transfer; `undefined` for one that cannot be resumed. */
+  readonly #id: string | undefined;
   #hasBegun = false;
   /** The stream is held until the attempt's turn. */
   #isHeld = false;
@@ -42,7 +42,7 @@ export class TransferAttempt implements TransferTurn, OpenTransfer {
     this.transfer = new IncomingTransfer(open, stream, host, call.flow);
     this.#host = host;
     this.#call = call;
-    this.#key = open.resume === true ? `${host.peer.nodeId} ${open.transferId}` : undefined;
+    this.#id = open.resume === true ? open.transferId : undefined;
   }
 
   /**
@@ -50,13 +50,13 @@ export class TransferAttempt implements TransferTurn, OpenTransfer {
    * @throws MeshError UnexpectedMessage, ChecksumMismatch for a first message that is wrong
    */
   begin(open: DataTransfer, frame: Frame): void {
-    if (this.#key === undefined) {
+    if (this.#id === undefined) {
       this.transfer.begin(undefined);
       if (open.data !== undefined || open.checksum !== undefined) this.receive(open, frame);
       this.#call.run();
       return;
     }
-    this.#host.transfers.enter(this.#key, this);
+    this.#host.transfers.enter(this.#host.peer.nodeId, this.#id, this);
     if (this.#hasBegun || this.#call.isOver()) return;
     this.#isHeld = true;
     this.#call.flow.hold();
@@ -100,10 +100,11 @@ export class TransferAttempt implements TransferTurn, OpenTransfer {
   }
 
   #leave(): void {
-    if (this.#key === undefined) return;
+    if (this.#id === undefined) return;
     // The call is over, but its handler is not done yet: the next attempt still waits for it.
     if (this.#hasBegun && !this.#isHandlerDone) return;
-    this.#host.transfers.leave(this.#key, this, this.#hasBegun ? this.transfer.memory : undefined);
+    const memory = this.#hasBegun ? this.transfer.memory : undefined;
+    this.#host.transfers.leave(this.#host.peer.nodeId, this.#id, this, memory);
   }
 
   // ---- TransferTurn -------------------------------------------------------------------------------------

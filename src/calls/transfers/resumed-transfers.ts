@@ -7,6 +7,8 @@ import type { TransferMemory } from './incoming-transfer.js';
 
 /** Transfers that a node remembers, besides those being handled. */
 export const MAX_REMEMBERED_TRANSFERS = 256;
+/** How many of them may be of one peer, so that none can make the node forget those of others. */
+export const MAX_REMEMBERED_OF_PEER = 64;
 export const TRANSFER_MEMORY_MS = 5 * 60_000;
 
 /** One attempt at a transfer. Its methods do not throw. */
@@ -18,6 +20,7 @@ export interface TransferTurn {
 }
 
 interface Entry {
+  readonly peer: string;
   running: TransferTurn | undefined;
   /** Starts when the running one has left. */
   next: TransferTurn | undefined;
@@ -27,8 +30,10 @@ interface Entry {
 
 /** Gives attempts at the same transfer their turns, and remembers how far interrupted ones had come. */
 export class ResumedTransfers {
-  /** Idle ones are in order of their end. */
+  /** By peer and id. Idle ones are in order of their end. */
   readonly #entries = new Map<string, Entry>();
+  /** The keys of the idle ones of each peer, in the same order. */
+  readonly #idleOf = new Map<string, Set<string>>();
   readonly #nowMs: () => number;
   #idle = 0;
 
@@ -43,13 +48,14 @@ export class ResumedTransfers {
   }
 
   /** Starts a turn: now, or after the turn before it, which is cancelled, has left. */
-  enter(key: string, turn: TransferTurn): void {
+  enter(peer: string, id: string, turn: TransferTurn): void {
     this.#forgetOld();
+    const key = keyOf(peer, id);
     const entry = this.#entries.get(key);
     if (entry?.running === undefined) {
-      if (entry !== undefined) this.#idle -= 1;
+      if (entry !== undefined) this.#isNotIdle(key, entry);
       const { memory } = entry ?? {};
-      this.#entries.set(key, { running: turn, next: undefined, memory, leftMs: 0 });
+      this.#entries.set(key, { peer, running: turn, next: undefined, memory, leftMs: 0 });
       turn.start(memory);
       return;
     }
@@ -64,7 +70,8 @@ export class ResumedTransfers {
    * A turn is over, or will not start any more.
    * @param memory for the next turn; `undefined` from a turn that did not start
    */
-  leave(key: string, turn: TransferTurn, memory: TransferMemory | undefined): void {
+  leave(peer: string, id: string, turn: TransferTurn, memory: TransferMemory | undefined): void {
+    const key = keyOf(peer, id);
     const entry = this.#entries.get(key);
     if (entry?.next === turn) entry.next = undefined;
     if (entry?.running !== turn) return;
@@ -79,8 +86,31 @@ export class ResumedTransfers {
     entry.leftMs = this.#nowMs();
     this.#entries.delete(key);
     this.#entries.set(key, entry);
-    this.#idle += 1;
+    this.#isIdle(key, entry);
     this.#forgetOld();
+  }
+
+  #isIdle(key: string, { peer }: Entry): void {
+    const keys = this.#idleOf.get(peer) ?? new Set();
+    this.#idleOf.set(peer, keys);
+    keys.add(key);
+    this.#idle += 1;
+    const [oldest] = keys;
+    if (keys.size > MAX_REMEMBERED_OF_PEER && oldest !== undefined) this.#forget(oldest);
+  }
+
+  #isNotIdle(key: string, { peer }: Entry): void {
+    const keys = this.#idleOf.get(peer);
+    keys?.delete(key);
+    if (keys?.size === 0) this.#idleOf.delete(peer);
+    this.#idle -= 1;
+  }
+
+  #forget(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    this.#isNotIdle(key, entry);
   }
 
   #forgetOld(): void {
@@ -88,8 +118,12 @@ export class ResumedTransfers {
     for (const [key, { running, leftMs }] of this.#entries) {
       if (running !== undefined) continue;
       if (this.#idle <= MAX_REMEMBERED_TRANSFERS && leftMs >= oldestMs) return;
-      this.#entries.delete(key);
-      this.#idle -= 1;
+      this.#forget(key);
     }
   }
+}
+
+/** A node id has no blank. */
+function keyOf(peer: string, id: string): string {
+  return `${peer} ${id}`;
 }
