@@ -239,6 +239,23 @@ test('a dial exchanges keys over cheap groups only', async (t) => {
   }
 });
 
+test('neither side sends a certificate of a CA that it was not given to send', async (t) => {
+  const tls = await nodeCert('n2');
+  const listener = await listen(t, tls);
+  const socket = await rawTls(t, listener.address, await nodeCert('n1'));
+  await once(socket, 'secureConnect');
+  t.is(socket.getPeerX509Certificate()?.issuerCertificate, undefined);
+
+  const sent: unknown[] = [];
+  const options = { ...tls, requestCert: true, rejectUnauthorized: false };
+  const address = await foreignTlsServer(t, { ...options, ALPNProtocols: [ALPN_PROTOCOL] }, (its) =>
+    sent.push(its.getPeerX509Certificate()?.issuerCertificate),
+  );
+  await transport(t, await nodeCert('n1')).dial(address);
+  await until(() => sent.length > 0);
+  t.deepEqual(sent, [undefined]);
+});
+
 test('the node id that is dialed is the server name of TLS, and an address is not', async (t) => {
   const names: unknown[] = [];
   const server = await nodeCert('n2');
