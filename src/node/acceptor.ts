@@ -7,8 +7,6 @@ import { awaitHandshake } from '../transport/dialing/handshaker.js';
 import type { TransportManager } from '../transport/dialing/manager.js';
 import { dialableAddresses } from '../transport/local-addresses.js';
 import type { Certificates } from './certificates.js';
-import type { KnownPeers } from './known-peers.js';
-import type { Link } from './link.js';
 import type { Negotiation } from './negotiation.js';
 import type { NodeConfig } from './options/resolve.js';
 import type { SessionFactory } from './session-factory.js';
@@ -22,7 +20,6 @@ export interface AcceptorOptions {
   readonly certificates: Certificates;
   readonly factory: SessionFactory;
   readonly sessions: SessionRegistry;
-  readonly links: KnownPeers<Link>;
   readonly log: Logger;
   /** Fires when the node closes. From then on it takes no more peers. */
   readonly stopping: AbortSignal;
@@ -88,12 +85,11 @@ export class Acceptor {
 
   /** Why that node gets no further connection; `undefined` if it gets one. */
   #refusalOf(nodeId: string): MeshError | undefined {
-    const { config, links, sessions, stopping } = this.#options;
+    const { config, sessions, stopping } = this.#options;
     if (stopping.aborted) return new MeshError('GoingAway', 'node is closing');
     const { connections, connectionsPerPeer } = config.limits;
-    const members = links.get(nodeId)?.pool.members ?? [];
-    const accepted = members.filter(({ connection }) => connection.role === 'acceptor').length;
-    if (sessions.size < connections && accepted < connectionsPerPeer) return undefined;
+    const hasRoom = sessions.acceptedFrom(nodeId) < connectionsPerPeer;
+    if (sessions.size < connections && hasRoom) return undefined;
     return new MeshError('ConnectionLimitExceeded', 'too many connections, of this node or in all');
   }
 }

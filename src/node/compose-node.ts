@@ -111,7 +111,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     stopping: stopping.signal,
   };
   const dialer = new Dialer({ ...shared, renewal });
-  const acceptor = new Acceptor({ ...shared, links, log, onRefused });
+  const acceptor = new Acceptor({ ...shared, log, onRefused });
   const { drainMs } = config.timeouts;
   const tlsReload = new TlsReload({ certificates, sessions, renewal, reports, drainMs });
   return {

@@ -22,6 +22,8 @@ export interface SessionRegistryOptions {
 export class SessionRegistry {
   readonly #options: SessionRegistryOptions;
   readonly #sessions = new Map<Connection, CallSession>();
+  /** How many connections each node has dialed to this one. */
+  readonly #accepted = new Map<string, number>();
 
   constructor(options: SessionRegistryOptions) {
     this.#options = options;
@@ -29,6 +31,11 @@ export class SessionRegistry {
 
   get size(): number {
     return this.#sessions.size;
+  }
+
+  /** Connections that a node has dialed to this one, from its handshake on: those with early data alone count too. */
+  acceptedFrom(nodeId: string): number {
+    return this.#accepted.get(nodeId) ?? 0;
   }
 
   get all(): readonly CallSession[] {
@@ -50,6 +57,7 @@ export class SessionRegistry {
     const link = links.obtain(session.peer.nodeId);
     session.join(link.account);
     this.#sessions.set(connection, session);
+    this.#count(session, 1);
     counts.handshakes.accepted += 1;
     connection.onPathEvent = (event) => reports.pathChanged(session, event);
     const use = (): void => {
@@ -61,10 +69,18 @@ export class SessionRegistry {
     void connection.closed.then((error) => this.#forget(session, error));
   }
 
+  #count({ connection: { role }, peer: { nodeId } }: CallSession, change: 1 | -1): void {
+    if (role !== 'acceptor') return;
+    const count = this.acceptedFrom(nodeId) + change;
+    if (count > 0) this.#accepted.set(nodeId, count);
+    else this.#accepted.delete(nodeId);
+  }
+
   async #forget(session: CallSession, error: MeshError): Promise<void> {
     const { counts, reports, onClosed, onRefused } = this.#options;
     const { transport, connection } = session;
     this.#sessions.delete(connection);
+    this.#count(session, -1);
     onClosed(session);
     if (isOffence(error)) counts.refusals.connections += 1;
     if (await connection.opened) reports.peerDown(session, error);

@@ -255,6 +255,44 @@ test('a call that does not say it stands a replay waits until TLS is done, whate
   ]);
 });
 
+test('connections that never get past their early data count among those of their peer', async (t) => {
+  const limits = { connectionsPerPeer: 2 };
+  const { n2, proxy, target, asked } = await setUpProxy(t, { limits });
+  const tls = await nodeCert('n1');
+  const dialer = new QuicTransport({ tls: () => tls, sessionStore: new AnySession() });
+  t.teardown(() => dialer.close());
+  const first = await shakeHands(await dialer.dial(target));
+  await collectReply(first, request('first'));
+  await first.close();
+  await until(() => n2.peer('n1')?.isConnected === false);
+
+  proxy.onDatagram = (direction, datagram) =>
+    direction === 'toClient' || isFirstFlight(datagram) ? undefined : 'drop';
+  const refusals: MeshError[] = [];
+  void (async () => {
+    for await (const event of n2.status()) if (event.kind === 'refused') refusals.push(event.error);
+  })();
+  const ends = new AbortController();
+  const dials = Array.from({ length: 6 }, () =>
+    dialer.dial(target, {
+      signal: ends.signal,
+      onEarly: (connection) => {
+        shakeHands(connection).catch(() => {});
+        collectReply(connection, request('marked', true)).catch(() => {});
+      },
+    }),
+  );
+  await until(() => n2.counters.handshakes.refused >= 4);
+  t.deepEqual(
+    refusals.map(({ code }) => code),
+    Array(4).fill('ConnectionLimitExceeded'),
+  );
+  t.is(n2.counters.handshakes.accepted, 3);
+  t.is(asked.filter(({ early }) => early).length, 2);
+  ends.abort();
+  await Promise.allSettled(dials);
+});
+
 test('early data without a handshake request runs nothing, whatever it says of itself', async (t) => {
   const { n2, target, asked } = await setUp(t);
   const tls = await nodeCert('n1');
