@@ -13,7 +13,7 @@ import {
   isRetryable,
   type MeshErrorCode,
 } from './base/error-codes.js';
-import { isError, isInstance, textOf } from './base/realms.js';
+import { handleRejection, isError, isInstance, textOf } from './base/realms.js';
 
 export {
   codeOfWire,
@@ -94,7 +94,11 @@ export function isOffence({ code, side }: MeshError): boolean {
  * whatever was thrown.
  */
 export function toMeshError(thrown: unknown, code: MeshErrorCode = 'InternalError'): MeshError {
-  return asMeshError(thrown) ?? new MeshError(code, textOf(thrown), { cause: thrown });
+  const known = asMeshError(thrown);
+  if (known !== undefined) return known;
+  // Whoever throws a promise that is rejected has nobody wait for it.
+  handleRejection(thrown);
+  return new MeshError(code, textOf(thrown), { cause: thrown });
 }
 
 /**

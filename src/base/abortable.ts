@@ -1,10 +1,12 @@
 /** Waiting with an AbortSignal. */
 import { asMeshError, MeshError } from '../errors.js';
+import { handleRejection } from './realms.js';
 
 /** The error of an aborted wait: Cancelled with the signal's reason as `cause`, or the reason itself if it is Superseded. */
 export function cancelledError(signal: AbortSignal): MeshError {
   const { reason } = signal;
   const known = asMeshError(reason);
+  handleRejection(reason);
   if (known?.code === 'Superseded') return known;
   return new MeshError('Cancelled', 'cancelled by the caller', { cause: reason });
 }

@@ -40,10 +40,20 @@ export function isThenable(value: unknown): value is PromiseLike<unknown> {
 export function isPromised(value: unknown): boolean {
   try {
     if (!isThenable(value)) return false;
-    Promise.resolve(value).catch(() => {});
+    Promise.resolve(value).catch(handleRejection);
     return true;
   } catch {
     return true;
+  }
+}
+
+/** Has nobody end the process over the rejection of a promise that was thrown, or is dropped. Never throws. */
+export function handleRejection(value: unknown): void {
+  if (!types.isPromise(value)) return;
+  try {
+    Promise.prototype.then.call(value, undefined, handleRejection);
+  } catch {
+    // Its constructor is a getter that throws: there is no way to wait for it.
   }
 }
 
@@ -77,6 +87,15 @@ export function systemCodeOf(thrown: unknown): string | undefined {
     return typeof code === 'string' ? code : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** What kind of thing was thrown, for people: the name of an error, or the type of anything else. Never throws. */
+export function nameOf(thrown: unknown): string {
+  try {
+    return isError(thrown) ? String(thrown.name) : typeof thrown;
+  } catch {
+    return 'Error';
   }
 }
 

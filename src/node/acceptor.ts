@@ -1,7 +1,7 @@
 /** Accepts the peers of a node: listens, takes dialers through the handshake, and refuses those beyond the limits. */
-import type { Logger } from 'pino';
 import { MeshError, toMeshError } from '../errors.js';
 import { ReplayGuard } from '../protocol/replay-guard.js';
+import type { NodeLog } from '../telemetry/logging.js';
 import type { Connection, Listener, Refusal, SocketAddress } from '../transport/connection.js';
 import { awaitHandshake } from '../transport/dialing/handshaker.js';
 import type { TransportManager } from '../transport/dialing/manager.js';
@@ -20,7 +20,7 @@ export interface AcceptorOptions {
   readonly certificates: Certificates;
   readonly factory: SessionFactory;
   readonly sessions: SessionRegistry;
-  readonly log: Logger;
+  readonly log: NodeLog;
   /** Fires when the node closes. From then on it takes no more peers. */
   readonly stopping: AbortSignal;
   readonly onRefused: (refusal: Refusal) => void;

@@ -1,5 +1,7 @@
 /** The certificates of a node: which are in force, and which open connections they no longer allow. */
+
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { handleRejection } from '../base/realms.js';
 import { type MeshError, toMeshError } from '../errors.js';
 import type { Connection, TlsMaterial } from '../transport/connection.js';
 import { TrustStore } from '../transport/trust/identity.js';
@@ -118,9 +120,19 @@ function objectionTo(connection: Connection, trust: TrustStore): MeshError | und
   }
 }
 
+/** What the user's function throws passes as it is. If that is a promise, nobody waits for it. */
+async function ask(option: () => TlsMaterial | Promise<TlsMaterial>): Promise<TlsMaterial> {
+  try {
+    return await option();
+  } catch (thrown) {
+    handleRejection(thrown);
+    throw thrown;
+  }
+}
+
 /** Reads the material, and checks it as far as that is possible without a peer. */
 async function readTls({ tls: option, transports }: CertificatesOptions): Promise<TlsMaterial> {
-  const tls = resolveTlsMaterial(typeof option === 'function' ? await option() : option);
+  const tls = resolveTlsMaterial(typeof option === 'function' ? await ask(option) : option);
   checkTlsMaterial(tls);
   if (transports.includes('quic')) checkQuicKey(tls);
   checkAnchors(tls, Date.now());

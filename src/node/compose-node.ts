@@ -1,7 +1,6 @@
 /** Makes the parts of a node and ties them together; nothing happens yet. */
-import type { Logger } from 'pino';
 import { SYSTEM_CLOCK } from '../base/clock.js';
-import { createLogger } from '../telemetry/logging.js';
+import { createLog, type NodeLog } from '../telemetry/logging.js';
 import { Reports } from '../telemetry/reports.js';
 import type { Refusal } from '../transport/connection.js';
 import { TransportManager } from '../transport/dialing/manager.js';
@@ -23,7 +22,7 @@ import { TlsReload } from './tls-reload.js';
 /** What a node is made of. Each part owns its state. */
 export interface NodeParts {
   readonly config: NodeConfig;
-  readonly log: Logger;
+  readonly log: NodeLog;
   readonly reports: Reports;
   readonly counts: NodeCounts;
   readonly certificates: Certificates;
@@ -42,11 +41,11 @@ export interface NodeParts {
 
 /** Parts may refer to parts that are made later: what they pass each other runs only once all of them exist. */
 export function composeNode(config: NodeConfig, certificates: Certificates): NodeParts {
-  const log = createLogger(config.logger, config.nodeId);
+  const log = createLog(config.logger, config.nodeId);
   const reports = new Reports(log);
   const counts = newCounts();
   const handlers = new HandlerRegistry();
-  const negotiation = new Negotiation(config, log);
+  const negotiation = new Negotiation(config, log, reports);
   const stopping = new AbortController();
   const onRefused = (refusal: Refusal): void => {
     if (stopping.signal.aborted) return;
@@ -67,6 +66,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     handlers: handlers.handlers,
     counts,
     log,
+    reports,
     accountOf: (nodeId) => links.obtain(nodeId).account,
   });
   const links: KnownPeers<Link> = new KnownPeers(

@@ -1,5 +1,5 @@
 /** Makes the transports that the options of a node ask for. */
-import type { Logger } from 'pino';
+import type { NodeLog } from '../telemetry/logging.js';
 import type { StreamLimits, TlsMaterial, Transport } from '../transport/connection.js';
 import { QuicTransport } from '../transport/quic/transport.js';
 import { TcpTransport } from '../transport/tcp/transport.js';
@@ -13,7 +13,7 @@ import type { NodeConfig } from './options/resolve.js';
 export function createTransports(
   config: NodeConfig,
   tls: () => TlsMaterial,
-  log: Logger,
+  log: NodeLog,
 ): Transport[] {
   const means = { tls, log, keyLog: createKeyLog(config, log) };
   return config.transports.map((transport) =>
@@ -24,7 +24,7 @@ export function createTransports(
 /** What all transports of a node share, beside its options. */
 interface Means {
   readonly tls: () => TlsMaterial;
-  readonly log: Logger;
+  readonly log: NodeLog;
   readonly keyLog: KeyLog | undefined;
 }
 
@@ -59,7 +59,7 @@ function streamLimits(limits: NodeConfig['limits']): Partial<StreamLimits> {
   };
 }
 
-function createKeyLog({ keyLogFile }: NodeConfig, log: Logger): KeyLog | undefined {
+function createKeyLog({ keyLogFile }: NodeConfig, log: NodeLog): KeyLog | undefined {
   if (keyLogFile === undefined) return undefined;
   const where = { keyLogFile };
   log.warn(where, 'the secrets of every connection are written to a file: for debugging only');

@@ -1,22 +1,25 @@
 /** What this node offers in a handshake, and what a handshake settles. SPEC.md, "Handshake". */
-import type { Logger } from 'pino';
-import { isError, isPromised } from '../base/realms.js';
+import { handleRejection, isPromised, nameOf } from '../base/realms.js';
 import type { SessionAgreement } from '../calls/session/session.js';
 import { toMeshError } from '../errors.js';
 import { type Algorithm, loadCompression } from '../protocol/compression.js';
 import type { HandshakeConfig, Negotiated } from '../protocol/handshake.js';
+import type { NodeLog } from '../telemetry/logging.js';
+import type { Reports } from '../telemetry/reports.js';
 import type { NodeConfig } from './options/resolve.js';
 
 /** Holds the compressions that work here: handshakes offer these, and sessions use those that both sides have. */
 export class Negotiation {
   readonly #config: NodeConfig;
-  readonly #log: Logger;
+  readonly #log: NodeLog;
+  readonly #reports: Reports;
   /** Best first. */
   #algorithms: readonly Algorithm[] = [];
 
-  constructor(config: NodeConfig, log: Logger) {
+  constructor(config: NodeConfig, log: NodeLog, reports: Reports) {
     this.#config = config;
     this.#log = log;
+    this.#reports = reports;
   }
 
   /** Loads the compressions; without one that does not load here, the node goes on. */
@@ -66,12 +69,13 @@ export class Negotiation {
     try {
       verdict = this.#config.auth?.verify?.(token, nodeId);
     } catch (thrown) {
-      flaw = isError(thrown) ? thrown.name : typeof thrown;
+      flaw = nameOf(thrown);
+      handleRejection(thrown);
     }
     if (isPromised(verdict)) {
       flaw = 'it answered by a promise, which is no answer';
     }
-    if (flaw !== undefined) this.#log.error({ peer: nodeId, flaw }, 'auth.verify failed');
+    if (flaw !== undefined) this.#reports.authFailed('verify', nodeId, flaw);
     return verdict === true;
   };
 }

@@ -147,7 +147,7 @@ class RunningNode implements MeshNode {
     await acceptor.close();
     await manager.close();
     reports.close();
-    log.info('closed');
+    log.info({}, 'closed');
   }
 
   /** @throws MeshError NodeClosed */

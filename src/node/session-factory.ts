@@ -1,5 +1,4 @@
 /** Makes the sessions of a node: calls over one connection, with what all connections of the node share. */
-import type { Logger } from 'pino';
 import type { Handlers } from '../calls/incoming/call-host.js';
 import { NodeAccount, PeerAccount } from '../calls/session/peer-account.js';
 import { CallSession } from '../calls/session/session.js';
@@ -7,6 +6,8 @@ import { ResumedTransfers } from '../calls/transfers/resumed-transfers.js';
 import { MessageCodec } from '../protocol/codec.js';
 import { FrameCodec } from '../protocol/frame-codec.js';
 import type { Negotiated } from '../protocol/handshake.js';
+import type { NodeLog } from '../telemetry/logging.js';
+import type { Reports } from '../telemetry/reports.js';
 import { type Connection, MAX_PRE_HANDSHAKE_BYTES } from '../transport/connection.js';
 import type { Negotiation } from './negotiation.js';
 import type { NodeCounts } from './node-counts.js';
@@ -18,7 +19,8 @@ export interface SessionFactoryOptions {
   readonly negotiation: Negotiation;
   readonly handlers: Handlers;
   readonly counts: NodeCounts;
-  readonly log: Logger;
+  readonly log: NodeLog;
+  readonly reports: Reports;
   /** The account of the peer of that name. */
   readonly accountOf: (nodeId: string) => PeerAccount;
 }
@@ -49,7 +51,7 @@ export class SessionFactory {
     peerNodeId: string,
     negotiated?: Negotiated | undefined,
   ): CallSession {
-    const { config, negotiation, handlers, counts, log, accountOf } = this.#options;
+    const { config, negotiation, handlers, counts, log, reports, accountOf } = this.#options;
     const { thresholdBytes } = config.compression;
     const frames =
       negotiated === undefined
@@ -69,7 +71,7 @@ export class SessionFactory {
       },
       authorize: config.auth?.authorize,
       onAuthorizeFailure: ({ message }) => {
-        log.error({ peer: session.peer.nodeId }, `authorize failed: ${message}`);
+        reports.authFailed('authorize', session.peer.nodeId, message);
       },
       onCallRefused: () => {
         counts.refusals.calls += 1;

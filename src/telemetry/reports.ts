@@ -1,6 +1,5 @@
 /** What happens to the links of a node, in its log and its status. */
 import type { X509Certificate } from 'node:crypto';
-import type { Logger } from 'pino';
 import type { CallSession } from '../calls/session/session.js';
 import { isOrderly, type MeshError } from '../errors.js';
 import type { MemberState, MemberStateKind } from '../pool/member.js';
@@ -9,7 +8,11 @@ import type { PathEvent, Refusal, TransportName } from '../transport/connection.
 import type { TrustStore } from '../transport/trust/identity.js';
 import type { Doubt } from '../transport/trust/tls-material.js';
 import { LINE_INTERVAL_MS, LineLimit } from './line-limit.js';
+import type { NodeLog } from './logging.js';
 import { type NodeEvent, StatusFeed, type StatusOptions } from './status.js';
+
+/** How much of a text that is not this library's goes into one line. */
+const MAX_FLAW_CHARACTERS = 300;
 
 /** What to warn of in the certificates in force. */
 export interface CertificateFindings {
@@ -21,15 +24,16 @@ export interface CertificateFindings {
  * Tells the log of a node, and those who follow its status, what happens to its links.
  *
  * Nobody outside may fill the log. A source is an address, until it has proved which node it is. Each source gets at
- * most one warning a second that it was refused or is lost; a later line says how many were left out.
+ * most one line a second on what it can cause at will: that it was refused or is lost, or that a function of the user's failed
+ * over what it asked. A later line says how many were left out.
  */
 export class Reports {
-  readonly #log: Logger;
+  readonly #log: NodeLog;
   readonly #status = new StatusFeed();
   readonly #lines = new LineLimit();
   #leftOutTimer: NodeJS.Timeout | undefined;
 
-  constructor(log: Logger) {
+  constructor(log: NodeLog) {
     this.#log = log;
   }
 
@@ -64,6 +68,13 @@ export class Reports {
       this.#log.warn(details, 'peer refused');
     }
     this.#status.emit({ kind: 'refused', error, remoteAddress, transport });
+  }
+
+  /** `auth.verify` or `auth.authorize` failed over what a peer asked, which counts as a no. */
+  authFailed(which: 'verify' | 'authorize', nodeId: string, text: string): void {
+    if (!this.#mayWrite(`node ${nodeId}`)) return;
+    const flaw = text.slice(0, MAX_FLAW_CHARACTERS);
+    this.#log.error({ peer: nodeId, flaw }, `auth.${which} failed`);
   }
 
   dialFailed(nodeId: string, error: MeshError, retryInMs: number | undefined): void {
@@ -142,7 +153,7 @@ export class Reports {
 
   #tellLeftOut(): void {
     for (const { source, lines } of this.#lines.takeLeftOut(performance.now())) {
-      this.#log.warn({ source, lines }, 'more peers refused or down, not logged one by one');
+      this.#log.warn({ source, lines }, 'more of the same kind, not logged one by one');
     }
     this.#leftOutTimer = this.#lines.isEmpty
       ? undefined

@@ -1,5 +1,6 @@
 /** Pulls bytes from any kind of source, and closes the source when no more are wanted. */
 import type { ReadableStream } from 'node:stream/web';
+import { handleRejection } from '../../base/realms.js';
 import type { Bytes } from '../types.js';
 
 export interface ChunkSource {
@@ -12,11 +13,13 @@ export function openSource(bytes: Bytes): ChunkSource {
   if (isWebStream(bytes)) return openWebStream(bytes);
   const iterator =
     Symbol.asyncIterator in bytes ? bytes[Symbol.asyncIterator]() : bytes[Symbol.iterator]();
+  // An asynchronous method in the iterator's place gives a promise, which is no iterator.
+  handleRejection(iterator);
   return {
     next: () => iterator.next(),
     close: once(async () => {
       // A Node stream's iterator would end only after its next piece has come.
-      if (isDestroyable(bytes)) bytes.destroy();
+      if (isDestroyable(bytes)) handleRejection(bytes.destroy());
       await iterator.return?.();
     }),
   };
@@ -26,8 +29,9 @@ export function openSource(bytes: Bytes): ChunkSource {
 export async function closeBytes(bytes: Bytes | undefined): Promise<void> {
   try {
     if (bytes !== undefined) await openSource(bytes).close();
-  } catch {
+  } catch (thrown) {
     // It is no source, or somebody reads it.
+    handleRejection(thrown);
   }
 }
 
@@ -47,17 +51,23 @@ function isWebStream(bytes: object): bytes is ReadableStream {
   return 'getReader' in bytes && typeof bytes.getReader === 'function';
 }
 
-function isDestroyable(bytes: object): bytes is { destroy(): void } {
+function isDestroyable(bytes: object): bytes is { destroy(): unknown } {
   return 'destroy' in bytes && typeof bytes.destroy === 'function';
 }
 
-function once(close: () => Promise<unknown>): () => Promise<void> {
+function once(close: () => unknown): () => Promise<void> {
   let closed: Promise<void> | undefined;
   return () => {
-    closed ??= close().then(
-      () => {},
-      () => {},
-    );
+    closed ??= closeQuietly(close);
     return closed;
   };
+}
+
+/** The source is the user's: it may throw, also in place of a promise. */
+async function closeQuietly(close: () => unknown): Promise<void> {
+  try {
+    await close();
+  } catch (thrown) {
+    handleRejection(thrown);
+  }
 }

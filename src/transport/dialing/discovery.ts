@@ -1,6 +1,7 @@
 /** Turns a peer's names into the addresses that a dial tries. */
 import { isIP } from 'node:net';
 import { abortable, cancelledError, joinSignals } from '../../base/abortable.js';
+import { handleRejection } from '../../base/realms.js';
 import { asMeshError, MeshError } from '../../errors.js';
 import { requireNodeId } from '../../protocol/node-id.js';
 import type { DialTarget, SocketAddress } from '../connection.js';
@@ -88,12 +89,8 @@ export async function locate(
     if (answer.status === 'rejected') continue;
     for (const address of answer.value) {
       const flaw = addressFlaw(address);
-      if (flaw !== undefined) {
-        flaws.push(flaw);
-        continue;
-      }
-      const { host, port } = canonicalAddress(address);
-      found.set(addressKey({ host, port }), { host, port });
+      if (flaw === undefined) found.set(addressKey(address), address);
+      else flaws.push(flaw);
     }
   }
   if (signal?.aborted === true) throw cancelledError(signal);
@@ -131,14 +128,40 @@ async function locateOne(
   if (isIP(host) === 0) {
     const ends = joinSignals(AbortSignal.timeout(timeoutMs), signal);
     try {
-      return await abortable(discovery.resolve({ host, port }, ends.signal), ends.signal);
+      // Both the promise and the list may be anybody's: what one of them throws is a failure to find the place.
+      const asked = Promise.resolve(discovery.resolve({ host, port }, ends.signal));
+      return readAnswer(await abortable(asked, ends.signal));
+    } catch (thrown) {
+      handleRejection(thrown);
+      throw thrown;
     } finally {
       ends.release();
     }
   }
   if (port === undefined) throw new MeshError('InvalidArgument', `${host} has no port`);
-  return [{ host, port }];
+  return readAnswer([{ host, port }]);
 }
+
+/** Reads every address once, so that what is checked is what is dialed. What cannot be read is no address. */
+function readAnswer(answer: readonly SocketAddress[]): readonly SocketAddress[] {
+  return Array.from(answer, (given) => {
+    handleRejection(given);
+    try {
+      const { host, port } = given;
+      // Whoever forgets an await has promises in the list, for which nobody waits.
+      handleRejection(host);
+      handleRejection(port);
+      return addressFlaw({ host, port }) === undefined
+        ? canonicalAddress({ host, port })
+        : { host, port };
+    } catch {
+      return UNREADABLE;
+    }
+  });
+}
+
+/** Its flaw is that it has no host. */
+const UNREADABLE: SocketAddress = { host: '', port: 0 };
 
 /**
  * Discovery from a table.

@@ -3,6 +3,7 @@ import { AsyncResource } from 'node:async_hooks';
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { abortable } from '../../base/abortable.js';
+import { handleRejection, isBytes, isPromised } from '../../base/realms.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import {
   type Connection,
@@ -180,11 +181,14 @@ export class QuicTransport implements Transport {
   #takeSession(credentials: Credentials, nodeId: string | undefined): Uint8Array | undefined {
     if (nodeId === undefined || !this.#usesEarlyData) return undefined;
     try {
-      return this.#sessions.take(credentials.sessionKey(nodeId));
-    } catch {
-      this.#counters.sessionsUnusable += 1;
-      return undefined;
+      const session: unknown = this.#sessions.take(credentials.sessionKey(nodeId));
+      if (session === undefined || isBytes(session)) return session;
+      isPromised(session);
+    } catch (thrown) {
+      handleRejection(thrown);
     }
+    this.#counters.sessionsUnusable += 1;
+    return undefined;
   }
 
   #keepSession(credentials: Credentials, nodeId: string | undefined, session: Uint8Array): void {
@@ -192,8 +196,15 @@ export class QuicTransport implements Transport {
     try {
       // The peer does not tell how long its ticket key lasts. Ours is as good a guess.
       const expiresAtMs = Date.now() + this.#ticketKeyLifetimeMs;
-      this.#sessions.put(credentials.sessionKey(nodeId), session, expiresAtMs);
-    } catch {
+      const done: unknown = this.#sessions.put(
+        credentials.sessionKey(nodeId),
+        session,
+        expiresAtMs,
+      );
+      // Nobody waits for an asynchronous store, so that its failure is handled here.
+      if (done !== undefined) isPromised(done);
+    } catch (thrown) {
+      handleRejection(thrown);
       this.#counters.sessionsUnusable += 1;
     }
   }
