@@ -1,6 +1,6 @@
 /** Reads the CAs that a node trusts. */
 import type { X509Certificate } from 'node:crypto';
-import { MeshError } from '../../errors.js';
+import { MeshError, toMeshError } from '../../errors.js';
 import { type CertificateFields, isNamedAsIssuer, readCertificate } from './certificate-fields.js';
 import { mayIssue } from './chain-rules.js';
 import { nameText } from './distinguished-name.js';
@@ -54,7 +54,8 @@ export function readOwn({ raw }: X509Certificate, option: string): CertificateFi
   try {
     return readCertificate(raw);
   } catch (cause) {
-    throw new MeshError('InvalidOptions', `a certificate in ${option} cannot be read`, { cause });
+    const text = `a certificate in ${option} cannot be read: ${toMeshError(cause).message}`;
+    throw new MeshError('InvalidOptions', text, { cause });
   }
 }
 

@@ -159,7 +159,7 @@ function readOids(value: DerReader): readonly string[] {
 function readNames(list: DerReader): readonly GeneralName[] {
   const names: GeneralName[] = [];
   while (!list.isDone) {
-    if (names.length === MAX_NAMES) throw malformed();
+    if (names.length === MAX_NAMES) throw tooMany(`${MAX_NAMES} alternative names`);
     const { tag, content } = list.take();
     names.push({ tag, content });
   }
@@ -170,7 +170,10 @@ function readNameConstraints(value: DerReader): NameConstraints {
   const fields = value.sequence();
   const permitted = readSubtrees(fields.takeIf(EXPLICIT_0));
   const excluded = readSubtrees(fields.takeIf(EXPLICIT_1));
-  if (!fields.isDone || permitted.length + excluded.length > MAX_SUBTREES) throw malformed();
+  if (!fields.isDone) throw malformed();
+  if (permitted.length + excluded.length > MAX_SUBTREES) {
+    throw tooMany(`${MAX_SUBTREES} name constraints`);
+  }
   return { permitted, excluded };
 }
 
@@ -186,6 +189,10 @@ function readSubtrees(field: DerValue | undefined): readonly GeneralName[] {
     if (!subtree.isDone || !minimum.equals(Buffer.of(0))) throw malformed();
   }
   return names;
+}
+
+function tooMany(text: string): MeshError {
+  return new MeshError('InvalidOptions', `a certificate has more than ${text}`);
 }
 
 function malformed(): MeshError {

@@ -23,6 +23,8 @@ export class TcpClient extends HostileClient {
       ca: tls.ca,
       session: changes.session,
       maxVersion: changes.maxVersion ?? 'TLSv1.3',
+      // Weak certificates are shown as well.
+      ciphers: 'DEFAULT@SECLEVEL=0',
       ALPNProtocols: [changes.alpn ?? ALPN_PROTOCOL],
       rejectUnauthorized: false,
     });
