@@ -1,5 +1,6 @@
 /** All families, in the order of the layers that they are aimed at. */
 import type { Family } from '../case.js';
+import { amplified } from './amplified.js';
 import { certificates } from './certificates.js';
 import { frames } from './frames.js';
 import { handshake } from './handshake.js';
@@ -20,4 +21,5 @@ export const FAMILIES: readonly Family[] = [
   messages,
   order,
   rates,
+  amplified,
 ];
