@@ -25,6 +25,8 @@ export interface ClientOptions {
   /** `cert` may be empty: then none is shown. */
   readonly tls: TlsMaterial;
   readonly changes?: TlsChanges | undefined;
+  /** The address of loopback that it dials from. Default `127.0.0.1`. */
+  readonly from?: string | undefined;
 }
 
 /** What the node may send: more than it may send here, so that it is not the client that refuses. */
@@ -70,6 +72,16 @@ export abstract class HostileClient {
 
   /** QUIC only. */
   abstract shut(on: number, side: 'sending' | 'receiving', code: number): void;
+
+  /** Takes nothing more of what the node sends. TCP and QUIC streams only. */
+  stopReading(): void {
+    throw new Error('nothing is read here');
+  }
+
+  /** What it was given to send, and could not send yet. */
+  get unsentBytes(): number {
+    return 0;
+  }
 
   /** Ends the connection, so that the node knows at once. */
   hangUp(): void {

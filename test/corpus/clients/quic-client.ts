@@ -34,13 +34,19 @@ export class QuicClient extends HostileClient {
   readonly #unsent = new Map<number, { bytes: Buffer; fin: boolean }>();
   readonly #room = Buffer.alloc(MAX_DATAGRAM_BYTES);
   readonly #timer: NodeJS.Timeout;
+  #isReading = true;
 
   /** Fulfils when TLS is done, or has failed. */
-  static async dial({ target, tls, changes = {} }: ClientOptions): Promise<QuicClient> {
+  static async dial({
+    target,
+    tls,
+    changes = {},
+    from = '127.0.0.1',
+  }: ClientOptions): Promise<QuicClient> {
     const native = await loadNative();
     const socket = createSocket('udp4');
-    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-    const local = { host: '127.0.0.1', port: socket.address().port };
+    await new Promise<void>((resolve) => socket.bind(0, from, resolve));
+    const local = { host: from, port: socket.address().port };
     const config = configFor(native, tls, changes);
     const connection = native.Connection.connect(null, randomBytes(16), local, target, config);
     if (changes.session !== undefined) connection.setSession(changes.session);
@@ -85,6 +91,14 @@ export class QuicClient extends HostileClient {
   shut(on: number, side: 'sending' | 'receiving', code: number): void {
     this.#native.streamShutdown(streamIdOf(on), side === 'sending' ? 1 : 0, code);
     this.#turn();
+  }
+
+  override stopReading(): void {
+    this.#isReading = false;
+  }
+
+  override get unsentBytes(): number {
+    return [...this.#unsent.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
   }
 
   protected leave(): void {
@@ -142,7 +156,7 @@ export class QuicClient extends HostileClient {
   }
 
   #read(): void {
-    if (!this.#native.isEstablished()) return;
+    if (!this.#isReading || !this.#native.isEstablished()) return;
     for (const id of this.#native.readable()) {
       try {
         for (;;) {

@@ -71,8 +71,8 @@ export class TcpStranger extends Stranger {
   readonly transport = 'tcp';
   readonly #socket: TcpSocket;
 
-  static async dial(target: SocketAddress): Promise<TcpStranger> {
-    const socket = connect(target.port, target.host);
+  static async dial(target: SocketAddress, from = '127.0.0.1'): Promise<TcpStranger> {
+    const socket = connect({ ...target, localAddress: from });
     const stranger = new TcpStranger(socket);
     await once(socket, 'connect').catch(() => {});
     return stranger;

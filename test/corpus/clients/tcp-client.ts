@@ -15,10 +15,17 @@ export class TcpClient extends HostileClient {
   #session: Buffer | undefined;
 
   /** Fulfils when TLS is done, or has failed. */
-  static async dial({ target, tls, changes = {} }: ClientOptions): Promise<TcpClient> {
+  static async dial({
+    target,
+    tls,
+    changes = {},
+    from = '127.0.0.1',
+  }: ClientOptions): Promise<TcpClient> {
     const credentials = tls.cert === '' ? {} : { cert: tls.cert, key: tls.key };
+    const source = { localAddress: from };
     const socket = connect({
       ...target,
+      ...source,
       ...credentials,
       ca: tls.ca,
       session: changes.session,
@@ -61,6 +68,14 @@ export class TcpClient extends HostileClient {
 
   shut(): void {
     throw new Error('there are no such things on TCP');
+  }
+
+  override stopReading(): void {
+    this.#socket.pause();
+  }
+
+  override get unsentBytes(): number {
+    return this.#socket.writableLength;
   }
 
   protected leave(): void {

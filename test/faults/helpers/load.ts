@@ -45,13 +45,17 @@ export class Load {
   }
 
   async #call(index: number): Promise<void> {
-    const { name, timeoutMs, replaySafe } = this.#options;
+    const { name, timeoutMs, replaySafe, heartbeats } = this.#options;
     const isReplaySafe = isSafe(replaySafe, index);
     const id = `${name}-${index}`;
     const outcome: Outcome = { id, isReplaySafe, beganMs: monotonicMs() };
     this.#outcomes.push(outcome);
     try {
-      const answer = await ask(this.#peer, id, index, { timeoutMs, replaySafe: isReplaySafe });
+      if (heartbeats === true) await this.#peer.ping({ timeoutMs });
+      const answer =
+        heartbeats === true
+          ? id
+          : await ask(this.#peer, id, index, { timeoutMs, replaySafe: isReplaySafe });
       if (answer !== id) outcome.code = `another call's answer: ${String(answer)}`;
     } catch (thrown) {
       outcome.code = thrown instanceof MeshError ? thrown.code : String(thrown);

@@ -29,6 +29,11 @@ export class NodeProcess {
     });
   }
 
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('the process did not start');
+    return this.#child.pid;
+  }
+
   /** @throws Error what the node failed with; when the process ends, or does not answer in a minute */
   ask<K extends CommandKind>(nodeId: string, kind: K, takes: Takes<K>): Promise<Gives<K>> {
     const id = this.#nextId++;

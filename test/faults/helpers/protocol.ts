@@ -3,7 +3,7 @@ import type { NodeOptions, SocketAddress, TransportName } from '../../../src/ind
 import type { NodeCredentials } from '../../helpers/certs.js';
 
 /** Options of `createNode` that a test sets, beside those that every node of a test needs. */
-export type FaultNodeOptions = Pick<NodeOptions, 'transports' | 'admission' | 'listen'>;
+export type FaultNodeOptions = Pick<NodeOptions, 'transports' | 'admission' | 'limits' | 'listen'>;
 
 export interface Target extends SocketAddress {
   readonly nodeId: string;
@@ -25,6 +25,8 @@ export interface LoadOptions {
   readonly burst?: number | undefined;
   readonly timeoutMs: number;
   readonly replaySafe: ReplaySafeShare;
+  /** Heartbeats, which are pings of the highest priority, in place of calls. */
+  readonly heartbeats?: boolean | undefined;
 }
 
 /** How one call went. Times are on the monotonic clock, of the process that made it. */

@@ -5,11 +5,12 @@ import { type CallContext, MeshError, type MeshNode, type Peer } from '../../../
 import type { RandomCallsOptions, RandomCallsState } from './protocol.js';
 
 /** What the peer is asked to do with a call. */
-const ORDERS = ['answer', 'answerLater', 'fail', 'neverAnswer'] as const;
+const ORDERS = ['answer', 'answerLater', 'answerLarge', 'fail', 'neverAnswer'] as const;
 type Order = (typeof ORDERS)[number];
 
 const KINDS = ['request', 'query', 'send', 'ping', 'upload', 'download'] as const;
 const CHUNK = Buffer.alloc(2000, 'c');
+const LARGE = Buffer.alloc(1024 * 1024, 'l');
 /** Beyond its deadline: a call that has not settled by then never will. */
 const GRACE_MS = 10_000;
 const LONG_MS = 5000;
@@ -34,6 +35,8 @@ export function obey(order: unknown, { signal }: CallContext): object | Promise<
   switch (order as Order) {
     case 'answerLater':
       return sleep(5, { body: 'later' }, { signal });
+    case 'answerLarge':
+      return { body: LARGE };
     case 'fail':
       throw new Error('as it was asked');
     case 'neverAnswer':

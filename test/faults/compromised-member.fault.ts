@@ -1,0 +1,203 @@
+/**
+ * A member that was taken over does all that it can at once, to three nodes at once: none of them loses a call of the others, a
+ * heartbeat or a connection.
+ *
+ * What it costs them is told and not asserted: heartbeats are slowed down, and memory grows, by more than they should. The aims
+ * are three times the p99 of the quiet phase, and `limits.nodeBytes` with 64 MB.
+ *
+ * `ATTACK_SECONDS=60 npm run test:faults -- test/faults/compromised-member.fault.ts` takes a minute. With `ATTACK=bombs` only the
+ * attacks are made whose names fit that regular expression.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import { HostileProcess } from './helpers/hostile-member/hostile-process.js';
+import type { Deeds } from './helpers/hostile-member/protocol.js';
+import { assertAllAnswered, summarize } from './helpers/outcomes.js';
+import { MemoryWatch, processorSeconds } from './helpers/process-figures.js';
+import type { LoadOptions, Outcome } from './helpers/protocol.js';
+import { RemoteNode } from './helpers/remote-node.js';
+
+const ATTACK_MS = Number(process.env.ATTACK_SECONDS ?? 20) * 1000;
+const ONLY = process.env.ATTACK ?? '';
+const QUIET_MS = ATTACK_MS / 2;
+const WARM_UP_MS = 2000;
+const MIB = 1024 * 1024;
+/** Less than the default, so that an attack of seconds can reach it. */
+const LIMITS = { nodeBytes: 64 * MIB, connectionBytes: 16 * MIB } as const;
+/**
+ * Where heartbeats take a millisecond when all is quiet, three would be what one pause of the garbage collector takes. Nothing
+ * that a database decides by heartbeats is decided within 30 ms.
+ */
+const LEAST_QUIET_MS = 10;
+const PER_SECOND = 20;
+/** A busy machine with two processors has many processes to run. What is late is told; what is lost is a fault. */
+const PATIENCE_MS = 30_000;
+
+const HONEST = ['n1', 'n2', 'n3'] as const;
+
+/** From whom to whom, and by which transport: the dialer decides. */
+const LINKS = [
+  { from: 'n1', to: 'n2', transport: 'quic' },
+  { from: 'n2', to: 'n1', transport: 'quic' },
+  { from: 'n3', to: 'n1', transport: 'tcp' },
+  { from: 'n3', to: 'n2', transport: 'tcp' },
+  { from: 'n1', to: 'n3', transport: 'tcp' },
+  { from: 'n2', to: 'n3', transport: 'tcp' },
+] as const;
+
+test('a member that does its worst costs others no call, no heartbeat and no connection', async (t) => {
+  t.timeout(ATTACK_MS + QUIET_MS + 120_000);
+  const nodes = await startNodes(t);
+  const pids = [...nodes.values()].map((node) => node.process.pid);
+  const member = await HostileProcess.start(t);
+
+  await loads(nodes, 'warm-up', WARM_UP_MS);
+  // The nodes that are attacked compute as well. On machines of their own they would not take each other's processors.
+  const others = await Promise.all(HONEST.map(() => HostileProcess.start(t)));
+  for (const each of [member, ...others]) each.spin();
+  const quietMemory = new MemoryWatch(pids);
+  const quiet = await loads(nodes, 'quiet', QUIET_MS);
+  const before = quietMemory.stop();
+  for (const each of others) await each.kill();
+  const usedBefore = [member.pid, ...pids].map(processorSeconds);
+
+  const memory = new MemoryWatch(pids);
+  const targets = [...nodes.values()].map(({ target }) => target);
+  member.attack(targets, ONLY);
+  const attacked = await loads(nodes, 'attacked', ATTACK_MS);
+  const during = memory.stop();
+  const used = [member.pid, ...pids].map((pid, i) => processorSeconds(pid) - usedBefore[i]!);
+  const deeds = await member.stop();
+
+  const growths = pids.map((pid) => during.get(pid)! - before.get(pid)!);
+  tell(t, { quiet, attacked, growths, used, deeds });
+  for (const { calls, heartbeats } of [...quiet.values(), ...attacked.values()]) {
+    assertAllAnswered(t, calls);
+    assertAllAnswered(t, heartbeats);
+  }
+  for (const node of nodes.values()) await assertNobodyLost(t, node);
+  // An attack that never comes about proves nothing.
+  for (const [name, { done, reason }] of Object.entries(deeds))
+    t.true(done > 0, `${name}: ${reason}`);
+});
+
+type Nodes = ReadonlyMap<string, RemoteNode>;
+
+/** Nodes that have found each other. */
+async function startNodes(t: ExecutionContext): Promise<Nodes> {
+  const nodes = new Map<string, RemoteNode>();
+  for (const nodeId of HONEST) {
+    const transports = nodeId === 'n3' ? (['tcp', 'quic'] as const) : (['quic', 'tcp'] as const);
+    nodes.set(
+      nodeId,
+      await RemoteNode.start(t, nodeId, { options: { transports, limits: LIMITS } }),
+    );
+  }
+  for (const [dialer, acceptor] of [
+    ['n1', 'n2'],
+    ['n3', 'n1'],
+    ['n3', 'n2'],
+  ] as const) {
+    await nodes.get(dialer)!.connect(nodes.get(acceptor)!.target, true);
+  }
+  for (const { from, to, transport } of LINKS) {
+    const links = await nodes.get(from)!.links(to);
+    t.deepEqual(
+      links.map((link) => link.transport),
+      [transport],
+      `${from} to ${to}`,
+    );
+  }
+  return nodes;
+}
+
+interface Served {
+  readonly calls: Outcome[];
+  readonly heartbeats: Outcome[];
+}
+
+/** Calls and heartbeats on all links. @returns how they went, by transport */
+async function loads(
+  nodes: Nodes,
+  phase: string,
+  forMs: number,
+): Promise<ReadonlyMap<'quic' | 'tcp', Served>> {
+  const served = new Map([
+    ['quic', { calls: [], heartbeats: [] } as Served],
+    ['tcp', { calls: [], heartbeats: [] } as Served],
+  ] as const);
+  const begun = LINKS.flatMap(({ from, to, transport }) =>
+    (['calls', 'heartbeats'] as const).map((kind) => {
+      const options: LoadOptions = {
+        name: `${phase} ${kind} from ${from} to ${to}`,
+        target: nodes.get(to)!.target,
+        perSecond: PER_SECOND,
+        timeoutMs: PATIENCE_MS,
+        replaySafe: 'none',
+        heartbeats: kind === 'heartbeats',
+      };
+      return { node: nodes.get(from)!, options, outcomes: served.get(transport)![kind] };
+    }),
+  );
+  for (const { node, options } of begun) await node.ask('startLoad', options);
+  await sleep(forMs);
+  await Promise.all(
+    begun.map(async ({ node, options: { name }, outcomes }) => {
+      outcomes.push(...(await node.ask('stopLoad', { name })));
+    }),
+  );
+  return served;
+}
+
+async function assertNobodyLost(t: ExecutionContext, node: RemoteNode): Promise<void> {
+  const honest = new Set<string | undefined>(HONEST);
+  const lost = (await node.events()).filter(
+    ({ kind, nodeId }) => honest.has(nodeId) && (kind === 'peerDown' || kind === 'suspected'),
+  );
+  t.deepEqual(lost, [], node.nodeId);
+}
+
+interface Figures {
+  readonly quiet: ReadonlyMap<string, Served>;
+  readonly attacked: ReadonlyMap<string, Served>;
+  readonly growths: readonly number[];
+  /** Seconds of the processors: the member's, and those of the nodes. */
+  readonly used: readonly number[];
+  readonly deeds: Deeds;
+}
+
+function tell(t: ExecutionContext, { quiet, attacked, growths, used, deeds }: Figures): void {
+  for (const [transport, { calls, heartbeats }] of attacked) {
+    const before = quiet.get(transport)!;
+    t.log(`${transport}, heartbeats: quiet ${summarize(before.heartbeats)}`);
+    t.log(`${transport}, heartbeats: attacked ${summarize(heartbeats)}`);
+    const quietMs = Math.max(LEAST_QUIET_MS, p99(before.heartbeats));
+    t.log(
+      `${transport}, heartbeats: p99 is ${(p99(heartbeats) / quietMs).toFixed(1)} times as long`,
+    );
+    t.log(`${transport}, calls: quiet ${summarize(before.calls)}`);
+    t.log(`${transport}, calls: attacked ${summarize(calls)}`);
+  }
+  t.log(`nodes grew by ${growths.map(mb).join(', ')} MB, of ${mb(LIMITS.nodeBytes)} MB and 64 MB`);
+  const [own = 0, ...theirs] = used;
+  const sum = theirs.reduce((total, each) => total + each, 0);
+  t.log(
+    `processor: the member ${own.toFixed(1)} s, nodes ${theirs.map((s) => s.toFixed(1)).join(', ')} s, ` +
+      `ratio ${(sum / own).toFixed(2)}`,
+  );
+  for (const [name, { done, refused, reason }] of Object.entries(deeds)) {
+    t.log(`${name}: ${done} times, refused ${refused} times${reason ? `, as ${reason}` : ''}`);
+  }
+}
+
+function p99(outcomes: readonly Outcome[]): number {
+  const times = outcomes.map(
+    ({ beganMs, settledMs = Number.POSITIVE_INFINITY }) => settledMs - beganMs,
+  );
+  times.sort((a, b) => a - b);
+  return times[Math.floor(0.99 * (times.length - 1))] ?? Number.NaN;
+}
+
+function mb(bytes: number): string {
+  return (bytes / 1_000_000).toFixed(1);
+}
