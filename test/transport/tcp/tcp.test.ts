@@ -42,6 +42,8 @@ import { opensslCerts } from '../../helpers/openssl-certs.js';
 import { until } from '../../helpers/until.js';
 
 const LOOPBACK = '127.0.0.1';
+/** For handshakes that are not to be given up, however busy the machine. */
+const PATIENT_MS = 60_000;
 
 // Certificates. Whoever turns the other away has a local error, and the other the same code from remote.
 
@@ -256,7 +258,7 @@ test('neither side sends a certificate of a CA that it was not given to send', a
   t.deepEqual(sent, [undefined]);
 });
 
-test('the node id that is dialed is the server name of TLS, and an address is not', async (t) => {
+test('the node id that is dialed is the server name of TLS, and without one there is none', async (t) => {
   const names: unknown[] = [];
   const server = await nodeCert('n2');
   const options = { ...server, ALPNProtocols: [ALPN_PROTOCOL] };
@@ -266,9 +268,8 @@ test('the node id that is dialed is the server name of TLS, and an address is no
   const dialer = transport(t, await nodeCert('n1'));
   await dialer.dial({ ...address, nodeId: 'n2' });
   await dialer.dial(address);
-  await rejection(dialer.dial({ ...address, nodeId: '10.0.0.1' }));
-  await until(() => names.length === 3);
-  t.deepEqual(names, ['n2', false, false]);
+  await until(() => names.length === 2);
+  t.deepEqual(names, ['n2', false]);
 });
 
 test("node's own errors of a handshake have codes of ours", (t) => {
@@ -375,7 +376,10 @@ test('garbage at the listener disturbs no one and is got rid of', async (t) => {
 });
 
 test('sockets that are not connections yet are bounded, and connections are not among them', async (t) => {
-  const listener = await listen(t, await nodeCert('n2'), { admission: { maxHalfOpen: 2 } });
+  const listener = await listen(t, await nodeCert('n2'), {
+    admission: { maxHalfOpen: 2 },
+    handshakeTimeoutMs: PATIENT_MS,
+  });
   const dialer = transport(t, await nodeCert('n1'));
   for (let i = 0; i < 4; i += 1) await dialer.dial(listener.address);
   await until(() => listener.connections.length === 4);
@@ -392,8 +396,10 @@ test('sockets that are not connections yet are bounded, and connections are not 
 });
 
 test('a source has its share of them, and others still find room', async (t) => {
-  const admission = { maxHalfOpen: 10, maxHalfOpenPerSource: 3 };
-  const listener = await listen(t, await nodeCert('n2'), { admission });
+  const listener = await listen(t, await nodeCert('n2'), {
+    admission: { maxHalfOpen: 10, maxHalfOpenPerSource: 3 },
+    handshakeTimeoutMs: PATIENT_MS,
+  });
   const { counters } = listener.transport;
   const { port } = listener.address;
   const sockets = Array.from({ length: 5 }, () => connectFrom('127.0.0.2', port));
