@@ -31,8 +31,10 @@ export interface SocketAddress {
 export interface PeerIdentity {
   /** The node ids that its owner may claim: the DNS names of the certificate, each once, in lower case. */
   readonly nodeIds: readonly string[];
-  /** SHA-256 of the certificate, in hex pairs with colons. */
+  /** SHA-256 of the certificate, in hex pairs with colons. A certificate signed by ECDSA has a twin with another one. */
   readonly fingerprint256: string;
+  /** SHA-256 of its public key (SubjectPublicKeyInfo), in hex pairs with colons: the same for a certificate and its twin. */
+  readonly keyFingerprint256: string;
   readonly validToMs: number;
   /**
    * The certificates that the peer showed, in DER, leaf first and then those that led to its root, so that they can be

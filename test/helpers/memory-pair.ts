@@ -37,5 +37,11 @@ export function memoryConnection(
 }
 
 function stubIdentity(nodeId: string): PeerIdentity {
-  return { nodeIds: [nodeId], fingerprint256: '00', validToMs: Number.MAX_SAFE_INTEGER, chain: [] };
+  return {
+    nodeIds: [nodeId],
+    fingerprint256: '00',
+    keyFingerprint256: '00',
+    validToMs: Number.MAX_SAFE_INTEGER,
+    chain: [],
+  };
 }

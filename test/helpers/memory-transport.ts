@@ -91,6 +91,7 @@ export class MemoryTransport implements Transport {
     this.#identity = {
       nodeIds,
       fingerprint256: '00',
+      keyFingerprint256: '00',
       validToMs: Number.MAX_SAFE_INTEGER,
       chain: [],
     };

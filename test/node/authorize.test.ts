@@ -1,5 +1,5 @@
 /** Who may make which call: a function is asked before each handler, and its no ends that call only. */
-import { X509Certificate } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { Writable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
@@ -13,6 +13,11 @@ import {
   type NodeOptions,
   type Peer,
 } from '../../src/index.js';
+import {
+  type CertificateFields,
+  readCertificate,
+} from '../../src/transport/trust/certificate-fields.js';
+import { twinOf } from '../../src/transport/trust/fingerprints.js';
 import { nodeCert } from '../helpers/certs.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
@@ -118,13 +123,35 @@ for (const transport of TEST_TRANSPORTS) {
     t.is(await download(peer, 'backup', [Buffer.from('bytes and ')]), 'bytes and backup');
     t.like(await t.throwsAsync<MeshError>(download(peer, 'secrets')), UNAUTHORIZED);
     t.deepEqual(handled, ['query', 'request', 'dataTransfer']);
-    const { fingerprint256, validTo } = new X509Certificate((await nodeCert('n1')).cert);
+    const { fingerprint256, validTo, publicKey } = new X509Certificate((await nodeCert('n1')).cert);
+    const spki = publicKey.export({ type: 'spki', format: 'der' });
+    const digest = createHash('sha256').update(spki).digest('hex').toUpperCase();
+    const keyFingerprint256 = digest.match(/../g)?.join(':');
     const validToMs = Date.parse(validTo);
     for (const [who] of asked) {
-      const certificate = { nodeIds: ['n1'], fingerprint256, validToMs };
+      const certificate = { nodeIds: ['n1'], fingerprint256, keyFingerprint256, validToMs };
       t.deepEqual(who, { nodeId: 'n1', certificate, transport });
     }
     t.is(asked.length, 6);
+  });
+
+  test(`${transport}: a certificate and its ECDSA twin have one key fingerprint`, async (t) => {
+    const asked: CallingPeer[] = [];
+    const { n1, n2, peer } = await setUp(t, transport, (who) => asked.push(who) > 0);
+    await peer.request({ type: 'queryRequest', query: 'x' });
+    await n1.close();
+    const own = await nodeCert('n1');
+    const [leaf, ca] = [own.cert, own.ca].map((pem) =>
+      readCertificate(new X509Certificate(pem).raw),
+    ) as [CertificateFields, CertificateFields];
+    const twin = twinOf(leaf, ca) as Buffer;
+    const cert = `-----BEGIN CERTIFICATE-----\n${twin.toString('base64')}\n-----END CERTIFICATE-----\n`;
+    const again = await startNode(t, 'n1', { transports: [transport], tls: { ...own, cert } });
+    await (await again.connect(targetOf(n2))).request({ type: 'queryRequest', query: 'x' });
+    const [first, second] = asked.map(({ certificate }) => certificate);
+    t.not(first?.fingerprint256, second?.fingerprint256);
+    t.is(first?.keyFingerprint256, second?.keyFingerprint256);
+    t.is(asked.length, 2);
   });
 
   test(`${transport}: a no with an error of its own reaches the caller as that`, async (t) => {

@@ -8,10 +8,15 @@ import type { HandledMessages, HandlerKind } from '../types.js';
 /** The node that calls, as its certificate and the handshake proved. */
 export interface CallingPeer {
   readonly nodeId: string;
-  /** The certificate's DNS names, its SHA-256 in hex pairs with colons, and when it expires, in milliseconds since 1970. */
+  /**
+   * The node ids that the certificate proves, two fingerprints (SHA-256, in hex pairs with colons), and when it expires, in
+   * milliseconds since 1970. Decide by `keyFingerprint256`, that of the public key: whoever has a certificate that was signed
+   * by ECDSA can make a twin of it that is as good, and has another `fingerprint256`.
+   */
   readonly certificate: {
     readonly nodeIds: readonly string[];
     readonly fingerprint256: string;
+    readonly keyFingerprint256: string;
     readonly validToMs: number;
   };
   readonly transport: TransportName;

@@ -74,6 +74,7 @@ export class CallPermissions {
 }
 
 function callingPeerOf(nodeId: string, { peerIdentity, transport }: Connection): CallingPeer {
-  const { nodeIds, fingerprint256, validToMs } = peerIdentity;
-  return Object.freeze({ nodeId, certificate: { nodeIds, fingerprint256, validToMs }, transport });
+  const { nodeIds, fingerprint256, keyFingerprint256, validToMs } = peerIdentity;
+  const certificate = Object.freeze({ nodeIds, fingerprint256, keyFingerprint256, validToMs });
+  return Object.freeze({ nodeId, certificate, transport });
 }

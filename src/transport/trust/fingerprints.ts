@@ -10,9 +10,16 @@ import { curveOrderOf } from './key-strength.js';
 
 /** The SHA-256 fingerprint, in the form that OpenSSL and Node.js print. */
 export function fingerprint256Of({ raw }: CertificateFields): string {
-  return digestOf('sha256', raw)
-    .toUpperCase()
-    .replaceAll(/..(?=.)/g, '$&:');
+  return pairsOf(digestOf('sha256', raw));
+}
+
+/** The SHA-256 digest of the public key (SubjectPublicKeyInfo), in the same form. */
+export function keyFingerprint256Of(certificate: CertificateFields): string {
+  return pairsOf(keyDigestOf(certificate));
+}
+
+function pairsOf(hex: string): string {
+  return hex.toUpperCase().replaceAll(/..(?=.)/g, '$&:');
 }
 
 /**

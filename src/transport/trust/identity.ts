@@ -18,7 +18,7 @@ import { checkPath } from './chain-rules.js';
 import { checkChainSize } from './chain-size.js';
 import { type Crl, parseCrls } from './crl.js';
 import { nameText } from './distinguished-name.js';
-import { fingerprint256Of } from './fingerprints.js';
+import { fingerprint256Of, keyFingerprint256Of } from './fingerprints.js';
 import { parsePem } from './pem.js';
 import { Revocations } from './revocations.js';
 import { chainKey, type Validity, VerifiedChains } from './verified-chains.js';
@@ -179,6 +179,7 @@ function identityOf(
   return {
     nodeIds: nodeIdsOf(leaf),
     fingerprint256: fingerprint256Of(leaf),
+    keyFingerprint256: keyFingerprint256Of(leaf),
     validToMs: leaf.toMs,
     // Copies, since TLS delivers views of larger buffers.
     chain: chain.map(({ raw }) => Uint8Array.from(raw)),

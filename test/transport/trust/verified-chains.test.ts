@@ -6,7 +6,13 @@ import {
 } from '../../../src/transport/trust/verified-chains.js';
 
 function chainOf(nodeId: string): VerifiedChain {
-  const identity = { nodeIds: [nodeId], fingerprint256: nodeId, validToMs: 1, chain: [] };
+  const identity = {
+    nodeIds: [nodeId],
+    fingerprint256: nodeId,
+    keyFingerprint256: nodeId,
+    validToMs: 1,
+    chain: [],
+  };
   return { identity, validities: {} };
 }
 
