@@ -64,6 +64,7 @@ export type {
 export type { Priority } from './protocol/priority.js';
 export type { LoggingOption, LogLevel } from './telemetry/logging.js';
 export type { NodeEvent, StatusOptions } from './telemetry/status.js';
+export type { SilenceOptions } from './transport/admission/knock-gate.js';
 export type {
   DialTarget,
   MigrateOptions,
@@ -80,7 +81,10 @@ export {
   staticDiscovery,
 } from './transport/dialing/discovery.js';
 export { type DnsDiscoveryOptions, dnsDiscovery } from './transport/dialing/dns-discovery.js';
-export type { AdmissionOptions } from './transport/quic/admission/admission-policy.js';
+export type {
+  AdmissionLimitOptions,
+  AdmissionOptions,
+} from './transport/quic/admission/admission-policy.js';
 export {
   MemorySessionStore,
   type MemorySessionStoreOptions,

@@ -39,9 +39,12 @@ function createTransport(
   const both = { tls, limits, admission, connectTimeoutMs, keepAliveMs, keyLog };
   if (name === 'tcp') return new TcpTransport({ ...both, handshakeTimeoutMs: connectTimeoutMs });
   const { required: _, ...quicOptions } = quic;
+  const { cluster, nodeId } = config;
   return new QuicTransport({
     ...both,
     ...quicOptions,
+    cluster,
+    nodeId,
     idleTimeoutMs: timeouts.idleMs,
     onBinding: (binding) => log.info({ transport: name, binding }, 'QUIC binding loaded'),
   });

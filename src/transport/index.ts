@@ -9,6 +9,7 @@ export {
   toMeshError,
 } from '../errors.js';
 export type { HalfOpenLimits } from './admission/half-open.js';
+export type { SilenceOptions } from './admission/knock-gate.js';
 export {
   type AgreedLimits,
   ALPN_PROTOCOL,
@@ -58,7 +59,11 @@ export {
   type TransportManagerOptions,
 } from './dialing/manager.js';
 export type { ReachMemoryOptions } from './dialing/reach-memory.js';
-export type { AdmissionLimits, AdmissionOptions } from './quic/admission/admission-policy.js';
+export type {
+  AdmissionLimitOptions,
+  AdmissionLimits,
+  AdmissionOptions,
+} from './quic/admission/admission-policy.js';
 export type { CongestionControl } from './quic/binding/congestion-control.js';
 export type { EndpointCounters } from './quic/io/counters.js';
 export {

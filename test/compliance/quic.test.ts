@@ -7,8 +7,8 @@ import { connectionSuite, type PairOptions } from './connection-suite.js';
 
 connectionSuite(test, 'quic', async ({ limits }: PairOptions) => {
   const [n1, n2] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
-  const dialing = new QuicTransport({ tls: () => n1, limits });
-  const listening = new QuicTransport({ tls: () => n2, limits });
+  const dialing = new QuicTransport({ cluster: 'test', tls: () => n1, limits });
+  const listening = new QuicTransport({ cluster: 'test', tls: () => n2, limits });
   let accept: (connection: Connection) => void = () => {};
   const accepted = new Promise<Connection>((resolve) => {
     accept = resolve;

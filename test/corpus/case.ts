@@ -121,6 +121,8 @@ export interface Family {
 /** Nodes under test. */
 export const PROFILES = {
   plain: {},
+  /** It answers strangers. */
+  open: { admission: { silent: 'off' } },
   hasty: { timeouts: { handshakeMs: 1000, connectMs: 1000 } },
   noChecksum: { checksum: false },
   token: { auth: { token: 'a secret of the cluster' } },
@@ -136,9 +138,9 @@ export const PROFILES = {
   fewCalls: { limits: { callsPerPeer: 2 } },
   narrowAdmission: {
     timeouts: { connectMs: 1000 },
-    admission: { maxHalfOpenPerSource: 4, retryThreshold: 1000 },
+    admission: { silent: 'off', maxHalfOpenPerSource: 4, retryThreshold: 1000 },
   },
-  retry: { admission: { retry: 'always' } },
+  retry: { admission: { silent: 'off', retry: 'always' } },
   revoked: { tls: revoking('n3') },
 } as const satisfies Record<string, Partial<NodeOptions>>;
 

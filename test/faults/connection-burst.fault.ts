@@ -24,7 +24,10 @@ const LOOK_MS = 30_000;
 for (const transport of ['quic', 'tcp'] as const) {
   test(`${transport}: ${ATTEMPTS} attempts to connect disturb nobody who is connected`, async (t) => {
     // As many as the node takes may come from one source: here all do.
-    const options = { transports: [transport], admission: { maxHalfOpenPerSource: 1024 } };
+    const options = {
+      transports: [transport],
+      admission: { silent: 'off', maxHalfOpenPerSource: 1024 },
+    } as const;
     const n2 = await RemoteNode.start(t, 'n2', { options });
     const n1 = await RemoteNode.start(t, 'n1', { listens: false, options });
     await n1.connect(n2.target, true);
@@ -71,7 +74,11 @@ async function attackQuic(t: ExecutionContext, target: Target): Promise<void> {
   const forger = await createForger(tls);
   const stranger = await strangerAt('127.0.0.1');
   t.teardown(() => stranger.close());
-  const transport = new QuicTransport({ tls: () => tls, connectTimeoutMs: MINUTE_MS });
+  const transport = new QuicTransport({
+    cluster: 'faults',
+    tls: () => tls,
+    connectTimeoutMs: MINUTE_MS,
+  });
   t.teardown(() => transport.close());
   await inLanes(async (attempt) => {
     if (attempt % 2 === 0) await stranger.send(forger.initial(), target);

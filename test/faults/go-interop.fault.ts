@@ -9,6 +9,8 @@ import { goInterop } from '../interop/go-setup.js';
 
 const interop = goInterop(test);
 
+const SECRET = 'a secret of the cluster';
+
 interop('the sources of the client are formatted', async (t, { client }) => {
   t.is(await client.unformatted(), '');
 });
@@ -202,6 +204,34 @@ interop('either side answers what the other asks for by proofs', async (t, { run
   await t.notThrowsAsync(scenario.succeeded());
 });
 
+for (const [title, knock] of [
+  ['does not knock', { knocks: 'none' }],
+  ['knocks late', { knocks: 'late' }],
+  ['knocks as of another cluster', { 'knock-cluster': 'Test' }],
+  ['knocks at another node', { 'node-id': 'n3' }],
+  ['knocks by a secret where there is none', { secret: SECRET }],
+] as const) {
+  interop(`a client that ${title} hears nothing`, async (t, { node, run }) => {
+    const scenario = await run('silence', knock);
+    await scenario.said('unanswered');
+    await scenario.succeeded();
+    const quic = node.counters.transports.quic ?? {};
+    t.true((quic.droppedWithoutKnock ?? 0) >= 2);
+    t.is(quic.datagramsSent, 0);
+  });
+}
+
+interop(
+  'a client that has the secret is served, and one that has the CA alone hears nothing',
+  async (t, { run }) => {
+    await t.notThrowsAsync((await run('cold', { secret: SECRET })).succeeded());
+    const scenario = await run('silence');
+    await scenario.said('unanswered');
+    await scenario.succeeded();
+  },
+  { admission: { secret: SECRET } },
+);
+
 for (const what of ['call', 'upload', 'download']) {
   // The FIN of an upload that nobody reads waits behind its data, and tells of nothing.
   const ways = what === 'upload' ? [] : ['FIN'];
@@ -310,7 +340,7 @@ interop('refused: a client that uses a nonce again', async (t, { run }) => {
 interop(
   'the client refuses a node whose certificate does not name the one it dialed',
   async (t, { run }) => {
-    const scenario = await run('refused', { 'node-id': 'n3' });
+    const scenario = await run('refused', { 'node-id': 'n3', knocks: 'unnamed' });
     t.like(await scenario.said('failed'), { code: 'CertificateNameMismatch', remote: false });
     await scenario.succeeded();
   },

@@ -65,13 +65,21 @@ test('tcp: a source has so much work to waste', async (t) => {
 
 test('quic: a source has so much work to waste', async (t) => {
   const tls = await nodeCert('n2');
-  const transport = new QuicTransport({ tls: () => tls, connectTimeoutMs: HANDSHAKE_TIMEOUT_MS });
+  const transport = new QuicTransport({
+    cluster: 'test',
+    tls: () => tls,
+    connectTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+  });
   t.teardown(() => transport.close());
   const { address } = await transport.listen({ host: '127.0.0.1', port: 0, onConnection() {} });
   const { counters } = transport;
   // It can do all but show a certificate of the cluster.
   const foreign = { ...(await otherCaCert('n1')), ca: tls.ca };
-  const stranger = new QuicTransport({ tls: () => foreign, connectTimeoutMs: 200 });
+  const stranger = new QuicTransport({
+    cluster: 'test',
+    tls: () => foreign,
+    connectTimeoutMs: 200,
+  });
   t.teardown(() => stranger.close());
   const beganMs = performance.now();
   const lane = async () => {

@@ -87,7 +87,9 @@ export async function bareClient(
 ): Promise<Connection> {
   const tls = await nodeCert(nodeId);
   const transport: Transport =
-    name === 'quic' ? new QuicTransport({ tls: () => tls }) : new TcpTransport({ tls: () => tls });
+    name === 'quic'
+      ? new QuicTransport({ cluster: 'test', tls: () => tls })
+      : new TcpTransport({ tls: () => tls });
   t.teardown(() => transport.close());
   return shakeHands(await transport.dial(targetOf(node)), nodeId);
 }

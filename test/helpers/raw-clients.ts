@@ -1,5 +1,4 @@
 /** Clients that speak TLS or QUIC properly and put whatever bytes they like inside: no frames, no manners. */
-import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:tls';
@@ -11,6 +10,7 @@ import {
 } from '../../src/transport/connection.js';
 import { createNativeConfig } from '../../src/transport/quic/binding/config.js';
 import { loadNative } from '../../src/transport/quic/binding/native.js';
+import { newKnock } from './quic/knocking.js';
 import { until } from './until.js';
 
 export interface RawClient {
@@ -55,7 +55,7 @@ export async function rawQuicClient(target: SocketAddress, tls: TlsMaterial): Pr
   const socket = createSocket('udp4');
   await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
   const local = { host: '127.0.0.1', port: socket.address().port };
-  const connection = native.Connection.connect(null, randomBytes(16), local, target, config);
+  const connection = native.Connection.connect(null, newKnock(tls), local, target, config);
   const flush = () => {
     const room = Buffer.alloc(65_535);
     for (let sent = connection.send(room); sent !== null; sent = connection.send(room)) {

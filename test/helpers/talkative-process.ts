@@ -147,14 +147,21 @@ for (const transport of ['quic', 'tcp'] as const) {
 
   const own =
     transport === 'quic'
-      ? new QuicTransport({ tls: () => ({ ca: certs.ca, ...certs.nodes.n3 }), sessionStore })
+      ? new QuicTransport({
+          cluster: 'test',
+          tls: () => ({ ca: certs.ca, ...certs.nodes.n3 }),
+          sessionStore,
+        })
       : new TcpTransport({ tls: () => ({ ca: certs.ca, ...certs.nodes.n3 }) });
   const listener = await own.listen({ host: '127.0.0.1', port: 0, onConnection: () => {} });
   const connection = await own.dial(target);
   show('transport', own, listener, connection, connection.state, connection.peerIdentity);
   const bad =
     transport === 'quic'
-      ? new QuicTransport({ tls: () => ({ ca: certs.ca, cert: '', key: certs.nodes.n3.key }) })
+      ? new QuicTransport({
+          cluster: 'test',
+          tls: () => ({ ca: certs.ca, cert: '', key: certs.nodes.n3.key }),
+        })
       : new TcpTransport({ tls: () => ({ ca: certs.ca, cert: 'x', key: certs.nodes.n3.key }) });
   await showFailure('no certificate', () => bad.dial(target));
   await Promise.all([own.close(), bad.close()]);

@@ -118,7 +118,7 @@ async function transportOf(
   const made =
     transport === 'tcp'
       ? new TcpTransport({ tls: () => tls })
-      : new QuicTransport({ tls: () => tls });
+      : new QuicTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => made.close());
   return made;
 }

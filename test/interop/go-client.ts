@@ -122,6 +122,11 @@ export interface ScenarioOptions {
   readonly cluster?: string;
   readonly kind?: string;
   readonly token?: string;
+  /** How it knocks. Default: as SPEC.md says. */
+  readonly knocks?: 'unnamed' | 'late' | 'none';
+  /** The cluster that its knock is of. Default: that of the handshake. */
+  readonly 'knock-cluster'?: string;
+  readonly secret?: string;
   /** What the node may send ahead of the client, in all; far more by default. */
   readonly window?: number;
   readonly bytes?: number;

@@ -20,7 +20,11 @@ export const REFUSALS: readonly {
   /** Of the refusal, or of the close. */
   readonly code: string;
 }[] = [
-  { title: 'of another cluster', options: () => ({ cluster: 'Test' }), code: 'ClusterMismatch' },
+  {
+    title: 'of another cluster',
+    options: () => ({ cluster: 'Test', 'knock-cluster': 'test' }),
+    code: 'ClusterMismatch',
+  },
   {
     title: 'with other versions',
     options: () => ({ kind: 'version' }),

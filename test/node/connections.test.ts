@@ -104,7 +104,8 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: a refusal ends the waiting for a peer at once`, async (t) => {
-    const n2 = await startNode(t, 'n2', { transports, cluster: 'another' });
+    const admission = { silent: 'off' } as const;
+    const n2 = await startNode(t, 'n2', { transports, admission, cluster: 'another' });
     const n1 = await startNode(t, 'n1', { transports });
     const failed = nextEvent(n1, 'dialFailed');
     const refusal = await t.throwsAsync(n1.connect(targetOf(n2), { retry: true }));

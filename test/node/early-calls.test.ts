@@ -131,7 +131,7 @@ for (const transport of TEST_TRANSPORTS) {
 
   test(`${transport}: a refused dialer's calls fail with the refusal, and none has run`, async (t) => {
     const n1 = await startNode(t, 'n1', { transports, cluster: 'another' });
-    const n2 = await startNode(t, 'n2', { transports });
+    const n2 = await startNode(t, 'n2', { transports, admission: { silent: 'off' } });
     const seen = echo(n2);
     const events = n1.status();
     t.is(n1.connectEarly(targetOf(n2)), n1.connectEarly(targetOf(n2)));
@@ -160,7 +160,7 @@ for (const transport of TEST_TRANSPORTS) {
 
   test(`${transport}: calls to an acceptor of another name fail, and have left nothing behind`, async (t) => {
     const n1 = await startNode(t, 'n1', { transports });
-    const n2 = await startNode(t, 'n2', { transports });
+    const n2 = await startNode(t, 'n2', { transports, admission: { silent: 'off' } });
     const seen = echo(n2);
     const peer = n1.connectEarly({ ...targetOf(n2), nodeId: 'n3' });
     const error = await t.throwsAsync(peer.request({ type: 'request', method: 'a' }));
@@ -251,7 +251,9 @@ function echo(node: MeshNode): string[] {
 async function silentAcceptor(t: ExecutionContext, name: TestTransport) {
   const tls = await nodeCert('n2');
   const transport: Transport =
-    name === 'quic' ? new QuicTransport({ tls: () => tls }) : new TcpTransport({ tls: () => tls });
+    name === 'quic'
+      ? new QuicTransport({ cluster: 'test', tls: () => tls })
+      : new TcpTransport({ tls: () => tls });
   const arrivals: { stream: FrameStream; collector: Collector }[] = [];
   const connections: Connection[] = [];
   const onConnection = (connection: Connection) => {

@@ -32,6 +32,8 @@ interface Asked {
 }
 
 const QUIC = { transports: ['quic'] } as const;
+/** A silent node takes no flight twice, and answers nobody of another name or CA: then other guards are not seen at work. */
+const OPEN = { admission: { silent: 'off' } } as const;
 
 /** Where nodes keep their sessions. */
 const stores = new WeakMap<MeshNode, MemorySessionStore>();
@@ -77,7 +79,7 @@ test('the first flight of a resumed connection holds 0-RTT packets with the call
 });
 
 test('a recorded first flight that is replayed five times runs its calls once in all', async (t) => {
-  const { n1, n2, proxy, target, asked } = await setUpProxy(t);
+  const { n1, n2, proxy, target, asked } = await setUpProxy(t, OPEN);
   await callBoth(n1, target);
   await hangUp(n1, n2);
   const flight = record(proxy);
@@ -96,7 +98,10 @@ test('a recorded first flight that is replayed five times runs its calls once in
 });
 
 test('a first flight that is kept from the peer and replayed five times runs its calls once in all', async (t) => {
-  const { n1, n2, proxy, target, asked } = await setUpProxy(t, { timeouts: { connectMs: 1500 } });
+  const { n1, n2, proxy, target, asked } = await setUpProxy(t, {
+    ...OPEN,
+    timeouts: { connectMs: 1500 },
+  });
   await callBoth(n1, target);
   await hangUp(n1, n2);
   const flight = record(proxy, 'drop');
@@ -216,7 +221,7 @@ test('more early calls than the peer takes ahead of TLS are answered all the sam
 test('a call that does not say it stands a replay waits until TLS is done, whatever its dialer does', async (t) => {
   const { n2, proxy, target, asked } = await setUpProxy(t);
   const tls = await nodeCert('n1');
-  const dialer = new QuicTransport({ tls: () => tls });
+  const dialer = new QuicTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => dialer.close());
   const first = await shakeHands(await dialer.dial(target));
   await collectReply(first, request('first'));
@@ -259,7 +264,11 @@ test('connections that never get past their early data count among those of thei
   const limits = { connectionsPerPeer: 2 };
   const { n2, proxy, target, asked } = await setUpProxy(t, { limits });
   const tls = await nodeCert('n1');
-  const dialer = new QuicTransport({ tls: () => tls, sessionStore: new AnySession() });
+  const dialer = new QuicTransport({
+    cluster: 'test',
+    tls: () => tls,
+    sessionStore: new AnySession(),
+  });
   t.teardown(() => dialer.close());
   const first = await shakeHands(await dialer.dial(target));
   await collectReply(first, request('first'));
@@ -296,7 +305,7 @@ test('connections that never get past their early data count among those of thei
 test('early data without a handshake request runs nothing, whatever it says of itself', async (t) => {
   const { n2, target, asked } = await setUp(t);
   const tls = await nodeCert('n1');
-  const dialer = new QuicTransport({ tls: () => tls });
+  const dialer = new QuicTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => dialer.close());
   const first = await shakeHands(await dialer.dial(target));
   await collectReply(first, request('first'));
@@ -429,7 +438,10 @@ test('a kept session gives no other name than that of its certificate', async (t
 test('a dialer sends nothing early to a node of another name, or of a CA it no longer trusts', async (t) => {
   const store = new AnySession();
   let tls = await nodeCert('n1');
-  const { n1, n2, target } = await setUp(t, {}, { quic: { sessionStore: store }, tls: () => tls });
+  const { n1, n2, target } = await setUp(t, OPEN, {
+    quic: { sessionStore: store },
+    tls: () => tls,
+  });
   await callBoth(n1, target);
   const error = await t.throwsAsync(callBoth(n1, { ...target, nodeId: 'n3' }));
   t.like(error, { code: 'CertificateNameMismatch', side: 'local' });

@@ -57,6 +57,9 @@ const SUCCESSORS: readonly {
   },
 ];
 
+/** A silent one looks like nobody at all, and is met like that. */
+const admission = { silent: 'off' } as const;
+
 for (const transport of TEST_TRANSPORTS) {
   const transports = [transport];
 
@@ -70,7 +73,7 @@ for (const transport of TEST_TRANSPORTS) {
       const peer = await n1.connect({ nodeId: 'n2', addresses: [{ host: 'n2.example' }] });
       const { host, port } = targetOf(old);
       await old.close();
-      await startNode(t, 'n3', { transports, tls: await tls(), listen: { host, port } });
+      await startNode(t, 'n3', { transports, admission, tls: await tls(), listen: { host, port } });
       const call = peer.request({ type: 'ping' }, { timeoutMs: 60_000 });
       await until(() => failures.filter(({ error }) => error.code === code).length >= 2);
       const { asked } = names;
@@ -83,7 +86,7 @@ for (const transport of TEST_TRANSPORTS) {
     });
 
     test(`${transport}: where ${title} answers at the first address, the second is tried`, async (t) => {
-      const other = await startNode(t, 'n3', { transports, tls: await tls() });
+      const other = await startNode(t, 'n3', { transports, admission, tls: await tls() });
       const n2 = await startNode(t, 'n2', { transports });
       const n1 = await startNode(t, 'n1', { transports });
       const addresses = [targetOf(other), targetOf(n2)];
@@ -95,7 +98,9 @@ for (const transport of TEST_TRANSPORTS) {
 
     test(`${transport}: where ${title} answers at every address, the dial tells so`, async (t) => {
       const others = await Promise.all(
-        ['n3', 'n3'].map(async () => startNode(t, 'n3', { transports, tls: await tls() })),
+        ['n3', 'n3'].map(async () =>
+          startNode(t, 'n3', { transports, admission, tls: await tls() }),
+        ),
       );
       const n1 = await startNode(t, 'n1', { transports });
       const addresses = others.map(targetOf);

@@ -27,6 +27,7 @@ import {
 } from '../helpers/certs.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
 import { opensslCrl } from '../helpers/openssl-crls.js';
+import { newKnock } from '../helpers/quic/knocking.js';
 
 /** Dials with options of its own; n2 is the listener, and n3 is always welcome. */
 interface Case {
@@ -36,6 +37,8 @@ interface Case {
   readonly listener?: () => Promise<Partial<NodeOptions>>;
   /** Who finds out: the other side is told. Default the listener. */
   readonly refusedBy?: 'dialer' | 'listener';
+  /** To a silent node it is a stranger. */
+  readonly answersStrangers?: boolean;
 }
 
 const withGoodCa = async (bad: Promise<TlsMaterial>): Promise<Partial<NodeOptions>> => {
@@ -126,6 +129,7 @@ const CASES: readonly Case[] = [
     title: 'a dialer of another cluster',
     code: 'ClusterMismatch',
     dialer: async () => ({ cluster: 'another' }),
+    answersStrangers: true,
   },
   {
     title: 'a dialer without the auth token',
@@ -135,9 +139,12 @@ const CASES: readonly Case[] = [
 ];
 
 for (const transport of TEST_TRANSPORTS) {
-  for (const { title, code, dialer, listener, refusedBy = 'listener' } of CASES) {
+  for (const { title, code, dialer, listener, ...rest } of CASES) {
+    const { refusedBy = 'listener', answersStrangers = false } = rest;
+    const admission = answersStrangers ? ({ silent: 'off' } as const) : undefined;
     test(`${transport}: ${title} is refused with ${code}, known to both sides`, async (t) => {
-      const n2 = await startNode(t, 'n2', { transports: [transport], ...(await listener?.()) });
+      const n2Options = { transports: [transport], admission, ...(await listener?.()) };
+      const n2 = await startNode(t, 'n2', n2Options);
       const n1 = await startNode(t, 'n1', { transports: [transport], ...(await dialer?.()) });
       const refusals = n2.status();
       const error = await t.throwsAsync(n1.connect(targetOf(n2)));
@@ -170,7 +177,7 @@ for (const transport of TEST_TRANSPORTS) {
     const tls = await nodeCert('n1');
     const own =
       transport === 'quic'
-        ? new QuicTransport({ tls: () => tls })
+        ? new QuicTransport({ cluster: 'test', tls: () => tls })
         : new TcpTransport({ tls: () => tls });
     t.teardown(() => own.close());
     const connection = await own.dial(targetOf(n2));
@@ -189,7 +196,7 @@ for (const transport of TEST_TRANSPORTS) {
     const tls = await nodeCert('n1');
     const own =
       transport === 'quic'
-        ? new QuicTransport({ tls: () => tls })
+        ? new QuicTransport({ cluster: 'test', tls: () => tls })
         : new TcpTransport({ tls: () => tls });
     t.teardown(() => own.close());
     const connection = await own.dial(targetOf(n2));
@@ -286,7 +293,11 @@ async function dialWithoutCertificate(
   });
   const { connection, ready } = endpoint.dial(
     { host: target.host, port: target.port },
-    { connectTimeoutMs: 5000, verifyPeer: (chain) => trust.verify(chain, 'acceptor', Date.now()) },
+    {
+      connectTimeoutMs: 5000,
+      knock: newKnock({ ca }),
+      verifyPeer: (chain) => trust.verify(chain, 'acceptor', Date.now()),
+    },
   );
   await ready;
   return handshake(connection);

@@ -170,7 +170,7 @@ for (const transport of TEST_TRANSPORTS) {
     const [n2, n1Tls] = [await start(t, 'n2', transport), await nodeCert('n1')];
     const own =
       transport === 'quic'
-        ? new QuicTransport({ tls: () => n1Tls })
+        ? new QuicTransport({ cluster: 'test', tls: () => n1Tls })
         : new TcpTransport({ tls: () => n1Tls });
     t.teardown(() => own.close());
     const connection = await own.dial(targetOf(n2.node));

@@ -66,12 +66,30 @@ const auth = group({
     'must have a token, verify or authorize',
   );
 
+const SECRET = 'must be text of 16 to 1024 characters, or an array of one to four of them';
+
+function secretsIn(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [value];
+}
+
+function isSecret(value: unknown): boolean {
+  return typeof value === 'string' && value.length >= 16 && value.length <= 1024;
+}
+
 const admission = group({
+  silent: oneOf(['required', 'off']).optional(),
+  secret: z
+    .custom<string | readonly string[]>((value) => {
+      const secrets = secretsIn(value);
+      return secrets.length >= 1 && secrets.length <= 4 && secrets.every(isSecret);
+    }, SECRET)
+    .transform((value) => (typeof value === 'string' ? value : Object.freeze([...value])))
+    .optional(),
   maxHalfOpen: places.optional(),
   maxHalfOpenPerSource: places.optional(),
   retry: oneOf(['auto', 'always']).optional(),
   retryThreshold: wholeNumber(0, MAX_PLACES).optional(),
-});
+}).transform((given) => redactFields(given, ['secret']));
 
 const limits = group({
   messageBytes: wholeNumber(128 * 1024, 256 * MIB, 'bytes').default(

@@ -45,7 +45,8 @@ export interface NodeOptions {
   /** What is asked of peers beside a certificate. Default: nothing. */
   readonly auth?: NodeAuthOptions | undefined;
   /**
-   * How many dialers may be in their TLS handshake at once, on each transport. Default: 1024 in all, and 64 from one IPv4
+   * Who is answered, and how many dialers may be in their TLS handshake at once, on each transport. Default: over QUIC only those
+   * who know a CA of this node, to whom alone the port shows itself; 1024 in all, and 64 from one IPv4
    * address or one IPv6 network of 64 bits. Over QUIC dialers get a Retry from 64 on.
    */
   readonly admission?: AdmissionOptions | undefined;

@@ -61,9 +61,10 @@ export class KnockMemory {
   }
 
   /** A claimed knock has led to a connection, and is good for no other. */
-  spend(knock: string, slot: number): void {
-    const knocks = this.#slots.get(slot);
-    if (knocks?.has(knock) === true) knocks.set(knock, SPENT);
+  spend(knock: string): void {
+    for (const knocks of this.#slots.values()) {
+      if (knocks.has(knock)) knocks.set(knock, SPENT);
+    }
   }
 
   #remember(knock: string, slot: number, holder: Holder): boolean {

@@ -1,10 +1,14 @@
 /** QUIC as a {@link Transport}: dials and listens on one UDP port for each address family. */
 import { AsyncResource } from 'node:async_hooks';
+import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { abortable } from '../../base/abortable.js';
 import { handleRejection, isBytes, isPromised } from '../../base/realms.js';
 import { MeshError, toMeshError } from '../../errors.js';
+import { KNOCK_RANDOM_BYTES } from '../../protocol/knock.js';
+import { KnockChoices } from '../admission/knock-choices.js';
+import type { Knocks } from '../admission/knocks.js';
 import {
   type Connection,
   DEFAULT_STREAM_LIMITS,
@@ -19,6 +23,7 @@ import {
 } from '../connection.js';
 import { canonicalAddress, checkDialTarget, checkLocalAddress } from '../dial-address.js';
 import { isWildcard } from '../local-addresses.js';
+import { addressKey } from '../socket-address.js';
 import { checkNodeId } from '../trust/identity.js';
 import type { KeyLog } from '../trust/key-log.js';
 import { isSameMaterial } from '../trust/tls-material.js';
@@ -54,7 +59,14 @@ export interface QuicTransportOptions {
    * probes find the path to carry, from 1,200 bytes up to the interface's limit.
    */
   readonly maxDatagramBytes?: number | 'auto' | undefined;
-  /** How many handshakes of dialers may be under way, and when a dialer has to prove its address. */
+  /**
+   * The cluster, which knocks follow from. A node gives its own; both ends need the same. Default: the empty text.
+   * SPEC.md, "Knocks".
+   */
+  readonly cluster?: string | undefined;
+  /** The name by which this side is dialed. Default: every name of its certificate, up to eight. */
+  readonly nodeId?: string | undefined;
+  /** Who is answered, how many handshakes of dialers may be under way, and when a dialer has to prove its address. */
   readonly admission?: AdmissionOptions | undefined;
   /** Whether sessions are resumed, and early data (0-RTT) is sent and accepted. Default true. */
   readonly earlyData?: boolean | undefined;
@@ -106,6 +118,7 @@ export class QuicTransport implements Transport {
   readonly #sessions: SessionStore;
   readonly #keys: ConnectionKeys | undefined;
   readonly #pacerClocks = new PacerClocks();
+  readonly #knockChoices = new KnockChoices();
   #native: Promise<NativeQuic> | undefined;
   #listening: QuicEndpoint | undefined;
   /** Endpoints that no longer listen, but still have connections. */
@@ -155,8 +168,12 @@ export class QuicTransport implements Transport {
   /** @throws MeshError why there is no connection. With StreamLimitExceeded, an attempt without the session may succeed. */
   async #connect(attempt: DialAttempt, { signal, onEarly }: DialOptions): Promise<Connection> {
     const { endpoint, remote, native, credentials, timeoutMs, nodeId, session } = attempt;
+    const { knocks } = credentials;
+    const address = addressKey(remote);
+    const choice = this.#knockChoices.at(address);
     const { connection, ready } = endpoint.dial(remote, {
       connectTimeoutMs: timeoutMs,
+      knock: knocks.create(nodeId, choice, Date.now(), randomBytes(KNOCK_RANDOM_BYTES)),
       session,
       verifyPeer: (chain) => {
         // By the certificates in force now: they may have been reloaded since the dial began.
@@ -173,6 +190,9 @@ export class QuicTransport implements Transport {
       return connection;
     } catch (thrown) {
       const error = toMeshError(thrown);
+      if (knocks.choices > 1 && !connection.hasReceived) {
+        this.#knockChoices.unanswered(address, choice);
+      }
       connection.fail(error);
       throw error;
     }
@@ -286,6 +306,7 @@ export class QuicTransport implements Transport {
         keepAliveMs: this.#options.keepAliveMs ?? DEFAULTS.keepAliveMs,
         idleTimeoutMs: this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,
         admission: resolveAdmissionLimits(this.#options.admission ?? {}),
+        knocks: this.#options.admission?.silent === 'off' ? undefined : () => this.#knocks(native),
         resetKey: this.#options.tls().key,
         migration: this.#options.migration ?? DEFAULTS.migration,
         configFor: (remote, local, takenBytes = LOOPBACK_DATAGRAM_BYTES) => {
@@ -321,6 +342,7 @@ export class QuicTransport implements Transport {
     const tls = this.#options.tls();
     if (this.#credentials === undefined || !isSameMaterial(this.#credentials.tls, tls)) {
       const { idleTimeoutMs, migration, congestionControl } = this.#options;
+      const { cluster = '', nodeId, admission } = this.#options;
       const tuning = {
         limits: this.#limits,
         idleTimeoutMs: idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,
@@ -328,10 +350,25 @@ export class QuicTransport implements Transport {
         congestionControl: congestionControl ?? DEFAULTS.congestionControl,
         logsKeys: this.#keys !== undefined,
         ticketKeyLifetimeMs: this.#usesEarlyData ? this.#ticketKeyLifetimeMs : undefined,
+        knocking: {
+          cluster,
+          nodeId,
+          secrets: admission?.secret === undefined ? [] : [admission.secret].flat(),
+        },
       };
       this.#credentials = new Credentials(native, tls, tuning, this.#credentials);
     }
     return this.#credentials;
+  }
+
+  /** The knocks by the certificates in force, or by the last good ones: strangers' packets must not make this throw. */
+  #knocks(native: NativeQuic): Knocks {
+    try {
+      return this.#credentialsInForce(native).knocks;
+    } catch (thrown) {
+      if (this.#credentials === undefined) throw thrown;
+      return this.#credentials.knocks;
+    }
   }
 
   #loadedNative(): Promise<NativeQuic> {

@@ -1,5 +1,6 @@
 /** What comes before any connection: datagrams on the UDP port, bytes without TLS on the TCP port. */
 import { createHash } from 'node:crypto';
+import { ResetTokens } from '../../../src/transport/quic/admission/stateless-reset.js';
 import { nodeCert } from '../../helpers/certs.js';
 import { createForger, readRetry } from '../../helpers/quic/forger.js';
 import type { Case, Family, Outcome, Step } from '../case.js';
@@ -24,6 +25,7 @@ function datagram(
   return {
     name,
     transports: ['quic'],
+    profile: 'open',
     begin: 'stray',
     steps: [{ do: 'send', to: 0, bytes }],
     outcome,
@@ -57,11 +59,7 @@ function* garbage(): Generator<Case> {
       bytes < 1200 ? dropped : { kind: 'answered', by: 'versionNegotiation' },
     );
     // A short header, with a connection ID that nobody has.
-    yield datagram(
-      `${bytes} bytes with a short header`,
-      withHead('41', bytes),
-      bytes > 21 ? { kind: 'answered', by: 'statelessReset' } : dropped,
-    );
+    yield datagram(`${bytes} bytes with a short header`, withHead('41', bytes));
     // Version 1, an Initial, IDs of 8 bytes.
     yield datagram(
       `${bytes} bytes of an Initial that opens with no key`,
@@ -126,7 +124,6 @@ function* cuts(): Generator<Case> {
 }
 
 function outcomeOfFlip(byte: number, bit: number): Outcome {
-  if (byte === 0 && bit === 7) return { kind: 'answered', by: 'statelessReset' };
   const isVersion = byte >= 1 && byte <= 4;
   // Version 0 is that of version negotiation.
   if (isVersion && !(byte === 4 && bit === 0))
@@ -145,6 +142,30 @@ function* flips(): Generator<Case> {
     for (let bit = 0; bit < 8; bit += 1) yield flip(byte, bit);
   }
   for (let byte = HEADER_BYTES; byte < FLIGHT.length; byte += 29) yield flip(byte, byte % 8);
+}
+
+/** A connection from before a restart, of which the node knows nothing but that its ID is one of its own. */
+function* restarted(): Generator<Case> {
+  for (const profile of ['open', 'plain'] as const) {
+    yield {
+      name: `a packet of a connection from before a restart, at a node that is ${profile}`,
+      transports: ['quic'],
+      profile,
+      begin: 'stray',
+      steps: [
+        {
+          do: 'run',
+          program: async ({ client, subject }) => {
+            const ids = new ResetTokens((await nodeCert('n2')).key, subject.address);
+            const bytes = [Buffer.of(0x41), ids.newConnectionId(16), noise('restarted', 60)];
+            client.send(0, Buffer.concat(bytes));
+          },
+        },
+      ],
+      outcome: { kind: 'answered', by: 'statelessReset' },
+      counter: 'transports.quic.statelessResetsSent',
+    };
+  }
 }
 
 function* tokens(): Generator<Case> {
@@ -248,6 +269,18 @@ function* spoofed(): Generator<Case> {
   }
 }
 
+/** What a silent node answers everybody else, it answers no stranger, whatever that says. */
+function* silence(): Generator<Case> {
+  const loud = [...garbage(), ...versions(), ...headers(), ...tokens()].filter(
+    ({ steps }) => steps[0]?.do === 'send',
+  );
+  const whole = datagram('a first flight with nothing wrong about it', FLIGHT);
+  for (const { name, ...hostile } of [whole, ...loud]) {
+    const title = `${name}, at a silent node`;
+    yield { ...hostile, name: title, profile: 'plain', outcome: dropped, counter: anyDrop };
+  }
+}
+
 function* withoutTls(): Generator<Case> {
   const hello = Buffer.from('16030100c8010000c40303', 'hex');
   for (const [name, bytes] of [
@@ -290,8 +323,10 @@ export const strangers: Family = {
     ...headers(),
     ...cuts(),
     ...flips(),
+    ...restarted(),
     ...tokens(),
     ...spoofed(),
+    ...silence(),
     ...withoutTls(),
   ],
 };

@@ -18,7 +18,7 @@ else await dial();
 async function accept() {
   const certs = await generateDevCerts(['n1', 'n2']);
   const tls = (nodeId) => ({ ca: certs.ca, ...certs.nodes[nodeId] });
-  const transport = new QuicTransport({ tls: () => tls('n1') });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => tls('n1') });
   const listener = await transport.listen({ host: '127.0.0.1', port: 0, onConnection() {} });
   const dialer = fork(process.argv[1]);
   const connections = async () => {
@@ -41,7 +41,7 @@ async function accept() {
 
 async function dial() {
   for await (const [{ target, tls }] of messages()) {
-    const transport = new QuicTransport({ tls: () => tls });
+    const transport = new QuicTransport({ cluster: 'test', tls: () => tls });
     const lane = async () => {
       for (let i = 0; i < CONNECTIONS / AT_ONCE; i += 1) {
         await (await transport.dial(target)).close();

@@ -2,12 +2,12 @@
  * A client with a good certificate that keeps to the handshake, and after it sends whatever packets a test makes up.
  * The handshake is the binding's; from then on there is only a UDP socket and the keys that the key log told.
  */
-import { randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
+import { KNOCK_BYTES } from '../../../src/protocol/knock.js';
 import {
   DEFAULT_STREAM_LIMITS,
   type SocketAddress,
@@ -16,12 +16,13 @@ import {
 import { createNativeConfig } from '../../../src/transport/quic/binding/config.js';
 import { loadNative, type NativeConnection } from '../../../src/transport/quic/binding/native.js';
 import { until } from '../until.js';
+import { newKnock } from './knocking.js';
 import { type CipherSuite, type PacketKeys, packetKeys } from './packet-keys.js';
 import { openPacket, shortPacket } from './packets.js';
 
 /** Far above those that the handshake used, and sent in full. */
 const FIRST_PACKET_NUMBER = 1000;
-const ID_BYTES = 16;
+const ID_BYTES = KNOCK_BYTES;
 const MAX_DATAGRAM_BYTES = 65_535;
 
 /** Where what is to be cleared away is named: a test, or whoever else has an end. */
@@ -146,7 +147,7 @@ async function handshake(
   });
   config.logKeys();
   const local = { host: '127.0.0.1', port: socket.address().port };
-  const connection = native.Connection.connect(null, randomBytes(ID_BYTES), local, target, config);
+  const connection = native.Connection.connect(null, newKnock(tls), local, target, config);
   connection.setKeylog(keyLog);
   const shortPackets: Buffer[] = [];
   const room = Buffer.alloc(MAX_DATAGRAM_BYTES);

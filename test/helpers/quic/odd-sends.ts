@@ -63,7 +63,7 @@ async function receiveAt(host: string): Promise<string[]> {
     for (const from of ODD_ADDRESSES) {
       for (const datagram of strangersDatagrams()) endpoint.onDatagram(datagram, from, socket);
     }
-    const dialer = new QuicTransport({ tls: () => dialerTls });
+    const dialer = new QuicTransport({ cluster: 'test', tls: () => dialerTls });
     const target = { host: reachable(host), port: socket.address.port, nodeId: 'n2' };
     const { state } = await dialer.dial(target);
     if (state.kind === 'open') served.push(retry);

@@ -25,8 +25,8 @@ export async function quicStage(
   proxyOptions: Omit<ChaosProxyOptions, 'target'> = {},
 ): Promise<QuicStage> {
   const [tls1, tls2] = [await nodeCert('n1'), await nodeCert('n2')];
-  const n1 = new QuicTransport({ tls: () => tls1, ...options });
-  const n2 = new QuicTransport({ tls: () => tls2, ...options });
+  const n1 = new QuicTransport({ cluster: 'test', tls: () => tls1, ...options });
+  const n2 = new QuicTransport({ cluster: 'test', tls: () => tls2, ...options });
   let accept: (connection: Connection) => void = () => {};
   const { address } = await n2.listen({
     host: '127.0.0.1',

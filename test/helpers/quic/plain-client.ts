@@ -24,6 +24,7 @@ import { messageIdOf } from '../../../src/transport/quic/streams/stream.js';
 import { handshakeConfig } from '../shake-hands.js';
 import { until } from '../until.js';
 import type { Teardown } from './hostile-client.js';
+import { newKnock } from './knocking.js';
 
 const MAX_DATAGRAM_BYTES = 65_535;
 const PROOF_REQUEST_ID = 1;
@@ -46,8 +47,6 @@ export interface PlainClientOptions {
   /** In the handshake; default 100. */
   readonly maxStreams?: number;
   readonly configure?: (config: NativeConfig) => void;
-  /** Of its connection ID; default 16. */
-  readonly idBytes?: number;
   /** Silence after which it asks for a sign of life. Default 1 s; SPEC.md, "QUIC". */
   readonly askAfterMs?: number;
 }
@@ -87,13 +86,7 @@ export class PlainClient {
     const socket = createSocket('udp4');
     await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
     const local = { host: '127.0.0.1', port: socket.address().port };
-    const connection = native.Connection.connect(
-      null,
-      randomBytes(options.idBytes ?? 16),
-      local,
-      target,
-      config,
-    );
+    const connection = native.Connection.connect(null, newKnock(tls), local, target, config);
     const client = new PlainClient(connection, socket, local, target, options.askAfterMs ?? 1000);
     t.teardown(() => client.close());
     await until(() => connection.isEstablished());

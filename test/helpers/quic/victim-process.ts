@@ -19,7 +19,7 @@ process.on('message', (command: VictimCommand) => {
 });
 
 async function listen({ tls, serves, port = 0, ...rest }: VictimOptions): Promise<void> {
-  const transport = new QuicTransport({ ...rest, tls: () => tls });
+  const transport = new QuicTransport({ cluster: 'test', ...rest, tls: () => tls });
   const closed: string[] = [];
   const listener = await transport.listen({
     host: '127.0.0.1',

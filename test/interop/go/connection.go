@@ -43,6 +43,8 @@ type dialOptions struct {
 	onCall func(*stream)
 	own    *capabilities
 	alpn   string
+	// patience is for the handshake of QUIC, if less than usual.
+	patience time.Duration
 }
 
 func (e *environment) quicConfig(options dialOptions) *quic.Config {
@@ -69,7 +71,7 @@ func (e *environment) quicConfig(options dialOptions) *quic.Config {
 	if !options.silent {
 		config.KeepAlivePeriod = time.Second
 	}
-	config.ConnectionIDLength = 8
+	config.ConnectionIDGenerator = &knockIDs{e.knock()}
 	return &config
 }
 
@@ -84,7 +86,11 @@ func (e *environment) dial(options dialOptions) (*connection, error) {
 	if options.alpn != "" {
 		config.NextProtos = []string{options.alpn}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	wait := patience
+	if options.patience > 0 {
+		wait = options.patience
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	var dialed quic.Connection
 	if options.early {

@@ -25,6 +25,10 @@ import (
 type environment struct {
 	target, nodeID, ownID, cluster string
 
+	// How to knock: see knock.go.
+	knocks, knockCluster, secret string
+	rootCertificates             []*x509.Certificate
+
 	roots       *x509.CertPool
 	certificate *tls.Certificate
 	sessions    *sessionCache
@@ -112,6 +116,9 @@ func main() {
 	flag.StringVar(&e.nodeID, "node-id", "", "the node's id")
 	flag.StringVar(&e.ownID, "own-id", "", "this side's node id")
 	flag.StringVar(&e.cluster, "cluster", "", "")
+	flag.StringVar(&e.knocks, "knocks", "", "unnamed, late or none; default: as SPEC.md says")
+	flag.StringVar(&e.knockCluster, "knock-cluster", "", "of the knock, if another than that of the handshake")
+	flag.StringVar(&e.secret, "secret", "", "what to knock by in place of the CA")
 	ca := flag.String("ca", "", "PEM file")
 	cert := flag.String("cert", "", "PEM file; none for no certificate")
 	key := flag.String("key", "", "PEM file")
@@ -139,6 +146,7 @@ func main() {
 		e.line(result)
 	}()
 	e.roots = readRoots(*ca)
+	e.rootCertificates = readCertificates(*ca)
 	if *cert != "" {
 		pair, err := tls.LoadX509KeyPair(*cert, *key)
 		check(err)

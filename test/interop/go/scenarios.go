@@ -6,7 +6,7 @@ import "sync"
 var scenarios = map[string]func(*environment){
 	"cold": cold, "pipelined": pipelined, "resumed": resumed, "early-refused": earlyRefused,
 	"parallel": parallel, "called": called, "plain": plain, "compressed": compressed, "tiny-windows": tinyWindows,
-	"retry": retry, "refused": refused, "replayed-nonce": replayedNonce, "violation": violationOf,
+	"retry": retry, "silence": silence, "refused": refused, "replayed-nonce": replayedNonce, "violation": violationOf,
 	"cancel": cancel, "cancel-at-once": cancelAtOnce, "cancelled": cancelled, "held": held,
 	"upload": upload, "download": download, "downloads": downloads, "both": both, "damaged": damaged, "resumed-upload": resumedUpload,
 	"resumed-download": resumedDownload, "superseded": superseded, "lossy": lossy,

@@ -135,8 +135,8 @@ test('nothing that anybody can write ends a connection to a peer that has proved
 
 async function stage(t: ExecutionContext, options: { connectTimeoutMs?: number } = {}) {
   const [tls1, tls2] = [await nodeCert('n1'), await nodeCert('n2')];
-  const n1 = new QuicTransport({ tls: () => tls1, ...options });
-  const n2 = new QuicTransport({ tls: () => tls2 });
+  const n1 = new QuicTransport({ cluster: 'test', tls: () => tls1, ...options });
+  const n2 = new QuicTransport({ cluster: 'test', tls: () => tls2 });
   t.teardown(() => Promise.all([n1.close(), n2.close()]));
   const ends: Promise<MeshError>[] = [];
   const { address } = await n2.listen({

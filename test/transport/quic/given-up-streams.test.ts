@@ -123,7 +123,7 @@ async function setUp(
   t: ExecutionContext,
 ): Promise<{ connection: Connection; client: HostileClient }> {
   const [n1, n2] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
-  const transport = new QuicTransport({ tls: () => n1 });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => n1 });
   t.teardown(() => transport.close());
   let accept: (connection: Connection) => void = () => {};
   const accepted = new Promise<Connection>((resolve) => {

@@ -87,7 +87,7 @@ interface Peer {
 /** A connection, and the peer that dialed it, which may send anything. */
 async function setUp(t: ExecutionContext): Promise<{ connection: Connection; peer: Peer }> {
   const [n1, n2] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
-  const transport = new QuicTransport({ tls: () => n1 });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => n1 });
   t.teardown(() => transport.close());
   let accept: (connection: Connection) => void = () => {};
   const accepted = new Promise<Connection>((resolve) => {

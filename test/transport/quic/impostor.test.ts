@@ -95,7 +95,7 @@ async function dialerWithSession(t: ExecutionContext): Promise<QuicTransport> {
   const n2 = await startNode(t, 'n2', { transports: ['quic'] });
   const target = targetOf(n2);
   const tls = await nodeCert('n1');
-  const dialer = new QuicTransport({ tls: () => tls });
+  const dialer = new QuicTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => dialer.close());
   const first = await shakeHands(await dialer.dial(target));
   await first.close();
@@ -105,7 +105,9 @@ async function dialerWithSession(t: ExecutionContext): Promise<QuicTransport> {
 }
 
 async function listenAs(t: ExecutionContext, tls: TlsMaterial) {
-  const impostor = new QuicTransport({ tls: () => tls });
+  // An impostor answers whoever comes.
+  const admission = { silent: 'off' } as const;
+  const impostor = new QuicTransport({ cluster: 'test', tls: () => tls, admission });
   t.teardown(() => impostor.close());
   const received: Collector[] = [];
   const ends: Promise<MeshError>[] = [];

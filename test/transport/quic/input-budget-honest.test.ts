@@ -47,8 +47,8 @@ async function uploadTo(connection: Connection, chunk: Buffer, chunks: number): 
 
 async function pairOf(t: ExecutionContext): Promise<{ dialer: Connection; acceptor: Connection }> {
   const [n1, n2] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
-  const dialing = new QuicTransport({ tls: () => n1 });
-  const listening = new QuicTransport({ tls: () => n2 });
+  const dialing = new QuicTransport({ cluster: 'test', tls: () => n1 });
+  const listening = new QuicTransport({ cluster: 'test', tls: () => n2 });
   t.teardown(() => Promise.all([dialing.close(), listening.close()]));
   let accept: (connection: Connection) => void = () => {};
   const accepted = new Promise<Connection>((resolve) => {

@@ -75,7 +75,7 @@ test('certificates that cannot be read are InvalidOptions', async (t) => {
     { ...good, ca: 'not a certificate' },
     { ...good, cert: good.cert.replaceAll('M', 'N') },
   ]) {
-    const transport = new QuicTransport({ tls: () => bad });
+    const transport = new QuicTransport({ cluster: 'test', tls: () => bad });
     t.teardown(() => transport.close());
     t.like(await t.throwsAsync(transport.dial({ host: '127.0.0.1', port: 1 })), {
       code: 'InvalidOptions',
@@ -268,7 +268,7 @@ async function transportOf(
   options: Partial<QuicTransportOptions> = {},
 ): Promise<QuicTransport> {
   const tls = await nodeCert(nodeId);
-  const transport = new QuicTransport({ tls: () => tls, ...options });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => tls, ...options });
   t.teardown(() => transport.close());
   return transport;
 }

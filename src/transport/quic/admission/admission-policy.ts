@@ -12,6 +12,7 @@ import {
   HalfOpenCount,
   type HalfOpenLimits,
 } from '../../admission/half-open.js';
+import type { SilenceOptions } from '../../admission/knock-gate.js';
 import { createSourceBudget, type SourceBudget } from '../../admission/source-budget.js';
 
 /** What a handshake costs at most, the check of the dialer's certificates included. Milliseconds of work. */
@@ -28,10 +29,16 @@ export interface AdmissionLimits extends HalfOpenLimits {
   readonly retryThreshold: number;
 }
 
-/** Defaults: 1024, 64 and `'auto'`; for the threshold 64, or half of `maxHalfOpen` if that is less. */
-export type AdmissionOptions = {
+/** Limits as users give them. */
+export type AdmissionLimitOptions = {
   readonly [K in keyof AdmissionLimits]?: AdmissionLimits[K] | undefined;
 };
+
+/**
+ * Whom a listener answers, and how many at once. Defaults of the limits: 1024, 64 and `'auto'`; for the threshold 64, or half of
+ * `maxHalfOpen` if that is less.
+ */
+export interface AdmissionOptions extends AdmissionLimitOptions, SilenceOptions {}
 
 const DEFAULT_RETRY_THRESHOLD = 64;
 /** Until a Retry no longer counts: as long as a forged packet would have kept its place. */
@@ -65,13 +72,14 @@ export class AdmissionPolicy {
   /**
    * @param isValidated whether a token proves that the source address is the client's own
    * @param nowMs on a monotonic clock
+   * @param mustProve whether it has to be proved in any case
    */
-  judge(source: string, isValidated: boolean, nowMs: number): Verdict {
+  judge(source: string, isValidated: boolean, nowMs: number, mustProve = false): Verdict {
     const { maxHalfOpen, maxHalfOpenPerSource } = this.#limits;
     if (this.#halfOpen.total >= maxHalfOpen) return 'droppedNotAccepting';
     // It sends its Initial again in a second.
     if (this.#budget.waitMs(source, nowMs) > 0) return 'droppedSourceBudget';
-    if (!isValidated && this.#demandsToken(source, nowMs)) {
+    if (!isValidated && (mustProve || this.#demandsToken(source, nowMs))) {
       this.#retried.add(nowMs);
       return 'retry';
     }
@@ -139,7 +147,7 @@ class RecentCount {
 }
 
 /** Fills in defaults. The default threshold leaves at least half of the places to clients with a token. */
-export function resolveAdmissionLimits(given: AdmissionOptions): AdmissionLimits {
+export function resolveAdmissionLimits(given: AdmissionLimitOptions): AdmissionLimits {
   const {
     maxHalfOpen = DEFAULT_HALF_OPEN_LIMITS.maxHalfOpen,
     maxHalfOpenPerSource = DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource,

@@ -1,7 +1,10 @@
 /** All that depends on one set of certificates: trusted roots, native configurations, and the key of session tickets. */
 import { createHash, randomBytes } from 'node:crypto';
+import { Knocks } from '../../admission/knocks.js';
 import type { TlsMaterial } from '../../connection.js';
-import { TrustStore } from '../../trust/identity.js';
+import { certifiedNodeIds, TrustStore } from '../../trust/identity.js';
+import { knockRoots } from '../../trust/knock-roots.js';
+import { parsePem } from '../../trust/pem.js';
 import { checkQuicKey, checkTlsMaterial } from '../../trust/tls-material.js';
 import { ETHERNET_DATAGRAM_BYTES } from '../io/packet.js';
 import { createNativeConfig, type QuicTuning } from './config.js';
@@ -11,7 +14,19 @@ export interface CredentialsTuning
   extends Omit<QuicTuning, 'maxDatagramBytes' | 'paces' | 'ticketKey'> {
   /** How long one key encrypts this side's session tickets. `undefined`: no session is resumed with early data. */
   readonly ticketKeyLifetimeMs: number | undefined;
+  readonly knocking: Knocking;
 }
+
+/** What knocks follow from besides certificates; see SPEC.md, "Knocks". */
+export interface Knocking {
+  readonly cluster: string;
+  /** This node's id. Default: every name of its certificate, up to {@link MAX_NAMES}. */
+  readonly nodeId: string | undefined;
+  readonly secrets: readonly string[];
+}
+
+/** Every stranger's packet costs a MAC for each name and CA. */
+const MAX_NAMES = 8;
 
 /** BoringSSL takes a name, an AES key and an HMAC key, of 16 bytes each. */
 const TICKET_KEY_BYTES = 48;
@@ -36,6 +51,7 @@ class TicketKey {
 export class Credentials {
   readonly tls: TlsMaterial;
   readonly trust: TrustStore;
+  readonly knocks: Knocks;
   readonly #native: NativeQuic;
   readonly #tuning: CredentialsTuning;
   /** Configurations by the largest datagram and the use of the pacer clock. */
@@ -57,6 +73,7 @@ export class Credentials {
     checkQuicKey(tls);
     this.tls = tls;
     this.trust = TrustStore.of(tls);
+    this.knocks = knocksOf(tls, tuning.knocking);
     this.#native = native;
     this.#tuning = tuning;
     this.#fingerprint = createHash('sha256')
@@ -76,7 +93,7 @@ export class Credentials {
 
   configFor(maxDatagramBytes: number, paces: boolean): NativeConfig {
     const key = `${maxDatagramBytes} ${paces}`;
-    const { ticketKeyLifetimeMs, ...tuning } = this.#tuning;
+    const { ticketKeyLifetimeMs, knocking: _, ...tuning } = this.#tuning;
     if (ticketKeyLifetimeMs !== undefined && this.#ticketKey.isOlderThan(ticketKeyLifetimeMs)) {
       this.#ticketKey = new TicketKey();
       this.#configs.clear();
@@ -94,4 +111,10 @@ export class Credentials {
     }
     return config;
   }
+}
+
+function knocksOf(tls: TlsMaterial, { cluster, nodeId, secrets }: Knocking): Knocks {
+  const [leaf] = parsePem(tls.cert);
+  const nodeIds = nodeId === undefined ? certifiedNodeIds(leaf).slice(0, MAX_NAMES) : [nodeId];
+  return new Knocks({ transport: 'quic', cluster, nodeIds, secrets, roots: knockRoots(tls) });
 }

@@ -49,6 +49,10 @@ import { SignsOfLife } from './signs-of-life.js';
 /** After so long a silence, a dialer that waits for answers asks the peer for a datagram. */
 const AWAITING_MS = 1000;
 
+const TOO_SLOW = 'QUIC handshake did not finish in time';
+const UNANSWERED =
+  'nobody answered over QUIC: a silent node answers only who has its node id, cluster, time, and CA or secret';
+
 /** A QUIC connection, dialed or accepted. It tells its {@link ConnectionHost} how far it is. */
 export class QuicConnection implements Connection {
   readonly transport = 'quic';
@@ -216,6 +220,11 @@ export class QuicConnection implements Connection {
       new MeshError('ConnectionClosed', 'connection was closed by this side'),
     );
     await this.closed;
+  }
+
+  /** Whether anything came for it, were it no good. */
+  get hasReceived(): boolean {
+    return this.#replacement.datagramsReceived > 0;
   }
 
   /** Whether this is the peer's proved address. */
@@ -540,7 +549,7 @@ export class QuicConnection implements Connection {
   }
 
   #establishTimedOut(): void {
-    this.fail(new MeshError('ConnectTimeout', 'QUIC handshake did not finish in time'));
+    this.fail(new MeshError('ConnectTimeout', this.hasReceived ? TOO_SLOW : UNANSWERED));
     // There may be no peer at all: no memory is kept for datagrams that could still arrive.
     if (this.role === 'acceptor') this.release();
   }

@@ -7,7 +7,7 @@
  * come and go would all be copied to the old generation, and that pauses the process.
  */
 import type { MeshError } from '../../../errors.js';
-import type { PeerIdentity, Refusal, SocketAddress } from '../../connection.js';
+import type { PeerIdentity, Refusal, Role, SocketAddress } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
 import type { ReadingTurns } from '../../reading-turns.js';
 import type { QuicConnection } from '../connection/connection.js';
@@ -29,6 +29,7 @@ export interface SlotHost extends SharedMemory {
   openSocket(address: SocketAddress): Promise<UdpSocket>;
   closeSocket(socket: UdpSocket): void;
   isListening(socket: UdpSocket): boolean;
+  newConnectionId(role: Role): Buffer;
   resetTokenOf(connectionId: Uint8Array): bigint;
   /** @throws MeshError with a Certificate* code */
   verifyDialer(chain: readonly Uint8Array[]): PeerIdentity;
@@ -55,6 +56,8 @@ export interface EndpointAcceptor {
 
 export interface EndpointDialOptions {
   readonly connectTimeoutMs: number;
+  /** The knock, which becomes the connection ID to begin with. Default: random bytes, for listeners that are not silent. */
+  readonly knock?: Buffer | undefined;
   /** Checks the acceptor's certificates, which must be those of the dialed node. @throws MeshError Certificate* */
   readonly verifyPeer: (chain: readonly Uint8Array[]) => PeerIdentity;
   /** The TLS session of an earlier connection, to resume. */
@@ -144,6 +147,10 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
 
   isListening(socket: UdpSocket): boolean {
     return this.#host.isListening(socket);
+  }
+
+  newConnectionId(): Buffer {
+    return this.#host.newConnectionId(this.#dial === undefined ? 'acceptor' : 'dialer');
   }
 
   addRoute(id: string): void {

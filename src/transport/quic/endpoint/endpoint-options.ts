@@ -1,4 +1,5 @@
 /** What an endpoint is given by its transport. */
+import type { Knocks } from '../../admission/knocks.js';
 import type { PeerIdentity, SocketAddress, StreamLimits } from '../../connection.js';
 import type { AdmissionLimits } from '../admission/admission-policy.js';
 import type { ConnectionKeys } from '../binding/connection-keys.js';
@@ -18,6 +19,8 @@ export interface EndpointOptions {
   readonly migration: boolean;
   /** How many handshakes of dialers may be under way, and when dialers have to prove their address. */
   readonly admission: AdmissionLimits;
+  /** The knocks that dialers have to make, by the certificates in force now. `undefined`: everybody is answered. */
+  readonly knocks?: (() => Knocks) | undefined;
   /** The private key, in PEM, from which stateless reset tokens are derived. */
   readonly resetKey: string;
   readonly configFor: ConfigFor;

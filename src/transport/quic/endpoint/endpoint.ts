@@ -6,7 +6,9 @@
 import { AsyncResource } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 import { MeshError } from '../../../errors.js';
-import type { PeerIdentity, SocketAddress } from '../../connection.js';
+import { KNOCK_BYTES } from '../../../protocol/knock.js';
+import { KnockGate } from '../../admission/knock-gate.js';
+import type { PeerIdentity, Role, SocketAddress } from '../../connection.js';
 import { FrameMemory } from '../../frame-memory.js';
 import { ReadingTurns } from '../../reading-turns.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
@@ -18,7 +20,7 @@ import { QuicConnection } from '../connection/connection.js';
 import { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
 import { ListeningSockets } from '../io/listening-sockets.js';
-import { CONNECTION_ID_BYTES, type DropReason, routeDatagram } from '../io/packet.js';
+import { CONNECTION_ID_BYTES, type DropReason, routeDatagram, routeOf } from '../io/packet.js';
 import { SendFailures } from '../io/send-failures.js';
 import { SendMemory } from '../io/send-memory.js';
 import { UdpSocket, type UdpSocketHandler } from '../io/udp-socket.js';
@@ -36,6 +38,9 @@ import { NativeConnections } from './native-connections.js';
 
 const READ_BUFFER_BYTES = 64 * 1024;
 const MIN_READ_BYTES = 4 * 1024;
+
+/** The first connection ID of a dialer is its knock, and quiche reads all of a connection at the length of the first. */
+const DIALER_ID_BYTES = KNOCK_BYTES;
 
 /** The longest time between two rounds of maintenance of idle connections. */
 const MAX_MAINTENANCE_INTERVAL_MS = 1000;
@@ -103,7 +108,9 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     counters.sendBufferBytes = socket.sendBufferBytes;
     this.#resetTokens = new ResetTokens(options.resetKey, socket.address);
     this.#natives = new NativeConnections({ ...options, resetTokens: this.#resetTokens });
+    const { knocks } = options;
     this.#initials = new InitialHandler({
+      gate: knocks === undefined ? undefined : new KnockGate(knocks),
       native: options.native,
       resetTokens: this.#resetTokens,
       limits: options.admission,
@@ -133,7 +140,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     remote: SocketAddress,
     options: EndpointDialOptions,
   ): { connection: QuicConnection; ready: Promise<void> } {
-    const connectionId = randomBytes(CONNECTION_ID_BYTES);
+    const connectionId = options.knock ?? randomBytes(DIALER_ID_BYTES);
     const native = this.#natives.connect({
       connectionId,
       local: this.localAddress,
@@ -152,7 +159,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     ready.catch(() => {});
     const connection = this.#register(native, 'dialer', remote, {
       socket: this.#sockets.main,
-      ids: [connectionId.toString('latin1')],
+      ids: [routeOf(connectionId)],
       connectTimeoutMs: options.connectTimeoutMs,
       dial,
     });
@@ -202,6 +209,11 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
 
   isListening(socket: UdpSocket): boolean {
     return this.#sockets.has(socket);
+  }
+
+  newConnectionId(role: Role): Buffer {
+    const bytes = role === 'acceptor' ? CONNECTION_ID_BYTES : DIALER_ID_BYTES;
+    return this.#resetTokens.newConnectionId(bytes);
   }
 
   resetTokenOf(connectionId: Uint8Array): bigint {
@@ -333,12 +345,13 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
       this.counters.droppedNotAccepting += 1;
       return undefined;
     }
-    this.#sockets.arrivedAt(socket);
     const accepted = this.#initials.accept(datagram, routeId, from, socket);
     if (accepted === undefined) return undefined;
+    this.#sockets.arrivedAt(socket);
     const { routes, source, guard } = accepted;
     try {
       const native = this.#natives.accept(accepted, socket.address, from);
+      this.#initials.spendKnock(accepted);
       const given = { socket, ids: routes, halfOpenSource: source, guard };
       return this.#register(native, 'acceptor', from, given);
     } catch {

@@ -14,6 +14,10 @@ export interface EndpointCounters extends Record<string, number> {
   /** Initials that cannot be decrypted, or have a frame that no Initial may have. */
   droppedUnreadableInitial: number;
   droppedUnknownConnection: number;
+  /** First packets, of any version, of dialers who did not knock or had no good knock: see `knock-gate.ts`. */
+  droppedWithoutKnock: number;
+  /** First packets with a knock that belongs to another address, or has led to a connection already. */
+  droppedReplayedKnock: number;
   /** Initials that came while as many handshakes as allowed were under way, or while nobody listened. */
   droppedNotAccepting: number;
   /** Initials from a source that had as many handshakes under way as one source may have. */
@@ -79,6 +83,8 @@ export function newEndpointCounters(): EndpointCounters {
     droppedShortInitial: 0,
     droppedUnreadableInitial: 0,
     droppedUnknownConnection: 0,
+    droppedWithoutKnock: 0,
+    droppedReplayedKnock: 0,
     droppedNotAccepting: 0,
     droppedSourceLimit: 0,
     droppedSourceBudget: 0,

@@ -3,8 +3,10 @@
  * parsed by hand, because every datagram passes here.
  */
 
-/** Length of the connection IDs that this side issues. */
+/** Length of the connection IDs that an acceptor issues. Those of a dialer are longer, because the first one is its knock. */
 export const CONNECTION_ID_BYTES = 16;
+/** How much of a connection ID finds its connection: a short header does not tell how long the ID is. */
+const ROUTE_BYTES = CONNECTION_ID_BYTES;
 export const QUIC_VERSION_1 = 0x0000_0001;
 /** The longest connection ID of version 1 (RFC 9000, section 17.2). */
 export const MAX_ID_BYTES = 20;
@@ -13,7 +15,7 @@ export const MIN_INITIAL_BYTES = 1200;
 /** The UDP payload in an Ethernet frame of 1,500 bytes, with IPv6. */
 export const ETHERNET_DATAGRAM_BYTES = 1452;
 
-/** Where a datagram goes. Connection IDs are latin1 text, one character a byte, so that they can be keys of maps. */
+/** Where a datagram goes. Connection IDs are in the form of {@link routeOf}. */
 export type Route =
   | { readonly kind: 'known'; readonly connectionId: string }
   | {
@@ -25,6 +27,11 @@ export type Route =
 
 export type DropReason = 'malformed' | 'unknownVersion' | 'shortInitial' | 'unknownConnection';
 
+/** The beginning of a connection ID as a key of the routing table: latin1 text, one character a byte. */
+export function routeOf(connectionId: Uint8Array): string {
+  return Buffer.from(connectionId.subarray(0, ROUTE_BYTES)).toString('latin1');
+}
+
 /** Finds where a datagram goes. @param isKnown whether a connection ID is in the routing table */
 export function routeDatagram(datagram: Buffer, isKnown: (connectionId: string) => boolean): Route {
   const first = datagram[0];
@@ -33,7 +40,7 @@ export function routeDatagram(datagram: Buffer, isKnown: (connectionId: string) 
 }
 
 function routeShort(datagram: Buffer, isKnown: (connectionId: string) => boolean): Route {
-  const end = 1 + CONNECTION_ID_BYTES;
+  const end = 1 + ROUTE_BYTES;
   if (datagram.length < end) return drop('malformed');
   const connectionId = datagram.toString('latin1', 1, end);
   return isKnown(connectionId) ? { kind: 'known', connectionId } : drop('unknownConnection');
@@ -56,7 +63,7 @@ function routeLong(
     // Other versions may have longer IDs (RFC 9000, section 17.2).
     return drop(isVersion1 ? 'malformed' : 'unknownVersion');
   }
-  const connectionId = datagram.toString('latin1', 6, destinationEnd);
+  const connectionId = datagram.toString('latin1', 6, 6 + Math.min(destinationBytes, ROUTE_BYTES));
   // Version 0 is Version Negotiation, which only a connection that was dialed from here can use.
   if (isKnown(connectionId)) return { kind: 'known', connectionId };
   if (!isVersion1) return drop('unknownVersion');
@@ -112,6 +119,15 @@ function endOfHandshakePacket(datagram: Buffer, start: number): number | undefin
   return end > datagram.length ? undefined : end;
 }
 
+/**
+ * The source connection ID of a datagram with a long header, of any version, in which {@link routeDatagram} found both IDs to be
+ * complete. A view of the datagram.
+ */
+export function sourceIdOf(datagram: Buffer): Buffer {
+  const at = 6 + (datagram[5] as number);
+  return datagram.subarray(at + 1, at + 1 + (datagram[at] as number));
+}
+
 /** The header of a client's first packet. The buffers are views of the datagram. */
 export interface InitialHeader {
   readonly destinationId: Buffer;
@@ -134,7 +150,7 @@ export function readInitialHeader(datagram: Buffer): InitialHeader | undefined {
   if (tokenAt + tokenBytes > datagram.length) return undefined;
   return {
     destinationId: datagram.subarray(6, destinationEnd),
-    sourceId: datagram.subarray(destinationEnd + 1, sourceEnd),
+    sourceId: sourceIdOf(datagram),
     token: datagram.subarray(tokenAt, tokenAt + tokenBytes),
   };
 }

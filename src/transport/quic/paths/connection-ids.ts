@@ -4,12 +4,13 @@
  * Every path needs an ID of its own at each end. So each side gives the other a few spares, and issues another as soon as one
  * is used or retired.
  */
-import { randomBytes } from 'node:crypto';
 import type { NativeConnection } from '../binding/native.js';
-import { CONNECTION_ID_BYTES } from '../io/packet.js';
+import { routeOf } from '../io/packet.js';
 
 /** The endpoint's routing table, for the IDs of one connection. */
 export interface IdRoutes {
+  /** Makes a connection ID as long as the others of the connection. */
+  newConnectionId(): Buffer;
   addRoute(connectionId: string): void;
   removeRoute(connectionId: string): void;
   /** The stateless reset token of an ID. */
@@ -73,7 +74,7 @@ export class ConnectionIds {
     for (;;) {
       const retired = this.#native.retiredScidNext();
       if (retired === null) return;
-      const connectionId = Buffer.from(retired).toString('latin1');
+      const connectionId = routeOf(retired);
       this.#spares.delete(connectionId);
       this.#bury(connectionId);
       // Also for one that was used and replaced before: quiche 0.18.0 gives a spare to the path that lost its ID.
@@ -85,9 +86,9 @@ export class ConnectionIds {
   issueSpares(): void {
     while (this.#missing > 0 && this.#native.sourceCidsLeft() > 0) {
       this.#missing -= 1;
-      const connectionId = randomBytes(CONNECTION_ID_BYTES);
+      const connectionId = this.#routes.newConnectionId();
       this.#native.newSourceCid(connectionId, this.#routes.resetTokenOf(connectionId), false);
-      const key = connectionId.toString('latin1');
+      const key = routeOf(connectionId);
       this.#spares.add(key);
       this.#routes.addRoute(key);
     }

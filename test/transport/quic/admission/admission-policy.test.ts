@@ -406,13 +406,15 @@ async function transportOf(
   options: Partial<QuicTransportOptions> = {},
 ): Promise<QuicTransport> {
   const tls = await nodeCert(nodeId);
-  const transport = new QuicTransport({ tls: () => tls, ...options });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => tls, ...options });
   t.teardown(() => transport.close());
   return transport;
 }
 
+/** It answers strangers: how silence keeps them out altogether is in `silence.test.ts`. */
 async function listenWith(t: ExecutionContext, options: Partial<QuicTransportOptions>) {
-  const transport = await transportOf(t, 'n2', options);
+  const admission = { silent: 'off', ...options.admission } as const;
+  const transport = await transportOf(t, 'n2', { ...options, admission });
   const accepted: Parameters<typeof echoAcceptor>[0][] = [];
   const listener: Listener = await transport.listen({
     host: '127.0.0.1',

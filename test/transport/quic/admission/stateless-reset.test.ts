@@ -41,7 +41,8 @@ test('a token belongs to one connection ID, one key and one address, and outlive
 test('a reset is shorter than what it answers, looks like any packet, and ends with the token', (t) => {
   const tokens = new ResetTokens('key', ADDRESS);
   for (let length = 1; length < 100; length += 1) {
-    const stray = shortPacket(randomBytes(16), Math.max(17, length)).subarray(0, length);
+    const id = tokens.newConnectionId(16);
+    const stray = shortPacket(id, Math.max(17, length)).subarray(0, length);
     const answer = tokens.answer(stray, RANDOM);
     if (length < 22) {
       t.is(answer, undefined);
@@ -54,12 +55,35 @@ test('a reset is shorter than what it answers, looks like any packet, and ends w
   }
 });
 
+test('an ID is known again after a restart, whatever follows it, and no other is', (t) => {
+  const tokens = new ResetTokens('key', ADDRESS);
+  for (const bytes of [16, 20]) {
+    const id = tokens.newConnectionId(bytes);
+    t.is(id.length, bytes);
+    t.true(new ResetTokens('key', { ...ADDRESS }).isOwn(id));
+    t.true(tokens.isOwn(id.subarray(0, 16)));
+    t.deepEqual(tokens.tokenOf(id), tokens.tokenOf(id.subarray(0, 16)));
+    t.false(new ResetTokens('another key', ADDRESS).isOwn(id));
+    t.false(new ResetTokens('key', { ...ADDRESS, port: 7002 }).isOwn(id));
+    t.false(tokens.isOwn(id.subarray(0, 15)));
+    for (let bit = 0; bit < 8 * 16; bit += 1) {
+      const altered = Buffer.from(id);
+      altered[bit >> 3] = (altered[bit >> 3] as number) ^ (1 << (bit & 7));
+      t.false(tokens.isOwn(altered), `${bit}`);
+      t.is(tokens.answer(shortPacket(altered, 100), RANDOM), undefined);
+    }
+  }
+});
+
 test('two sides that both know nothing do not answer each other for ever', (t) => {
   const [a, b] = [new ResetTokens('a', ADDRESS), new ResetTokens('b', ADDRESS)];
-  let packet: Buffer | undefined = shortPacket(randomBytes(16), 1200);
+  let packet: Buffer | undefined = shortPacket(a.newConnectionId(16), 1200);
   let answers = 0;
   for (; packet !== undefined; answers += 1) {
-    packet = (answers % 2 === 0 ? a : b).answer(packet, randomBytes(64));
+    const [who, other] = answers % 2 === 0 ? [a, b] : [b, a];
+    packet = who.answer(packet, randomBytes(64));
+    // As if the other side had issued the ID.
+    packet?.set(other.newConnectionId(16), 1);
   }
   t.true(answers < 30);
 });
@@ -88,7 +112,8 @@ test('another node at the same address cannot end it', async (t) => {
   const second = await Victim.start(t, { port: first.address.port, tls: await certNamed('n1') });
   const call = request(connection, randomBytes(100));
   call.catch(() => {});
-  while ((await second.health()).counters.statelessResetsSent! < 2);
+  while ((await second.health()).counters.droppedUnknownConnection! < 2);
+  t.is((await second.health()).counters.statelessResetsSent, 0);
   t.is(connection.state.kind, 'open');
   t.is(transport.counters.statelessResetsReceived, 0);
 });
@@ -162,9 +187,16 @@ test('strays are answered by who listens, at a bounded rate, and by no one else'
   const { address } = await transport.listen({ host: '127.0.0.1', port: 0, onConnection() {} });
   const stranger = await strangerAt('127.0.0.1');
   t.teardown(() => stranger.close());
-  for (let i = 0; i < 500; i += 1) await stranger.send(shortPacket(randomBytes(16), 60), address);
   const { counters } = transport;
+  // Those of a stranger are not, and use up nothing.
+  for (let i = 0; i < 500; i += 1) await stranger.send(shortPacket(randomBytes(16), 60), address);
   await until(() => counters.droppedUnknownConnection === 500);
+  t.is(counters.statelessResetsSent, 0);
+  const ids = new ResetTokens((await nodeCert('n2')).key, address);
+  for (let i = 0; i < 500; i += 1) {
+    await stranger.send(shortPacket(ids.newConnectionId(16), 60), address);
+  }
+  await until(() => counters.droppedUnknownConnection === 1000);
   t.true(counters.statelessResetsSent! >= 100 && counters.statelessResetsSent! < 500);
   await until(() => stranger.received.length === counters.statelessResetsSent);
 
@@ -182,7 +214,7 @@ async function transportOf(
   options: Partial<QuicTransportOptions> = {},
 ): Promise<QuicTransport> {
   const tls = await nodeCert(nodeId);
-  const transport = new QuicTransport({ tls: () => tls, ...options });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => tls, ...options });
   t.teardown(() => transport.close());
   return transport;
 }

@@ -60,7 +60,11 @@ test('a rate is kept over any time, and at once no more than that', (t) => {
 
 test('on the wire: answered once, to whoever listens for it, and at a bounded rate', async (t) => {
   const tls = await nodeCert('n1');
-  const transport = new QuicTransport({ tls: () => tls });
+  const transport = new QuicTransport({
+    cluster: 'test',
+    tls: () => tls,
+    admission: { silent: 'off' },
+  });
   t.teardown(() => transport.close());
   const { address } = await transport.listen({ host: '127.0.0.1', port: 0, onConnection() {} });
   const stranger = await strangerAt('127.0.0.1');
@@ -85,7 +89,7 @@ test('on the wire: answered once, to whoever listens for it, and at a bounded ra
 
 test('a dialer does not let a forged answer talk it out of version 1', async (t) => {
   const tls = await nodeCert('n1');
-  const transport = new QuicTransport({ tls: () => tls });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => transport.close());
   const stranger = await strangerAt('127.0.0.1');
   t.teardown(() => stranger.close());
@@ -103,7 +107,7 @@ test('a dialer does not let a forged answer talk it out of version 1', async (t)
 
 test('a peer that speaks other versions only is not to be had over QUIC', async (t) => {
   const tls = await nodeCert('n1');
-  const transport = new QuicTransport({ tls: () => tls });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => transport.close());
   const stranger = await strangerAt('127.0.0.1');
   t.teardown(() => stranger.close());

@@ -94,7 +94,7 @@ function inMib(bytes: number): string {
 
 async function connectHonest(t: ExecutionContext, victim: Victim) {
   const tls = await nodeCert('n3');
-  const transport = new QuicTransport({ tls: () => tls });
+  const transport = new QuicTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => transport.close());
   return transport.dial({ nodeId: 'n1', ...victim.address });
 }

@@ -155,8 +155,8 @@ async function setUp(
 ): Promise<Setting> {
   const { direct = false, congestionControl } = options;
   const [tls1, tls2] = [await nodeCert('n1'), await nodeCert('n2')];
-  const n1 = new QuicTransport({ tls: () => tls1, congestionControl });
-  const n2 = new QuicTransport({ tls: () => tls2, congestionControl });
+  const n1 = new QuicTransport({ cluster: 'test', tls: () => tls1, congestionControl });
+  const n2 = new QuicTransport({ cluster: 'test', tls: () => tls2, congestionControl });
   let accept: (connection: Connection) => void = () => {};
   const accepted = new Promise<Connection>((resolve) => {
     accept = resolve;

@@ -1,0 +1,104 @@
+/**
+ * A flood of forged first packets, as fast as one process sends them: the node makes no connection of them, stays as small as
+ * it was, and answers every call of its peers.
+ */
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import { Child } from '../../scripts/children/child.js';
+import type { Peer } from '../../src/index.js';
+import { startNode } from '../helpers/nodes.js';
+import type { FloodCommand, FloodReport } from './helpers/initial-flooder.js';
+import { RemoteNode } from './helpers/remote-node.js';
+
+const FLOODER = fileURLToPath(new URL('helpers/initial-flooder.ts', import.meta.url));
+const FLOOD_MS = 5000;
+/** Calls at a time. */
+const LANES = 4;
+const MAX_GROWTH_BYTES = 8_000_000;
+
+interface Calls {
+  readonly perSecond: number;
+  readonly p99Ms: number;
+  readonly failed: number;
+}
+
+test('forged first packets as fast as one process sends them', async (t) => {
+  t.timeout(120_000);
+  const options = { transports: ['quic'] } as const;
+  const n2 = await RemoteNode.start(t, 'n2', { options });
+  const n1 = await startNode(t, 'n1', { ...options, cluster: 'faults', listen: undefined });
+  const peer = await n1.connect(n2.target);
+  let stopWarmUp = false;
+  const warmUp = callUntil(peer, () => stopWarmUp);
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  stopWarmUp = true;
+  await warmUp;
+
+  // The control: the same packets, as fast, at a port where nobody is. So both times the machine is as busy.
+  const idle = await callDuring(peer, () => flood(t, { host: '127.0.0.1', port: 9 }));
+  const before = await n2.ask('usage', {});
+  const beside = await callDuring(peer, () => flood(t, n2.target));
+  const after = await n2.ask('usage', {});
+  const { quic } = await n2.ask('counters', {});
+  const growthBytes = after.rssBytes - before.rssBytes;
+  const readShare = (quic?.datagramsReceived ?? 0) / beside.flood.sent;
+  t.log(JSON.stringify({ idle, beside, growthBytes, readShare, quic }));
+
+  t.true((quic?.droppedWithoutKnock ?? 0) > 5000);
+  t.is(quic?.accepted, 1);
+  t.is(quic?.refused, 0);
+  t.true(growthBytes < MAX_GROWTH_BYTES, `${growthBytes} bytes`);
+  t.is(beside.calls.failed, 0);
+  // How often they are answered is for SECURITY.md to say: it depends on who else has the processor, and how much of the flood the
+  // system drops in front of the node.
+  t.is((await n1.connect(n2.target)).connections.length, 1);
+});
+
+async function callDuring(peer: Peer, attack: () => Promise<FloodReport>) {
+  let isOver = false;
+  const attacked = attack().then((report) => {
+    isOver = true;
+    return report;
+  });
+  const calls = await callUntil(peer, () => isOver);
+  return { calls, flood: await attacked };
+}
+
+async function callUntil(peer: Peer, isOver: () => boolean): Promise<Calls> {
+  const tookMs: number[] = [];
+  let failed = 0;
+  const beganMs = performance.now();
+  const lane = async () => {
+    while (!isOver()) {
+      const callMs = performance.now();
+      try {
+        await peer.request({ type: 'queryRequest', query: 'still there' });
+        tookMs.push(performance.now() - callMs);
+      } catch {
+        failed += 1;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  tookMs.sort((a, b) => a - b);
+  const perSecond = (1000 * tookMs.length) / (performance.now() - beganMs);
+  return { perSecond, p99Ms: tookMs[Math.floor(tookMs.length * 0.99)] ?? 0, failed };
+}
+
+function flood(
+  t: Parameters<typeof startNode>[0],
+  target: FloodCommand['target'],
+): Promise<FloodReport> {
+  return new Promise((resolve, reject) => {
+    const child = new Child({
+      program: FLOODER,
+      onMessage: (message) => {
+        resolve(message as FloodReport);
+        child.kill();
+      },
+    });
+    t.teardown(() => child.kill());
+    void child.gone.then(({ code }) => reject(new Error(`the flood ended with ${code}`)));
+    child.tell({ target, forMs: FLOOD_MS } satisfies FloodCommand);
+  });
+}

@@ -1,0 +1,19 @@
+/** Knocks of clients that bring no QuicTransport. */
+import { randomBytes } from 'node:crypto';
+import { createKnock, KNOCK_RANDOM_BYTES, knockKeyOfCa } from '../../../src/protocol/knock.js';
+import type { TlsMaterial } from '../../../src/transport/connection.js';
+import { knockRoots } from '../../../src/transport/trust/knock-roots.js';
+
+/** What nodes and transports of tests are in. */
+const CLUSTER = 'test';
+
+/**
+ * A connection ID to begin with that silent listeners answer, whatever their name is.
+ * @param trust whose CA the listener trusts: not always the client's own
+ */
+export function newKnock(trust: Pick<TlsMaterial, 'ca'>): Buffer {
+  const [root] = knockRoots({ ca: trust.ca, cert: '' }).own;
+  const key = knockKeyOfCa(root as Uint8Array, CLUSTER);
+  const target = { transport: 'quic', nodeId: undefined } as const;
+  return createKnock(key, target, Date.now(), randomBytes(KNOCK_RANDOM_BYTES));
+}
