@@ -140,6 +140,24 @@ export function connectionSuite(
     },
   );
 
+  behaviour(
+    'bytes that wait for a reader are taken from the account, and without room the stream is given up',
+    async (t, { dialer, acceptor }) => {
+      const account = new ByteBudget(256 * 1024);
+      acceptor.account = account;
+      acceptor.onStream = (stream) => {
+        stream.pause();
+        return new Collector();
+      };
+      const { stream, collector } = openCollected(dialer);
+      // Less than the peer's window.
+      for (let sent = 0; sent < 14; sent += 1) stream.send(new Uint8Array(64 * 1024));
+      t.is((await collector.reset).code, 'Overloaded');
+      await acceptor.close();
+      t.is(account.usedBytes, 0);
+    },
+  );
+
   behaviour('both ends know who the other is', async (t, { dialer, acceptor }) => {
     t.is(dialer.state.kind, 'open');
     t.is(acceptor.state.kind, 'open');
