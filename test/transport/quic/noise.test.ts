@@ -11,7 +11,7 @@ import { until } from '../../helpers/until.js';
 /** The first byte and the connection ID of a packet with a short header. */
 const HEAD_BYTES = 17;
 /** So late after a datagram of the peer, noise may be believed once. */
-const BELIEVED_MS = 25;
+const BELIEVED_MS = 50;
 
 /** Every bit of a packet is noise but for what routes it. */
 function noiseLike(datagram: Buffer): Buffer {
@@ -39,7 +39,7 @@ for (const [direction, side] of [
     const beforeMs = listener.lastReceivedMs;
     const lastGoodMs = performance.now();
     // The other side sends whenever it is asked to, or asks itself.
-    while (counters.udp[direction].forwarded < before + 4) {
+    while (counters.udp[direction].forwarded < before + 3) {
       pair.dialer.probe?.();
       pair.acceptor.probe?.();
       await new Promise((resolve) => setTimeout(resolve, BELIEVED_MS));

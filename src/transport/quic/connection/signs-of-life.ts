@@ -10,7 +10,7 @@
  */
 
 /** After so long without a look, the next datagram is looked at. What is believed wrongly is off by no more than that. */
-const LOOK_EVERY_MS = 25;
+const LOOK_EVERY_MS = 50;
 /** For so long after noise, every datagram is looked at. */
 const STRICT_MS = 1000;
 /** Noise is what makes up this share of the datagrams since a look. Networks send some of the peer's twice, or late. */

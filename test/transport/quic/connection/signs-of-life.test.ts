@@ -4,7 +4,7 @@ import { Random } from '../../../../scripts/fuzz/random.js';
 import { SignsOfLife } from '../../../../src/transport/quic/connection/signs-of-life.js';
 
 /** What is believed between two looks is off by no more than that. */
-const LOOK_MS = 25;
+const LOOK_MS = 50;
 
 /** A connection whose binding counts packets, and the looks at that count. */
 class Wire {
