@@ -90,6 +90,8 @@ export interface AcceptanceContext {
   /** Node ids that the dialer's certificate proves. */
   readonly certifiedNodeIds: readonly string[];
   readonly nowMs: number;
+  /** A clock that nobody sets, by which nonces grow old. Default: `nowMs`. */
+  readonly monotonicMs?: number | undefined;
   readonly replayGuard: ReplayGuard;
   /** Why the acceptor takes no connection of that dialer now; `undefined` if it does. Gets the canonical node id. */
   readonly refusalOf?: ((nodeId: string) => MeshError | undefined) | undefined;
@@ -257,10 +259,10 @@ function limitRefusal({ maxMessageBytes, maxStreams }: Capabilities): MeshError 
 
 function replayRefusal(
   request: HandshakeRequest,
-  { replayGuard, nowMs }: AcceptanceContext,
+  { replayGuard, nowMs, monotonicMs }: AcceptanceContext,
 ): MeshError | undefined {
   const { nonce, timestampMs, nodeId } = request;
-  switch (replayGuard.check(nonce, timestampMs, nowMs, nodeId)) {
+  switch (replayGuard.check(nonce, timestampMs, nowMs, nodeId, monotonicMs)) {
     case 'fresh':
       return undefined;
     case 'replayed':

@@ -44,31 +44,43 @@ export class ReplayGuard {
   /**
    * Judges a nonce and, if it is fresh, remembers it. A full guard refuses and does not forget: otherwise a flood
    * of fresh nonces could make it forget one, and allow its replay.
+   * @param nowMs the clock that timestamps are held against, which somebody may set
    * @param nodeId of the dialer, as its certificate proved
+   * @param monotonicMs a clock that nobody sets, by which nonces grow old. Default: `nowMs`
    */
-  check(nonce: Uint8Array, timestampMs: number, nowMs: number, nodeId: string): ReplayVerdict {
+  check(
+    nonce: Uint8Array,
+    timestampMs: number,
+    nowMs: number,
+    nodeId: string,
+    monotonicMs: number = nowMs,
+  ): ReplayVerdict {
     const { windowMs, maxNonces, maxNoncesPerNode = maxNonces } = this.#options;
     if (Math.abs(nowMs - timestampMs) > windowMs) return 'outsideWindow';
-    this.#turn(nowMs);
+    this.#turn(nowMs, monotonicMs);
     const key = asBuffer(nonce).toString('latin1');
     if (this.#current.has(key) || this.#previous.has(key)) return 'replayed';
     if (this.size >= maxNonces) return 'full';
     if (this.#current.of(nodeId) + this.#previous.of(nodeId) >= maxNoncesPerNode) return 'full';
-    this.#current.add(key, nodeId);
+    this.#current.add(key, nodeId, timestampMs);
     return 'fresh';
   }
 
   /**
    * A timestamp is accepted for at most two windows, from one ahead to one behind. So a generation lasts two windows,
-   * and a nonce is kept for at least that long.
+   * and a nonce is kept for at least that long. A clock that is set forward makes no nonce old. One that is set back makes
+   * old timestamps good again: a generation that has one within the window is kept.
    */
-  #turn(nowMs: number): void {
-    if (nowMs < this.#turnAtMs) return;
-    const generationMs = 2 * this.#options.windowMs;
-    const idle = nowMs >= this.#turnAtMs + generationMs;
+  #turn(nowMs: number, monotonicMs: number): void {
+    if (monotonicMs < this.#turnAtMs) return;
+    const { windowMs } = this.#options;
+    const isOld = ({ latestMs }: Generation) => latestMs + windowMs < nowMs;
+    if (!isOld(this.#previous)) return;
+    const generationMs = 2 * windowMs;
+    const idle = monotonicMs >= this.#turnAtMs + generationMs && isOld(this.#current);
     this.#previous = idle ? new Generation() : this.#current;
     this.#current = new Generation();
-    this.#turnAtMs = nowMs + generationMs;
+    this.#turnAtMs = monotonicMs + generationMs;
   }
 }
 
@@ -76,6 +88,8 @@ export class ReplayGuard {
 class Generation {
   readonly #nonces = new Set<string>();
   readonly #byNode = new Map<string, number>();
+  /** The latest timestamp that one of them came with. */
+  latestMs = Number.NEGATIVE_INFINITY;
 
   get size(): number {
     return this.#nonces.size;
@@ -89,8 +103,9 @@ class Generation {
     return this.#byNode.get(nodeId) ?? 0;
   }
 
-  add(nonce: string, nodeId: string): void {
+  add(nonce: string, nodeId: string, timestampMs: number): void {
     this.#nonces.add(nonce);
+    this.latestMs = Math.max(timestampMs, this.latestMs);
     this.#byNode.set(nodeId, this.of(nodeId) + 1);
   }
 }

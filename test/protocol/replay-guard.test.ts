@@ -123,6 +123,30 @@ test('a clock that steps back does not make the guard forget', (t) => {
   t.is(guard.check(nonce(1), T0, T0 - 10 * SECOND, 'n1'), 'replayed');
 });
 
+test('a clock that is set forward and back makes the guard forget nothing', (t) => {
+  const guard = new ReplayGuard();
+  const hour = 3600 * SECOND;
+  t.is(guard.check(nonce(1), T0, T0, 'n1', 0), 'fresh');
+  for (let second = 1; second <= 3; second += 1) {
+    const wrongMs = T0 + second * hour;
+    t.is(guard.check(nonce(1 + second), wrongMs, wrongMs, 'n1', second * SECOND), 'fresh');
+  }
+  t.is(guard.check(nonce(1), T0, T0 + 4 * SECOND, 'n1', 4 * SECOND), 'replayed');
+});
+
+test('a clock that is set back makes no old nonce good again, however long that lasts', (t) => {
+  const guard = new ReplayGuard();
+  t.is(guard.check(nonce(1), T0, T0, 'n1', 0), 'fresh');
+  for (let second = 10; second <= 600; second += 10) {
+    // The clock stands still in effect: it is set back again and again.
+    guard.check(nonce(1000 + second), T0, T0, 'n1', second * SECOND);
+    t.is(guard.check(nonce(1), T0, T0, 'n1', second * SECOND), 'replayed', `${second}`);
+  }
+  const laterMs = T0 + 31 * SECOND;
+  guard.check(nonce(2), laterMs, laterMs, 'n1', 1000 * SECOND);
+  t.is(guard.size, 1);
+});
+
 test('no nonce is taken twice while its timestamp is within the window', (t) => {
   const step = fc.record({
     waitMs: fc.oneof(fc.nat(2_000), fc.nat(40_000), fc.constantFrom(0, 30_000, 60_000, 59_999)),

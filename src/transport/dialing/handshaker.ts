@@ -132,6 +132,7 @@ export function awaitHandshake(
             const verdict = acceptHandshake(request, config, {
               certifiedNodeIds: connection.peerIdentity.nodeIds,
               nowMs: Date.now(),
+              monotonicMs: performance.now(),
               replayGuard: options.replayGuard,
               refusalOf: options.refusalOf,
               sessionId: randomBytes(16),
