@@ -25,6 +25,8 @@ export interface ClientOptions {
   /** `cert` may be empty: then none is shown. */
   readonly tls: TlsMaterial;
   readonly changes?: TlsChanges | undefined;
+  /** The node's. Default: that of tests. */
+  readonly cluster?: string | undefined;
   /** The address of loopback that it dials from. Default `127.0.0.1`. */
   readonly from?: string | undefined;
 }

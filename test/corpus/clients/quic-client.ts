@@ -43,6 +43,7 @@ export class QuicClient extends HostileClient {
     target,
     tls,
     changes = {},
+    cluster,
     from = '127.0.0.1',
   }: ClientOptions): Promise<QuicClient> {
     const native = await loadNative();
@@ -51,7 +52,7 @@ export class QuicClient extends HostileClient {
     const local = { host: from, port: socket.address().port };
     const config = configFor(native, tls, changes);
     // Whatever certificate it shows, it knows the CA of the node.
-    const knock = newKnock(await devCerts());
+    const knock = newKnock(cluster === undefined ? await devCerts() : tls, cluster);
     const connection = native.Connection.connect(null, knock, local, target, config);
     if (changes.session !== undefined) connection.setSession(changes.session);
     const client = new QuicClient(socket, connection, local, target);

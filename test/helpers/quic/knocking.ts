@@ -11,9 +11,9 @@ const CLUSTER = 'test';
  * A connection ID to begin with that silent listeners answer, whatever their name is.
  * @param trust whose CA the listener trusts: not always the client's own
  */
-export function newKnock(trust: Pick<TlsMaterial, 'ca'>): Buffer {
+export function newKnock(trust: Pick<TlsMaterial, 'ca'>, cluster = CLUSTER): Buffer {
   const [root] = knockRoots({ ca: trust.ca, cert: '' }).own;
-  const key = knockKeyOfCa(root as Uint8Array, CLUSTER);
+  const key = knockKeyOfCa(root as Uint8Array, cluster);
   const target = { transport: 'quic', nodeId: undefined } as const;
   return createKnock(key, target, Date.now(), randomBytes(KNOCK_RANDOM_BYTES));
 }

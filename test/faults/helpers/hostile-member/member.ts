@@ -6,6 +6,8 @@ import { TcpClient } from '../../../corpus/clients/tcp-client.js';
 import type { NodeCredentials } from '../../../helpers/certs.js';
 import type { Target } from '../protocol.js';
 
+/** That of the nodes. */
+const CLUSTER = 'faults';
 export const MEMBER_ID = 'n4';
 /** Its address: what counts by source counts it apart from others. */
 export const MEMBER_HOST = '127.0.0.4';
@@ -28,7 +30,12 @@ export class Member {
   async dial(target: Target): Promise<HostileClient> {
     this.#dials += 1;
     const Client = this.#dials % 2 === 0 ? QuicClient : TcpClient;
-    const client = await Client.dial({ target, tls: this.tls, from: MEMBER_HOST });
+    const client = await Client.dial({
+      target,
+      tls: this.tls,
+      from: MEMBER_HOST,
+      cluster: CLUSTER,
+    });
     if (client.isOver) throw new Error(`refused: ${client.ending}`);
     return client;
   }
@@ -49,7 +56,7 @@ export class Member {
   }
 
   shake(client: HostileClient): void {
-    client.shake(MEMBER_ID, { cluster: 'faults' });
+    client.shake(MEMBER_ID, { cluster: CLUSTER });
   }
 
   /**
