@@ -309,10 +309,11 @@ export class QuicTransport implements Transport {
         knocks: this.#options.admission?.silent === 'off' ? undefined : () => this.#knocks(native),
         resetKey: this.#options.tls().key,
         migration: this.#options.migration ?? DEFAULTS.migration,
-        configFor: (remote, local, takenBytes = LOOPBACK_DATAGRAM_BYTES) => {
+        configFor: (role, remote, local, takenBytes = LOOPBACK_DATAGRAM_BYTES) => {
           const { maxBytes } = this.#datagramLimits(remote, local);
           const takesSmall = takenBytes <= ETHERNET_DATAGRAM_BYTES;
           return this.#credentialsInForce(native).configFor(
+            role,
             takesSmall ? Math.min(maxBytes, ETHERNET_DATAGRAM_BYTES) : maxBytes,
             this.#pacerClocks.isKeptFor(remote.host, takesSmall),
           );

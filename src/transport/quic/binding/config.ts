@@ -1,6 +1,6 @@
 /** The binding's configuration: every limit is set here, because many default to zero. */
 import { MeshError } from '../../../errors.js';
-import { ALPN_PROTOCOL, type StreamLimits, type TlsMaterial } from '../../connection.js';
+import { ALPN_PROTOCOL, type Role, type StreamLimits, type TlsMaterial } from '../../connection.js';
 import { tlsInputOf } from '../../trust/tls-material.js';
 import type { CongestionControl } from './congestion-control.js';
 import type { NativeConfig, NativeQuic } from './native.js';
@@ -9,6 +9,8 @@ import type { NativeConfig, NativeQuic } from './native.js';
 export interface QuicTuning {
   readonly limits: StreamLimits;
   readonly idleTimeoutMs: number;
+  /** What this side is in its connections. Default `'acceptor'`, which serves a dialer as well, at a higher price. */
+  readonly role?: Role | undefined;
   /** Largest datagram that may be sent, in bytes of UDP payload: see `path-mtu.ts`. */
   readonly maxDatagramBytes: number;
   /** The key of this side's session tickets. Only with it, sessions are resumed, and early data is sent and accepted. */
@@ -74,7 +76,7 @@ export function createNativeConfig(
   tls: TlsMaterial,
   tuning: QuicTuning,
 ): NativeConfig {
-  const config = withCertificates(native, tls);
+  const config = withCertificates(native, tls, tuning.role ?? 'acceptor');
   const { limits, migration = true, congestionControl = 'cubic', paces = false } = tuning;
   const { streamWindowBytes } = limits;
   config.setApplicationProtos([ALPN_PROTOCOL]);
@@ -113,13 +115,18 @@ export function createNativeConfig(
 /**
  * BoringSSL requires the peer's certificate, and a proof that the peer has its key. It gets no CAs and accepts every chain:
  * after every handshake this library's own check follows, which is the same on both transports.
+ *
+ * An acceptor has to tell BoringSSL that every failure is none, or it would refuse the dialer, and so it goes on to check signatures
+ * with a stranger's keys. A dialer gets a certificate without asking, and a failure is not fatal to it: BoringSSL gives up at the
+ * first one, that no CA is trusted, and checks nothing more.
  */
-function withCertificates(native: NativeQuic, tls: TlsMaterial): NativeConfig {
+function withCertificates(native: NativeQuic, tls: TlsMaterial, role: Role): NativeConfig {
   const { cert, key } = tlsInputOf(tls);
+  const isAcceptor = role === 'acceptor';
   try {
     return native.Config.withBoringSslCtx(
-      true,
-      true,
+      isAcceptor,
+      isAcceptor,
       null,
       [Buffer.from(key)],
       [Buffer.from(cert)],

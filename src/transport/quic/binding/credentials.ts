@@ -1,7 +1,7 @@
 /** All that depends on one set of certificates: trusted roots, native configurations, and the key of session tickets. */
 import { createHash, randomBytes } from 'node:crypto';
 import { Knocks } from '../../admission/knocks.js';
-import type { TlsMaterial } from '../../connection.js';
+import type { Role, TlsMaterial } from '../../connection.js';
 import { certifiedNodeIds, TrustStore } from '../../trust/identity.js';
 import { knockRoots } from '../../trust/knock-roots.js';
 import { parsePem } from '../../trust/pem.js';
@@ -11,7 +11,7 @@ import { createNativeConfig, type QuicTuning } from './config.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
 export interface CredentialsTuning
-  extends Omit<QuicTuning, 'maxDatagramBytes' | 'paces' | 'ticketKey'> {
+  extends Omit<QuicTuning, 'role' | 'maxDatagramBytes' | 'paces' | 'ticketKey'> {
   /** How long one key encrypts this side's session tickets. `undefined`: no session is resumed with early data. */
   readonly ticketKeyLifetimeMs: number | undefined;
   readonly knocking: Knocking;
@@ -54,7 +54,7 @@ export class Credentials {
   readonly knocks: Knocks;
   readonly #native: NativeQuic;
   readonly #tuning: CredentialsTuning;
-  /** Configurations by the largest datagram and the use of the pacer clock. */
+  /** Configurations by role, the largest datagram and the use of the pacer clock. */
   readonly #configs = new Map<string, NativeConfig>();
   readonly #fingerprint: string;
   #ticketKey: TicketKey;
@@ -83,7 +83,7 @@ export class Credentials {
       .digest('hex');
     const isSame = previous !== undefined && previous.#fingerprint === this.#fingerprint;
     this.#ticketKey = isSame ? previous.#ticketKey : new TicketKey();
-    this.configFor(ETHERNET_DATAGRAM_BYTES, true);
+    this.configFor('acceptor', ETHERNET_DATAGRAM_BYTES, true);
   }
 
   /** The key for sessions with a node, given in canonical spelling. It covers CA and certificate: with others, a session must not be resumed. */
@@ -91,8 +91,8 @@ export class Credentials {
     return `${nodeId} ${this.#fingerprint}`;
   }
 
-  configFor(maxDatagramBytes: number, paces: boolean): NativeConfig {
-    const key = `${maxDatagramBytes} ${paces}`;
+  configFor(role: Role, maxDatagramBytes: number, paces: boolean): NativeConfig {
+    const key = `${role} ${maxDatagramBytes} ${paces}`;
     const { ticketKeyLifetimeMs, knocking: _, ...tuning } = this.#tuning;
     if (ticketKeyLifetimeMs !== undefined && this.#ticketKey.isOlderThan(ticketKeyLifetimeMs)) {
       this.#ticketKey = new TicketKey();
@@ -103,6 +103,7 @@ export class Credentials {
       const ticketKey = ticketKeyLifetimeMs === undefined ? undefined : this.#ticketKey.bytes;
       config = createNativeConfig(this.#native, this.tls, {
         ...tuning,
+        role,
         maxDatagramBytes,
         paces,
         ticketKey,

@@ -1,5 +1,5 @@
 /** Creates native connections for an endpoint: dialed ones, with a session to resume, and accepted ones. */
-import type { SocketAddress } from '../../connection.js';
+import type { Role, SocketAddress } from '../../connection.js';
 import type { AcceptedInitial } from '../admission/initial-handler.js';
 import type { ResetTokens } from '../admission/stateless-reset.js';
 import {
@@ -12,9 +12,11 @@ import { nativeAddress } from '../paths/path.js';
 
 /**
  * Gives the native configuration for a connection with this peer, with the certificates in force now.
+ * @param role what this side is in it
  * @param takenBytes the largest datagram that the peer takes, where that is known
  */
 export type ConfigFor = (
+  role: Role,
   remote: SocketAddress,
   local: SocketAddress,
   takenBytes?: number,
@@ -53,7 +55,7 @@ export class NativeConnections {
   connect({ connectionId, local, remote, ...resumption }: ConnectOptions): NativeConnection {
     const { native, configFor } = this.#options;
     const { session, verifyPeer, sessionUnusable } = resumption;
-    const config = configFor(remote, local);
+    const config = configFor('dialer', remote, local);
     const [from, to] = [nativeAddress(local), nativeAddress(remote)];
     const connect = () => native.Connection.connect(null, connectionId, from, to, config);
     const fresh = connect();
@@ -82,7 +84,7 @@ export class NativeConnections {
     remoteAddress: SocketAddress,
   ): NativeConnection {
     const { native, configFor, resetTokens } = this.#options;
-    const config = configFor(remoteAddress, localAddress, guard.takenBytes);
+    const config = configFor('acceptor', remoteAddress, localAddress, guard.takenBytes);
     const [local, remote] = [nativeAddress(localAddress), nativeAddress(remoteAddress)];
     const accept = (resetToken: bigint | null) => {
       // The binding reads the token from the configuration, which all connections share, during the call below.
