@@ -1,4 +1,5 @@
 /** Accepts TCP sockets and runs their TLS handshakes, with limits for their number, time, bytes and work. */
+import { AsyncResource } from 'node:async_hooks';
 import { createServer, type Server, type Socket } from 'node:net';
 import {
   createServer as createTlsServer,
@@ -93,6 +94,8 @@ type Stage =
  */
 export class TcpListener implements Listener {
   readonly #options: TcpListenerOptions;
+  /** What an accepted socket reads runs in no async context; a TLS socket stays in that of its creation. */
+  readonly #home = new AsyncResource('quicmesh.TcpListener');
   /** One socket begins TLS in each turn of the event loop, which costs about a millisecond. All half-open ones may wait. */
   readonly #turns: HandshakeTurns;
   readonly #server: Server;
@@ -183,8 +186,8 @@ export class TcpListener implements Listener {
     this.#excessTimer ??= setInterval(() => this.#dropExcess(), EXCESS_CHECK_MS).unref();
     socket.once('close', () => this.#handleClose(halfOpen));
     readHello(socket, (hello) => {
-      if (hello === undefined) this.#refuseGarbage(halfOpen);
-      else this.#admit(halfOpen);
+      if (hello === undefined) this.#home.runInAsyncScope(() => this.#refuseGarbage(halfOpen));
+      else this.#home.runInAsyncScope(() => this.#admit(halfOpen));
     });
   }
 
