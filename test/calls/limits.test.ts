@@ -194,7 +194,7 @@ for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: large messages at once arrive, where their parts are more than the node keeps`, async (t) => {
     const { peer, gate } = await holdingPair(t, transport, {
       n1: { limits: { connectionBytes: 64 * MIB }, compression: { algorithms: [] } },
-      n2: { limits: { connectionBytes: 16 * MIB, nodeBytes: 64 * MIB } },
+      n2: { limits: { connectionBytes: 16 * MIB, peerBytes: 64 * MIB, nodeBytes: 64 * MIB } },
     });
     const body = new Uint8Array(12 * MIB);
     const notes = [0, 1, 2, 3].map(() =>

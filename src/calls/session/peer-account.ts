@@ -20,8 +20,10 @@ export interface Budgets {
   readonly receive: ByteBudget;
   /** The same for calls that handlers of the peer make. */
   readonly nestedReceive: ByteBudget;
-  /** Bytes that wait for their readers. */
+  /** Bytes of transfers that wait for their readers. */
   readonly unread: ByteBudget;
+  /** What the transport holds: parts of messages that are not whole, and what it cannot hand on. */
+  readonly held: ByteBudget;
 }
 
 /** The limits, in bytes, that hold for each of the {@link Budgets} alike. */
@@ -76,17 +78,14 @@ export class PeerAccount {
   }
 
   /** The budgets of another connection of the peer. */
-  connectionBudgets(): ConnectionBudgets {
-    const held = new ByteBudget(this.#connectionBytes, this.#budgets.unread);
+  connectionBudgets(): Budgets {
+    const held = new ByteBudget(HELD_WINDOWS * this.#connectionBytes, this.#budgets.held);
     return { ...budgets(this.#connectionBytes, this.#budgets), held };
   }
 }
 
-/** The budgets of one connection. */
-export interface ConnectionBudgets extends Budgets {
-  /** Of the bytes that wait for their readers, those that the transport holds. */
-  readonly held: ByteBudget;
-}
+/** A transport keeps a window of parts, and the binding of QUIC another one that was not read yet. */
+const HELD_WINDOWS = 2;
 
 function budgets(limitBytes: number, parents?: Budgets): Budgets {
   const of = (parent: ByteBudget | undefined) => new ByteBudget(limitBytes, parent);
@@ -97,6 +96,7 @@ function budgets(limitBytes: number, parents?: Budgets): Budgets {
     receive: of(parents?.receive),
     nestedReceive: of(parents?.nestedReceive),
     unread: of(parents?.unread),
+    held: of(parents?.held),
   };
 }
 

@@ -45,7 +45,7 @@ import {
 import type { Authorize, AuthorizeFailureListener } from './authorize.js';
 import { CallPermissions } from './call-permissions.js';
 import { priorityRefusal, withPriority } from './call-priority.js';
-import type { ConnectionBudgets, PeerAccount } from './peer-account.js';
+import type { Budgets, PeerAccount } from './peer-account.js';
 import { SessionDrain } from './session-drain.js';
 import { SessionOpener } from './session-opener.js';
 
@@ -97,7 +97,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly #onHandlerFailure: HandlerFailureListener;
   readonly #onCallRefused: CallRefusalListener;
   #account: PeerAccount | undefined;
-  #budgets: ConnectionBudgets | undefined;
+  #budgets: Budgets | undefined;
   #incoming = 0;
   #outgoing = 0;
   /** Pings of the peer. They arrive as calls and do not count as activity. */
