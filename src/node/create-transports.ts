@@ -36,15 +36,13 @@ function createTransport(
   const { admission, timeouts, quic } = config;
   const { connectMs: connectTimeoutMs, keepAliveMs } = timeouts;
   const limits = streamLimits(config.limits);
-  const both = { tls, limits, admission, connectTimeoutMs, keepAliveMs, keyLog };
+  const { cluster, nodeId } = config;
+  const both = { tls, cluster, nodeId, limits, admission, connectTimeoutMs, keepAliveMs, keyLog };
   if (name === 'tcp') return new TcpTransport({ ...both, handshakeTimeoutMs: connectTimeoutMs });
   const { required: _, ...quicOptions } = quic;
-  const { cluster, nodeId } = config;
   return new QuicTransport({
     ...both,
     ...quicOptions,
-    cluster,
-    nodeId,
     idleTimeoutMs: timeouts.idleMs,
     onBinding: (binding) => log.info({ transport: name, binding }, 'QUIC binding loaded'),
   });

@@ -73,6 +73,10 @@ export {
 } from './quic/resumption/sessions.js';
 export { QuicTransport, type QuicTransportOptions } from './quic/transport.js';
 export type { StreamRates } from './stream-rate.js';
-export { TcpTransport, type TcpTransportOptions } from './tcp/transport.js';
+export {
+  type TcpAdmissionOptions,
+  TcpTransport,
+  type TcpTransportOptions,
+} from './tcp/transport.js';
 export { checkNodeId, TrustStore } from './trust/identity.js';
 export { KeyLog } from './trust/key-log.js';

@@ -93,7 +93,11 @@ async function attackTcp(t: ExecutionContext, target: Target): Promise<void> {
   t.teardown(() => {
     for (const socket of silent) socket.destroy();
   });
-  const transport = new TcpTransport({ tls: () => tls, connectTimeoutMs: MINUTE_MS });
+  const transport = new TcpTransport({
+    cluster: 'test',
+    tls: () => tls,
+    connectTimeoutMs: MINUTE_MS,
+  });
   t.teardown(() => transport.close());
   await inLanes(async (attempt) => {
     if (attempt % 2 === 1) {

@@ -18,7 +18,11 @@ const HANDSHAKE_TIMEOUT_MS = 500;
 
 test('tcp: a source has so much work to waste', async (t) => {
   const tls = await nodeCert('n2');
-  const transport = new TcpTransport({ tls: () => tls, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS });
+  const transport = new TcpTransport({
+    tls: () => tls,
+    handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+    admission: { silent: 'off' },
+  });
   t.teardown(() => transport.close());
   const { address } = await transport.listen({ host: '127.0.0.1', port: 0, onConnection() {} });
   const { counters } = transport;
@@ -55,7 +59,7 @@ test('tcp: a source has so much work to waste', async (t) => {
   t.true(wastedMs <= burstMs + paidMs + LANES * HELLO_MS, `${wastedMs} ms`);
 
   const certificate = await nodeCert('n1');
-  const dialer = new TcpTransport({ tls: () => certificate });
+  const dialer = new TcpTransport({ cluster: 'test', tls: () => certificate });
   t.teardown(() => dialer.close());
   const target = { ...address, nodeId: 'n2' };
   await Promise.all(Array.from({ length: 5 }, () => dialer.dial(target)));

@@ -89,7 +89,7 @@ export async function bareClient(
   const transport: Transport =
     name === 'quic'
       ? new QuicTransport({ cluster: 'test', tls: () => tls })
-      : new TcpTransport({ tls: () => tls });
+      : new TcpTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => transport.close());
   return shakeHands(await transport.dial(targetOf(node)), nodeId);
 }

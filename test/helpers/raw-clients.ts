@@ -3,14 +3,14 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:tls';
 import {
-  ALPN_PROTOCOL,
   DEFAULT_STREAM_LIMITS,
   type SocketAddress,
   type TlsMaterial,
 } from '../../src/transport/connection.js';
 import { createNativeConfig } from '../../src/transport/quic/binding/config.js';
 import { loadNative } from '../../src/transport/quic/binding/native.js';
-import { newKnock } from './quic/knocking.js';
+import { knockingProtocols } from './knock.js';
+import { newKnock, TEST_CLUSTER } from './quic/knocking.js';
 import { until } from './until.js';
 
 export interface RawClient {
@@ -29,7 +29,7 @@ export async function rawTlsClient(
     ...target,
     ...{ ca, cert, key },
     minVersion: 'TLSv1.3',
-    ALPNProtocols: [ALPN_PROTOCOL],
+    ALPNProtocols: knockingProtocols({ ca }, TEST_CLUSTER),
     checkServerIdentity: () => undefined,
   });
   socket.on('error', () => {});

@@ -152,7 +152,7 @@ for (const transport of ['quic', 'tcp'] as const) {
           tls: () => ({ ca: certs.ca, ...certs.nodes.n3 }),
           sessionStore,
         })
-      : new TcpTransport({ tls: () => ({ ca: certs.ca, ...certs.nodes.n3 }) });
+      : new TcpTransport({ cluster: 'test', tls: () => ({ ca: certs.ca, ...certs.nodes.n3 }) });
   const listener = await own.listen({ host: '127.0.0.1', port: 0, onConnection: () => {} });
   const connection = await own.dial(target);
   show('transport', own, listener, connection, connection.state, connection.peerIdentity);
@@ -162,7 +162,10 @@ for (const transport of ['quic', 'tcp'] as const) {
           cluster: 'test',
           tls: () => ({ ca: certs.ca, cert: '', key: certs.nodes.n3.key }),
         })
-      : new TcpTransport({ tls: () => ({ ca: certs.ca, cert: 'x', key: certs.nodes.n3.key }) });
+      : new TcpTransport({
+          cluster: 'test',
+          tls: () => ({ ca: certs.ca, cert: 'x', key: certs.nodes.n3.key }),
+        });
   await showFailure('no certificate', () => bad.dial(target));
   await Promise.all([own.close(), bad.close()]);
   await Promise.all([n1.close(), n2.close(), n3.close()]);

@@ -117,7 +117,7 @@ async function transportOf(
   const tls = await nodeCert(nodeId);
   const made =
     transport === 'tcp'
-      ? new TcpTransport({ tls: () => tls })
+      ? new TcpTransport({ cluster: 'test', tls: () => tls })
       : new QuicTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => made.close());
   return made;

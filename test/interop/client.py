@@ -468,13 +468,13 @@ class Connection:
     be written, reads what is to be read, and does what the frames say.
     """
 
-    def __init__(self, host, port, ca, cert, key, timeout=10):
+    def __init__(self, host, port, ca, cert, key, protocols, timeout=10):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False  # `names` below holds what a node id is checked against
         context.load_verify_locations(ca)
         context.load_cert_chain(cert, key)
-        context.set_alpn_protocols([ALPN])
+        context.set_alpn_protocols(protocols)
         self.socket = context.wrap_socket(socket.create_connection((host, port), timeout))
         if self.socket.selected_alpn_protocol() != ALPN:
             raise ConnectionOver("ApplicationProtocolMismatch")
@@ -819,9 +819,16 @@ class Client:
         self.options = options
         self.connections = []
 
-    def dial(self):
+    def knock(self, node_id=None, transport="tcp"):
+        """The name of a protocol that shows the listener that this client belongs to the cluster."""
+        with open(self.options.ca, encoding="ascii") as file:
+            certificate = ssl.PEM_cert_to_DER_cert(file.read())
+        key = knock_key_of_ca(certificate, self.options.cluster)
+        return create_knock(key, transport, node_id, int(time.time() * 1000), os.urandom(8)).hex()
+
+    def dial(self, protocols=None):
         o = self.options
-        connection = Connection(o.host, o.port, o.ca, o.cert, o.key)
+        connection = Connection(o.host, o.port, o.ca, o.cert, o.key, protocols or [ALPN, self.knock()])
         self.connections.append(connection)
         return connection
 
@@ -1079,6 +1086,26 @@ def refused(client, code, **handshake):
         expect(closed[0] == code, f"refused with {code}, but closed with {closed[0]}")
         return {"code": code, "text": refusal.text, "reason": closed[1]}
     raise AssertionError("accepted")
+
+
+@scenario("silence")
+def _(client):
+    """Whoever does not knock, or knocks elsewhere, is hung up on, and gets no byte: of TLS no alert either."""
+    for protocols in ([ALPN], [ALPN, "0" * 40], [ALPN, client.knock("another")], [ALPN, client.knock(transport="quic")]):
+        try:
+            client.dial(protocols)
+        except (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            continue
+        raise AssertionError(f"{protocols} were answered")
+    knocks = [client.knock(), client.knock("server")]
+    for knock in knocks:
+        client.dial([ALPN, knock])
+        try:
+            client.dial([ALPN, knock])
+        except (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            continue
+        raise AssertionError("a knock was good twice")
+    return {"knocks": len(knocks)}
 
 
 @scenario("refused-cluster")

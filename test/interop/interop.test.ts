@@ -26,6 +26,7 @@ const SCENARIOS = [
   'one-way',
   'cancel',
   'parallel',
+  'silence',
   'refused-cluster',
   'refused-version',
   'refused-order',

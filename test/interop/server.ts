@@ -57,7 +57,7 @@ node.handle('dataTransfer', async function* ({ transferId, name }, { body }) {
   }
 });
 
-const goingAway = new TcpTransport({ tls: () => ({ ca, ...nodes.server }) });
+const goingAway = new TcpTransport({ tls: () => ({ ca, ...nodes.server }), cluster: 'demo' });
 const { address } = await goingAway.listen({
   host: '127.0.0.1',
   port: 0,

@@ -253,7 +253,7 @@ async function silentAcceptor(t: ExecutionContext, name: TestTransport) {
   const transport: Transport =
     name === 'quic'
       ? new QuicTransport({ cluster: 'test', tls: () => tls })
-      : new TcpTransport({ tls: () => tls });
+      : new TcpTransport({ cluster: 'test', tls: () => tls });
   const arrivals: { stream: FrameStream; collector: Collector }[] = [];
   const connections: Connection[] = [];
   const onConnection = (connection: Connection) => {

@@ -59,7 +59,7 @@ test('an HTTP request, random bytes and silence on the TCP port are turned away'
     if (i % 3 === 1) socket.write(Buffer.concat([Buffer.of(0x16, 3, 1, 2, 0), randomBytes(i)]));
     await assertServes(t, peer);
   }
-  await until(() => (node.counters.transports.tcp?.tlsErrors ?? 0) >= 10);
+  await until(() => (node.counters.transports.tcp?.droppedWithoutKnock ?? 0) >= 10);
   await assertServesNext(t, node, 'tcp');
 });
 

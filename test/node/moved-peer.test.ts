@@ -134,7 +134,7 @@ test('a node that answers under another way of writing its address is met once, 
   const transports = ['tcp'] as const;
   const tls = await certNamed('n3', { extraHosts: ['n2'] });
   const listen = { host: '::1', port: 0 };
-  const n3 = await startNode(t, 'n3', { transports, tls, listen });
+  const n3 = await startNode(t, 'n3', { transports, tls, listen, admission });
   const n1 = await startNode(t, 'n1', { transports, listen: undefined });
   const { port } = targetOf(n3);
   const target = { nodeId: 'n2', host: '0:0:0:0:0:0:0:1', port };
@@ -146,7 +146,7 @@ test('however many addresses a discovery comes up with, a dial that meets but ot
   const transports = ['tcp'] as const;
   const tls = await certNamed('n3', { extraHosts: ['n2'] });
   const listen = { host: '0.0.0.0', port: 0 };
-  const n3 = await startNode(t, 'n3', { transports, tls, listen });
+  const n3 = await startNode(t, 'n3', { transports, tls, listen, admission });
   let asked = 0;
   const discovery = {
     resolve: async () => {

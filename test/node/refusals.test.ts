@@ -178,7 +178,7 @@ for (const transport of TEST_TRANSPORTS) {
     const own =
       transport === 'quic'
         ? new QuicTransport({ cluster: 'test', tls: () => tls })
-        : new TcpTransport({ tls: () => tls });
+        : new TcpTransport({ cluster: 'test', tls: () => tls });
     t.teardown(() => own.close());
     const connection = await own.dial(targetOf(n2));
     const error = await t.throwsAsync(handshake(connection, [2, 3]));
@@ -197,7 +197,7 @@ for (const transport of TEST_TRANSPORTS) {
     const own =
       transport === 'quic'
         ? new QuicTransport({ cluster: 'test', tls: () => tls })
-        : new TcpTransport({ tls: () => tls });
+        : new TcpTransport({ cluster: 'test', tls: () => tls });
     t.teardown(() => own.close());
     const connection = await own.dial(targetOf(n2));
     t.like(await connection.closed, { code: 'HandshakeTimeout', side: 'remote' });
@@ -254,7 +254,7 @@ async function dialWithoutCertificate(
 ): Promise<unknown> {
   const { ca } = await devCerts();
   if (transport === 'tcp') {
-    const own = new TcpTransport({ tls: () => ({ ca, cert: '', key: '' }) });
+    const own = new TcpTransport({ cluster: 'test', tls: () => ({ ca, cert: '', key: '' }) });
     t.teardown(() => own.close());
     return handshake(await own.dial(target));
   }

@@ -171,7 +171,7 @@ for (const transport of TEST_TRANSPORTS) {
     const own =
       transport === 'quic'
         ? new QuicTransport({ cluster: 'test', tls: () => n1Tls })
-        : new TcpTransport({ tls: () => n1Tls });
+        : new TcpTransport({ cluster: 'test', tls: () => n1Tls });
     t.teardown(() => own.close());
     const connection = await own.dial(targetOf(n2.node));
     // On TCP the dialer is done first.

@@ -26,7 +26,8 @@ test('a flood of refused connections from one source has a line a second, which 
     },
   });
   const logger = pino({ level: 'warn' }, log);
-  const node = await startNode(t, 'n2', { transports: ['tcp'], logger });
+  const admission = { silent: 'off' } as const;
+  const node = await startNode(t, 'n2', { transports: ['tcp'], logger, admission });
   const { host, port } = node.address as SocketAddress;
   for (let sent = 0; sent < FLOOD; sent += 1) {
     const socket = connect(port, host).on('error', () => {});

@@ -11,7 +11,7 @@ const LISTEN = { host: '127.0.0.1', port: 7001 };
 
 test('a transport of ones own serves beside named ones, and is closed with its node', async (t) => {
   const tls = await nodeCert('n2');
-  const own = new TcpTransport({ tls: () => tls });
+  const own = new TcpTransport({ cluster: 'test', tls: () => tls });
   const n1 = await startNode(t, 'n1', { transports: ['tcp'] });
   const n2 = await startNode(t, 'n2', { transports: ['quic', own] });
   n2.handle('query', (_request, { transport }) => ({ result: transport }));
@@ -59,7 +59,7 @@ test('a node closes the transports that it was given also when it cannot start',
 test('the same name twice is InvalidOptions, by name or as an object, and leaves the object open', async (t) => {
   const memory = new MemoryTransport({ hub: new MemoryHub(), nodeIds: ['n1'] });
   const tls = await nodeCert('n1');
-  const tcp = new TcpTransport({ tls: () => tls });
+  const tcp = new TcpTransport({ cluster: 'test', tls: () => tls });
   t.teardown(() => tcp.close());
   for (const transports of [
     ['tcp', tcp],

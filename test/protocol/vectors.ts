@@ -113,6 +113,16 @@ export interface KnockFile extends VectorFile<KnockVector> {
   readonly certificates: Readonly<Record<string, string>>;
 }
 
+/** The first bytes on a socket, and what a listener makes of them. */
+export interface HelloVector {
+  readonly name: string;
+  readonly hex: string;
+  readonly expect:
+    | { readonly knock: string | null }
+    | { readonly incomplete: true }
+    | { readonly refused: true };
+}
+
 /** Every file, by its name. */
 export const FILES: readonly string[] = readdirSync(DIRECTORY)
   .filter((name) => name.endsWith('.json'))
@@ -120,7 +130,7 @@ export const FILES: readonly string[] = readdirSync(DIRECTORY)
 
 /** The files whose vectors are frames. */
 export const FRAME_FILES: readonly string[] = FILES.filter(
-  (name) => !name.startsWith('handshake') && name !== 'knocks.json',
+  (name) => !name.startsWith('handshake') && !['knocks.json', 'client-hellos.json'].includes(name),
 );
 
 export function readFrameVectors(file: string): VectorFile<FrameVector> {

@@ -45,9 +45,9 @@ export interface NodeOptions {
   /** What is asked of peers beside a certificate. Default: nothing. */
   readonly auth?: NodeAuthOptions | undefined;
   /**
-   * Who is answered, and how many dialers may be in their TLS handshake at once, on each transport. Default: over QUIC only those
-   * who know a CA of this node, to whom alone the port shows itself; 1024 in all, and 64 from one IPv4
-   * address or one IPv6 network of 64 bits. Over QUIC dialers get a Retry from 64 on.
+   * Who is answered, and how many dialers may be in their TLS handshake at once, on each transport. Default: only those who know a
+   * CA of this node; 1024 in all, and 64 from one IPv4 address or one IPv6 network of 64 bits. Over QUIC dialers get a Retry from
+   * 64 on.
    */
   readonly admission?: AdmissionOptions | undefined;
   /** How large messages may be, and how many connections, calls and bytes there may be at once. */

@@ -2,10 +2,11 @@
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import { cancelledError, offAbort, onAbort } from '../../base/abortable.js';
 import { MeshError, toMeshError } from '../../errors.js';
-import { ALPN_PROTOCOL, type DialTarget } from '../connection.js';
+import type { DialTarget } from '../connection.js';
 import type { KeyLog } from '../trust/key-log.js';
 import { handshakeError } from '../trust/tls-errors.js';
 import { unprovedFailure } from '../unproved.js';
+import { protocolsWith } from './knock-protocol.js';
 import { refusePeer } from './peer-check.js';
 import type { TlsSetup } from './tls-context.js';
 
@@ -13,6 +14,10 @@ import type { TlsSetup } from './tls-context.js';
 export interface DialTlsOptions<T> {
   readonly target: DialTarget;
   readonly setup: TlsSetup;
+  /** See SPEC.md, "Knocks". */
+  readonly knock: Uint8Array | undefined;
+  /** The acceptor has hung up without an answer. */
+  readonly unanswered: () => void;
   readonly timeoutMs: number;
   /** Gets the secrets of the connection. */
   readonly keyLog?: KeyLog | undefined;
@@ -29,14 +34,14 @@ export interface DialTlsOptions<T> {
  *   throws, which the peer is told
  */
 export function dialTls<T>(options: DialTlsOptions<T>) {
-  const { target, setup, timeoutMs, keyLog, signals, adopt } = options;
+  const { target, timeoutMs, keyLog, signals, adopt } = options;
   return new Promise<T>((resolve, reject) => {
     const aborted = signals.find((signal) => signal.aborted);
     if (aborted !== undefined) {
       reject(cancelledError(aborted));
       return;
     }
-    const socket = connect(connectOptions(target, setup));
+    const socket = connect(connectOptions(options));
     if (keyLog !== undefined) socket.on('keylog', (line) => keyLog.append(line));
     const settle = () => {
       clearTimeout(timer);
@@ -53,9 +58,23 @@ export function dialTls<T>(options: DialTlsOptions<T>) {
       giveUp(new MeshError('ConnectTimeout', `${where} did not answer within ${timeoutMs} ms`));
     }, timeoutMs);
     for (const signal of signals) onAbort(signal, cancelled);
-    // Until TLS is done, alerts are anybody's.
-    const onError = (cause: unknown) => giveUp(unprovedFailure(handshakeError(cause)));
-    const onClose = () => giveUp(new MeshError('ConnectFailed', `${where} hung up`));
+    let isConnected = false;
+    socket.once('connect', () => {
+      isConnected = true;
+    });
+    const hungUp = (how: string, cause?: unknown) => {
+      options.unanswered();
+      const why = 'a silent node does so where CA, cluster, node id, secret or clock differ';
+      giveUp(new MeshError('ConnectFailed', `${where} hung up${how}; ${why}`, { cause }));
+    };
+    const onError = (cause: unknown) => {
+      const error = handshakeError(cause);
+      const hasHungUp = isConnected && error.code === 'ConnectFailed' && error.side === 'local';
+      if (hasHungUp) hungUp(` (${error.message})`, cause);
+      // Until TLS is done, alerts are anybody's.
+      else giveUp(unprovedFailure(error));
+    };
+    const onClose = () => hungUp('');
     socket.on('error', onError);
     socket.on('close', onClose);
     socket.once('secureConnect', () => {
@@ -73,13 +92,13 @@ export function dialTls<T>(options: DialTlsOptions<T>) {
   });
 }
 
-function connectOptions(target: DialTarget, setup: TlsSetup): ConnectionOptions {
+function connectOptions<T>({ target, setup, knock }: DialTlsOptions<T>): ConnectionOptions {
   const { host, port, nodeId } = target;
   return {
     host,
     port,
     secureContext: setup.context,
-    ALPNProtocols: [ALPN_PROTOCOL],
+    ALPNProtocols: protocolsWith(knock),
     rejectUnauthorized: false,
     // Names are node ids, not host names, and are compared after the handshake.
     checkServerIdentity: () => undefined,

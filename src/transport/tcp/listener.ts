@@ -9,9 +9,12 @@ import {
 import { MeshError } from '../../errors.js';
 import { HalfOpenCount, type HalfOpenLimits, sourceOf } from '../admission/half-open.js';
 import { HandshakeTurns } from '../admission/handshake-turns.js';
+import type { KnockGate } from '../admission/knock-gate.js';
 import { createSourceBudget, type SourceBudget } from '../admission/source-budget.js';
 import { ALPN_PROTOCOL, type Listener, type SocketAddress } from '../connection.js';
+import { addressKey } from '../socket-address.js';
 import type { KeyLog } from '../trust/key-log.js';
+import { knockIn } from './knock-protocol.js';
 import { readHello } from './read-hello.js';
 import type { TlsSetup } from './tls-context.js';
 
@@ -32,6 +35,10 @@ export interface ListenerCounters {
   halfOpenDropped: number;
   /** Sockets whose source had cost as much by failed handshakes as one source may. */
   sourceBudgetDropped: number;
+  /** Sockets of dialers that did not knock, or had no good knock, and of whoever spoke no TLS: see `knock-gate.ts`. */
+  droppedWithoutKnock: number;
+  /** Sockets with a knock that was used before. */
+  droppedReplayedKnock: number;
   /** Sockets that sent more than a handshake takes. */
   handshakeExcess: number;
   /** Sockets that took longer than `handshakeTimeoutMs`. */
@@ -51,6 +58,8 @@ export interface TcpListenerOptions {
   readonly handshakeTimeoutMs: number;
   /** How many sockets may be in their handshake at once. */
   readonly admission: HalfOpenLimits;
+  /** Judges knocks; `undefined` where everybody is answered. */
+  readonly gate: KnockGate | undefined;
   readonly counters: ListenerCounters;
   /** Gets the secrets of every connection. */
   readonly keyLog?: KeyLog | undefined;
@@ -186,9 +195,25 @@ export class TcpListener implements Listener {
     this.#excessTimer ??= setInterval(() => this.#dropExcess(), EXCESS_CHECK_MS).unref();
     socket.once('close', () => this.#handleClose(halfOpen));
     readHello(socket, (hello) => {
-      if (hello === undefined) this.#home.runInAsyncScope(() => this.#refuseGarbage(halfOpen));
+      if (this.#knock(halfOpen, hello) === 'none') this.#drop(halfOpen);
+      else if (hello === undefined) this.#home.runInAsyncScope(() => this.#refuseGarbage(halfOpen));
       else this.#home.runInAsyncScope(() => this.#admit(halfOpen));
     });
+  }
+
+  /** Whether the dialer may be answered. A knock is good for one socket: who wants another makes a new one. */
+  #knock({ socket }: HalfOpen, hello: Buffer | undefined): 'good' | 'none' {
+    const { gate, counters } = this.#options;
+    if (gate === undefined) return 'good';
+    const knock = hello === undefined ? undefined : knockIn(hello);
+    const from = addressKey(addressOf(socket).remote);
+    const verdict = knock === undefined ? 'stranger' : gate.judge(knock, from, Date.now());
+    if (verdict === 'stranger') counters.droppedWithoutKnock += 1;
+    else if (verdict === 'replayed') counters.droppedReplayedKnock += 1;
+    // A full memory does not matter here: that the dialer is at its address TCP has shown.
+    if (knock === undefined || verdict === 'stranger' || verdict === 'replayed') return 'none';
+    gate.spend(knock);
+    return 'good';
   }
 
   /** Lets TLS begin as soon as the source may cause the work for it. */

@@ -2,8 +2,11 @@
 import { constants } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { MeshError } from '../../errors.js';
+import { Knocks } from '../admission/knocks.js';
 import type { TlsMaterial } from '../connection.js';
-import { TrustStore } from '../trust/identity.js';
+import { certifiedNodeIds, TrustStore } from '../trust/identity.js';
+import { knockRoots } from '../trust/knock-roots.js';
+import { parsePem } from '../trust/pem.js';
 import { checkTlsMaterial, tlsInputOf } from '../trust/tls-material.js';
 
 /**
@@ -20,10 +23,22 @@ export interface TlsSetup {
   readonly context: SecureContext;
   /** Checks peers' certificates. Node is told to accept every one; see peer-check.ts. */
   readonly trust: TrustStore;
+  readonly knocks: Knocks;
 }
 
+/** What knocks follow from besides certificates. SPEC.md, "Knocks". */
+export interface Knocking {
+  readonly cluster: string;
+  /** This node's id. Default: every name of its certificate, up to {@link MAX_NAMES}. */
+  readonly nodeId: string | undefined;
+  readonly secrets: readonly string[];
+}
+
+/** Every stranger's ClientHello costs a MAC for each name and CA. */
+const MAX_NAMES = 8;
+
 /** @throws MeshError InvalidOptions when the material cannot be read or does not belong together */
-export function createTlsSetup(material: TlsMaterial): TlsSetup {
+export function createTlsSetup(material: TlsMaterial, knocking: Knocking): TlsSetup {
   const options: SecureContextOptions = {
     ...tlsInputOf(material),
     // OpenSSL is given no CA. It would send along what of them leads on from this node's certificate, the root too, from which
@@ -38,9 +53,17 @@ export function createTlsSetup(material: TlsMaterial): TlsSetup {
   };
   const trust = TrustStore.of(material);
   if (material.cert !== '') checkTlsMaterial(material);
+  const knocks = knocksOf(material, knocking);
   try {
-    return { material, options, context: createSecureContext(options), trust };
+    return { material, options, context: createSecureContext(options), trust, knocks };
   } catch (cause) {
     throw new MeshError('InvalidOptions', 'tls: certificate and key cannot be used', { cause });
   }
+}
+
+function knocksOf(tls: TlsMaterial, { cluster, nodeId, secrets }: Knocking): Knocks {
+  const [leaf] = parsePem(tls.cert);
+  const names = leaf === undefined ? [] : certifiedNodeIds(leaf);
+  const nodeIds = nodeId === undefined ? names.slice(0, MAX_NAMES) : [nodeId];
+  return new Knocks({ transport: 'tcp', cluster, nodeIds, secrets, roots: knockRoots(tls) });
 }

@@ -1,8 +1,13 @@
 /** TCP with TLS 1.3, both sides with certificates: the fallback of QUIC, and its equal above. SPEC.md, "TCP". */
 import { AsyncResource } from 'node:async_hooks';
+import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { MeshError, toMeshError } from '../../errors.js';
+import { KNOCK_RANDOM_BYTES } from '../../protocol/knock.js';
 import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../admission/half-open.js';
+import { KnockChoices } from '../admission/knock-choices.js';
+import { KnockGate, type SilenceOptions } from '../admission/knock-gate.js';
+import type { Knocks } from '../admission/knocks.js';
 import type {
   Connection,
   DialOptions,
@@ -19,6 +24,7 @@ import { checkDialTarget, checkLocalAddress } from '../dial-address.js';
 import { MuxConnection } from '../mux/connection.js';
 import { WriteMemory } from '../mux/write-memory.js';
 import { ReadingTurns } from '../reading-turns.js';
+import { addressKey } from '../socket-address.js';
 import { checkNodeId } from '../trust/identity.js';
 import type { KeyLog } from '../trust/key-log.js';
 import { handshakeError } from '../trust/tls-errors.js';
@@ -39,11 +45,23 @@ export interface TcpTransportOptions {
   readonly keepAliveMs?: number | undefined;
   /** The time for an accepted socket to finish TLS, or to close after it was refused. Default 5,000. */
   readonly handshakeTimeoutMs?: number | undefined;
-  /** How many accepted sockets may be in their handshake at once. Default 1,024, and 64 of one source. */
-  readonly admission?: { readonly [K in keyof HalfOpenLimits]?: number | undefined } | undefined;
+  /**
+   * The cluster, which knocks follow from. A node gives its own; both ends need the same. Default: the empty text.
+   * SPEC.md, "Knocks".
+   */
+  readonly cluster?: string | undefined;
+  /** The name by which this side is dialed. Default: every name of its certificate, up to eight. */
+  readonly nodeId?: string | undefined;
+  /** Who is answered, and how many accepted sockets may be in their handshake at once. Default 1,024, and 64 of one source. */
+  readonly admission?: TcpAdmissionOptions | undefined;
   /** Gets the secrets of every connection. Default: none. */
   readonly keyLog?: KeyLog | undefined;
 }
+
+/** Whom a listener answers over TCP, and how many at once. */
+export type TcpAdmissionOptions = SilenceOptions & {
+  readonly [K in keyof HalfOpenLimits]?: number | undefined;
+};
 
 /**
  * TCP with TLS 1.3 and certificates on both sides as a transport: the fallback of QUIC, and its equal for everything
@@ -59,6 +77,8 @@ export class TcpTransport implements Transport {
     refused: 0,
     halfOpenDropped: 0,
     sourceBudgetDropped: 0,
+    droppedWithoutKnock: 0,
+    droppedReplayedKnock: 0,
     handshakeExcess: 0,
     handshakeTimeouts: 0,
     tlsErrors: 0,
@@ -72,6 +92,7 @@ export class TcpTransport implements Transport {
   /** Reusable after a write: a TLS socket has encrypted what it was given by then. */
   readonly #writeMemory = new WriteMemory(true);
   readonly #turns = new ReadingTurns();
+  readonly #knockChoices = new KnockChoices();
   readonly #connections = new Set<MuxConnection>();
   readonly #shutdown = new AbortController();
   #listener: TcpListener | undefined;
@@ -92,9 +113,20 @@ export class TcpTransport implements Transport {
     const shutdown = this.#shutdown.signal;
     try {
       const setup = this.#currentSetup();
+      const { knocks } = setup;
+      const address = addressKey(target);
+      const choice = this.#knockChoices.at(address);
+      const random = randomBytes(KNOCK_RANDOM_BYTES);
       const connection = await dialTls({
         target,
         setup,
+        knock:
+          knocks.choices === 0
+            ? undefined
+            : knocks.create(target.nodeId, choice, Date.now(), random),
+        unanswered: () => {
+          if (knocks.choices > 1) this.#knockChoices.unanswered(address, choice);
+        },
         timeoutMs: connectTimeoutMs ?? 5000,
         keyLog: this.#options.keyLog,
         signals: signal === undefined ? [shutdown] : [signal, shutdown],
@@ -131,6 +163,7 @@ export class TcpTransport implements Transport {
         maxHalfOpenPerSource:
           admission.maxHalfOpenPerSource ?? DEFAULT_HALF_OPEN_LIMITS.maxHalfOpenPerSource,
       },
+      gate: admission.silent === 'off' ? undefined : new KnockGate(() => this.#knocks()),
       counters: this.counters,
       keyLog: this.#options.keyLog,
       onSecure: (socket, setup, agreed) => this.#accept(socket, setup, options, agreed),
@@ -224,9 +257,20 @@ export class TcpTransport implements Transport {
   #currentSetup(): TlsSetup {
     const material = this.#options.tls();
     if (this.#setup === undefined || !isSameMaterial(material, this.#setup.material)) {
-      this.#setup = createTlsSetup(material);
+      const { cluster = '', nodeId, admission: { secret = [] } = {} } = this.#options;
+      this.#setup = createTlsSetup(material, { cluster, nodeId, secrets: [secret].flat() });
     }
     return this.#setup;
+  }
+
+  /** The knocks by the certificates in force, or by the last good ones: strangers' bytes must not make this throw. */
+  #knocks(): Knocks {
+    try {
+      return this.#currentSetup().knocks;
+    } catch (thrown) {
+      if (this.#setup === undefined) throw thrown;
+      return this.#setup.knocks;
+    }
   }
 
   #assertOpen(): void {

@@ -2,8 +2,10 @@
 import { once } from 'node:events';
 import { connect, type TLSSocket } from 'node:tls';
 import { type Frame, FrameDecoder } from '../../../src/protocol/frame.js';
-import { ALPN_PROTOCOL } from '../../../src/transport/connection.js';
 import { handshakeError } from '../../../src/transport/trust/tls-errors.js';
+import { devCerts } from '../../helpers/certs.js';
+import { knockingProtocols } from '../../helpers/knock.js';
+import { TEST_CLUSTER } from '../../helpers/quic/knocking.js';
 import type { Place } from '../case.js';
 import { until } from '../wait.js';
 import { ANY_FRAME, type ClientOptions, HostileClient } from './client.js';
@@ -21,6 +23,7 @@ export class TcpClient extends HostileClient {
     changes = {},
     from = '127.0.0.1',
   }: ClientOptions): Promise<TcpClient> {
+    const [protocol, knock] = knockingProtocols(await devCerts(), TEST_CLUSTER);
     const credentials = tls.cert === '' ? {} : { cert: tls.cert, key: tls.key };
     const source = { localAddress: from };
     const socket = connect({
@@ -32,7 +35,7 @@ export class TcpClient extends HostileClient {
       maxVersion: changes.maxVersion ?? 'TLSv1.3',
       // Weak certificates are shown as well.
       ciphers: 'DEFAULT@SECLEVEL=0',
-      ALPNProtocols: [changes.alpn ?? ALPN_PROTOCOL],
+      ALPNProtocols: [changes.alpn ?? protocol, knock],
       rejectUnauthorized: false,
     });
     const client = new TcpClient(socket);

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { ResetTokens } from '../../../src/transport/quic/admission/stateless-reset.js';
 import { nodeCert } from '../../helpers/certs.js';
 import { createForger, readRetry } from '../../helpers/quic/forger.js';
+import { recordHello } from '../../helpers/record-hello.js';
 import type { Case, Family, Outcome, Step } from '../case.js';
 import { UdpStranger } from '../clients/stranger.js';
 import { until } from '../wait.js';
@@ -10,6 +11,11 @@ import { until } from '../wait.js';
 const forger = await createForger(await nodeCert('n4'));
 /** A client's first datagram, with nothing wrong about it. */
 const FLIGHT = forger.initial();
+/** ClientHellos without a knock. OpenSSL spends a hundred times as long on the second as on the first. */
+const HELLOS = {
+  X25519: await recordHello({ ecdhCurve: 'X25519', ALPNProtocols: ['quicmesh/1'] }),
+  ffdhe8192: await recordHello({ ecdhCurve: 'ffdhe8192', ALPNProtocols: ['quicmesh/1'] }),
+};
 /** Its header: first byte, version, two IDs of 16 bytes, no token, length, packet number. */
 const HEADER_BYTES = 46;
 
@@ -293,13 +299,34 @@ function* withoutTls(): Generator<Case> {
     ['a ClientHello of SSL 2', Buffer.from('802e0103010015000000', 'hex')],
     ['noise', noise('tls', 1000)],
   ] as const) {
+    for (const [profile, counter, to] of [
+      ['plain', 'transports.tcp.droppedWithoutKnock', 'a silent node'],
+      ['open', 'transports.tcp.tlsErrors', 'one that answers strangers'],
+    ] as const) {
+      yield {
+        name: `${name} where TLS is due, to ${to}`,
+        transports: ['tcp'],
+        profile,
+        begin: 'stray',
+        steps: [{ do: 'send', to: 0, bytes }],
+        outcome: dropped,
+        counter,
+      };
+    }
+  }
+  for (const [title, ecdhCurve, counter] of [
+    ['of a stranger', 'X25519', 'droppedWithoutKnock'],
+    ['of a stranger who wants a costly group', 'ffdhe8192', 'droppedWithoutKnock'],
+    ['that wants a costly group, where strangers are answered,', 'ffdhe8192', 'tlsErrors'],
+  ] as const) {
     yield {
-      name: `${name} where TLS is due`,
+      name: `a ClientHello ${title} gets nothing done`,
       transports: ['tcp'],
+      profile: counter === 'tlsErrors' ? 'open' : 'plain',
       begin: 'stray',
-      steps: [{ do: 'send', to: 0, bytes }],
+      steps: [{ do: 'send', to: 0, bytes: HELLOS[ecdhCurve] }, { do: 'await end' }],
       outcome: dropped,
-      counter: 'transports.tcp.tlsErrors',
+      counter: `transports.tcp.${counter}`,
     };
   }
   for (const bytes of [0, 1, 5, 11]) {

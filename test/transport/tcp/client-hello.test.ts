@@ -3,11 +3,30 @@ import test from 'ava';
 import fc from 'fast-check';
 import {
   ClientHelloReader,
+  type HelloState,
   MAX_HELLO_BYTES,
   offeredProtocols,
 } from '../../../src/transport/tcp/client-hello.js';
+import { knockIn } from '../../../src/transport/tcp/knock-protocol.js';
 import { recordHello } from '../../helpers/record-hello.js';
 import { holds } from '../../protocol/properties.js';
+import { type HelloVector, readVectors } from '../../protocol/vectors.js';
+
+for (const { name, hex, expect } of readVectors<HelloVector>('client-hellos.json').vectors) {
+  test(`client-hellos.json: ${name}`, (t) => {
+    const bytes = Buffer.from(hex, 'hex');
+    const reader = new ClientHelloReader();
+    const end = reader.push(bytes);
+    const byBytes = new ClientHelloReader();
+    t.is([...bytes].map((byte) => byBytes.push(Buffer.of(byte))).find(isEnd) ?? 'incomplete', end);
+    if ('incomplete' in expect) t.is(end, 'incomplete');
+    else if ('refused' in expect) t.is(end, 'bad');
+    else {
+      t.is(end, 'complete');
+      t.is(knockIn(reader.hello)?.toString('hex') ?? null, expect.knock);
+    }
+  });
+}
 
 const PROTOCOLS = ['quicmesh/1', 'h2', 'x'.repeat(255)];
 const recorded = recordHello({ ALPNProtocols: PROTOCOLS });
@@ -118,6 +137,10 @@ test('noise never makes a reader throw', (t) => {
     }),
   );
 });
+
+function isEnd(state: HelloState): boolean {
+  return state !== 'incomplete';
+}
 
 function recordsOf(message: Buffer, size: number): Buffer {
   const records: Buffer[] = [];
