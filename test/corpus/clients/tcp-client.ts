@@ -30,7 +30,8 @@ export class TcpClient extends HostileClient {
       ...target,
       ...source,
       ...credentials,
-      ca: tls.ca,
+      // As with nodes: OpenSSL would send the CA along.
+      ca: [],
       session: changes.session,
       maxVersion: changes.maxVersion ?? 'TLSv1.3',
       // Weak certificates are shown as well.
