@@ -122,7 +122,9 @@ for (const transport of TEST_TRANSPORTS) {
 
   test(`${transport}: nobody dials, or is, what cannot be a node id`, async (t) => {
     const tls = await certNamed('k2');
-    const k2 = await start(t, 'k2', 'k2', { transports: [transport] });
+    // A transport on its own belongs to no cluster.
+    const admission = { silent: 'off' } as const;
+    const k2 = await start(t, 'k2', 'k2', { transports: [transport], admission });
     const place = k2.address as { host: string; port: number };
     const k1 = await start(t, 'k1', 'k1', { transports: [transport] });
     const Direct = transport === 'quic' ? QuicTransport : TcpTransport;

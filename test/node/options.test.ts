@@ -140,7 +140,7 @@ const MESSAGES: readonly (readonly [wrong: object, message: string])[] = [
   ],
   [
     { tls: { ...MINIMAL.tls, revoked: tls.cert } },
-    'tls.revoked: must be an array of SHA-256 fingerprints or serial numbers in hex',
+    'tls.revoked: must be an array of fingerprints or serial numbers in hex, or of certificates as PEM texts',
   ],
   [
     { tls: { ...MINIMAL.tls, passphrase: 'x' } },

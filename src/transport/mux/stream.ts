@@ -37,8 +37,12 @@ export interface StreamHost {
    * @throws MeshError Overloaded for a peer that has yet to be accepted
    */
   onHeldChange(stream: MuxStream, frames: number, bytes: number): void;
-  /** A message in pieces has begun to arrive, or is there. @throws MeshError ProtocolViolation for too many at once */
-  onAssembly(change: 1 | -1): void;
+  /** A message in pieces has begun to arrive on the stream. @throws MeshError ProtocolViolation for too many at once */
+  assemblyBegan(stream: MuxStream): void;
+  /** It is there, or given up. */
+  assemblyEnded(stream: MuxStream): void;
+  /** Whether the peer may send more of that message now. If not, {@link MuxStream.creditPieces} is due later. */
+  mayAssemble(stream: MuxStream): boolean;
   sendCredit(stream: MuxStream, bytes: number): void;
   /** The stream is over on the wire: its id and its place are free. */
   release(stream: MuxStream): void;
@@ -65,6 +69,8 @@ export class MuxStream implements FrameStream, InboxOwner {
   #messageId = 0;
   /** Of the message that is arriving in pieces, if one is. */
   #assembly: Assembly | undefined;
+  /** Bytes of its pieces whose credit was not given back yet. */
+  #uncreditedBytes = 0;
   #hasSent = false;
   #reader: FrameStreamHandler | undefined;
   /** `ending`: the last frame is handed over, and not on the wire yet. */
@@ -272,6 +278,13 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.#host.onHeldChange(this, frames, bytes);
   }
 
+  /** Lets the peer send more of the message that is arriving in pieces. */
+  creditPieces(): void {
+    const bytes = this.#uncreditedBytes;
+    this.#uncreditedBytes = 0;
+    if (bytes > 0) this.onRead(bytes);
+  }
+
   #frame(
     payload: Uint8Array,
     { tail, tailChecksum, tailSum, compression = Compression.none }: SendOptions,
@@ -299,14 +312,14 @@ export class MuxStream implements FrameStream, InboxOwner {
   }
 
   /**
-   * Joins a piece to those before it. The credit of pieces is given back as they come, because the rest of the message needs
-   * it; once whole, the message owes it again until it is read.
+   * Joins a piece to those before it. The credit of pieces is given back while the message grows, because the rest of it needs
+   * that; once whole, the message owes it again until it is read.
    * @returns the message as one frame, once it is there
    * @throws MeshError ProtocolViolation, FrameTooLarge
    */
   #assemble(piece: Frame): Frame | undefined {
     if (this.#assembly === undefined) {
-      this.#host.onAssembly(1);
+      this.#host.assemblyBegan(this);
       this.#assembly = new Assembly(piece, this.#host.maxMessageBytes);
     } else {
       this.#assembly.add(piece);
@@ -314,13 +327,14 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.#host.onHeldChange(this, 0, piece.payload.length);
     // It was too much, and this stream is the one that was given up.
     if (this.#assembly === undefined) return undefined;
+    this.#uncreditedBytes += piece.payload.length;
     if ((piece.flags & FrameFlag.more) !== 0) {
-      this.onRead(piece.payload.length);
+      if (this.#host.mayAssemble(this)) this.creditPieces();
       return undefined;
     }
     const whole = this.#assembly.whole;
+    this.onRead(this.#uncreditedBytes - whole.payload.length);
     this.#endAssembly();
-    this.onRead(piece.payload.length - whole.payload.length);
     return whole;
   }
 
@@ -328,8 +342,9 @@ export class MuxStream implements FrameStream, InboxOwner {
     const assembly = this.#assembly;
     if (assembly === undefined) return;
     this.#assembly = undefined;
-    this.#host.onAssembly(-1);
+    this.#uncreditedBytes = 0;
     this.#host.onHeldChange(this, 0, -assembly.bytes);
+    this.#host.assemblyEnded(this);
   }
 
   #drop(): void {

@@ -91,7 +91,8 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   #account: ByteAccount | undefined;
   /** The peer's handshake is under way: it has proved nothing but who it is. */
   isHandshaking = false;
-  #assemblies = 0;
+  /** Streams whose message is arriving in pieces, the oldest first. */
+  readonly #assembling = new Set<MuxStream>();
   /** What the peer does to streams, by the connection's clock. */
   readonly rates: StreamRateGuard;
   sendsChecksum = true;
@@ -332,10 +333,24 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     }
   }
 
-  onAssembly(change: 1 | -1): void {
-    this.#assemblies += change;
-    if (this.#assemblies <= MAX_ASSEMBLIES) return;
+  assemblyBegan(stream: MuxStream): void {
+    this.#assembling.add(stream);
+    if (this.#assembling.size <= MAX_ASSEMBLIES) return;
     throw new MeshError('ProtocolViolation', `over ${MAX_ASSEMBLIES} messages in pieces at once`);
+  }
+
+  assemblyEnded(stream: MuxStream): void {
+    this.#assembling.delete(stream);
+    for (const other of this.#assembling) {
+      if (this.mayAssemble(other)) other.creditPieces();
+    }
+  }
+
+  /** Where all of them together are much, they become whole one after the other. So none has to be given up for the others. */
+  mayAssemble(stream: MuxStream): boolean {
+    if (this.#partialBytes <= this.#limits.maxConnectionWindowBytes / 2) return true;
+    const [oldest] = this.#assembling;
+    return stream === oldest;
   }
 
   sendCredit(stream: MuxStream, bytes: number): void {
