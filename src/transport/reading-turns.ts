@@ -12,6 +12,12 @@ import type { PeerIdentity } from './connection.js';
  * of one who floods it.
  */
 export const TURN_MS = 0.5;
+/**
+ * Of what a turn takes besides, a peer may read for this share: a program that computes for long in each turn would hardly read
+ * at all. What all peers spend does not count, so that several who flood do not lengthen each other's turns.
+ */
+const SHARE_OF_OTHER_WORK = 1 / 4;
+const MAX_TURN_MS = 25;
 /** From here on a turn's end is waited for. Before, it is not worth its cost. */
 const NOTED_MS = TURN_MS / 4;
 
@@ -20,15 +26,24 @@ export class ReadingTurns {
   readonly #shares = new Map<string, ReadingShare>();
   /** Those that have spent much of this turn, or wait for the next one. */
   #noted: ReadingShare[] = [];
+  /** What a peer may spend in this turn. */
+  turnMs = TURN_MS;
+  #beganMs = 0;
+  /** What all peers have spent since then. */
+  #spentMs = 0;
+  /** Shares begin their turns. */
+  #isTurning = false;
+  readonly #nowMs: () => number;
+
+  constructor(nowMs = () => performance.now()) {
+    this.#nowMs = nowMs;
+  }
 
   /** The share of a peer, for one more of its connections, which must {@link ReadingShare.leave} it once. */
   join(peerId: string): ReadingShare {
     let share = this.#shares.get(peerId);
     if (share === undefined) {
-      share = new ReadingShare(
-        (noted) => this.#note(noted),
-        () => this.#shares.delete(peerId),
-      );
+      share = new ReadingShare(this, () => this.#shares.delete(peerId));
       this.#shares.set(peerId, share);
     }
     share.members += 1;
@@ -40,17 +55,37 @@ export class ReadingTurns {
     return this.#shares.size;
   }
 
-  #note(share: ReadingShare): void {
+  /** Only for {@link ReadingShare}: it is to begin a new turn after this one. */
+  note(share: ReadingShare): void {
     this.#noted.push(share);
-    if (this.#noted.length === 1) setImmediate(this.#nextTurn);
+    if (this.#noted.length > 1) return;
+    if (!this.#isTurning) this.#begin(this.#nowMs());
+    setImmediate(this.#nextTurn);
+  }
+
+  /** Only for {@link ReadingShare}. */
+  spent(ms: number): void {
+    this.#spentMs += ms;
   }
 
   /** An immediate that is set while immediates run is called only after the sockets were polled again. */
   readonly #nextTurn = (): void => {
     const shares = this.#noted;
     this.#noted = [];
+    const nowMs = this.#nowMs();
+    const otherMs = nowMs - this.#beganMs - this.#spentMs;
+    this.turnMs = Math.min(Math.max(TURN_MS, otherMs * SHARE_OF_OTHER_WORK), MAX_TURN_MS);
+    this.#begin(nowMs);
+    this.#isTurning = true;
     for (const share of shares) share.beginTurn();
+    this.#isTurning = false;
+    if (this.#noted.length === 0) this.turnMs = TURN_MS;
   };
+
+  #begin(nowMs: number): void {
+    this.#beganMs = nowMs;
+    this.#spentMs = 0;
+  }
 }
 
 /** What one peer may spend, over all of its connections. */
@@ -61,22 +96,23 @@ export class ReadingShare {
   #isNoted = false;
   /** One reader of a connection at most. */
   readonly #waiting = new Fifo<() => void>();
-  readonly #note: (share: ReadingShare) => void;
+  readonly #turns: ReadingTurns;
   readonly #onLeft: () => void;
 
-  constructor(note: (share: ReadingShare) => void, onLeft: () => void) {
-    this.#note = note;
+  constructor(turns: ReadingTurns, onLeft: () => void) {
+    this.#turns = turns;
     this.#onLeft = onLeft;
   }
 
   /** Until when a reader that begins now may go on. Where that is `nowMs` itself, it has to {@link wait}. */
   untilMs(nowMs: number): number {
-    return nowMs + Math.max(0, TURN_MS - this.#spentMs);
+    return nowMs + Math.max(0, this.#turns.turnMs - this.#spentMs);
   }
 
   /** A reader has gone on for so long. */
   spend(ms: number): void {
     this.#spentMs += ms;
+    this.#turns.spent(ms);
     if (this.#spentMs >= NOTED_MS) this.#noteOnce();
   }
 
@@ -95,7 +131,8 @@ export class ReadingShare {
   beginTurn(): void {
     this.#spentMs = 0;
     this.#isNoted = false;
-    for (let left = this.#waiting.length; left > 0 && this.#spentMs < TURN_MS; left -= 1) {
+    const { turnMs } = this.#turns;
+    for (let left = this.#waiting.length; left > 0 && this.#spentMs < turnMs; left -= 1) {
       this.#waiting.shift()?.();
     }
     if (this.#waiting.length > 0) this.#noteOnce();
@@ -104,7 +141,7 @@ export class ReadingShare {
   #noteOnce(): void {
     if (this.#isNoted) return;
     this.#isNoted = true;
-    this.#note(this);
+    this.#turns.note(this);
   }
 }
 

@@ -3,7 +3,7 @@ import test from 'ava';
 import { ReadingTurns, TURN_MS } from '../../src/transport/reading-turns.js';
 
 test('all connections of a peer share one turn, and those of others have their own', (t) => {
-  const turns = new ReadingTurns();
+  const turns = new ReadingTurns(() => 0);
   const first = turns.join('n1');
   const second = turns.join('n1');
   const other = turns.join('n2');
@@ -16,7 +16,7 @@ test('all connections of a peer share one turn, and those of others have their o
 });
 
 test('the next turn is a whole one', async (t) => {
-  const share = new ReadingTurns().join('n1');
+  const share = new ReadingTurns(() => 0).join('n1');
   for (let turn = 0; turn < 3; turn += 1) {
     share.spend(TURN_MS);
     t.is(share.untilMs(0), 0);
@@ -26,7 +26,7 @@ test('the next turn is a whole one', async (t) => {
 });
 
 test('readers wait in order, and a turn that is spent calls no more of them', async (t) => {
-  const share = new ReadingTurns().join('n1');
+  const share = new ReadingTurns(() => 0).join('n1');
   const called: number[] = [];
   for (const reader of [1, 2, 3, 4]) {
     share.wait(() => {
@@ -41,8 +41,31 @@ test('readers wait in order, and a turn that is spent calls no more of them', as
   t.deepEqual(called, [1, 2, 3, 4]);
 });
 
+test("where a turn takes long for other work, a peer has a share of that, and of no other peer's", async (t) => {
+  let nowMs = 0;
+  const turns = new ReadingTurns(() => nowMs);
+  const [share, other] = [turns.join('n1'), turns.join('n2')];
+  const seen: number[] = [];
+  const read = (): void => {
+    seen.push(share.untilMs(0));
+    if (seen.length < 4) share.wait(read);
+  };
+  share.wait(read);
+  // 20 ms of something else, then 30 ms of which the other peer spends all, then an hour.
+  nowMs = 20;
+  await nextTurn();
+  other.spend(30);
+  nowMs = 50;
+  await nextTurn();
+  nowMs = 3_600_000;
+  await nextTurn();
+  await nextTurn();
+  t.deepEqual(seen, [5, TURN_MS, 25, TURN_MS]);
+  t.is(share.untilMs(0), TURN_MS);
+});
+
 test('a reader that waits again is called once in a turn, though it spends nothing', async (t) => {
-  const share = new ReadingTurns().join('n1');
+  const share = new ReadingTurns(() => 0).join('n1');
   let calls = 0;
   const read = (): void => {
     calls += 1;
@@ -56,7 +79,7 @@ test('a reader that waits again is called once in a turn, though it spends nothi
 });
 
 test('a peer is forgotten with its last connection', (t) => {
-  const turns = new ReadingTurns();
+  const turns = new ReadingTurns(() => 0);
   const shares = [turns.join('n1'), turns.join('n1')];
   t.is(turns.size, 1);
   for (const share of shares) {
