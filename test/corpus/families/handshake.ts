@@ -190,7 +190,7 @@ function* malformed(): Generator<Case> {
         fin: true,
       },
     ],
-    outcome: { kind: 'closed', code: 'MalformedMessage' },
+    outcome: { kind: 'closed', code: 'FrameTooLarge' },
   };
   yield {
     name: 'a type in another case',

@@ -31,7 +31,12 @@ const SHOWN: Record<string, [() => Promise<TlsMaterial>, MeshErrorCode]> = {
 
 for (const [title, [material, code]] of Object.entries(SHOWN)) {
   test(`an acceptor with a certificate ${title} learns ${code} of OpenSSL's alert`, async (t) => {
-    const n2 = await startNode(t, 'n2', { tls: await withDevCa(material()), transports: ['tcp'] });
+    const n2 = await startNode(t, 'n2', {
+      tls: await withDevCa(material()),
+      transports: ['tcp'],
+      // OpenSSL's command does not knock.
+      admission: { silent: 'off' },
+    });
     const refused = nextRefusal(n2.status());
     const { host, port } = targetOf(n2);
     await openssl(t, ['s_client', '-connect', `${host}:${port}`, '-quiet']);
