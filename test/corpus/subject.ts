@@ -140,9 +140,12 @@ export class Subject {
     node.handle('consensus', () => ({
       body: { kind: 'requestVoteResponse', term: 1, voteGranted: false },
     }));
-    node.handle('dataTransfer', async (_transfer, { body }) => {
+    node.handle('dataTransfer', async ({ transferId }, { body, signal }) => {
       this.handling += 1;
       try {
+        if (transferId === 'unread') {
+          await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+        }
         for await (const _chunk of body) {
           // Read and forgotten.
         }

@@ -1,6 +1,4 @@
 /** Messages in pieces (SPEC.md, "Pieces"), and credit: what only TCP has. */
-import { randomBytes } from 'node:crypto';
-import { samples } from '../../protocol/samples.js';
 import { CREDIT, END, frameOf, MORE, PLAIN, payloadOf, RESET, uint, writeFrame } from '../bytes.js';
 import type { Case, Family, Outcome, Step } from '../case.js';
 import { until } from '../wait.js';
@@ -134,40 +132,38 @@ function* cases(): Generator<Omit<Case, 'transports'>> {
   };
   yield {
     name: 'more on a stream than it has credit for, while nobody reads it',
-    begin: 'secured',
-    steps: [
-      piece(1, PING),
-      send(3, writeFrame(PLAIN, 3, Buffer.alloc(5 * MIB))),
-      send(3, writeFrame(PLAIN, 3, Buffer.alloc(1))),
-    ],
+    steps: [unread(3, 0), unread(3, 1), unread(3, 2)],
     outcome: { kind: 'closed', code: 'FlowControlViolation' },
   };
   yield {
     name: 'more for streams that nobody reads than the node keeps: those that wait the longest are given up',
-    begin: 'secured',
     steps: [
       {
         do: 'run',
         program: async ({ client }) => {
-          const request = payloadOf({
-            ...samples.handshakeRequest,
-            nodeId: 'n4',
-            cluster: 'test',
-            timestampMs: Date.now(),
-            nonce: randomBytes(16),
-          });
-          client.send(1, writeFrame(MORE, 1, request.subarray(0, 10)));
           for (let id = 3; id <= 21; id += 2) {
-            client.send(id, writeFrame(PLAIN, id, Buffer.alloc(4 * MIB)));
+            for (const step of [unread(id, 0), unread(id, 1)]) client.send(id, step.bytes);
           }
           await until(() => client.resets.size > 0 || client.isOver);
-          client.send(1, writeFrame(END, 1, request.subarray(10)));
         },
       },
     ],
     outcome: { kind: 'refused', code: 'Overloaded' },
     counter: null,
   };
+  yield {
+    name: 'a frame of 5 MiB before the handshake',
+    begin: 'secured',
+    steps: [send(3, writeFrame(PLAIN, 3, Buffer.alloc(5 * MIB)))],
+    outcome: { kind: 'closed', code: 'FrameTooLarge' },
+  };
+}
+
+/** So many times four MiB were sent before of a transfer that nobody reads. */
+function unread(id: number, sent: number): { do: 'send'; to: number; bytes: Buffer } {
+  const data = Buffer.alloc(4 * MIB);
+  const message = { type: 'dataTransfer', transferId: 'unread', offset: sent * 4 * MIB, data };
+  return { do: 'send', to: id, bytes: frameOf(id, message, PLAIN) };
 }
 
 export const pieces: Family = {
