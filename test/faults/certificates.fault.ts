@@ -87,6 +87,8 @@ async function start(
     cluster: 'test',
     listen: { host: '127.0.0.1', port: 0 },
     logger: 'silent',
+    // The two need not share a CA to knock by.
+    admission: { silent: 'off' },
     ...options,
   });
   t.teardown(() => node.close());
