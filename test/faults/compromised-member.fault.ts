@@ -152,7 +152,7 @@ async function loads(
 async function assertNobodyLost(t: ExecutionContext, node: RemoteNode): Promise<void> {
   const honest = new Set<string | undefined>(HONEST);
   const lost = (await node.events()).filter(
-    ({ kind, nodeId }) => honest.has(nodeId) && (kind === 'peerDown' || kind === 'suspected'),
+    ({ kind, nodeId }) => honest.has(nodeId) && kind === 'peerDown',
   );
   t.deepEqual(lost, [], node.nodeId);
 }
