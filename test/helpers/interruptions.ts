@@ -5,7 +5,10 @@ import { ChaosProxy } from './chaos-proxy/proxy.js';
 import { startNode, type TestTransport, targetOf } from './nodes.js';
 
 /** Soon noticed, so that tests are soon done. */
-const IMPATIENT = { health: { intervalMs: 150, misses: 3 } } as const;
+const IMPATIENT = {
+  health: { intervalMs: 150, misses: 3 },
+  timeouts: { keepAliveMs: 1000 },
+} as const;
 
 type Target = { readonly nodeId: string; readonly host: string; readonly port: number };
 
