@@ -4,7 +4,6 @@ import { type MeshNode, type PeerTarget, staticDiscovery } from '../../src/index
 import { QuicTransport } from '../../src/transport/quic/transport.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
 import { nodeCert } from '../helpers/certs.js';
-import { runInNamespace } from '../helpers/network/namespace.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 
 const BAD_PORTS: readonly unknown[] = [0, '7001', Number.NaN, 1.5, -1, 65_536, null, {}];
@@ -130,17 +129,6 @@ for (const transport of TEST_TRANSPORTS) {
   });
 }
 
-test('dials of odd addresses fail with an error of their own, and TCP is tried where QUIC cannot', async (t) => {
-  const told = await runInNamespace(t, 'test/helpers/network/odd-dials.ts');
-  if (told === undefined) return;
-  const { codes, ...rest } = told as { codes: string[] };
-  t.deepEqual(rest, { missedByTcp: 0, serves: 3 });
-  t.true(
-    codes.every((code) => code === 'ConnectFailed' || code === 'ConnectTimeout'),
-    `${codes}`,
-  );
-});
-
 test('a peer is moved to no address that is none', async (t) => {
   const options = { transports: ['quic'] as const };
   const n2 = await startNode(t, 'n2', options);
@@ -154,17 +142,6 @@ test('a peer is moved to no address that is none', async (t) => {
   }
   await peer.migrate({ port: 0 });
   t.true(await isReached(t, n1, n2));
-});
-
-test('a node dials from where the peer can be reached, wherever it listens, also at addresses of one link', async (t) => {
-  const told = await runInNamespace(t, 'test/helpers/network/two-links.ts', {
-    commands: ['nsenter', 'sysctl'],
-  });
-  if (told === undefined) return;
-  const { 'no way': noWay, ...reached } = told as Record<string, string>;
-  t.is(Object.keys(reached).length, 11);
-  for (const [dial, outcome] of Object.entries(reached)) t.is(outcome, 'quic, tcp', dial);
-  t.regex(noWay ?? '', /^ConnectFailed: no way from this machine to 10\.99\.0\.1/);
 });
 
 async function isReached(t: ExecutionContext, from: MeshNode, to: MeshNode): Promise<boolean> {
