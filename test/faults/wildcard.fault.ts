@@ -81,7 +81,9 @@ for (const host of WILDCARDS) {
   test(`Retry and version negotiation of a listener on ${host} come from the address that was dialed`, async (t) => {
     const transports = ['quic'] as const;
     const listen = { host, port: 0 };
-    const n2 = await startNode(t, 'n2', { listen, transports, admission: { retry: 'always' } });
+    // A silent node offers strangers no versions.
+    const admission = { retry: 'always', silent: 'off' } as const;
+    const n2 = await startNode(t, 'n2', { listen, transports, admission });
     n2.handle('request', ({ method }) => ({ body: method }));
     const n1 = await startNode(t, 'n1', { transports, listen: undefined });
     for (const to of n2.addresses) {
