@@ -3,16 +3,12 @@
  * CVE-2024-1410 (retired connection IDs), CVE-2024-1765 (CRYPTO). The guard is `input-budget.ts`.
  */
 import test, { type ExecutionContext } from 'ava';
-import { QuicTransport } from '../../../../src/transport/quic/transport.js';
-import { nodeCert } from '../../../helpers/certs.js';
-import { request } from '../../../helpers/frame-client.js';
-import {
-  cryptoFrame,
-  newConnectionIdFrame,
-  pathChallengeFrame,
-} from '../../../helpers/quic/frames.js';
-import { HostileClient } from '../../../helpers/quic/hostile-client.js';
-import { Victim } from '../../../helpers/quic/victim.js';
+import { QuicTransport } from '../../src/transport/quic/transport.js';
+import { nodeCert } from '../helpers/certs.js';
+import { request } from '../helpers/frame-client.js';
+import { cryptoFrame, newConnectionIdFrame, pathChallengeFrame } from '../helpers/quic/frames.js';
+import { HostileClient } from '../helpers/quic/hostile-client.js';
+import { Victim } from '../helpers/quic/victim.js';
 
 const MIB = 1024 * 1024;
 /** What one datagram on loopback holds with room to spare. */
