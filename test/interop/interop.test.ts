@@ -89,8 +89,8 @@ test('a client written from SPEC.md alone is served over TCP, and refused where 
 
 test('it makes and judges knocks as the vectors say', async (t) => {
   if (python === undefined) {
+    t.is(process.env.CI, undefined, 'CI must be able to run it: install python3-cbor2');
     t.log('skipped: python3 or its module cbor2 is missing');
-    t.pass();
     return;
   }
   const args = ['test/interop/client.py', '--vectors', 'test/vectors/knocks.json'];

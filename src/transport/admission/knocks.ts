@@ -7,6 +7,14 @@ import {
   verifyKnock,
 } from '../../protocol/knock.js';
 
+/** What knocks follow from besides certificates. SPEC.md, "Knocks". */
+export interface Knocking {
+  readonly cluster: string;
+  /** This node's id. Default: names of its certificate. */
+  readonly nodeId: string | undefined;
+  readonly secrets: readonly string[];
+}
+
 export interface KnocksOptions {
   readonly transport: KnockTransport;
   readonly cluster: string;

@@ -5,6 +5,7 @@
  * Pure: any bytes give a result; none make it throw.
  */
 import { ByteReader } from '../admission/byte-reader.js';
+import { helloExtension } from '../admission/hello-extension.js';
 
 /** Of Node, Python and Go they have some 300 bytes, and 1,500 with a key of ML-KEM. */
 export const MAX_HELLO_BYTES = 16 * 1024;
@@ -107,21 +108,8 @@ function mayBeHeader(header: Buffer): boolean {
  * @returns the protocols that it offers, as slices of it; none where it offers none or cannot be read
  */
 export function offeredProtocols(hello: Buffer): Buffer[] {
-  const reader = new ByteReader(hello, 0);
-  // Version and random; then session ID, cipher suites and compression methods.
-  reader.skip(2 + 32);
-  reader.skip(reader.u8());
-  reader.skip(reader.u16());
-  reader.skip(reader.u8());
-  reader.skip(2);
-  while (!reader.isOver && reader.at < hello.length) {
-    const type = reader.u16();
-    const length = reader.u16();
-    const start = reader.at;
-    if (!reader.skip(length)) break;
-    if (type === ALPN_EXTENSION) return namesIn(hello.subarray(start, start + length));
-  }
-  return [];
+  const extension = helloExtension(hello, ALPN_EXTENSION);
+  return extension === undefined ? [] : namesIn(extension);
 }
 
 function namesIn(extension: Buffer): Buffer[] {

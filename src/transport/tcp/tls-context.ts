@@ -2,11 +2,10 @@
 import { constants } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { MeshError } from '../../errors.js';
-import { Knocks } from '../admission/knocks.js';
+import { type Knocking, Knocks } from '../admission/knocks.js';
 import type { TlsMaterial } from '../connection.js';
-import { certifiedNodeIds, TrustStore } from '../trust/identity.js';
-import { knockRoots } from '../trust/knock-roots.js';
-import { parsePem } from '../trust/pem.js';
+import { TrustStore } from '../trust/identity.js';
+import { knockNames, knockRoots } from '../trust/knock-roots.js';
 import { checkTlsMaterial, tlsInputOf } from '../trust/tls-material.js';
 
 /**
@@ -25,17 +24,6 @@ export interface TlsSetup {
   readonly trust: TrustStore;
   readonly knocks: Knocks;
 }
-
-/** What knocks follow from besides certificates. SPEC.md, "Knocks". */
-export interface Knocking {
-  readonly cluster: string;
-  /** This node's id. Default: every name of its certificate, up to {@link MAX_NAMES}. */
-  readonly nodeId: string | undefined;
-  readonly secrets: readonly string[];
-}
-
-/** Every stranger's ClientHello costs a MAC for each name and CA. */
-const MAX_NAMES = 8;
 
 /** @throws MeshError InvalidOptions when the material cannot be read or does not belong together */
 export function createTlsSetup(material: TlsMaterial, knocking: Knocking): TlsSetup {
@@ -62,8 +50,6 @@ export function createTlsSetup(material: TlsMaterial, knocking: Knocking): TlsSe
 }
 
 function knocksOf(tls: TlsMaterial, { cluster, nodeId, secrets }: Knocking): Knocks {
-  const [leaf] = parsePem(tls.cert);
-  const names = leaf === undefined ? [] : certifiedNodeIds(leaf);
-  const nodeIds = nodeId === undefined ? names.slice(0, MAX_NAMES) : [nodeId];
+  const nodeIds = knockNames(tls, nodeId);
   return new Knocks({ transport: 'tcp', cluster, nodeIds, secrets, roots: knockRoots(tls) });
 }

@@ -6,6 +6,7 @@ import type { TlsMaterial } from '../connection.js';
 import { type Anchors, readAnchors, sortAnchors } from './anchors.js';
 import type { CertificateFields } from './certificate-fields.js';
 import { ChainPaths } from './chain-paths.js';
+import { certifiedNodeIds } from './identity.js';
 import { parsePem } from './pem.js';
 
 /** Certificates of CAs, in DER. */
@@ -14,6 +15,16 @@ export interface KnockRoots {
   readonly own: readonly Uint8Array[];
   /** The roots that the node trusts. */
   readonly trusted: readonly Uint8Array[];
+}
+
+/** Every stranger's packet costs a MAC for each name and CA. */
+const MAX_NAMES = 8;
+
+/** The names by which a node may be dialed: its id, or else the first ones of its certificate. */
+export function knockNames({ cert }: Pick<TlsMaterial, 'cert'>, nodeId?: string): string[] {
+  if (nodeId !== undefined) return [nodeId];
+  const [leaf] = parsePem(cert);
+  return leaf === undefined ? [] : certifiedNodeIds(leaf).slice(0, MAX_NAMES);
 }
 
 /**

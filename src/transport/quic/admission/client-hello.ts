@@ -6,8 +6,11 @@
  * Pure: any bytes give a number or `undefined`; none make it throw.
  */
 import { ByteReader } from '../../admission/byte-reader.js';
+import { helloExtension } from '../../admission/hello-extension.js';
 
 const CLIENT_HELLO = 1;
+/** The type and length of the message. */
+const HEADER_BYTES = 4;
 /** RFC 9001, section 8.2. */
 const TRANSPORT_PARAMETERS = 0x39;
 /** RFC 9000, section 18.2. */
@@ -18,24 +21,9 @@ const MAX_UDP_PAYLOAD_SIZE = 0x03;
  * @returns the client's `max_udp_payload_size`; `undefined` where it is not in these bytes
  */
 export function takenDatagramBytes(hello: Buffer): number | undefined {
-  const reader = new ByteReader(hello, 0);
-  if (reader.u8() !== CLIENT_HELLO) return undefined;
-  // Length, version and random; then session ID, cipher suites and compression methods.
-  reader.skip(3 + 2 + 32);
-  reader.skip(reader.u8());
-  reader.skip(reader.u16());
-  reader.skip(reader.u8());
-  reader.skip(2);
-  while (!reader.isOver && reader.at < hello.length) {
-    const type = reader.u16();
-    const start = reader.at + 2;
-    const end = start + reader.u16();
-    if (type === TRANSPORT_PARAMETERS) {
-      return end <= hello.length ? takenIn(hello.subarray(start, end)) : undefined;
-    }
-    reader.skip(end - start);
-  }
-  return undefined;
+  if (hello[0] !== CLIENT_HELLO) return undefined;
+  const parameters = helloExtension(hello.subarray(HEADER_BYTES), TRANSPORT_PARAMETERS);
+  return parameters === undefined ? undefined : takenIn(parameters);
 }
 
 function takenIn(parameters: Buffer): number | undefined {

@@ -1,10 +1,9 @@
 /** All that depends on one set of certificates: trusted roots, native configurations, and the key of session tickets. */
 import { createHash, randomBytes } from 'node:crypto';
-import { Knocks } from '../../admission/knocks.js';
+import { type Knocking, Knocks } from '../../admission/knocks.js';
 import type { Role, TlsMaterial } from '../../connection.js';
-import { certifiedNodeIds, TrustStore } from '../../trust/identity.js';
-import { knockRoots } from '../../trust/knock-roots.js';
-import { parsePem } from '../../trust/pem.js';
+import { TrustStore } from '../../trust/identity.js';
+import { knockNames, knockRoots } from '../../trust/knock-roots.js';
 import { checkQuicKey, checkTlsMaterial } from '../../trust/tls-material.js';
 import { ETHERNET_DATAGRAM_BYTES } from '../io/packet.js';
 import { createNativeConfig, type QuicTuning } from './config.js';
@@ -16,17 +15,6 @@ export interface CredentialsTuning
   readonly ticketKeyLifetimeMs: number | undefined;
   readonly knocking: Knocking;
 }
-
-/** What knocks follow from besides certificates; see SPEC.md, "Knocks". */
-export interface Knocking {
-  readonly cluster: string;
-  /** This node's id. Default: every name of its certificate, up to {@link MAX_NAMES}. */
-  readonly nodeId: string | undefined;
-  readonly secrets: readonly string[];
-}
-
-/** Every stranger's packet costs a MAC for each name and CA. */
-const MAX_NAMES = 8;
 
 /** BoringSSL takes a name, an AES key and an HMAC key, of 16 bytes each. */
 const TICKET_KEY_BYTES = 48;
@@ -115,7 +103,6 @@ export class Credentials {
 }
 
 function knocksOf(tls: TlsMaterial, { cluster, nodeId, secrets }: Knocking): Knocks {
-  const [leaf] = parsePem(tls.cert);
-  const nodeIds = nodeId === undefined ? certifiedNodeIds(leaf).slice(0, MAX_NAMES) : [nodeId];
+  const nodeIds = knockNames(tls, nodeId);
   return new Knocks({ transport: 'quic', cluster, nodeIds, secrets, roots: knockRoots(tls) });
 }
