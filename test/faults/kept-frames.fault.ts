@@ -2,12 +2,12 @@
  * What quiche 0.18.0 keeps without limit, sent by a peer with a good certificate: CVE-2023-6193 (PATH_CHALLENGE),
  * CVE-2024-1410 (retired connection IDs), CVE-2024-1765 (CRYPTO). The guard is `input-budget.ts`.
  */
-import test, { type ExecutionContext } from 'ava';
-import { QuicTransport } from '../../src/transport/quic/transport.js';
+import test from 'ava';
 import { nodeCert } from '../helpers/certs.js';
 import { request } from '../helpers/frame-client.js';
 import { cryptoFrame, newConnectionIdFrame, pathChallengeFrame } from '../helpers/quic/frames.js';
 import { HostileClient } from '../helpers/quic/hostile-client.js';
+import { connectNeighbour } from '../helpers/quic/neighbour.js';
 import { Victim } from '../helpers/quic/victim.js';
 
 const MIB = 1024 * 1024;
@@ -94,11 +94,4 @@ function retiredId(index: number): Buffer {
     connectionId: Buffer.from([index === 0 ? 1 : 2]),
     resetToken: Buffer.alloc(16),
   });
-}
-
-async function connectNeighbour(t: ExecutionContext, victim: Victim) {
-  const tls = await nodeCert('n3');
-  const transport = new QuicTransport({ cluster: 'test', tls: () => tls });
-  t.teardown(() => transport.close());
-  return transport.dial({ nodeId: 'n1', ...victim.address });
 }

@@ -5,6 +5,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import type { SocketAddress } from '../../src/transport/connection.js';
 import type { Direction } from './chaos-proxy/faults.js';
+import { relaySockets } from './relay-sockets.js';
 
 /** Sees a datagram. @returns what goes on in its place, in order */
 export type Tamper = (direction: Direction, datagram: Buffer) => readonly Buffer[];
@@ -66,18 +67,7 @@ export class PathAttacker {
 
   #passOn(dialer: Socket): void {
     const node = connect(this.#target.port, this.#target.host);
-    for (const [socket, other] of [
-      [dialer, node],
-      [node, dialer],
-    ] as const) {
-      this.#sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        other.destroy();
-      });
-      socket.pipe(other);
-    }
+    relaySockets(dialer, node, this.#sockets);
   }
 
   #close(): void {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import type { SocketAddress } from '../../../src/index.js';
+import { relaySockets } from '../../helpers/relay-sockets.js';
 import { monotonicMs } from './clock.js';
 
 /**
@@ -49,17 +50,6 @@ export class NotingRelay {
     this.#arrivals.push(monotonicMs());
     const { host, port } = this.#target;
     const node = connect(port, host);
-    for (const [socket, other] of [
-      [dialer, node],
-      [node, dialer],
-    ] as const) {
-      this.#sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        other.destroy();
-      });
-      socket.pipe(other);
-    }
+    relaySockets(dialer, node, this.#sockets);
   }
 }

@@ -3,12 +3,12 @@
  * by a peer with a good certificate. The guard is `peer-address.ts`: with one path in the binding that cannot come about.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import test, { type ExecutionContext } from 'ava';
-import { QuicTransport } from '../../../../src/transport/quic/transport.js';
+import test from 'ava';
 import { nodeCert } from '../../../helpers/certs.js';
 import { request } from '../../../helpers/frame-client.js';
 import { newConnectionIdFrame, pingFrame } from '../../../helpers/quic/frames.js';
 import { HostileClient } from '../../../helpers/quic/hostile-client.js';
+import { connectNeighbour } from '../../../helpers/quic/neighbour.js';
 import { Victim } from '../../../helpers/quic/victim.js';
 
 /** Sent one after the other, each from a port of its own. */
@@ -54,11 +54,4 @@ function id(sequence: number, retirePriorTo: number): Buffer {
     connectionId,
     resetToken: Buffer.alloc(16),
   });
-}
-
-async function connectNeighbour(t: ExecutionContext, victim: Victim) {
-  const tls = await nodeCert('n3');
-  const transport = new QuicTransport({ cluster: 'test', tls: () => tls });
-  t.teardown(() => transport.close());
-  return transport.dial({ nodeId: 'n1', ...victim.address });
 }
