@@ -1,9 +1,8 @@
 /** Whose AsyncLocalStorage context code runs in: handlers in that of their node's creation, callers in their own. */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import test, { type ExecutionContext } from 'ava';
 import type { MeshNode, NodeOptions, Peer } from '../../src/index.js';
+import { collectGarbage } from '../helpers/collect-garbage.js';
 import { startNode, TEST_TRANSPORTS, type TestTransport, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
 
@@ -136,10 +135,8 @@ for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: a connection does not keep alive what its callers' contexts hold`, async (t) => {
     const { n1, n2 } = await makeNodes(t, transport, { listen: undefined });
     const held = await use(n1, n2);
-    setFlagsFromString('--expose-gc');
-    const collect = runInNewContext('gc') as () => void;
     await until(() => {
-      collect();
+      collectGarbage();
       return held.every((store) => store.deref() === undefined);
     });
     t.true(n1.peer('n2')?.isConnected);

@@ -1,7 +1,6 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { KnownPeers, MAX_GONE_PEERS } from '../../src/node/known-peers.js';
+import { collectGarbage } from '../helpers/collect-garbage.js';
 import { until } from '../helpers/until.js';
 import { ManualClock } from '../pool/manual-clock.js';
 
@@ -74,8 +73,6 @@ test('however many come and go, no more are known than are in use, and a number 
 });
 
 test('one that is forgotten and held is the same when it is back, and leaves nothing when it is not held', async (t) => {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
   const { clock, peers, leave } = create();
   const held = peers.obtain('held');
   leave(held);
@@ -84,7 +81,7 @@ test('one that is forgotten and held is the same when it is back, and leaves not
   t.deepEqual(peers.all, []);
   t.true(peers.held.includes(held));
   await until(() => {
-    collect();
+    collectGarbage();
     return peers.forgottenCount === 1;
   });
   t.deepEqual(peers.held, [held]);

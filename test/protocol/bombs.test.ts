@@ -1,9 +1,8 @@
 /** Small payloads that would become large, or slow: refused at once, without the memory that they ask for. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import test, { type ExecutionContext } from 'ava';
 import type { MeshErrorCode } from '../../src/errors.js';
 import { Compression } from '../../src/protocol/index.js';
+import { collectGarbage } from '../helpers/collect-garbage.js';
 import { writeCbor } from './naive/cbor.js';
 import { DEFAULT_AGREED } from './naive/receive.js';
 import { codecFor, decodeMessage, frameOf } from './receive.js';
@@ -102,11 +101,6 @@ async function measured(t: ExecutionContext, run: () => Promise<void>): Promise<
 function bufferBytes(): number {
   const { arrayBuffers, external } = process.memoryUsage();
   return arrayBuffers + external;
-}
-
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
 }
 
 function claim(

@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import fc from 'fast-check';
 import type { MeshErrorCode } from '../../src/errors.js';
@@ -14,6 +12,7 @@ import {
   FrameFlag,
   HEADER_BYTES,
 } from '../../src/protocol/frame.js';
+import { collectGarbage } from '../helpers/collect-garbage.js';
 import { type Outcome, readFrames } from './naive/frame.js';
 import { byteStrings, codeOf, holds, refusalOf } from './properties.js';
 
@@ -467,9 +466,7 @@ test('a frame is the same whether its tail is passed over or its checksum known,
 
 /** Memory in use after a collection, on and off the heap. */
 function collectedMemoryBytes(): number {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  collect();
+  collectGarbage();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }

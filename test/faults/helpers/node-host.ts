@@ -1,7 +1,6 @@
 /** One node inside a node process: it does what the test tells it, and keeps what it saw. */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { type ConnectOptions, createNode, type MeshNode, type Peer } from '../../../src/index.js';
+import { collectGarbage } from '../../helpers/collect-garbage.js';
 import { monotonicMs, sleepUntil } from './clock.js';
 import { Load } from './load.js';
 import type {
@@ -174,9 +173,6 @@ export class NodeHost {
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
 
 function usedMemory(): { readonly rssBytes: number; readonly heapBytes: number } {
   collectGarbage();
