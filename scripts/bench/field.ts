@@ -81,6 +81,7 @@ export class Field implements AsyncDisposable {
 
   /**
    * Plays rounds, the first one to warm up and without its figures counting.
+   * @param takesPart of a pair, where a work is not for all of them
    * @returns the rows of each figure that `play` answers with
    */
   async rounds<F extends string>(
@@ -88,15 +89,17 @@ export class Field implements AsyncDisposable {
     figures: readonly F[],
     count: number,
     play: (pair: Pair, round: 'warm-up' | number) => Promise<Readonly<Record<F, number>>>,
+    takesPart: (pair: Pair) => boolean = () => true,
   ): Promise<Readonly<Record<F, FigureRow[]>>> {
     const { tell } = this.#suiteOptions;
+    const pairs = this.pairs.filter(takesPart);
     const samples = new Map<Pair, Readonly<Record<F, number>>[]>();
-    for (const pair of this.pairs) samples.set(pair, []);
+    for (const pair of pairs) samples.set(pair, []);
     for (let round = 0; round <= count; round += 1) {
       tell(
         `${this.#options.suite}: ${title}, ${round === 0 ? 'warm-up' : `round ${round} of ${count}`}`,
       );
-      for (const pair of this.pairs) {
+      for (const pair of pairs) {
         await pair.attempt(async () => {
           const figure = await play(pair, round === 0 ? 'warm-up' : round);
           if (round > 0) samples.get(pair)?.push(figure);
@@ -105,7 +108,7 @@ export class Field implements AsyncDisposable {
     }
     const rows = figures.map((figure) => [
       figure,
-      this.pairs.map((pair) => ({
+      pairs.map((pair) => ({
         name: pair.name,
         samples: (samples.get(pair) ?? []).map((sample) => sample[figure]),
         limit: LIMITS[contenderEntry(pair.contender).family],

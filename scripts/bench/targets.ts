@@ -6,10 +6,16 @@ export interface TargetSpec {
   /** The work of the table that has the figure. */
   readonly work: string;
   readonly of: string;
-  /** The row that the figure is divided by; without it the figure itself is judged. */
+  /** The row that the figure is divided by; without it, and without `toWork`, the figure itself is judged. */
   readonly to?: string;
+  /** The work of the table that has the divisor, where it is another one. */
+  readonly toWork?: string;
+  /** The row of which only what the figure has beyond it is judged. */
+  readonly beyond?: string;
   readonly atLeast?: number;
   readonly atMost?: number;
+  /** Judges the worst round in place of the median. */
+  readonly inEveryRound?: true;
   /** Keys of the conditions that it is meant for; all by default. */
   readonly under?: readonly string[];
 }
@@ -28,24 +34,44 @@ export function judge(
   return targets.flatMap((target) => {
     if (target.under !== undefined && !target.under.includes(condition?.key ?? '')) return [];
     const table = tables.find(({ work }) => work === target.work);
-    if (table === undefined) return [];
-    const figure = figureOf(table, target.of);
-    const divisor = target.to === undefined ? 1 : figureOf(table, target.to);
+    const other = tables.find(({ work }) => work === (target.toWork ?? target.work));
+    if (table === undefined || other === undefined) return [];
+    const figure = figureOf(table, target.of, target.inEveryRound ? worstOf(target) : median);
+    const { beyond, to = target.toWork === undefined ? undefined : target.of } = target;
+    const divisor = to === undefined ? 1 : figureOf(other, to, median);
+    const base = beyond === undefined ? 0 : figureOf(table, beyond, median);
     // Who does not take part is not judged; who fails is.
-    if (figure === 'absent' || divisor === 'absent') return [];
-    const value = figure === undefined || divisor === undefined ? undefined : figure / divisor;
-    return [{ ...target, title: titleOf(target, table), value, met: isMet(target, value) }];
+    if (figure === 'absent' || divisor === 'absent' || base === 'absent') return [];
+    const isKnown = figure !== undefined && divisor !== undefined && base !== undefined;
+    const value = isKnown ? (figure - base) / divisor : undefined;
+    return [{ ...target, title: titleOf(target, table, other), value, met: isMet(target, value) }];
   });
 }
 
-function figureOf(table: FigureTable, name: string): number | undefined | 'absent' {
+/** `undefined` where the row has no figures. */
+function figureOf(
+  table: FigureTable,
+  name: string,
+  choose: (samples: readonly number[]) => number,
+): number | undefined | 'absent' {
   const row = table.rows.find((candidate) => candidate.name === name);
   if (row === undefined) return 'absent';
-  return row.samples.length === 0 ? undefined : median(row.samples);
+  return row.samples.length === 0 ? undefined : choose(row.samples);
 }
 
-function titleOf({ of, to }: TargetSpec, { title, unit }: FigureTable): string {
-  return to === undefined ? `${title}: ${of}, ${unit}` : `${title}: ${of} / ${to}`;
+function worstOf({ atMost }: TargetSpec): (samples: readonly number[]) => number {
+  return (samples) => (atMost === undefined ? Math.min(...samples) : Math.max(...samples));
+}
+
+function titleOf(
+  { of, to, toWork, beyond, inEveryRound }: TargetSpec,
+  { title, unit }: FigureTable,
+  other: FigureTable,
+): string {
+  const rounds = inEveryRound ? ', in every round' : '';
+  if (toWork !== undefined) return `${title}: ${of} / ${to ?? of} of ${other.title}${rounds}`;
+  if (to !== undefined) return `${title}: ${of} / ${to}${rounds}`;
+  return `${title}: ${of}${beyond === undefined ? '' : ` beyond ${beyond}`}, ${unit}${rounds}`;
 }
 
 function isMet({ atLeast, atMost }: TargetSpec, value: number | undefined): boolean {

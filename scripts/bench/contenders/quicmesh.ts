@@ -18,8 +18,9 @@ import {
 } from './contender.js';
 import { checkAck, encodeAck, piecesOf, piecesUntil, readAck } from './upload.js';
 
-export const quicmeshQuic = quicmeshOver('quic');
-export const quicmeshTcp = quicmeshOver('tcp');
+export const quicmeshQuic = quicmeshOver(['quic']);
+export const quicmeshTcp = quicmeshOver(['tcp']);
+export const quicmeshAuto = quicmeshOver(undefined);
 
 /** The method of a call that wants to know whether it came early. */
 const FIRST = 'first';
@@ -45,11 +46,12 @@ const MANY_CONNECTIONS = 4096;
 /** Calls end by the benchmark's own limits. */
 const NO_LIMIT = { timeoutMs: Number.POSITIVE_INFINITY };
 
-function quicmeshOver(transport: 'quic' | 'tcp'): Contender {
+/** @param transports the node's own choice by default */
+function quicmeshOver(transports: NodeOptions['transports']): Contender {
   const commonOptions = ({ tls, maxDatagramBytes }: ContenderOptions) => ({
     cluster: 'bench',
     tls,
-    transports: [transport],
+    transports,
     logger: 'error' as const,
     quic: { maxDatagramBytes },
   });

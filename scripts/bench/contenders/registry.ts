@@ -22,6 +22,12 @@ export const CONTENDERS = {
     description: 'quicmesh over TCP, likewise',
     load: async () => (await import('./quicmesh.js')).quicmeshTcp,
   },
+  'quicmesh-auto': {
+    family: 'quic',
+    description:
+      'quicmesh with both transports, as it is without options: QUIC, and TCP where it chooses',
+    load: async () => (await import('./quicmesh.js')).quicmeshAuto,
+  },
   'grpc-js': {
     family: 'tcp',
     description: '@grpc/grpc-js, unary calls and client streams of plain bytes, without protobuf',

@@ -20,7 +20,8 @@ export const bulkSuite: Suite = {
   works: WORKS,
   targets: [
     { work: 'loopback', of: 'quicmesh-quic', to: 'bare-quic', atLeast: 0.9 },
-    { work: 'loopback', of: 'quicmesh-quic', to: 'grpc-js', atLeast: 1.5 },
+    { work: 'loopback', of: 'quicmesh-quic', to: 'grpc-js', atLeast: 1.2 },
+    { work: 'loopback', of: 'quicmesh-auto', to: 'bare-tls', atLeast: 0.85 },
     { work: 'loopback', of: 'quicmesh-tcp', to: 'bare-tls', atLeast: 0.75 },
     { work: 'path', of: 'quicmesh-quic', to: 'bare-quic', atLeast: 1.2 },
   ],
@@ -60,7 +61,7 @@ async function measure(
   const { mbPerS } = await field.rounds(
     title,
     ['mbPerS'],
-    rounds ?? (quick ? 5 : 7),
+    rounds ?? (quick ? 3 : 7),
     async (pair, round) => {
       const totalBytes = pair.survivableUpload(
         round === 'warm-up' ? WARM_UP_BYTES[work] : wantedBytes,

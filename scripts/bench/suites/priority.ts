@@ -24,8 +24,8 @@ export const prioritySuite: Suite = {
   title: 'Heartbeats beside bulk data over loopback',
   works: WORKS,
   targets: DIRECTIONS.flatMap((direction) => [
-    { work: `${direction}-ratio`, of: 'quicmesh-quic', atMost: 5 },
-    { work: `${direction}-ratio`, of: 'quicmesh-tcp', atMost: 5 },
+    { work: `${direction}-ratio`, of: 'quicmesh-quic', atMost: 3, inEveryRound: true },
+    { work: `${direction}-ratio`, of: 'quicmesh-tcp', atMost: 3, inEveryRound: true },
   ]),
   async run(options): Promise<SuiteFindings> {
     const entrants = entrantsOf(options, ['quicmesh-quic', 'quicmesh-tcp', 'grpc-js']);
@@ -58,7 +58,7 @@ async function measure(
   direction: Direction,
   { quick, rounds }: SuiteOptions,
 ): Promise<FigureTable[]> {
-  const count = rounds ?? (quick ? 1 : 3);
+  const count = rounds ?? (quick ? 1 : 5);
   const rows = await field.rounds(WORKS[direction], FIGURES, count, async (pair, round) => {
     const beats = round === 'warm-up' ? WARM_UP_COUNT : quick ? QUICK_COUNT : COUNT;
     const idle = await beat(pair, { count: beats, perSecond: PER_SECOND, bulk: 'none' });

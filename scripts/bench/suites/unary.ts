@@ -1,10 +1,15 @@
 /** Suite `unary`: calls that carry bytes there and back, over loopback. */
-import { entrantsOf, Field, LOOPBACK } from '../field.js';
+import { CONTENDER_NAMES, type ContenderName, contenderEntry } from '../contenders/registry.js';
+import { entrantsOf, Field, LOOPBACK, type Pair } from '../field.js';
 import type { EchoLoad } from '../protocol.js';
+import type { TargetSpec } from '../targets.js';
 import type { FigureTable, Suite, SuiteFindings, SuiteOptions } from './suite.js';
 
 const WORKS = {
   many: '128 B, 64 at once',
+  'many-256': '128 B, 256 at once',
+  'many-1024': '128 B, 1,024 at once',
+  'many-4096': '128 B, 4,096 at once',
   single: '128 B, one at a time, p50',
   'single-p99': '128 B, one at a time, p99',
   large: '64 KiB, 16 at once',
@@ -12,6 +17,15 @@ const WORKS = {
 
 const SMALL_BYTES = 128;
 const LARGE_BYTES = 64 * 1024;
+const FEW = 64;
+/** More at once than a connection has streams for, at the end: the rest waits for its turn. */
+const MANY = [
+  { work: 'many-256', concurrency: 256 },
+  { work: 'many-1024', concurrency: 1024 },
+  { work: 'many-4096', concurrency: 4096 },
+] as const;
+/** With both transports it makes its calls as with QUIC alone, over one machine. */
+const CONTENDERS = CONTENDER_NAMES.filter((name) => name !== 'quicmesh-auto');
 /** Long enough for the compiler to be done with those who have much code. */
 const WARM_UP_MS = 1000;
 /** Beyond the duration of a round. */
@@ -27,23 +41,31 @@ export const unarySuite: Suite = {
     { work: 'many', of: 'quicmesh-quic', to: 'http2', atLeast: 1.5 },
     { work: 'many', of: 'quicmesh-tcp', to: 'bare-tls', atLeast: 0.4 },
     { work: 'many', of: 'quicmesh-tcp', to: 'grpc-js', atLeast: 12 },
+    ...MANY.flatMap(({ work }): TargetSpec[] => [
+      { work, of: 'quicmesh-quic', toWork: 'many', atLeast: 0.9 },
+      { work, of: 'quicmesh-tcp', toWork: 'many', atLeast: 0.9 },
+      { work, of: 'quicmesh-quic', to: 'bare-quic', atLeast: 0.85 },
+    ]),
     { work: 'single', of: 'quicmesh-quic', to: 'bare-quic', atMost: 1.2 },
     { work: 'single', of: 'quicmesh-tcp', to: 'bare-tls', atMost: 1.4 },
     { work: 'large', of: 'quicmesh-quic', to: 'grpc-js', atLeast: 2 },
     { work: 'large', of: 'quicmesh-tcp', to: 'grpc-js', atLeast: 2 },
   ],
   async run(options): Promise<SuiteFindings> {
-    const entrants = entrantsOf(options);
+    const entrants = entrantsOf(options, CONTENDERS);
     await using field = await Field.start({ suite: 'unary', entrants, host: LOOPBACK }, options);
     await field.startProfiles();
     const tables: FigureTable[] = [];
     if (options.wants('many')) {
-      const { callsPerS } = await measure(field, options, WORKS.many, {
-        payloadBytes: SMALL_BYTES,
-        concurrency: 64,
-      });
-      const rows = callsPerS;
-      tables.push({ work: 'many', title: WORKS.many, unit: 'calls/s', better: 'higher', rows });
+      const load = { payloadBytes: SMALL_BYTES, concurrency: FEW };
+      const { callsPerS } = await measure(field, options, WORKS.many, load);
+      tables.push(callTable('many', callsPerS));
+    }
+    for (const { work, concurrency } of MANY) {
+      if (!options.wants(work)) continue;
+      const load = { payloadBytes: SMALL_BYTES, concurrency };
+      const { callsPerS } = await measure(field, options, WORKS[work], load, survivesMany);
+      tables.push(callTable(work, callsPerS));
     }
     if (options.wants('single') || options.wants('single-p99')) {
       const load = { payloadBytes: SMALL_BYTES, concurrency: 1 };
@@ -64,19 +86,39 @@ export const unarySuite: Suite = {
   },
 };
 
+function callTable(work: keyof typeof WORKS, rows: FigureTable['rows']): FigureTable {
+  return { work, title: WORKS[work], unit: 'calls/s', better: 'higher', rows };
+}
+
+function survivesMany({ contender }: { readonly contender: ContenderName }): boolean {
+  return contenderEntry(contender).atMost === undefined;
+}
+
 function measure(
   field: Field,
   { quick, rounds }: SuiteOptions,
   title: string,
   load: Omit<EchoLoad, 'durationMs'>,
+  takesPart?: (pair: Pair) => boolean,
 ) {
   const figures = ['callsPerS', 'mbPerS', 'p50Us', 'p99Us'] as const;
-  return field.rounds(title, figures, rounds ?? (quick ? 9 : 15), async (pair, round) => {
-    const durationMs = round === 'warm-up' ? WARM_UP_MS : quick ? 250 : 800;
-    const concurrency = pair.survivableConcurrency(load.concurrency);
-    const command = { kind: 'echo', ...load, concurrency, durationMs } as const;
-    const { calls, elapsedMs, p50Us, p99Us } = await pair.askClient(command, durationMs + GRACE_MS);
-    const callsPerS = (calls / elapsedMs) * 1000;
-    return { callsPerS, mbPerS: (callsPerS * load.payloadBytes) / 1e6, p50Us, p99Us };
-  });
+  const isMany = load.concurrency > FEW;
+  const count = rounds ?? (quick ? (isMany ? 3 : 5) : 15);
+  return field.rounds(
+    title,
+    figures,
+    count,
+    async (pair, round) => {
+      // A round of many calls has to be long beside one of them.
+      const roundMs = quick ? (isMany ? 500 : 250) : isMany ? 1500 : 800;
+      const durationMs = round === 'warm-up' ? WARM_UP_MS : roundMs;
+      const concurrency = pair.survivableConcurrency(load.concurrency);
+      const command = { kind: 'echo', ...load, concurrency, durationMs } as const;
+      const answer = await pair.askClient(command, durationMs + GRACE_MS);
+      const callsPerS = (answer.calls / answer.elapsedMs) * 1000;
+      const { p50Us, p99Us } = answer;
+      return { callsPerS, mbPerS: (callsPerS * load.payloadBytes) / 1e6, p50Us, p99Us };
+    },
+    takesPart,
+  );
 }
