@@ -38,6 +38,9 @@ const SLAB_BYTES = 512 * 1024;
 const MAX_DATAGRAM_BYTES = 65_535;
 const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 const UNI_STREAMS = 1024;
+/** In place of a number of bytes: the peer has allowed no more streams so far. */
+const NO_PLACE = -1;
+const FORGET_AT_ONCE = 1024;
 const IDLE_TIMEOUT_MS = 120_000;
 const HANDSHAKE_LIMIT_MS = 10_000;
 /** Long headers begin the handshake; everything after it has short ones (RFC 8999). */
@@ -180,6 +183,9 @@ export class BareConnection {
   readonly #flushing: Flushing;
   readonly #forget: () => void;
   readonly #unsent = new Map<number, Unsent[]>();
+  /** Whole messages of streams that have no place on the wire yet, in the order of their ids; those before are gone. */
+  readonly #waiting: (Unsent & { readonly id: number })[] = [];
+  #nextWaiting = 0;
   #onEstablished: (() => void) | undefined;
   #flushDue = false;
   #timer: NodeJS.Timeout | undefined;
@@ -238,18 +244,26 @@ export class BareConnection {
       queue.push({ bytes: Buffer.from(bytes), fin });
       return;
     }
-    const took = this.trySend(streamId, bytes, fin);
-    if (took < bytes.length) {
+    // Streams get their places in the order of their ids.
+    const isFirst = this.#waiting.length === 0;
+    const took = isFirst ? this.#trySend(streamId, bytes, fin) : NO_PLACE;
+    if (took === NO_PLACE) {
+      this.#waiting.push({ id: streamId, bytes: Buffer.from(bytes), fin });
+    } else if (took < bytes.length) {
       this.#unsent.set(streamId, [{ bytes: Buffer.from(bytes.subarray(took)), fin }]);
     }
   }
 
-  /** Hands over as much as there is room for. @returns how many bytes that was; -1 for no place for a stream */
+  /** Hands over as much as there is room for. @returns how many bytes that was */
   trySend(streamId: number, bytes: Uint8Array, fin: boolean): number {
+    return Math.max(0, this.#trySend(streamId, bytes, fin));
+  }
+
+  #trySend(streamId: number, bytes: Uint8Array, fin: boolean): number {
     try {
       return this.#native.streamSend(streamId, bytes, fin) ?? 0;
     } catch (thrown) {
-      if (textOf(thrown) === 'StreamLimit') return 0;
+      if (textOf(thrown) === 'StreamLimit') return NO_PLACE;
       throw thrown;
     }
   }
@@ -308,7 +322,23 @@ export class BareConnection {
       }
       if (queue.length === 0) this.#unsent.delete(id);
     }
+    this.#openStreams();
     this.#reader.progress?.(this);
+  }
+
+  /** Asks first, since an attempt without a place throws, which is slow. */
+  #openStreams(): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0 || this.#native.peerStreamsLeftBidi() === 0) return;
+    for (let first = waiting[this.#nextWaiting]; first; first = waiting[++this.#nextWaiting]) {
+      const { id, bytes, fin } = first;
+      const took = this.#trySend(id, bytes, fin);
+      if (took === NO_PLACE) break;
+      if (took < bytes.length) this.#unsent.set(id, [{ bytes: bytes.subarray(took), fin }]);
+    }
+    if (this.#nextWaiting < Math.min(waiting.length, FORGET_AT_ONCE)) return;
+    waiting.splice(0, this.#nextWaiting);
+    this.#nextWaiting = 0;
   }
 
   /** One timer, that is only set again when it fires too late or too early. */
