@@ -7,6 +7,7 @@ import { isBytes, textOf } from '../base/realms.js';
 import { MeshError } from '../errors.js';
 import { DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from './frame.js';
+import { ItemReader } from './item-reader.js';
 import { EncodedItem } from './kept-message.js';
 import { MESSAGE_FIELDS, type Message, type MessageType } from './message.js';
 import { ownValue } from './own-values.js';
@@ -94,6 +95,17 @@ export class MessageCodec {
     return messageOf(value);
   }
 
+  /** @internal Begins to decode the message in a payload, in steps where it has many items. @throws MeshError MalformedMessage */
+  begin(payload: Uint8Array): MessageReading {
+    const plain = this.decodePlain(payload);
+    if (plain !== undefined) return { heapBytes: this.#heapBytes, read: () => plain };
+    const { heapBytes } = scanCbor(payload, DEFAULT_CBOR_LIMITS);
+    const reader = new ItemReader(payload);
+    const read = (mayGoOn: () => boolean): Message | undefined =>
+      reader.read(mayGoOn) ? messageOf(reader.value) : undefined;
+    return { heapBytes, read };
+  }
+
   /** @internal What the message that was decoded last takes on the heap besides its payload, estimated. */
   get heapBytes(): number {
     return this.#heapBytes;
@@ -153,6 +165,18 @@ export class MessageCodec {
     small.end();
     return value;
   }
+}
+
+/** @internal A message that is decoded in steps. */
+export interface MessageReading {
+  /** What the message will take on the heap besides its payload, estimated. */
+  readonly heapBytes: number;
+  /**
+   * @param mayGoOn is asked now and then
+   * @returns the message, once it is whole
+   * @throws MeshError MalformedMessage naming the field; UnknownMessageType
+   */
+  read(mayGoOn: () => boolean): Message | undefined;
 }
 
 /** @throws MeshError MalformedMessage, UnknownMessageType */

@@ -4,7 +4,7 @@
  */
 import type { JobLane } from '../base/job-turns.js';
 import { MeshError } from '../errors.js';
-import { joinPayload, type MessageCodec } from './codec.js';
+import { joinPayload, type MessageCodec, type MessageReading } from './codec.js';
 import { type Algorithm, type PackedPayload, packPayload, unpackPayload } from './compression.js';
 import { Compression, type Frame } from './frame.js';
 import type { Message } from './message.js';
@@ -123,6 +123,11 @@ export class FrameCodec {
   /** @internal The second half of {@link decode}. @throws MeshError MalformedMessage, UnknownMessageType */
   read(payload: Uint8Array): Message {
     return this.#codec.decode(payload);
+  }
+
+  /** @internal The same in steps. @throws MeshError MalformedMessage */
+  begin(payload: Uint8Array): MessageReading {
+    return this.#codec.begin(payload);
   }
 
   /** @internal The same for what takes little time. @returns `undefined` for anything else */

@@ -3,6 +3,7 @@ import test from 'ava';
 import { Encoder } from 'cbor-x';
 import fc from 'fast-check';
 import { scanCbor } from '../../src/protocol/cbor-scan.js';
+import { ItemReader } from '../../src/protocol/item-reader.js';
 import { NOT_PLAIN, PlainReader } from '../../src/protocol/plain-reader.js';
 import { PlainWriter } from '../../src/protocol/plain-writer.js';
 import { encoded, soundMessages } from './naive/arbitraries.js';
@@ -55,6 +56,65 @@ test('what the plain reader takes, the scan takes too, and the full decoder read
   );
   t.true(read > 50, `${read} were plain`);
 });
+
+test('what the scan takes, the reader in steps reads as the full decoder does, wherever its steps end', (t) => {
+  let read = 0;
+  holds(
+    t,
+    fc.property(damaged(encoded(soundMessages)), fc.boolean(), (payload, goesOn) => {
+      if (!isScanned(payload)) return true;
+      read += 1;
+      const items = new ItemReader(payload);
+      while (!items.read(() => goesOn));
+      t.deepEqual(items.value, full.decode(payload));
+      return true;
+    }),
+    3000,
+  );
+  t.true(read > 50, `${read} were sound`);
+});
+
+for (const [what, hex] of [
+  ['heads of every width', '8a17181819010019ffff1a000100001a7fffffff3718ff39ffff3affffffff'],
+  [
+    'integers of 64 bits',
+    '841b00000000000000011bffffffffffffffff3b00000000000000003bffffffffffffffff',
+  ],
+  ['halves', '88f93c00f97c00f9fc00f97e00f90001f983fff97bfff98000'],
+  ['wider floats', '84fa3fc00000fa7f800000fb3ff1999999999999fb8000000000000000'],
+  ['simple values', '84f4f5f6f7'],
+  ['nested empty lists and maps', '8480a0818081a16161a0'],
+  ['a key that would change more than its map', 'a2695f5f70726f746f5f5fa1616101616202'],
+  ['a key that comes twice', 'a2616101616102'],
+  ['texts', `84606161${'64c3a4c3b6'}${'6d'}${'6c6f6e676572207468616e2038'}`],
+  ['byte strings', '83404101430102ff'],
+] as const) {
+  test(`the reader in steps reads ${what} as the full decoder does`, (t) => {
+    const payload = Buffer.from(hex, 'hex');
+    scanCbor(payload);
+    const items = new ItemReader(payload);
+    t.true(items.read(() => true));
+    t.deepEqual(items.value, full.decode(payload));
+  });
+}
+
+test('the reader in steps stops when it may not go on', (t) => {
+  const payload = full.encode(Array.from({ length: 10_000 }, (_, i) => i));
+  const items = new ItemReader(payload);
+  let steps = 1;
+  while (!items.read(() => false)) steps += 1;
+  t.true(steps > 50 && steps < 100, `${steps}`);
+  t.is((items.value as number[]).length, 10_000);
+});
+
+function isScanned(payload: Uint8Array): boolean {
+  try {
+    scanCbor(payload);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 test('messages in ASCII with integers up to 32 bits are plain both ways', (t) => {
   const message = {

@@ -4,17 +4,17 @@
  * Small messages are decoded where they arrive: they cost no more than their bytes do. A message that could cost far more than
  * its bytes, compressed or of very many items, first takes a slot and room for what it says it will become. Then it waits
  * until it is its peer's turn: for a thread where it is decompressed in the pool, and for the peer's share of the event loop's
- * time.
+ * time. One of very many items is decoded in steps, with a turn of the event loop, or more, between them.
  */
-import { AsyncResource } from 'node:async_hooks';
 import { Fifo } from '../../base/fifo.js';
 import { JobLane, type JobTurns } from '../../base/job-turns.js';
 import { toMeshError } from '../../errors.js';
 import { Compression, type Frame } from '../../protocol/frame.js';
 import type { FrameCodec } from '../../protocol/frame-codec.js';
 import type { Message } from '../../protocol/message.js';
-import type { Flow } from '../flow.js';
 import { DecodeShare } from './decode-share.js';
+import { Decoding } from './decoding.js';
+import { HeldMessage } from './held-message.js';
 import type { MessageSink } from './message-sink.js';
 import { type ReadingRoom, UnreadMessage } from './unread-message.js';
 
@@ -22,14 +22,18 @@ import { type ReadingRoom, UnreadMessage } from './unread-message.js';
 const SMALL_BYTES = 4096;
 /** Messages whose decompression has begun. More would only hold memory. */
 const MAX_AT_ONCE = 2;
+/** So long a message is decoded in one turn. */
+const STEP_MS = 1;
 
 /** Reads the messages of one peer, over all of its connections. */
 export class PeerReader {
   /** The peer's part of the thread pool. */
   readonly lane: JobLane;
   readonly #share = new DecodeShare();
-  readonly #waiting = new Fifo<WaitingMessage>();
+  readonly #waiting = new Fifo<HeldMessage>();
   #atOnce = 0;
+  /** Messages of which a part is decoded. */
+  #stepped = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(turns: JobTurns) {
@@ -75,24 +79,20 @@ export class PeerReader {
       fail(unread, thrown);
       return;
     }
-    const isFirst = this.#waiting.length === 0;
+    const isFirst = this.#waiting.length === 0 && this.#stepped === 0;
     if (isFirst && !codec.unpacksInPool(frame) && this.#share.waitMs(performance.now()) === 0) {
-      this.#readNow(unread);
+      const decoding = this.#readNow(unread);
+      if (decoding !== undefined) this.#goOn(new HeldMessage(unread), decoding);
       return;
     }
-    const { flow } = sink;
-    flow.hold();
-    // It may be read in a turn that belongs to another connection.
-    const context = new AsyncResource('quicmesh.UnreadMessage');
-    this.#waiting.push({ unread, flow, context });
+    this.#waiting.push(new HeldMessage(unread));
     if (isFirst) this.#readWaiting();
   }
 
   readonly #readWaiting = (): void => {
     this.#timer = undefined;
     for (let next = this.#waiting.first; next !== undefined; next = this.#waiting.first) {
-      const { unread, flow, context } = next;
-      const { codec, frame, sink } = unread;
+      const { codec, frame, sink } = next.unread;
       const waitMs = sink.isOver ? 0 : this.#share.waitMs(performance.now());
       if (waitMs > 0) {
         this.#timer = setTimeout(this.#readWaiting, waitMs);
@@ -100,71 +100,102 @@ export class PeerReader {
         return;
       }
       const isLater = !sink.isOver && codec.unpacksInPool(frame);
-      if (isLater && this.#atOnce >= MAX_AT_ONCE) return;
+      if (isLater ? this.#atOnce >= MAX_AT_ONCE : this.#stepped > 0) return;
       this.#waiting.shift();
-      context.runInAsyncScope(() => {
-        if (isLater) {
-          void this.#readLater(unread, flow);
-          return;
-        }
-        if (sink.isOver) unread.release();
-        else this.#readNow(unread);
-        flow.release();
-      });
+      next.run(isLater ? this.#readLater : this.#readHeld);
     }
   };
 
-  #readNow(unread: UnreadMessage): void {
-    const startMs = performance.now();
-    try {
-      unread.reserve();
-      const raw = unread.codec.unpack(unread.frame) as Uint8Array;
-      this.#decode(unread, raw, startMs);
-    } catch (thrown) {
-      fail(unread, thrown);
-    }
-  }
+  readonly #readHeld = (held: HeldMessage): void => {
+    const { unread } = held;
+    if (unread.sink.isOver) held.end();
+    else this.#goOn(held, this.#readNow(unread));
+  };
 
-  async #readLater(unread: UnreadMessage, flow: Flow): Promise<void> {
+  readonly #readLater = async (held: HeldMessage): Promise<void> => {
+    const { unread } = held;
     const { codec, frame, sink } = unread;
+    let decoding: Decoding | undefined;
     this.#atOnce += 1;
     try {
       const raw = await this.lane.run(() => {
         if (sink.isOver) return undefined;
-        unread.reserve();
+        this.#reserve(unread);
         return codec.unpack(frame);
       });
-      if (raw === undefined || sink.isOver) unread.release();
-      else this.#decode(unread, raw, performance.now());
+      if (raw !== undefined && !sink.isOver) {
+        decoding = this.#step(new Decoding(unread, raw), performance.now());
+      }
     } catch (thrown) {
       fail(unread, thrown);
     }
-    flow.release();
     this.#atOnce -= 1;
+    this.#goOn(held, decoding);
     if (this.#timer === undefined) this.#readWaiting();
-  }
+  };
 
-  /** @throws MeshError MalformedMessage, UnknownMessageType */
-  #decode(unread: UnreadMessage, raw: Uint8Array, startMs: number): void {
-    const { codec, frame, sink } = unread;
-    let message: Message;
+  /** @returns what is left to decode in later turns, if anything is */
+  #readNow(unread: UnreadMessage): Decoding | undefined {
+    const startMs = performance.now();
     try {
-      message = codec.read(raw);
-    } finally {
-      this.#share.spend(startMs, performance.now(), frame.payload.length);
+      this.#reserve(unread);
+      const raw = unread.codec.unpack(unread.frame) as Uint8Array;
+      return this.#step(new Decoding(unread, raw), startMs);
+    } catch (thrown) {
+      fail(unread, thrown);
+      return undefined;
     }
-    const heldBytes = raw.length + codec.heapBytes;
-    unread.release();
-    sink.onMessage(message, frame, heldBytes);
   }
-}
 
-interface WaitingMessage {
-  readonly unread: UnreadMessage;
-  /** Holds the stream. */
-  readonly flow: Flow;
-  /** In which the frame arrived. */
-  readonly context: AsyncResource;
+  /** @throws MeshError Overloaded */
+  #reserve(unread: UnreadMessage): void {
+    unread.reserve();
+    this.#share.expand(performance.now(), unread.rawBytes, unread.frame.payload.length);
+  }
+
+  /**
+   * Decodes for a moment, and hands the message over once it is whole.
+   * @param startMs since when this turn has been at the message
+   * @returns what is left to decode in later turns, if anything is
+   */
+  #step(decoding: Decoding, startMs: number): Decoding | undefined {
+    const { unread } = decoding;
+    const untilMs = performance.now() + STEP_MS;
+    let message: Message | undefined;
+    try {
+      message = decoding.read(() => performance.now() < untilMs);
+    } catch (thrown) {
+      fail(unread, thrown);
+      return undefined;
+    } finally {
+      const { unspentBytes } = decoding;
+      decoding.unspentBytes = this.#share.spend(startMs, performance.now(), unspentBytes);
+    }
+    if (message === undefined) return decoding;
+    unread.release();
+    unread.sink.onMessage(message, unread.frame, decoding.heldBytes);
+    return undefined;
+  }
+
+  /** Decodes the rest in later turns, or lets the stream go on where nothing is left. */
+  #goOn(held: HeldMessage, decoding: Decoding | undefined): void {
+    if (decoding === undefined) {
+      held.end();
+      return;
+    }
+    const next = (): void => {
+      this.#stepped -= 1;
+      const isOver = decoding.unread.sink.isOver;
+      held.run(() =>
+        this.#goOn(held, isOver ? undefined : this.#step(decoding, performance.now())),
+      );
+      if (this.#timer === undefined) this.#readWaiting();
+    };
+    this.#stepped += 1;
+    const waitMs = this.#share.waitMs(performance.now());
+    if (waitMs > 0) setTimeout(next, waitMs).unref();
+    else setImmediate(next);
+  }
 }
 
 function fail(unread: UnreadMessage, thrown: unknown): void {

@@ -31,7 +31,8 @@ export class UnreadMessage {
   readonly codec: FrameCodec;
   readonly sink: MessageSink;
   readonly #room: ReadingRoom | undefined;
-  readonly #rawBytes: number;
+  /** What the payload says that it becomes. */
+  readonly rawBytes: number;
   #budget: ByteBudget | undefined;
   #bytes = 0;
   #hasSlot = false;
@@ -42,7 +43,7 @@ export class UnreadMessage {
     this.codec = codec;
     this.sink = sink;
     this.#room = room;
-    this.#rawBytes = rawBytesOf(frame);
+    this.rawBytes = rawBytesOf(frame);
   }
 
   /** Takes a slot and the bytes of the frame. @throws MeshError Overloaded */
@@ -59,7 +60,13 @@ export class UnreadMessage {
   /** Takes the bytes that the frame says it will become. @throws MeshError Overloaded */
   reserve(): void {
     if (this.#room === undefined || this.frame.compression === Compression.none) return;
-    this.#take(this.frame.payload.length + this.#rawBytes);
+    this.#take(this.frame.payload.length + this.rawBytes);
+  }
+
+  /** Takes what the message will take on the heap besides, now that this is known. There need not be room. */
+  expect(heapBytes: number): void {
+    this.#bytes += heapBytes;
+    this.#budget?.take(heapBytes);
   }
 
   /** Gives everything back. May be called again. */
@@ -72,7 +79,7 @@ export class UnreadMessage {
 
   #take(bytes: number): void {
     const { receiveBudget, nestedReceiveBudget } = this.#room as ReadingRoom;
-    const isSmall = this.#rawBytes <= MAX_URGENT_BYTES;
+    const isSmall = this.rawBytes <= MAX_URGENT_BYTES;
     // What it has already does not stand in its own way.
     this.#budget?.give(this.#bytes);
     this.#budget = [receiveBudget, nestedReceiveBudget].find((one) => one.hasRoomFor(isSmall));

@@ -22,6 +22,25 @@ test('5 ms more may be taken at once, and then each millisecond is waited for th
   t.is(share.waitMs(80), 0);
 });
 
+test('bytes that have paid for one part of a message do not pay for the next', (t) => {
+  const share = new DecodeShare();
+  t.is(share.spend(0, 1, 100_000), 80_000);
+  t.is(share.spend(1, 2, 10_000), 0);
+  // 0.5 ms were not paid for.
+  share.spend(2, 27, 0);
+  t.is(share.waitMs(27), 1 + 4 * 25.5 - 20 - 27);
+});
+
+test('memory of more than 16 times the bytes on the wire is charged before it is filled', (t) => {
+  const share = new DecodeShare();
+  share.expand(0, 16 * 65_536, 65_536);
+  share.spend(0, 5, 0);
+  t.is(share.waitMs(5), 0);
+  const bomb = new DecodeShare();
+  bomb.expand(0, 16 * 1024 * 1024, 0);
+  t.is(bomb.waitMs(0), 4 * 32 - 20);
+});
+
 test('what was not taken does not add up', (t) => {
   const share = new DecodeShare();
   share.spend(1_000_000, 1_000_020, 0);

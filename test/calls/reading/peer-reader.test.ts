@@ -162,10 +162,43 @@ test('messages of very many items wait for the share of their own peer, and nobo
   t.is(small.messages.length, 1, 'a small message of the same peer is read at once');
   const other = new Sink();
   new PeerReader(jobs).receive(frame, codec, other, room);
-  t.is(other.messages.length, 1, 'and so is the like of another peer');
+  await until(() => other.isSettled);
+  t.true(reader.waiting > 0, 'the like of another peer does not wait for those of this one');
   await until(() => sinks.every(({ isSettled }) => isSettled));
   t.deepEqual(order, sinks, 'in their order');
   t.is(room.slots.taken, 0);
+});
+
+test('a message of very many items is decoded over many turns of the event loop, and charged meanwhile', async (t) => {
+  const { reader, codec, room } = setUp();
+  const items = 131_000;
+  const list = listOf(Buffer.from('4107', 'hex'), items);
+  const sink = new Sink();
+  const next = new Sink();
+  next.onRead = () => t.true(sink.isSettled, 'what came later waits');
+  reader.receive(list, codec, sink, room);
+  t.is(sink.messages.length, 0);
+  t.true(room.receiveBudget.usedBytes > items * 100, `${room.receiveBudget.usedBytes}`);
+  reader.receive(listOf(Buffer.from('80', 'hex'), 10_000), codec, next, room);
+  let turns = 0;
+  for (; !sink.isSettled; turns += 1) await new Promise(setImmediate);
+  t.true(turns > 3, `${turns}`);
+  const [message] = sink.messages as { body: Buffer[] }[];
+  t.is(message?.body.length, items);
+  t.true(message?.body.every((one) => one.length === 1 && one[0] === 7));
+  await until(() => next.isSettled);
+  t.is(next.messages.length, 1);
+  t.is(room.receiveBudget.usedBytes, 0);
+});
+
+test('a message that is given up while it is decoded is decoded no further', async (t) => {
+  const { reader, codec, room } = setUp();
+  const sink = new Sink();
+  reader.receive(listOf(Buffer.from('4107', 'hex'), 131_000), codec, sink, room);
+  sink.isOver = true;
+  await until(() => room.slots.taken === 0);
+  t.is(sink.messages.length, 0);
+  t.is(room.receiveBudget.usedBytes, 0);
 });
 
 test('a message that waited is handed over in the async context that it arrived in', async (t) => {
