@@ -14,7 +14,8 @@ import type { PeerIdentity } from './connection.js';
 export const TURN_MS = 0.5;
 /**
  * Of what a turn takes besides, a peer may read for this share: a program that computes for long in each turn would hardly read
- * at all. What all peers spend does not count, so that several who flood do not lengthen each other's turns.
+ * at all. What all peers spend does not count, so that several who flood do not lengthen each other's turns. Nor does what other
+ * processes have the processor for: where a flood makes the machine busy, that would lengthen the turns of whoever floods.
  */
 const SHARE_OF_OTHER_WORK = 1 / 4;
 const MAX_TURN_MS = 25;
@@ -29,14 +30,19 @@ export class ReadingTurns {
   /** What a peer may spend in this turn. */
   turnMs = TURN_MS;
   #beganMs = 0;
+  /** What the process had worked by then. */
+  #workedMs = 0;
   /** What all peers have spent since then. */
   #spentMs = 0;
   /** Shares begin their turns. */
   #isTurning = false;
   readonly #nowMs: () => number;
+  readonly #processorMs: () => number;
 
-  constructor(nowMs = () => performance.now()) {
+  /** @param processorMs how long the process has had a processor */
+  constructor(nowMs = () => performance.now(), processorMs = ownProcessorMs) {
     this.#nowMs = nowMs;
+    this.#processorMs = processorMs;
   }
 
   /** The share of a peer, for one more of its connections, which must {@link ReadingShare.leave} it once. */
@@ -59,7 +65,7 @@ export class ReadingTurns {
   note(share: ReadingShare): void {
     this.#noted.push(share);
     if (this.#noted.length > 1) return;
-    if (!this.#isTurning) this.#begin(this.#nowMs());
+    if (!this.#isTurning) this.#begin(this.#nowMs(), this.#processorMs());
     setImmediate(this.#nextTurn);
   }
 
@@ -73,17 +79,21 @@ export class ReadingTurns {
     const shares = this.#noted;
     this.#noted = [];
     const nowMs = this.#nowMs();
-    const otherMs = nowMs - this.#beganMs - this.#spentMs;
+    // Other threads of the process work as well, so that it may have worked for longer than there was time.
+    const processorMs = this.#processorMs();
+    const workedMs = Math.min(processorMs - this.#workedMs, nowMs - this.#beganMs);
+    const otherMs = workedMs - this.#spentMs;
     this.turnMs = Math.min(Math.max(TURN_MS, otherMs * SHARE_OF_OTHER_WORK), MAX_TURN_MS);
-    this.#begin(nowMs);
+    this.#begin(nowMs, processorMs);
     this.#isTurning = true;
     for (const share of shares) share.beginTurn();
     this.#isTurning = false;
     if (this.#noted.length === 0) this.turnMs = TURN_MS;
   };
 
-  #begin(nowMs: number): void {
+  #begin(nowMs: number, processorMs: number): void {
     this.#beganMs = nowMs;
+    this.#workedMs = processorMs;
     this.#spentMs = 0;
   }
 }
@@ -143,6 +153,11 @@ export class ReadingShare {
     this.#isNoted = true;
     this.#turns.note(this);
   }
+}
+
+function ownProcessorMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** Whose connections share: those of one certificate's first node id, whichever of its ids a connection claims. */

@@ -43,7 +43,8 @@ test('readers wait in order, and a turn that is spent calls no more of them', as
 
 test("where a turn takes long for other work, a peer has a share of that, and of no other peer's", async (t) => {
   let nowMs = 0;
-  const turns = new ReadingTurns(() => nowMs);
+  const now = () => nowMs;
+  const turns = new ReadingTurns(now, now);
   const [share, other] = [turns.join('n1'), turns.join('n2')];
   const seen: number[] = [];
   const read = (): void => {
@@ -62,6 +63,27 @@ test("where a turn takes long for other work, a peer has a share of that, and of
   await nextTurn();
   t.deepEqual(seen, [5, TURN_MS, 25, TURN_MS]);
   t.is(share.untilMs(0), TURN_MS);
+});
+
+test("where a turn takes long because the processor is somebody else's, a peer has no more of it", async (t) => {
+  let [nowMs, workedMs] = [0, 0];
+  const turns = new ReadingTurns(
+    () => nowMs,
+    () => workedMs,
+  );
+  const share = turns.join('n1');
+  const seen: number[] = [];
+  const read = (): void => {
+    seen.push(share.untilMs(0));
+    if (seen.length < 2) share.wait(read);
+  };
+  share.wait(read);
+  nowMs = 1000;
+  await nextTurn();
+  nowMs = 2000;
+  workedMs = 8;
+  await nextTurn();
+  t.deepEqual(seen, [TURN_MS, 2]);
 });
 
 test('a reader that waits again is called once in a turn, though it spends nothing', async (t) => {

@@ -17,6 +17,9 @@ import type {
 import { handleRandomCalls, isOrder, obey, RandomCalls } from './random-calls.js';
 import { StalledUpload } from './stalled-upload.js';
 
+/** Work of a node that minds its event loop, in one turn of it. */
+const WORK_MS = 1;
+
 export class NodeHost {
   readonly #nodeId: string;
   readonly #events: SeenEvent[] = [];
@@ -25,6 +28,7 @@ export class NodeHost {
   #started: MeshNode | undefined;
   #upload: StalledUpload | undefined;
   #randomCalls: RandomCalls | undefined;
+  #isWorking = false;
 
   constructor(nodeId: string) {
     this.#nodeId = nodeId;
@@ -55,6 +59,11 @@ export class NodeHost {
     stopStalledUpload: () => {
       this.#upload?.stop();
       return { pulledBytes: this.#upload?.pulledBytes ?? 0 };
+    },
+    work: ({ isOn }) => {
+      this.#isWorking = isOn;
+      if (isOn) this.#work();
+      return undefined;
     },
     events: ({ sinceMs = 0 }) => this.#events.filter(({ atMs }) => atMs >= sinceMs),
     links: ({ nodeId }) =>
@@ -163,6 +172,12 @@ export class NodeHost {
       });
     }
   }
+
+  readonly #work = (): void => {
+    if (!this.#isWorking) return;
+    for (const endMs = monotonicMs() + WORK_MS; monotonicMs() < endMs; );
+    setImmediate(this.#work);
+  };
 
   #execute(id: string): string {
     this.#executions.set(id, (this.#executions.get(id) ?? 0) + 1);

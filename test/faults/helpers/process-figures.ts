@@ -18,6 +18,12 @@ export function processorSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
+/** So long its first thread, which runs JavaScript, could have gone on and had no processor. */
+export function waitedSeconds(pid: number): number {
+  const [, waitedNs] = readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ');
+  return Number(waitedNs) / 1e9;
+}
+
 /** The largest resident sizes while it watches. */
 export class MemoryWatch {
   readonly #largest = new Map<number, number>();

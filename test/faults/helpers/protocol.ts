@@ -120,6 +120,8 @@ export interface Commands {
     readonly takes: Record<string, never>;
     readonly gives: { readonly pulledBytes: number };
   };
+  /** Keeps the process busy from now on, or no more, with work that gives way every millisecond. */
+  work: { readonly takes: { readonly isOn: boolean }; readonly gives: undefined };
   events: {
     readonly takes: { readonly sinceMs?: number | undefined };
     readonly gives: readonly SeenEvent[];
