@@ -44,7 +44,9 @@ const command = new Command('bench')
   .option('--rounds <count>', 'rounds in place of the number of each suite', wholeNumber)
   .option(
     '--namespaces <server,client>',
-    'connect and loss: network namespaces that a link joins',
+    'connect and loss: network namespaces that a link of yours joins, such as `ip netns add A; ip netns add B;' +
+      ' ip link add l0 netns A type veth peer name l0 netns B` with addresses, and `tc qdisc add dev l0 root netem`' +
+      ' in each; without it, loss makes its links itself, which needs Linux, root and a C compiler',
     twoNames,
   )
   .option('--profile', 'CPU profiles of every process, and what took most time', false)

@@ -16,6 +16,8 @@ export interface Entrant {
   readonly name: string;
   readonly contender: ContenderName;
   readonly maxDatagramBytes?: number | undefined;
+  /** The server's address, where it is not that of the field. */
+  readonly host?: string | undefined;
 }
 
 export interface FieldOptions {
@@ -26,6 +28,13 @@ export interface FieldOptions {
   readonly namespaces?: readonly [server: string, client: string] | undefined;
   /** What clients are to connect to in place of a server. */
   readonly front?: ((server: SocketAddress) => Promise<SocketAddress>) | undefined;
+}
+
+export interface RoundsOptions {
+  /** Where a work is not for all pairs. */
+  readonly takesPart?: ((pair: Pair) => boolean) | undefined;
+  /** All at the same time: for loads that are next to nothing. Default: one after the other. */
+  readonly isTogether?: boolean | undefined;
 }
 
 export const LOOPBACK = '127.0.0.1';
@@ -81,7 +90,6 @@ export class Field implements AsyncDisposable {
 
   /**
    * Plays rounds, the first one to warm up and without its figures counting.
-   * @param takesPart of a pair, where a work is not for all of them
    * @returns the rows of each figure that `play` answers with
    */
   async rounds<F extends string>(
@@ -89,7 +97,7 @@ export class Field implements AsyncDisposable {
     figures: readonly F[],
     count: number,
     play: (pair: Pair, round: 'warm-up' | number) => Promise<Readonly<Record<F, number>>>,
-    takesPart: (pair: Pair) => boolean = () => true,
+    { takesPart = () => true, isTogether = false }: RoundsOptions = {},
   ): Promise<Readonly<Record<F, FigureRow[]>>> {
     const { tell } = this.#suiteOptions;
     const pairs = this.pairs.filter(takesPart);
@@ -99,12 +107,13 @@ export class Field implements AsyncDisposable {
       tell(
         `${this.#options.suite}: ${title}, ${round === 0 ? 'warm-up' : `round ${round} of ${count}`}`,
       );
-      for (const pair of pairs) {
-        await pair.attempt(async () => {
+      const turn = (pair: Pair) =>
+        pair.attempt(async () => {
           const figure = await play(pair, round === 0 ? 'warm-up' : round);
           if (round > 0) samples.get(pair)?.push(figure);
         });
-      }
+      if (isTogether) await Promise.all(pairs.map(turn));
+      else for (const pair of pairs) await turn(pair);
     }
     const rows = figures.map((figure) => [
       figure,
@@ -116,6 +125,14 @@ export class Field implements AsyncDisposable {
       })),
     ]);
     return Object.fromEntries(rows) as Record<F, FigureRow[]>;
+  }
+
+  /** Gives every pair a new connection, for which what the link was before does not matter. */
+  async reconnect(): Promise<void> {
+    const connect = { kind: 'connect', count: 1 } as const;
+    for (const pair of this.pairs) {
+      await pair.attempt((one) => one.askClient(connect, START_LIMIT_MS));
+    }
   }
 
   async startProfiles(): Promise<void> {
@@ -185,8 +202,8 @@ export class Pair implements AsyncDisposable {
 
   async start(): Promise<void> {
     const { program, signal, tls } = this.#suiteOptions;
-    const { front, host, namespaces } = this.#options;
-    const { contender, maxDatagramBytes, name } = this.#entrant;
+    const { front, namespaces } = this.#options;
+    const { contender, maxDatagramBytes, name, host = this.#options.host } = this.#entrant;
     const [serverSpace, clientSpace] = namespaces ?? [];
     const process = (side: string, namespace: string | undefined) =>
       new WorkerProcess({ name: `${side} of ${name}`, program, namespace, signal });

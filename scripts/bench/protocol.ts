@@ -23,6 +23,8 @@ export type Command =
   | ({ readonly kind: 'echo' } & EchoLoad)
   | { readonly kind: 'upload'; readonly totalBytes: number }
   | ({ readonly kind: 'heartbeats' } & HeartbeatLoad)
+  /** Opens as many connections more, then carries bulk up on each of them until the process ends. */
+  | { readonly kind: 'saturate'; readonly count: number }
   /** A new connection, for one call. */
   | { readonly kind: 'firstReply'; readonly history: History; readonly payloadBytes: number }
   /** What the process takes of the machine, with or without what is garbage. */
@@ -37,14 +39,14 @@ export type Command =
   | { readonly kind: 'stopProfile'; readonly path: string }
   | { readonly kind: 'close' };
 
-/** Calls over the first connection, as many at once all the time. */
+/** Calls over the newest connection, as many at once all the time. */
 export interface EchoLoad {
   readonly payloadBytes: number;
   readonly concurrency: number;
   readonly durationMs: number;
 }
 
-/** Small calls over the first connection, at a steady rate. */
+/** Small calls over the newest connection, at a steady rate. */
 export interface HeartbeatLoad {
   readonly count: number;
   readonly perSecond: number;
@@ -65,6 +67,7 @@ export interface Answers {
   echo: EchoFigures;
   upload: { readonly elapsedMs: number };
   heartbeats: HeartbeatFigures;
+  saturate: Done;
   /** From the beginning of the dial. */
   firstReply: { readonly elapsedMs: number };
   usage: Usage;

@@ -65,13 +65,14 @@ function drawTable(figures: FigureTable): string {
 }
 
 function cellsOf(figures: FigureTable): { columns: string[]; rows: string[][] } {
-  const { rows, unit } = figures;
+  const { rows, unit, scale } = figures;
   const baselines = BASELINES.filter((name) => rows.some((row) => row.name === name));
   const hasRemarks = rows.some(({ remark }) => remark !== undefined);
   return {
     columns: [
       '',
       `median ${unit}`,
+      ...(scale === undefined ? [] : [scale.unit]),
       'min – max',
       'to limit',
       ...baselines.map((name) => `to ${name}`),
@@ -79,13 +80,18 @@ function cellsOf(figures: FigureTable): { columns: string[]; rows: string[][] } 
     ],
     rows: rows.map((row) => [
       row.name,
-      row.samples.length === 0 ? NOTHING : formatNumber(median(row.samples)),
+      medianOf(row),
+      ...(scale === undefined ? [] : [medianOf(row, scale.value)]),
       spread(row.samples),
       ratio(row, row.limit, figures),
       ...baselines.map((name) => ratio(row, name, figures)),
       ...(hasRemarks ? [row.remark ?? ''] : []),
     ]),
   };
+}
+
+function medianOf({ samples }: FigureRow, unit = 1): string {
+  return samples.length === 0 ? NOTHING : formatNumber(median(samples) / unit);
 }
 
 function ratio({ samples }: FigureRow, to: string | undefined, { rows }: FigureTable): string {

@@ -75,6 +75,7 @@ async function resolveSuiteOptions(options: RunOptions, program: string): Promis
     tell,
     takesPart: (name) => peers === undefined || peers.includes(name),
     wants: (work) => works === undefined || works.includes(work),
+    names: (work) => works?.includes(work) ?? false,
     tls: { server: { ca, ...nodes[SERVER_NAME] }, client: { ca, ...nodes[CLIENT_NAME] } },
     profileDirectory: profile ? directory : undefined,
   };

@@ -16,8 +16,8 @@ export interface TargetSpec {
   readonly atMost?: number;
   /** Judges the worst round in place of the median. */
   readonly inEveryRound?: true;
-  /** Keys of the conditions that it is meant for; all by default. */
-  readonly under?: readonly string[];
+  /** Judges the figure in the table's other unit. */
+  readonly inScale?: true;
 }
 
 export interface Verdict extends TargetSpec {
@@ -29,16 +29,16 @@ export interface Verdict extends TargetSpec {
 
 export function judge(
   targets: readonly TargetSpec[],
-  { tables, condition }: SuiteFindings,
+  { tables }: SuiteFindings,
 ): readonly Verdict[] {
   return targets.flatMap((target) => {
-    if (target.under !== undefined && !target.under.includes(condition?.key ?? '')) return [];
     const table = tables.find(({ work }) => work === target.work);
     const other = tables.find(({ work }) => work === (target.toWork ?? target.work));
     if (table === undefined || other === undefined) return [];
     const figure = figureOf(table, target.of, target.inEveryRound ? worstOf(target) : median);
     const { beyond, to = target.toWork === undefined ? undefined : target.of } = target;
-    const divisor = to === undefined ? 1 : figureOf(other, to, median);
+    const unit = target.inScale ? table.scale?.value : 1;
+    const divisor = to === undefined ? unit : figureOf(other, to, median);
     const base = beyond === undefined ? 0 : figureOf(table, beyond, median);
     // Who does not take part is not judged; who fails is.
     if (figure === 'absent' || divisor === 'absent' || base === 'absent') return [];
@@ -64,14 +64,14 @@ function worstOf({ atMost }: TargetSpec): (samples: readonly number[]) => number
 }
 
 function titleOf(
-  { of, to, toWork, beyond, inEveryRound }: TargetSpec,
-  { title, unit }: FigureTable,
+  { of, to, toWork, beyond, inEveryRound, inScale }: TargetSpec,
+  { title, unit, scale }: FigureTable,
   other: FigureTable,
 ): string {
   const rounds = inEveryRound ? ', in every round' : '';
   if (toWork !== undefined) return `${title}: ${of} / ${to ?? of} of ${other.title}${rounds}`;
   if (to !== undefined) return `${title}: ${of} / ${to}${rounds}`;
-  return `${title}: ${of}${beyond === undefined ? '' : ` beyond ${beyond}`}, ${unit}${rounds}`;
+  return `${title}: ${of}${beyond === undefined ? '' : ` beyond ${beyond}`}, ${inScale ? scale?.unit : unit}${rounds}`;
 }
 
 function isMet({ atLeast, atMost }: TargetSpec, value: number | undefined): boolean {

@@ -44,11 +44,14 @@ async function carryOut(command: Command): Promise<Answer> {
       await connect(command.count);
       return {};
     case 'echo':
-      return echo(firstClient(), command);
+      return echo(newestClient(), command);
     case 'upload':
-      return upload(firstClient(), command.totalBytes);
+      return upload(newestClient(), command.totalBytes);
     case 'heartbeats':
-      return heartbeats(firstClient(), command);
+      return heartbeats(newestClient(), command);
+    case 'saturate':
+      await saturate(command.count);
+      return {};
     case 'usage':
       return usage(command.collectGarbage);
     case 'serveProbes':
@@ -119,6 +122,18 @@ async function upload(client: Client, totalBytes: number): Promise<{ elapsedMs: 
   return { elapsedMs: performance.now() - startMs };
 }
 
+/** Each on a connection of its own, all beginning at the same moment. */
+async function saturate(count: number): Promise<void> {
+  const former = clients.length;
+  await connect(count);
+  const never = new AbortController().signal;
+  for (const client of clients.slice(former)) {
+    if (client.saturate === undefined) throw new Error('it has no transfer without an end');
+    // It ends with the process, whatever it says then.
+    client.saturate('upload', never).catch(() => {});
+  }
+}
+
 async function firstReply(history: History, payloadBytes: number): Promise<{ elapsedMs: number }> {
   const from = dialer;
   if (from === undefined) throw new Error('a first call came before prepare');
@@ -159,8 +174,8 @@ function usage(collectGarbage: boolean): Usage {
   };
 }
 
-function firstClient(): Client {
-  const [client] = clients;
+function newestClient(): Client {
+  const client = clients.at(-1);
   if (client === undefined) throw new Error('there is no connection yet');
   return client;
 }

@@ -22,6 +22,7 @@ interface RunReport {
   readonly reports: readonly {
     readonly suite: string;
     readonly tables: readonly { readonly work: string; readonly rows: readonly Row[] }[];
+    readonly notes: readonly string[];
     readonly verdicts: readonly { readonly title: string; readonly value?: number }[];
   }[];
 }
@@ -37,7 +38,7 @@ async function bench(t: ExecutionContext, ...options: string[]) {
   const { stdout } = await run(
     process.execPath,
     [...BENCH, ...options, '--quick', '--json', '--out', directory],
-    { timeout: 50_000 },
+    { timeout: 100_000 },
   );
   return { directory, report: JSON.parse(stdout) as RunReport };
 }
@@ -98,6 +99,31 @@ test('the connect suite counts round trips of a link that delays', async (t) => 
   t.true(connect?.verdicts.every(({ value = 0 }) => value > 0));
 });
 
+test('the loss suite measures over links that it makes, and removes', async (t) => {
+  const { report } = await bench(
+    t,
+    ...['loss', '--rounds', '1', '--peers', 'quicmesh-quic,bare-tls'],
+    ...['--works', 'calls-20ms-0.5,bulk-10mbit-0'],
+  );
+  const [loss] = report.reports;
+  if (!(await canMakeLinks())) {
+    t.regex(loss?.notes[0] ?? '', /^failed: /);
+    t.log('skipped: it takes Linux, root, /dev/net/tun, a C compiler and network namespaces');
+    return;
+  }
+  t.deepEqual(
+    loss?.tables.map(({ work }) => work),
+    ['calls-20ms-0.5-p50', 'calls-20ms-0.5-p99', 'bulk-10mbit-0'],
+  );
+  const [p50, , bulk] = loss?.tables ?? [];
+  for (const { samples } of p50?.rows ?? []) t.true((samples[0] ?? 0) >= 20);
+  // Nobody carries more than the link does.
+  for (const { samples } of bulk?.rows ?? []) t.true((samples[0] ?? 11) <= 10);
+  const { stdout } = await run('ip', ['netns', 'list']);
+  const namesOfLiving = stdout.match(/quicmesh-bench-(\d+)/g) ?? [];
+  for (const name of namesOfLiving) t.true(isAlive(Number(name.split('-').at(-1))));
+});
+
 test('a run that is stopped ends at once and leaves no process', async (t) => {
   const directory = await resultsDirectory(t);
   const parameters = ['unary', '--peers', 'bare-tls', '--out', directory];
@@ -131,6 +157,16 @@ test('an unknown suite, contender or part is one clear line and a failure', asyn
     t.regex(stderr, line);
   }
 });
+
+async function canMakeLinks(): Promise<boolean> {
+  const name = `quicmesh-bench-test-${process.pid}`;
+  const attempt = `command -v cc && test -c /dev/net/tun && ip netns add ${name} && ip netns delete ${name}`;
+  const isMade = run('sh', ['-c', attempt]).then(
+    () => true,
+    () => false,
+  );
+  return process.platform === 'linux' && isMade;
+}
 
 /** Process ids, where the system has them as files. */
 async function childrenOf(pid: number): Promise<number[]> {

@@ -9,7 +9,7 @@ import {
   type StreamReader,
 } from './bare-quic-socket.js';
 import type { Client, Contender } from './contender.js';
-import { checkAck, encodeAck, piecesOf } from './upload.js';
+import { checkAck, encodeAck, piecesOf, piecesUntil, readAck } from './upload.js';
 
 const STREAM_ID_STEP = 4;
 const FIRST_UNI_OF_CLIENT = 2;
@@ -146,11 +146,21 @@ class BareQuicClient implements Client {
   }
 
   async upload(totalBytes: number): Promise<void> {
+    checkAck(await this.#send(piecesOf(totalBytes)), totalBytes);
+  }
+
+  async saturate(direction: 'upload' | 'download', signal: AbortSignal): Promise<number> {
+    if (direction === 'download') throw new Error('it has no download');
+    return readAck(await this.#send(piecesUntil(signal))) ?? 0;
+  }
+
+  /** @returns what the server answers when it has all */
+  #send(body: Iterator<Buffer>): Promise<Buffer> {
     const id = this.#nextUni;
     this.#nextUni += STREAM_ID_STEP;
     const ack = this.#replies.await(this.#connection, id + ANSWERS);
-    this.#replies.startUpload(this.#connection, id, piecesOf(totalBytes));
-    checkAck(await ack, totalBytes);
+    this.#replies.startUpload(this.#connection, id, body);
+    return ack;
   }
 }
 

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls';
 import { type Client, type Contender, SERVER_NAME } from './contender.js';
-import { ACK_BYTES, checkAck, encodeAck, piecesOf } from './upload.js';
+import { ACK_BYTES, checkAck, encodeAck, piecesOf, piecesUntil } from './upload.js';
 
 const ECHO = 'bench-echo';
 const SINK = 'bench-sink';
@@ -141,6 +141,19 @@ class BareTlsClient implements Client {
     } finally {
       socket.destroy();
     }
+  }
+
+  /** Only up. Ends at once, whatever is still under way. */
+  async saturate(direction: 'upload' | 'download', signal: AbortSignal): Promise<number> {
+    if (direction === 'download') throw new Error('it has no download');
+    const socket = await this.#dialSink();
+    socket.on('error', () => {});
+    socket.write(encodeAck(Number.MAX_SAFE_INTEGER));
+    for (const piece of piecesUntil(signal)) {
+      if (!socket.write(piece)) await once(socket, 'drain');
+    }
+    socket.destroy();
+    return socket.bytesWritten;
   }
 
   /** What is written in one turn leaves in one piece. */

@@ -55,8 +55,8 @@ export interface Client {
   echo(payload: Uint8Array): Promise<Uint8Array>;
   /** Sends as many bytes one way; fulfils when the server has said that it has counted them all. */
   upload(totalBytes: number): Promise<void>;
-  /** What keeps a leader in office: a small message, answered at once. */
-  heartbeat?(): Promise<void>;
+  /** What keeps a leader in office: a small message, answered at once. Default: an echo of as many bytes. */
+  heartbeat?(): Promise<unknown>;
   /** Carries bytes one way until the signal fires. @returns how many its receiver has counted */
   saturate?(direction: 'upload' | 'download', signal: AbortSignal): Promise<number>;
 }

@@ -122,14 +122,6 @@ function clientOf(client: GrpcClient): Client {
         pump(piecesOf(totalBytes), call);
       }),
 
-    heartbeat: () =>
-      new Promise((resolve, reject) => {
-        client.makeUnaryRequest(SERVICE.echo.path, same, same, HEARTBEAT, (error) => {
-          if (error === null) resolve();
-          else reject(error);
-        });
-      }),
-
     saturate: (direction, signal) =>
       new Promise((resolve, reject) => {
         if (direction === 'upload') {
@@ -156,9 +148,6 @@ function clientOf(client: GrpcClient): Client {
       }),
   };
 }
-
-/** As many bytes as the other contenders' heartbeats. */
-const HEARTBEAT = Buffer.alloc(160, 7);
 
 interface PieceSink {
   write(piece: Buffer): boolean;

@@ -7,7 +7,7 @@ import type { SocketAddress } from '../../../src/index.js';
 import { ETHERNET_DATAGRAM_BYTES } from '../../../src/transport/quic/io/packet.js';
 import { type ContenderName, contenderEntry } from '../contenders/registry.js';
 import { type Entrant, entrantsOf, Field, LOOPBACK } from '../field.js';
-import { findLink, type Link } from '../link.js';
+import { findLink, type Link } from '../link/namespaces.js';
 import { median } from '../measure.js';
 import type { PingTargets, RoundTrips } from '../protocol.js';
 import { WorkerProcess } from '../worker-process.js';

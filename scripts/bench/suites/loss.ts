@@ -1,151 +1,206 @@
 /**
- * Suite `loss`: calls and bulk over a link that delays and loses, between two network namespaces. Without
- * `--namespaces` it makes a link of its own, which loses one packet in a hundred and does not delay.
+ * Suite `loss`: calls, control calls and bulk over links that delay and lose, between two network namespaces that it makes.
+ * With `--namespaces` it is whatever joins these, as one link.
  */
-import { textOf } from '../../../src/base/realms.js';
+import type { ContenderName } from '../contenders/registry.js';
 import { entrantsOf, Field } from '../field.js';
-import { createLossyLink, findLink, type Link } from '../link.js';
+import { findLink, type Link } from '../link/namespaces.js';
+import { OwnLink } from '../link/own-link.js';
+import { bandwidthDelayBytes, MOBILE, type Shape } from '../link/shape.js';
 import type { LinkFigures } from '../protocol.js';
+import type { TargetSpec } from '../targets.js';
 import { WorkerProcess } from '../worker-process.js';
-import type { Condition, FigureTable, Suite, SuiteFindings, SuiteOptions } from './suite.js';
+import { bulkTable, callTables, controlTable } from './loss-works.js';
+import type { FigureTable, Suite, SuiteFindings, SuiteOptions } from './suite.js';
 
-const WORKS = {
-  p50: '128 B, 64 at once, p50',
-  p99: '128 B, 64 at once, p99',
-  bulk: 'one way in one stream',
+interface Work {
+  readonly title: string;
+  readonly measures: 'calls' | 'control' | 'bulk';
+  readonly shape: Shape;
+  /** Quick runs leave the others out, unless they are asked for. */
+  readonly isQuick?: true;
+}
+
+const RATES = [
+  { rateMbit: 10, rttMs: 50 },
+  { rateMbit: 100, rttMs: 50 },
+  { rateMbit: 1000, rttMs: 20 },
+] as const;
+const BULK_LOSSES = [0, 0.1, 0.5] as const;
+
+const CALLS: Readonly<Record<string, Work>> = {
+  'calls-clean': calls('50 ms, nothing lost', { rttMs: 50 }, true),
+  'calls-50ms-1': calls('50 ms, 1 % lost each way', { rttMs: 50, lossPercent: 1 }, true),
+  'calls-100ms-2': calls('100 ms, 2 % lost', { rttMs: 100, lossPercent: 2 }),
+  'calls-20ms-0.5': calls('20 ms, 0.5 % lost', { rttMs: 20, lossPercent: 0.5 }),
+  'calls-10ms-5': calls('10 ms, 5 % lost', { rttMs: 10, lossPercent: 5 }),
+  'calls-mobile': calls('a mobile link', MOBILE, true),
+};
+const WORKS: Readonly<Record<string, Work>> = {
+  ...CALLS,
+  control: {
+    title: '100 control calls a second, 50 ms, 2 % lost each way, p99',
+    measures: 'control',
+    shape: { rttMs: 50, lossPercent: 2 },
+    isQuick: true,
+  },
+  ...Object.fromEntries(
+    RATES.flatMap((rate) => BULK_LOSSES.map((lossPercent) => bulk({ ...rate, lossPercent }))),
+  ),
 };
 
-const PAYLOAD_BYTES = 128;
-const CONCURRENCY = 64;
-const BULK_BYTES = 16_000_000;
-const BULK_WARM_UP_BYTES = 500_000;
-const WARM_UP_MS = 1000;
-const OWN_LOSS_PERCENT = 1;
-const PROBES = 4000;
-const ASK_LIMIT_MS = 30_000;
-const UPLOAD_LIMIT_MS = 90_000;
-/** Beyond the duration of a round: whatever is lost has come by then, or never comes. */
-const GRACE_MS = 15_000;
-/** A round trip from which on a link delays. */
-const DELAY_MS = 20;
+/** Links of this name are brought. */
+const BROUGHT = {
+  'calls-link': '128 B, 64 at once, over the link of --namespaces',
+  'bulk-link': 'one way in one stream, over the link of --namespaces',
+};
 
-/** Conditions under which calls are judged as under loss. */
-const LOSING = ['delay-loss', 'no-delay-loss'];
+const CONTENDERS: readonly ContenderName[] = [
+  'quicmesh-quic',
+  'quicmesh-tcp',
+  'quicmesh-auto',
+  'grpc-js',
+  'http2',
+  'bare-tls',
+  'bare-quic',
+];
+const OVER_TCP = ['grpc-js', 'http2', 'bare-tls'] as const;
+const PROBES = 1000;
+const ASK_LIMIT_MS = 30_000;
 
 export const lossSuite: Suite = {
   name: 'loss',
-  title: 'A link between two namespaces',
-  works: WORKS,
+  title: 'Links that delay and lose',
+  works: { ...titlesOf(WORKS), ...BROUGHT },
   targets: [
-    { work: 'p99', of: 'quicmesh-quic', to: 'grpc-js', atMost: 0.6, under: ['delay'] },
-    { work: 'p99', of: 'quicmesh-quic', to: 'bare-quic', atMost: 1.1, under: ['delay'] },
-    { work: 'p99', of: 'quicmesh-tcp', to: 'grpc-js', atMost: 1, under: ['delay'] },
-    { work: 'p99', of: 'quicmesh-quic', to: 'grpc-js', atMost: 0.4, under: LOSING },
-    { work: 'p99', of: 'quicmesh-quic', to: 'quicmesh-tcp', atMost: 0.4, under: LOSING },
-    { work: 'p99', of: 'quicmesh-quic', to: 'bare-quic', atMost: 1.1, under: LOSING },
-    { work: 'p99', of: 'quicmesh-tcp', to: 'grpc-js', atMost: 1, under: LOSING },
-    ...(['delay', 'delay-some-loss'] as const).flatMap((condition) => [
-      { work: 'bulk', of: 'quicmesh-quic', to: 'bare-quic', atLeast: 1.2, under: [condition] },
-      { work: 'bulk', of: 'quicmesh-quic', to: 'grpc-js', atLeast: 8, under: [condition] },
-      { work: 'bulk', of: 'quicmesh-tcp', to: 'bare-tls', atLeast: 0.9, under: [condition] },
-    ]),
+    { work: 'calls-clean-p99', of: 'quicmesh-quic', atMost: 1.3, inScale: true },
+    { work: 'calls-50ms-1-p50', of: 'quicmesh-quic', atMost: 1.2, inScale: true },
+    { work: 'calls-50ms-1-p99', of: 'quicmesh-quic', atMost: 2.4, inScale: true },
+    { work: 'calls-100ms-2-p50', of: 'quicmesh-quic', atMost: 1.2, inScale: true },
+    { work: 'calls-100ms-2-p99', of: 'quicmesh-quic', atMost: 2.8, inScale: true },
+    ...Object.keys(CALLS)
+      .filter((key) => key !== 'calls-clean')
+      .flatMap((key) =>
+        OVER_TCP.map(
+          (to): TargetSpec => ({ work: `${key}-p99`, of: 'quicmesh-quic', to, atMost: 0.4 }),
+        ),
+      ),
+    { work: 'control', of: 'quicmesh-quic', atMost: 1.4, inScale: true },
+    ...Object.keys(WORKS)
+      .filter((key) => WORKS[key]?.measures === 'bulk')
+      .map((work): TargetSpec => ({ work, of: 'quicmesh-auto', to: 'bare-tls', atLeast: 0.85 })),
+    { work: 'bulk-100mbit-0', of: 'quicmesh-quic', to: 'bare-tls', atLeast: 0.9 },
+    { work: 'bulk-100mbit-0.5', of: 'quicmesh-quic', to: 'bare-tls', atLeast: 0.35 },
   ],
   async run(options): Promise<SuiteFindings> {
-    const { namespaces } = options;
-    if (namespaces !== undefined) return measure(await findLink(namespaces), options, WORKS);
-    const made = await ownLink();
-    if (typeof made === 'string') return { tables: [], notes: [`skipped: ${made}`] };
-    await using link = made;
-    const { p50, p99 } = WORKS;
-    const findings = await measure(link, options, { p50, p99 });
-    const note =
-      'a link without delay, and no bulk over it; the targets are meant for 50 ms: see --namespaces';
+    if (options.namespaces !== undefined) {
+      return measureBrought(await findLink(options.namespaces), options);
+    }
+    const works = Object.entries(WORKS).filter(([key]) => options.wants(key));
+    const chosen = works.filter(
+      ([key, { isQuick }]) => !options.quick || isQuick || options.names(key),
+    );
+    if (chosen.length === 0) return { tables: [], notes: [] };
+    await using link = await OwnLink.create();
+    const findings = await measureOwn(link, chosen, options);
+    const left = works.filter((work) => !chosen.includes(work)).map(([key]) => key);
+    if (left.length === 0) return findings;
+    const note = `left out of quick runs, but for --works: ${left.join(', ')}`;
     return { ...findings, notes: [...findings.notes, note] };
   },
 };
 
-async function ownLink(): Promise<(Link & AsyncDisposable) | string> {
-  try {
-    return await createLossyLink(OWN_LOSS_PERCENT);
-  } catch (thrown) {
-    return `there is no link without --namespaces: ${textOf(thrown)}`;
+async function measureOwn(
+  link: OwnLink,
+  works: readonly [string, Work][],
+  options: SuiteOptions,
+): Promise<SuiteFindings> {
+  await using probes = new Probes(link, options);
+  // Processes and their first connections come about where nothing is lost.
+  await using field = await start(link, options);
+  const tables: FigureTable[] = [];
+  const notes: string[] = [];
+  for (const [key, { title, measures, shape }] of works) {
+    await link.shape(shape);
+    const { rttMs, lostPercent } = await probes.measure();
+    notes.push(
+      `${key}: ${rttMs.toFixed(1)} ms round trip, ${lostPercent.toFixed(1)} % lost there or back`,
+    );
+    await field.reconnect();
+    if (measures === 'bulk') tables.push(await bulkTable(field, key, title, shape, options));
+    else if (measures === 'control') {
+      tables.push(await controlTable(field, key, title, rttMs, options));
+    } else tables.push(...(await callTables(field, key, title, rttMs, options)));
+  }
+  return { tables, notes: [...notes, ...(await field.stopProfiles())] };
+}
+
+async function measureBrought(link: Link, options: SuiteOptions): Promise<SuiteFindings> {
+  await using probes = new Probes(link, options);
+  const { rttMs, lostPercent } = await probes.measure();
+  await using field = await start(link, options);
+  const tables: FigureTable[] = [];
+  if (options.wants('calls-link')) {
+    tables.push(...(await callTables(field, 'calls-link', '128 B, 64 at once', rttMs, options)));
+  }
+  if (options.wants('bulk-link')) {
+    tables.push(await bulkTable(field, 'bulk-link', 'one way in one stream', { rttMs }, options));
+  }
+  const title = `${rttMs.toFixed(1)} ms round trip, ${lostPercent.toFixed(1)} % lost there or back`;
+  return { tables, notes: await field.stopProfiles(), condition: { key: 'link', title } };
+}
+
+async function start({ host, namespaces }: Link, options: SuiteOptions): Promise<Field> {
+  const entrants = entrantsOf(options, CONTENDERS);
+  const field = await Field.start({ suite: 'loss', entrants, host, namespaces }, options);
+  await field.startProfiles();
+  return field;
+}
+
+/** Two processes that find out what a link does. */
+class Probes implements AsyncDisposable {
+  readonly #mirror: WorkerProcess;
+  readonly #prober: WorkerProcess;
+  readonly #host: string;
+  readonly #tell: SuiteOptions['tell'];
+  #port: number | undefined;
+
+  constructor({ namespaces, host }: Link, { program, signal, tell }: SuiteOptions) {
+    const [server, client] = namespaces;
+    this.#mirror = new WorkerProcess({ name: 'mirror', program, namespace: server, signal });
+    this.#prober = new WorkerProcess({ name: 'prober', program, namespace: client, signal });
+    this.#host = host;
+    this.#tell = tell;
+  }
+
+  async measure(): Promise<LinkFigures> {
+    this.#tell('loss: finds out what the link does');
+    const host = this.#host;
+    this.#port ??= (await this.#mirror.ask({ kind: 'serveProbes', host }, ASK_LIMIT_MS)).port;
+    const probe = { kind: 'probe', host, port: this.#port, count: PROBES } as const;
+    return this.#prober.ask(probe, ASK_LIMIT_MS);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#prober[Symbol.asyncDispose]();
+    await this.#mirror[Symbol.asyncDispose]();
   }
 }
 
-async function measure(
-  { namespaces, host }: Link,
-  options: SuiteOptions,
-  works: Partial<typeof WORKS>,
-): Promise<SuiteFindings> {
-  options.tell('loss: finds out what the link does');
-  const condition = conditionOf(await probe(namespaces, host, options));
-  const entrants = entrantsOf(options);
-  await using field = await Field.start({ suite: 'loss', entrants, host, namespaces }, options);
-  await field.startProfiles();
-  const tables: FigureTable[] = [];
-  if (options.wants('p50') || options.wants('p99')) tables.push(...(await calls(field, options)));
-  if (works.bulk !== undefined && options.wants('bulk')) tables.push(await bulk(field, options));
-  return { tables, notes: await field.stopProfiles(), condition };
+function calls(link: string, shape: Shape, isQuick?: true): Work {
+  const title = `128 B, 64 at once, ${link}`;
+  return { title, measures: 'calls', shape, ...(isQuick && { isQuick }) };
 }
 
-async function probe(
-  [server, client]: Link['namespaces'],
-  host: string,
-  { program, signal }: SuiteOptions,
-): Promise<LinkFigures> {
-  await using mirror = new WorkerProcess({ name: 'mirror', program, namespace: server, signal });
-  await using prober = new WorkerProcess({ name: 'prober', program, namespace: client, signal });
-  const { port } = await mirror.ask({ kind: 'serveProbes', host }, ASK_LIMIT_MS);
-  // Not before the answer is here may the processes go.
-  return await prober.ask({ kind: 'probe', host, port, count: PROBES }, ASK_LIMIT_MS);
+function bulk(shape: Shape & { readonly rateMbit: number }): [string, Work] {
+  const { rateMbit, rttMs, lossPercent = 0 } = shape;
+  const queue = `${Math.round(bandwidthDelayBytes(shape) / 1000)} KB of queue`;
+  const title = `one way in one stream, ${rateMbit} Mbit/s, ${rttMs} ms, ${lossPercent} % lost, ${queue}`;
+  const isQuick = rateMbit === 100 && lossPercent !== 0.1;
+  const key = `bulk-${rateMbit}mbit-${lossPercent}`;
+  return [key, { title, measures: 'bulk', shape, ...(isQuick && { isQuick }) }];
 }
 
-/** The names are those that the targets are meant for. */
-function conditionOf({ rttMs, lostPercent }: LinkFigures): Condition {
-  const delays = rttMs >= DELAY_MS ? 'delay' : 'no-delay';
-  // About twice what is lost one way: half a percent is told from none and from one.
-  const loses = lostPercent < 0.2 ? '' : lostPercent < 1.45 ? '-some-loss' : '-loss';
-  return {
-    key: `${delays}${loses}`,
-    title: `${rttMs.toFixed(1)} ms round trip, ${lostPercent.toFixed(1)} % lost there or back`,
-  };
-}
-
-async function calls(field: Field, { quick, rounds }: SuiteOptions): Promise<FigureTable[]> {
-  const durationMs = quick ? 3000 : 8000;
-  const { p50Ms, p99Ms } = await field.rounds(
-    '128 B, 64 at once',
-    ['p50Ms', 'p99Ms'],
-    rounds ?? (quick ? 3 : 7),
-    async (pair, round) => {
-      const load = {
-        payloadBytes: PAYLOAD_BYTES,
-        concurrency: pair.survivableConcurrency(CONCURRENCY),
-        durationMs: round === 'warm-up' ? WARM_UP_MS : durationMs,
-      };
-      const answer = await pair.askClient({ kind: 'echo', ...load }, load.durationMs + GRACE_MS);
-      return { p50Ms: answer.p50Us / 1000, p99Ms: answer.p99Us / 1000 };
-    },
-  );
-  const latency = { unit: 'ms', better: 'lower' } as const;
-  return [
-    { work: 'p50', title: WORKS.p50, ...latency, rows: p50Ms },
-    { work: 'p99', title: WORKS.p99, ...latency, rows: p99Ms },
-  ];
-}
-
-async function bulk(field: Field, { quick, rounds }: SuiteOptions): Promise<FigureTable> {
-  const title = `${BULK_BYTES / 1e6} MB ${WORKS.bulk}`;
-  const { mbitPerS } = await field.rounds(
-    title,
-    ['mbitPerS'],
-    rounds ?? (quick ? 1 : 3),
-    async (pair, round) => {
-      const wanted = round === 'warm-up' ? BULK_WARM_UP_BYTES : BULK_BYTES;
-      const totalBytes = pair.survivableUpload(wanted);
-      const { elapsedMs } = await pair.askClient({ kind: 'upload', totalBytes }, UPLOAD_LIMIT_MS);
-      return { mbitPerS: (totalBytes * 8) / elapsedMs / 1000 };
-    },
-  );
-  return { work: 'bulk', title, unit: 'Mbit/s', better: 'higher', rows: mbitPerS };
+function titlesOf(works: Readonly<Record<string, Work>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(works).map(([key, { title }]) => [key, title]));
 }

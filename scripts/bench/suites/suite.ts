@@ -12,6 +12,8 @@ export interface SuiteOptions {
   readonly takesPart: (name: ContenderName) => boolean;
   /** Whether one of the suite's works is wanted, by its key. */
   readonly wants: (work: string) => boolean;
+  /** Whether it was asked for by its name: then quick runs have it, too. */
+  readonly names: (work: string) => boolean;
   /** Network namespaces of the server and of the client. */
   readonly namespaces?: readonly [server: string, client: string] | undefined;
   /** Certificates of both sides. */
@@ -56,6 +58,8 @@ export interface FigureTable {
   readonly title: string;
   readonly unit: string;
   readonly better: 'higher' | 'lower';
+  /** Another unit that the medians are told in, besides: how much of `unit` is one of it. */
+  readonly scale?: { readonly unit: string; readonly value: number } | undefined;
   readonly rows: readonly FigureRow[];
 }
 

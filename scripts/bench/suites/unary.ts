@@ -119,6 +119,6 @@ function measure(
       const { p50Us, p99Us } = answer;
       return { callsPerS, mbPerS: (callsPerS * load.payloadBytes) / 1e6, p50Us, p99Us };
     },
-    takesPart,
+    { takesPart },
   );
 }

@@ -1,0 +1,115 @@
+/** What the suite `loss` measures over a link, whichever that is. */
+import type { Field } from '../field.js';
+import type { Shape } from '../link/shape.js';
+import type { FigureRow, FigureTable, SuiteOptions } from './suite.js';
+
+const PAYLOAD_BYTES = 128;
+const CONCURRENCY = 64;
+const CALLS_MS = 4000;
+const QUICK_CALLS_MS = 2500;
+const WARM_UP_MS = 700;
+/** Beyond the duration of a round: whatever is lost has come by then, or never comes. */
+const GRACE_MS = 15_000;
+
+const PER_SECOND = 100;
+const CONTROL_CALLS = 2000;
+const QUICK_CONTROL_CALLS = 500;
+const CONTROL_WARM_UP_CALLS = 50;
+
+const BULK_BYTES = [
+  { upToMbit: 10, bytes: 4_000_000, quickBytes: 2_000_000 },
+  { upToMbit: 100, bytes: 16_000_000, quickBytes: 8_000_000 },
+  { upToMbit: Number.POSITIVE_INFINITY, bytes: 32_000_000, quickBytes: 16_000_000 },
+];
+const BULK_WARM_UP_BYTES = 500_000;
+const UPLOAD_LIMIT_MS = 90_000;
+
+/** Calls, as many at once all the time: a table of the p50 and one of the p99. */
+export async function callTables(
+  field: Field,
+  work: string,
+  title: string,
+  rttMs: number,
+  { quick, rounds }: SuiteOptions,
+): Promise<FigureTable[]> {
+  const { p50Ms, p99Ms } = await field.rounds(
+    title,
+    ['p50Ms', 'p99Ms'],
+    rounds ?? (quick ? 1 : 3),
+    async (pair, round) => {
+      const load = {
+        payloadBytes: PAYLOAD_BYTES,
+        concurrency: CONCURRENCY,
+        durationMs: round === 'warm-up' ? WARM_UP_MS : quick ? QUICK_CALLS_MS : CALLS_MS,
+      };
+      const answer = await pair.askClient({ kind: 'echo', ...load }, load.durationMs + GRACE_MS);
+      return { p50Ms: answer.p50Us / 1000, p99Ms: answer.p99Us / 1000 };
+    },
+  );
+  return [
+    latencyTable(`${work}-p50`, `${title}, p50`, rttMs, p50Ms),
+    latencyTable(`${work}-p99`, `${title}, p99`, rttMs, p99Ms),
+  ];
+}
+
+/** Calls at a steady rate, in turn with nothing: what keeps a leader in office. */
+export async function controlTable(
+  field: Field,
+  work: string,
+  title: string,
+  rttMs: number,
+  { quick, rounds }: SuiteOptions,
+): Promise<FigureTable> {
+  const { p99Ms } = await field.rounds(
+    title,
+    ['p99Ms'],
+    rounds ?? (quick ? 1 : 3),
+    async (pair, round) => {
+      const wanted = quick ? QUICK_CONTROL_CALLS : CONTROL_CALLS;
+      const count = round === 'warm-up' ? CONTROL_WARM_UP_CALLS : wanted;
+      const load = { count, perSecond: PER_SECOND, bulk: 'none' } as const;
+      const limitMs = (count / PER_SECOND) * 1000 + GRACE_MS;
+      const { p99Us } = await pair.askClient({ kind: 'heartbeats', ...load }, limitMs);
+      return { p99Ms: p99Us / 1000 };
+    },
+    { isTogether: true },
+  );
+  return latencyTable(work, title, rttMs, p99Ms);
+}
+
+export async function bulkTable(
+  field: Field,
+  work: string,
+  title: string,
+  { rateMbit = 100 }: Shape,
+  { quick, rounds }: SuiteOptions,
+): Promise<FigureTable> {
+  const size = BULK_BYTES.find(({ upToMbit }) => rateMbit <= upToMbit);
+  const wanted = (quick ? size?.quickBytes : size?.bytes) ?? 0;
+  const fullTitle = `${wanted / 1e6} MB ${title}`;
+  const { mbitPerS } = await field.rounds(
+    fullTitle,
+    ['mbitPerS'],
+    rounds ?? (quick ? 1 : 3),
+    async (pair, round) => {
+      const totalBytes = round === 'warm-up' ? BULK_WARM_UP_BYTES : wanted;
+      const { elapsedMs } = await pair.askClient({ kind: 'upload', totalBytes }, UPLOAD_LIMIT_MS);
+      return { mbitPerS: (totalBytes * 8) / elapsedMs / 1000 };
+    },
+  );
+  // With both transports it goes by the better of them.
+  const rows = mbitPerS.map((row) =>
+    row.name === 'quicmesh-auto' ? { ...row, limit: 'bare-tls' } : row,
+  );
+  return { work, title: fullTitle, unit: 'Mbit/s', better: 'higher', rows };
+}
+
+function latencyTable(
+  work: string,
+  title: string,
+  rttMs: number,
+  rows: readonly FigureRow[],
+): FigureTable {
+  const scale = { unit: 'round trips', value: rttMs };
+  return { work, title, unit: 'ms', better: 'lower', scale, rows };
+}
