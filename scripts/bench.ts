@@ -9,6 +9,7 @@ import { connectSuite } from './bench/suites/connect.js';
 import { lossSuite } from './bench/suites/loss.js';
 import { memorySuite } from './bench/suites/memory.js';
 import { prioritySuite } from './bench/suites/priority.js';
+import { startSuite } from './bench/suites/start.js';
 import type { Suite } from './bench/suites/suite.js';
 import { unarySuite } from './bench/suites/unary.js';
 import { Stopped, stopSignal } from './mesh/stop.js';
@@ -18,6 +19,7 @@ const SUITES: readonly Suite[] = [
   unarySuite,
   bulkSuite,
   connectSuite,
+  startSuite,
   lossSuite,
   memorySuite,
   prioritySuite,

@@ -167,6 +167,7 @@ export class Pair implements AsyncDisposable {
   readonly #suiteOptions: SuiteOptions;
   #server: WorkerProcess | undefined;
   #client: WorkerProcess | undefined;
+  #target: SocketAddress | undefined;
   #failure: string | undefined;
   /** It did less than was asked, which it does not survive. */
   #spared: string | undefined;
@@ -177,6 +178,12 @@ export class Pair implements AsyncDisposable {
     this.#entrant = entrant;
     this.#options = options;
     this.#suiteOptions = suiteOptions;
+  }
+
+  /** What clients connect to. @throws Error before it has started */
+  get target(): SocketAddress {
+    if (this.#target === undefined) throw new Error(`${this.name} has not started`);
+    return this.#target;
   }
 
   get failure(): string | undefined {
@@ -215,6 +222,7 @@ export class Pair implements AsyncDisposable {
     const serve = { kind: 'serve', ...setting, tls: tls.server } as const;
     const { port } = await server.ask(serve, START_LIMIT_MS);
     const target = (await front?.({ host, port })) ?? { host, port };
+    this.#target = target;
     const prepare = { kind: 'prepare', ...setting, ...target, tls: tls.client } as const;
     await client.ask(prepare, START_LIMIT_MS);
     await client.ask({ kind: 'connect', count: 1 }, START_LIMIT_MS);

@@ -10,7 +10,7 @@ import { plotTable } from './plot.js';
 import { formatReport, formatTotal, markdownReport } from './report.js';
 import type { Suite, SuiteOptions, SuiteReport } from './suites/suite.js';
 import { judge } from './targets.js';
-import { buildWorker } from './worker-build.js';
+import { buildWorker, type WorkerBuild } from './worker-build.js';
 
 export interface RunOptions {
   readonly suites: readonly Suite[];
@@ -44,7 +44,7 @@ export async function runSuites(options: RunOptions): Promise<RunReport> {
   const { suites, directory, show } = options;
   await mkdir(directory, { recursive: true });
   await using build = await buildWorker();
-  const suiteOptions = await resolveSuiteOptions(options, build.program);
+  const suiteOptions = await resolveSuiteOptions(options, build);
   const run = {
     date: new Date().toISOString(),
     machine: machineText(),
@@ -63,14 +63,15 @@ export async function runSuites(options: RunOptions): Promise<RunReport> {
   return { ...run, reports };
 }
 
-async function resolveSuiteOptions(options: RunOptions, program: string): Promise<SuiteOptions> {
+async function resolveSuiteOptions(options: RunOptions, build: WorkerBuild): Promise<SuiteOptions> {
   const { quick, rounds, peers, works, namespaces, profile, directory, signal, tell } = options;
   const { ca, nodes } = await generateDevCerts([SERVER_NAME, CLIENT_NAME]);
   return {
     quick,
     rounds,
     namespaces,
-    program,
+    program: build.program,
+    firstReplyProgram: build.firstReplyProgram,
     signal,
     tell,
     takesPart: (name) => peers === undefined || peers.includes(name),

@@ -18,6 +18,8 @@ const BUILD_LIMIT_MS = 60_000;
 export interface WorkerBuild extends AsyncDisposable {
   /** Path of the program. */
   readonly program: string;
+  /** Path of `first-reply.ts`, likewise. */
+  readonly firstReplyProgram: string;
 }
 
 /** Gone when it is disposed of, or with this process. @throws Error what the compiler says */
@@ -31,8 +33,10 @@ export async function buildWorker(): Promise<WorkerBuild> {
   process.once('exit', onExit);
   const compile = [compiler, '--project', project, '--outDir', directory];
   await promisify(execFile)(process.execPath, compile, { timeout: BUILD_LIMIT_MS });
+  const programs = join(directory, 'scripts', 'bench');
   return {
-    program: join(directory, 'scripts', 'bench', 'worker.js'),
+    program: join(programs, 'worker.js'),
+    firstReplyProgram: join(programs, 'first-reply.js'),
     async [Symbol.asyncDispose]() {
       process.off('exit', onExit);
       await rm(directory, { recursive: true, force: true });

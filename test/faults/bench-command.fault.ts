@@ -99,6 +99,24 @@ test('the connect suite counts round trips of a link that delays', async (t) => 
   t.true(connect?.verdicts.every(({ value = 0 }) => value > 0));
 });
 
+test('the start suite counts from the start of a process to its first reply', async (t) => {
+  const peers = ['quicmesh-quic', 'bare-tls'];
+  const { report } = await bench(t, 'start', '--rounds', '1', '--peers', peers.join(','));
+  const [start] = report.reports;
+  t.deepEqual(
+    start?.tables.map(({ work }) => work),
+    ['reply', 'cpu'],
+  );
+  for (const { rows } of start?.tables ?? []) {
+    t.deepEqual(
+      rows.map(({ name }) => name),
+      peers,
+    );
+    // A process without work in it takes some milliseconds to begin.
+    for (const { samples } of rows) t.true((samples[0] ?? 0) > 5);
+  }
+});
+
 test('the loss suite measures over links that it makes, and removes', async (t) => {
   const { report } = await bench(
     t,

@@ -1,11 +1,10 @@
 /** quicmesh as its users meet it: two nodes with their defaults, calls of their own and bulk transfers. */
-import {
-  createNode,
-  type DialTarget,
+import type {
+  DialTarget,
   MemorySessionStore,
-  type NodeOptions,
-  type Peer,
-  type SessionStore,
+  NodeOptions,
+  Peer,
+  SessionStore,
 } from '../../../src/index.js';
 import {
   CLIENT_NAME,
@@ -18,9 +17,8 @@ import {
 } from './contender.js';
 import { checkAck, encodeAck, piecesOf, piecesUntil, readAck } from './upload.js';
 
-export const quicmeshQuic = quicmeshOver(['quic']);
-export const quicmeshTcp = quicmeshOver(['tcp']);
-export const quicmeshAuto = quicmeshOver(undefined);
+/** The library itself, as this project compiles it or as its package has it. */
+export type Library = typeof import('../../../src/index.js');
 
 /** The method of a call that wants to know whether it came early. */
 const FIRST = 'first';
@@ -47,7 +45,8 @@ const MANY_CONNECTIONS = 4096;
 const NO_LIMIT = { timeoutMs: Number.POSITIVE_INFINITY };
 
 /** @param transports the node's own choice by default */
-function quicmeshOver(transports: NodeOptions['transports']): Contender {
+export function quicmeshOver(library: Library, transports?: NodeOptions['transports']): Contender {
+  const { createNode } = library;
   const commonOptions = ({ tls, maxDatagramBytes }: ContenderOptions) => ({
     cluster: 'bench',
     tls,
@@ -87,6 +86,7 @@ function quicmeshOver(transports: NodeOptions['transports']): Contender {
         connect: async () => clientOf(await node.connect({ host, port })),
         prepareFirstCall: (history) =>
           prepareFirstCall(
+            library,
             { ...commonOptions(options), nodeId: CLIENT_NAME },
             { nodeId: SERVER_NAME, host, port },
             history,
@@ -99,11 +99,12 @@ function quicmeshOver(transports: NodeOptions['transports']): Contender {
 
 /** From a node of its own: nothing is kept from one to the next but what is to be resumed. */
 async function prepareFirstCall(
+  { createNode, MemorySessionStore: Store }: Library,
   options: NodeOptions,
   target: DialTarget,
   history: History,
 ): Promise<FirstCall> {
-  const sessions = new Sessions();
+  const sessions = new Sessions(new Store());
   const node = await createNode({ ...options, quic: { ...options.quic, sessionStore: sessions } });
   if (history === 'resumed') {
     const former = await node.connect(target);
@@ -126,10 +127,11 @@ async function prepareFirstCall(
 /** Tells when there is a session to resume: the server sends it when the handshake is over. */
 class Sessions implements SessionStore {
   readonly kept: Promise<void>;
-  readonly #store = new MemorySessionStore();
+  readonly #store: MemorySessionStore;
   #tell: () => void = () => {};
 
-  constructor() {
+  constructor(store: MemorySessionStore) {
+    this.#store = store;
     this.kept = new Promise((resolve) => {
       this.#tell = resolve;
     });

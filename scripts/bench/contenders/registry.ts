@@ -1,5 +1,6 @@
 /** The contenders by name. Each module is loaded only in the processes that need it. */
 import type { Contender } from './contender.js';
+import type { Library } from './quicmesh.js';
 
 export interface ContenderEntry {
   /** What carries it; its limit is the bare loop over the same. */
@@ -8,25 +9,33 @@ export interface ContenderEntry {
   readonly description: string;
   /** What it survives, where that is less than the suites ask of the others. */
   readonly atMost?: { readonly concurrency: number; readonly uploadBytes: number };
-  readonly load: () => Promise<Contender>;
+  /** @param library quicmesh, where it is not to be that of this build */
+  readonly load: (library?: LoadLibrary) => Promise<Contender>;
 }
+
+type LoadLibrary = () => Promise<Library>;
+
+const thisBuild: LoadLibrary = () => import('../../../src/index.js');
 
 export const CONTENDERS = {
   'quicmesh-quic': {
     family: 'quic',
     description: 'quicmesh over QUIC, all of it: codec, checksums, limits, counters',
-    load: async () => (await import('./quicmesh.js')).quicmeshQuic,
+    load: async (library = thisBuild) =>
+      (await import('./quicmesh.js')).quicmeshOver(await library(), ['quic']),
   },
   'quicmesh-tcp': {
     family: 'tcp',
     description: 'quicmesh over TCP, likewise',
-    load: async () => (await import('./quicmesh.js')).quicmeshTcp,
+    load: async (library = thisBuild) =>
+      (await import('./quicmesh.js')).quicmeshOver(await library(), ['tcp']),
   },
   'quicmesh-auto': {
     family: 'quic',
     description:
       'quicmesh with both transports, as it is without options: QUIC, and TCP where it chooses',
-    load: async () => (await import('./quicmesh.js')).quicmeshAuto,
+    load: async (library = thisBuild) =>
+      (await import('./quicmesh.js')).quicmeshOver(await library()),
   },
   'grpc-js': {
     family: 'tcp',

@@ -20,6 +20,8 @@ export interface SuiteOptions {
   readonly tls: { readonly server: TlsMaterial; readonly client: TlsMaterial };
   /** The program of the processes. */
   readonly program: string;
+  /** What a fresh process runs that does nothing but its first call. */
+  readonly firstReplyProgram: string;
   /** Where CPU profiles go, when they are wanted. */
   readonly profileDirectory?: string | undefined;
   readonly signal: AbortSignal;
