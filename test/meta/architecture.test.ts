@@ -37,7 +37,7 @@ const LAYERS: readonly (readonly string[])[] = [
 const ENTRY = 'index.ts';
 
 const PURE_FORBIDDEN =
-  /^node:(?!buffer$|crypto$|zlib$)|^(pino|zod|node-forge|@matrixai\/quic|@infisical\/quic)/;
+  /^node:(?!buffer$|crypto$|zlib$)|^(pino|node-forge|@matrixai\/quic|@infisical\/quic)/;
 
 interface SourceFile {
   readonly path: string;

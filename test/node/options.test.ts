@@ -230,6 +230,32 @@ for (const [wrong, message] of MESSAGES) {
   });
 }
 
+test('everything that is wrong is told at once, in the order of the options', (t) => {
+  const wrong = { cluster: 1, pool: { min: 0, max: 11, idel: 1 }, retry: { codes: [1, 'x'] } };
+  const error = t.throws(() => resolveOptions({ ...MINIMAL, ...wrong } as never as NodeOptions));
+  t.deepEqual(
+    error?.message.split('; ').map((problem) => problem.split(':')[0]),
+    ['cluster', 'pool.min', 'pool.max', 'pool', 'retry.codes.0', 'retry.codes.1'],
+  );
+});
+
+test('options are copied, and a key that is undefined is one that was not given', (t) => {
+  const algorithms: ('lz4' | 'zstd')[] = ['zstd'];
+  const given = { ...MINIMAL, compression: { algorithms }, listen: undefined, checksum: undefined };
+  const config = resolveOptions(given as unknown as NodeOptions);
+  algorithms.push('lz4');
+  t.deepEqual(config.compression.algorithms, ['zstd']);
+  t.true(Object.isFrozen(config.compression.algorithms));
+  t.true(config.checksum);
+  t.false('listen' in config);
+});
+
+test('keys that an object inherits are its own, known or not', (t) => {
+  const inherited = Object.create({ ...MINIMAL.tls, passphrase: 'x' }) as TlsMaterial;
+  const error = t.throws(() => resolveOptions({ ...MINIMAL, tls: inherited }));
+  t.regex(error?.message as string, /^tls: unknown key 'passphrase'/);
+});
+
 test('an unknown key at the top is told with all that there are', (t) => {
   const error = t.throws(() => resolveOptions({ ...MINIMAL, maxStreams: 1 } as NodeOptions));
   t.regex(error?.message as string, /^options: unknown key 'maxStreams' \(allowed: nodeId, /);

@@ -1,6 +1,5 @@
 /** The schemas of options that stand in groups, with their bounds and defaults. */
 import { isIP } from 'node:net';
-import { z } from 'zod';
 import { MAX_TIMER_MS } from '../../base/clock.js';
 import { redactFields } from '../../base/redact.js';
 import { DEFAULT_RETRY, MAX_ATTEMPTS } from '../../calls/outgoing/retry-policy.js';
@@ -12,13 +11,13 @@ import { DEFAULT_POOL_LIMITS } from '../../pool/options.js';
 import { STRATEGIES } from '../../pool/select.js';
 import { DEFAULT_STREAM_LIMITS } from '../../transport/connection.js';
 import type { SessionStore } from '../../transport/quic/resumption/sessions.js';
+import { group, is, listOf } from './check.js';
 import type { NodeAuthOptions } from './types.js';
 import {
   callback,
   checkedText,
   durationMs,
   flag,
-  group,
   isWholeNumber,
   oneOf,
   ratio,
@@ -78,11 +77,10 @@ function isSecret(value: unknown): boolean {
 
 const admission = group({
   silent: oneOf(['required', 'off']).optional(),
-  secret: z
-    .custom<string | readonly string[]>((value) => {
-      const secrets = secretsIn(value);
-      return secrets.length >= 1 && secrets.length <= 4 && secrets.every(isSecret);
-    }, SECRET)
+  secret: is<string | readonly string[]>((value) => {
+    const secrets = secretsIn(value);
+    return secrets.length >= 1 && secrets.length <= 4 && secrets.every(isSecret);
+  }, SECRET)
     .transform((value) => (typeof value === 'string' ? value : Object.freeze([...value])))
     .optional(),
   maxHalfOpen: places.optional(),
@@ -122,16 +120,15 @@ const timeouts = group({
 
 const quic = group({
   required: flag.default(false),
-  maxDatagramBytes: z
-    .custom<number | 'auto'>(
-      (value) => value === 'auto' || isWholeNumber(value, 1200, 65_527),
-      "must be 'auto', or a whole number of bytes from 1200 to 65527",
-    )
-    .default('auto'),
+  maxDatagramBytes: is<number | 'auto'>(
+    (value) => value === 'auto' || isWholeNumber(value, 1200, 65_527),
+    "must be 'auto', or a whole number of bytes from 1200 to 65527",
+  ).default('auto'),
   earlyData: flag.default(true),
-  sessionStore: z
-    .custom<SessionStore>(isSessionStore, 'must be an object with the methods put and take')
-    .optional(),
+  sessionStore: is<SessionStore>(
+    isSessionStore,
+    'must be an object with the methods put and take',
+  ).optional(),
   ticketKeyLifetimeMs: durationMs.default(12 * 60 * 60 * 1000),
   migration: flag.default(true),
   congestionControl: oneOf(['cubic', 'reno', 'bbr']).default('cubic'),
@@ -160,17 +157,15 @@ const retry = group({
   attempts: wholeNumber(1, MAX_ATTEMPTS).default(DEFAULT_RETRY.attempts),
   minDelayMs: durationMs.default(DEFAULT_RETRY.minDelayMs),
   maxDelayMs: durationMs.optional(),
-  codes: z
-    .array(
-      z.custom<MeshErrorCode>(
-        (value) => typeof value === 'string' && isWireErrorCode(value),
-        "must be the code of an error that peers answer with, such as 'Overloaded'",
-      ),
-      'must be an array of error codes',
-    )
+  codes: listOf(
+    is<MeshErrorCode>(
+      (value) => typeof value === 'string' && isWireErrorCode(value),
+      "must be the code of an error that peers answer with, such as 'Overloaded'",
+    ),
+    'must be an array of error codes',
+  )
     .refine((codes) => codes.length <= 256, 'must have at most 256 codes')
-    .readonly()
-    .default([...DEFAULT_RETRY.codes]),
+    .default(DEFAULT_RETRY.codes),
   budget: wholeNumber(0, 1_000_000).default(1000),
   budgetRatio: ratio.default(0.2),
 });
@@ -183,44 +178,42 @@ const renewal = group({
 const ALGORITHMS = ['lz4', 'zstd'] as const;
 
 const compression = group({
-  algorithms: z
-    .array(oneOf(ALGORITHMS), "must be an array of 'lz4' and 'zstd', or [] for none")
+  algorithms: listOf(oneOf(ALGORITHMS), "must be an array of 'lz4' and 'zstd', or [] for none")
     .refine((given) => new Set(given).size === given.length, 'names an algorithm twice')
-    .readonly()
-    .default([...ALGORITHMS]),
+    .default(ALGORITHMS),
   thresholdBytes: wholeNumber(64, 0x7fff_ffff, 'bytes').default(4096),
 });
 
 /** By the names of the groups. */
 export const GROUPS = {
   listen: listen.optional(),
-  capabilities: capabilities.prefault({}),
+  capabilities: capabilities.default({}),
   auth: auth.optional(),
   admission: admission.default({}),
-  limits: limits.prefault({}).transform(({ peerBytes, ...rest }) => ({
+  limits: limits.default({}).transform(({ peerBytes, ...rest }) => ({
     ...rest,
     peerBytes: peerBytes ?? Math.max(rest.connectionBytes, Math.floor(rest.nodeBytes / PEER_SHARE)),
   })),
-  timeouts: timeouts.prefault({}),
-  quic: quic.prefault({}),
+  timeouts: timeouts.default({}),
+  quic: quic.default({}),
   pool: pool
-    .prefault({})
+    .default({})
     .transform(({ max, ...rest }) => ({
       ...rest,
       max: max ?? Math.max(rest.min, DEFAULT_POOL_LIMITS.max),
     }))
     .refine(({ min, max }) => min <= max, 'min is above max'),
-  health: health.prefault({}),
-  reconnect: reconnect.prefault({}).refine(isDelayRange, 'minDelayMs is above maxDelayMs'),
+  health: health.default({}),
+  reconnect: reconnect.default({}).refine(isDelayRange, 'minDelayMs is above maxDelayMs'),
   retry: retry
-    .prefault({})
+    .default({})
     .transform(({ maxDelayMs, ...rest }) => ({
       ...rest,
       maxDelayMs: maxDelayMs ?? Math.max(rest.minDelayMs, DEFAULT_RETRY.maxDelayMs),
     }))
     .refine(isDelayRange, 'minDelayMs is above maxDelayMs'),
-  renewal: renewal.prefault({}),
-  compression: compression.prefault({}),
+  renewal: renewal.default({}),
+  compression: compression.default({}),
 };
 
 function isDelayRange(delays: { readonly minDelayMs: number; readonly maxDelayMs: number }) {

@@ -1,24 +1,25 @@
 /** Checks what users pass to `createNode`, once, and resolves it into one frozen config. */
-import type { z } from 'zod';
 import { redactFields } from '../../base/redact.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import { requireNodeId } from '../../protocol/node-id.js';
 import type { TlsMaterial } from '../../transport/connection.js';
+import { type OutputOf, type Problem, WRONG } from './check.js';
 import { nameOfTransport, schema } from './schema.js';
 import { tlsMaterial } from './tls-schema.js';
 import type { NodeOptions } from './types.js';
 
 /** The options with every default filled in. */
-export type NodeConfig = Readonly<z.output<typeof schema>>;
+export type NodeConfig = Readonly<OutputOf<typeof schema>>;
 
 /**
  * Checks options and fills in defaults.
  * @throws MeshError InvalidOptions naming every option that is wrong
  */
 export function resolveOptions(options: NodeOptions): NodeConfig {
-  const parsed = schema.safeParse(options);
-  if (!parsed.success) throw invalidOptions([], parsed.error);
-  const data = { ...parsed.data, nodeId: ownNodeId(parsed.data.nodeId) };
+  const problems: Problem[] = [];
+  const checked = schema.read(options, [], problems);
+  if (checked === WRONG) throw invalidOptions(problems);
+  const data = { ...checked, nodeId: ownNodeId(checked.nodeId) };
   return Object.freeze(data.quic.required ? { ...data, transports: [quicOf(data)] } : data);
 }
 
@@ -40,15 +41,13 @@ function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
  * @throws MeshError InvalidOptions
  */
 export function resolveTlsMaterial(given: unknown): TlsMaterial {
-  const parsed = tlsMaterial.safeParse(given);
-  if (parsed.success) return Object.freeze(redactFields(parsed.data, ['key']));
-  throw invalidOptions(['tls'], parsed.error);
+  const problems: Problem[] = [];
+  const material = tlsMaterial.read(given, ['tls'], problems);
+  if (material === WRONG) throw invalidOptions(problems);
+  return Object.freeze(redactFields(material, ['key']));
 }
 
-/** @param at the option that was parsed, [] for all of them */
-function invalidOptions(at: readonly string[], { issues }: z.ZodError): MeshError {
-  const problems = issues.map(({ path, message }) => {
-    return `${[...at, ...path].join('.') || 'options'}: ${message}`;
-  });
-  return new MeshError('InvalidOptions', problems.join('; '));
+function invalidOptions(problems: readonly Problem[]): MeshError {
+  const texts = problems.map(({ path, message }) => `${path.join('.') || 'options'}: ${message}`);
+  return new MeshError('InvalidOptions', texts.join('; '));
 }

@@ -1,66 +1,59 @@
 /** The schema of what users pass to `createNode`: what is allowed, and the defaults. Unknown keys are errors. */
 import type { Logger } from 'pino';
-import { z } from 'zod';
 import { TRANSPORT_NAMES, type Transport, type TransportName } from '../../transport/connection.js';
 import type { Discovery } from '../../transport/dialing/discovery.js';
 import type { Agree, Differences } from './agreement.js';
+import { group, type InputOf, is, listOf } from './check.js';
 import { GROUPS } from './groups.js';
 import { tlsOption } from './tls-schema.js';
 import type { NodeOptions } from './types.js';
-import { checkedText, flag, group, listed, oneOf, text } from './values.js';
+import { checkedText, flag, listed, text } from './values.js';
 
 type TransportOption = 'quic' | 'tcp' | Transport;
 
-const transport = z.custom<TransportOption>(
+const transport = is<TransportOption>(
   (value) => value === 'quic' || value === 'tcp' || isTransport(value),
   "must be 'quic', 'tcp' or an object with name, dial, listen, counters and close",
 );
 
-const transports = z
-  .array(transport, "must be an array of 'quic', 'tcp' and transports of your own")
+const transports = listOf(transport, "must be an array of 'quic', 'tcp' and transports of your own")
   .refine((given) => given.length > 0, "must name at least one, such as 'quic' or 'tcp'")
   .refine(
     (given) => new Set(given.map(nameOfTransport)).size === given.length,
     'names a transport twice',
-  )
-  .readonly();
+  );
 
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const;
+type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** All options. */
 export const schema = group(
   {
-    nodeId: z.string('must be text: the name that the certificate of this node carries'),
+    nodeId: checkedText(
+      () => true,
+      'must be text: the name that the certificate of this node carries',
+    ),
     cluster: text(1, 253),
     tls: tlsOption,
     ...GROUPS,
     transports: transports.default(['quic', 'tcp']),
-    discovery: z
-      .custom<Discovery>(
-        hasResolve,
-        'must be an object with the method resolve, as dnsDiscovery() and staticDiscovery() give',
-      )
-      .optional(),
+    discovery: is<Discovery>(
+      hasResolve,
+      'must be an object with the method resolve, as dnsDiscovery() and staticDiscovery() give',
+    ).optional(),
     checksum: flag.default(true),
     keyLogFile: checkedText((path) => path !== '', 'must be the path of a file')
       .optional()
       .transform((path) => path ?? (process.env.SSLKEYLOGFILE || undefined)),
-    logger: z
-      .union(
-        [
-          oneOf(LOG_LEVELS),
-          z.custom<Logger>(
-            (value) => typeof value === 'object' && value !== null && 'child' in value,
-          ),
-        ],
-        `must be a pino logger, or ${listed(LOG_LEVELS)}`,
-      )
-      .default('warn'),
+    logger: is<Logger | LogLevel>(
+      (value) => LOG_LEVELS.includes(value as LogLevel) || isLogger(value),
+      `must be a pino logger, or ${listed(LOG_LEVELS)}`,
+    ).default('warn'),
   },
   'must be an object with at least nodeId, cluster and tls',
 );
 
-type Input = z.input<typeof schema>;
+type Input = InputOf<typeof schema>;
 type Groups = typeof GROUPS;
 
 /** Where the types of options and this schema say different things, the compiler names it here. */
@@ -81,6 +74,10 @@ function isTransport(value: unknown): boolean {
   if (name === undefined || !TRANSPORT_NAMES.includes(name)) return false;
   const areMethods = [dial, listen, close].every((method) => typeof method === 'function');
   return areMethods && typeof counters === 'object' && counters !== null;
+}
+
+function isLogger(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'child' in value;
 }
 
 function hasResolve(value: unknown): boolean {

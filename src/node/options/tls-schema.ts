@@ -1,26 +1,25 @@
 /** The schema of `tls`: certificates as PEM texts. What is in them is checked when they are loaded. */
-import { z } from 'zod';
 import { isBytes } from '../../base/realms.js';
 import { redactFields } from '../../base/redact.js';
 import type { TlsMaterial } from '../../transport/connection.js';
 import type { Agree, Differences } from './agreement.js';
+import { Check, group, type InputOf, is, listOf, WRONG } from './check.js';
 import type { TlsOption } from './types.js';
-import { group } from './values.js';
 
 const NOT_A_PATH =
   "this looks like a file path: pass the file's content, e.g. readFileSync(path, 'utf8')";
 
-const pem = z
-  .string({ error: ({ input }) => `must be PEM text${adviceOn(input)}` })
-  .refine((text) => !isPath(text), NOT_A_PATH);
+const pem = is<string>(
+  (value) => typeof value === 'string',
+  (value) => `must be PEM text${adviceOn(value)}`,
+).refine((text) => !isPath(text), NOT_A_PATH);
 
 type Crl = NonNullable<TlsMaterial['crl']>;
 
-const crl = z
-  .custom<Crl>(
-    (value) => entriesOf(value).every((entry) => typeof entry === 'string' || isBytes(entry)),
-    'must be a CRL as PEM text or DER bytes, or an array of them',
-  )
+const crl = is<Crl>(
+  (value) => entriesOf(value).every((entry) => typeof entry === 'string' || isBytes(entry)),
+  'must be a CRL as PEM text or DER bytes, or an array of them',
+)
   .refine((value) => !entriesOf(value).some(isPath), NOT_A_PATH)
   .transform((value): Crl => (Array.isArray(value) ? Object.freeze([...value]) : value));
 
@@ -33,25 +32,24 @@ export const tlsMaterial = group(
     ca: pem,
     cert: pem,
     key: pem,
-    revoked: z.array(z.string(FINGERPRINTS), FINGERPRINTS).readonly().optional(),
+    revoked: listOf(
+      is<string>((value) => typeof value === 'string', FINGERPRINTS),
+      FINGERPRINTS,
+    ).optional(),
     crl: crl.optional(),
   },
   'must be an object with ca, cert and key as PEM texts, or a function that gives one',
 );
 
 /** {@link tlsMaterial}, or a function, which is not called here. */
-export const tlsOption = z.custom<TlsOption>().transform((value, context): TlsOption => {
-  if (typeof value === 'function') return value;
-  const parsed = tlsMaterial.safeParse(value);
-  if (parsed.success) return redactFields(parsed.data, ['key']);
-  for (const { message, path } of parsed.error.issues) {
-    context.addIssue({ code: 'custom', message, path });
-  }
-  return z.NEVER;
+export const tlsOption = new Check<TlsOption, TlsOption>((value, path, problems) => {
+  if (typeof value === 'function') return value as TlsOption;
+  const material = tlsMaterial.read(value, path, problems);
+  return material === WRONG ? WRONG : redactFields(material, ['key']);
 });
 
 /** See `schema.ts`. */
-export type TypesAgree = Agree<Differences<TlsMaterial, z.input<typeof tlsMaterial>>>;
+export type TypesAgree = Agree<Differences<TlsMaterial, InputOf<typeof tlsMaterial>>>;
 
 /** What is often given in place of a text. */
 function adviceOn(input: unknown): string {
