@@ -4,12 +4,14 @@
  * Node.js has a native one since 20.15 and 22.2. Elsewhere `crc-32` gives the same result.
  */
 import * as zlib from 'node:zlib';
-import CRC32 from 'crc-32';
+import { latePackage } from '../base/late-package.js';
 
 type Crc32 = (bytes: Uint8Array, previous?: number) => number;
 
+const portable = latePackage<typeof import('crc-32')>('crc-32');
+
 /** CRC-32 in plain JavaScript. Exported so that a test can compare the two. */
-export const crc32Portable: Crc32 = (bytes, previous = 0) => CRC32.buf(bytes, previous) >>> 0;
+export const crc32Portable: Crc32 = (bytes, previous = 0) => portable().buf(bytes, previous) >>> 0;
 
 const nativeCrc32: Crc32 = (zlib as { crc32?: Crc32 }).crc32 ?? crc32Portable;
 

@@ -2,7 +2,8 @@
  * Turns messages into payloads and back: CBOR with definite lengths, scanned before and checked after decoding.
  * SPEC.md, "Payload".
  */
-import { Encoder } from 'cbor-x';
+import type { Encoder } from 'cbor-x';
+import { latePackage } from '../base/late-package.js';
 import { isBytes, textOf } from '../base/realms.js';
 import { MeshError } from '../errors.js';
 import { DEFAULT_CBOR_LIMITS, scanCbor } from './cbor-scan.js';
@@ -61,7 +62,8 @@ export class MessageCodec {
     if (field === undefined || !isBytes(tail) || tail.length < MIN_TAIL_BYTES) {
       return { payload: this.encode(message), tail: undefined };
     }
-    const plain = this.#cbor.writer.write(message as unknown as Record<string, unknown>, field);
+    const map = message as unknown as Record<string, unknown>;
+    const plain = this.#cbor.writer.write(map, MESSAGE_FIELDS[message.type], field);
     if (plain !== undefined) {
       this.#checkSize(message, plain.length + tail.length);
       return { payload: plain, tail };
@@ -122,7 +124,8 @@ export class MessageCodec {
   #encodeValue(message: Message): Uint8Array {
     try {
       const fields = fieldsOf(message.type);
-      const plain = this.#cbor.writer.write(message as unknown as Record<string, unknown>);
+      const map = message as unknown as Record<string, unknown>;
+      const plain = this.#cbor.writer.write(map, fields);
       if (plain !== undefined) return plain;
       const payload = this.#encodeFull(message, fields);
       scanCbor(payload, DEFAULT_CBOR_LIMITS);
@@ -138,7 +141,7 @@ export class MessageCodec {
   #encodeFull(message: Message, fields: FieldsOf<object>): Uint8Array {
     const entries = Object.entries(message);
     const kept = entries.filter(([, value]) => value instanceof EncodedItem);
-    const { full } = this.#cbor;
+    const full = this.#cbor.full();
     const rest =
       kept.length === 0 ? message : entriesOf(entries.filter((one) => !kept.includes(one)));
     const map = full.encode(widenFields(ownValue(rest) as Record<string, unknown>, fields));
@@ -152,7 +155,7 @@ export class MessageCodec {
     this.#heapBytes = heapBytes;
     let value: unknown;
     try {
-      value = this.#cbor.full.decode(payload);
+      value = this.#cbor.full().decode(payload);
     } catch (error) {
       throw new MeshError('MalformedMessage', 'payload is not CBOR that can be decoded', {
         cause: error,
@@ -255,18 +258,28 @@ const MAX_SHORT_COUNT = 24;
 interface Cbor {
   readonly reader: PlainReader;
   readonly writer: PlainWriter;
-  readonly full: Encoder;
+  readonly full: () => Encoder;
   readonly small: SmallBytes;
 }
 
 function createCbor(): Cbor {
-  const full = new Encoder({
-    useRecords: false,
-    mapsAsObjects: true,
-    tagUint8Array: false,
-    variableMapSize: true,
-  });
-  return { reader: new PlainReader(), writer: new PlainWriter(), full, small: new SmallBytes() };
+  const small = new SmallBytes();
+  return { reader: new PlainReader(), writer: new PlainWriter(), full: lateEncoder(), small };
+}
+
+/** cbor-x takes longer to load than most processes need until their first call, and plain messages never need it. */
+function lateEncoder(): () => Encoder {
+  const cborX = latePackage<typeof import('cbor-x')>('cbor-x');
+  let encoder: Encoder | undefined;
+  return () => {
+    encoder ??= new (cborX().Encoder)({
+      useRecords: false,
+      mapsAsObjects: true,
+      tagUint8Array: false,
+      variableMapSize: true,
+    });
+    return encoder;
+  };
 }
 
 function fieldsOf(type: MessageType): FieldsOf<object> {

@@ -7,6 +7,7 @@
  */
 
 import { asBuffer } from '../base/buffers.js';
+import { latePackage, requirePackageOf } from '../base/late-package.js';
 import { isBytes } from '../base/realms.js';
 import { asMeshError, MeshError } from '../errors.js';
 import { Compression } from './frame.js';
@@ -146,7 +147,7 @@ function checkLength(raw: Buffer, rawBytes: number): Buffer {
 
 /** The library stores the raw length before the block, as four bytes in little-endian order. */
 async function loadLz4(): Promise<Algorithm> {
-  const lz4 = (await import('lz4-napi')).default;
+  const lz4 = latePackage<typeof import('lz4-napi')>('lz4-napi')();
   return {
     name: 'lz4',
     id: Compression.lz4,
@@ -170,7 +171,7 @@ async function loadLz4(): Promise<Algorithm> {
 }
 
 async function loadZstd(): Promise<Algorithm> {
-  const zstd = (await import('@mongodb-js/zstd')).default;
+  const zstd = zstdBuild();
   return {
     name: 'zstd',
     id: Compression.zstd,
@@ -183,3 +184,22 @@ async function loadZstd(): Promise<Algorithm> {
     },
   };
 }
+
+type Zstd = typeof import('@mongodb-js/zstd');
+
+/**
+ * On Linux the package asks for a whole diagnostic report of the process, to tell glibc from musl, before it loads the build for one
+ * of them. That takes tens of milliseconds, and what it is to find out shows when the build for glibc loads, or does not.
+ */
+function zstdBuild(): Zstd {
+  if (process.platform === 'linux') {
+    try {
+      return requirePackageOf(ZSTD, `${ZSTD}-linux-${process.arch}-gnu`) as Zstd;
+    } catch {
+      // The package finds another build, or says why there is none.
+    }
+  }
+  return latePackage<Zstd>(ZSTD)();
+}
+
+const ZSTD = '@mongodb-js/zstd';

@@ -13,6 +13,8 @@ const MAX_ITEMS = 4096;
 /** Texts up to this length are looked up first: keys, types and methods repeat all the time. */
 const MAX_KNOWN_TEXT_BYTES = 24;
 const KNOWN_TEXTS = 256;
+/** The head of an unsigned integer of 64 bits (RFC 8949, section 3). */
+const U64 = 0x1b;
 
 /** Returned for a payload that is not plain or not valid. */
 export const NOT_PLAIN = Symbol('not plain');
@@ -52,6 +54,7 @@ export class PlainReader {
     if (this.#itemsLeft < 0 || this.#at >= this.#bytes.length) return NOT_PLAIN;
     const initial = this.#bytes[this.#at] as number;
     if (initial >= 0xe0) return this.#simple(initial);
+    if (initial === U64) return this.#wide();
     const argument = this.#argument(initial & 0x1f);
     if (argument < 0) return NOT_PLAIN;
     switch (initial >> 5) {
@@ -83,6 +86,14 @@ export class PlainReader {
     this.#at = at + width;
     if (info === 24) return bytes[at] as number;
     return info === 25 ? bytes.readUInt16BE(at) : bytes.readUInt32BE(at);
+  }
+
+  /** Reads an integer of 64 bits, such as a time: a bigint, which a field of a message makes a number of. */
+  #wide(): bigint | typeof NOT_PLAIN {
+    const at = this.#at + 1;
+    if (at + 8 > this.#bytes.length) return NOT_PLAIN;
+    this.#at = at + 8;
+    return this.#bytes.readBigUInt64BE(at);
   }
 
   #simple(initial: number): unknown {

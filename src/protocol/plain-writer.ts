@@ -4,6 +4,7 @@
  */
 import { NO_BYTES } from '../base/buffers.js';
 import { EncodedItem } from './kept-message.js';
+import { type FieldsOf, uint } from './schema.js';
 
 /**
  * The size of the blocks that payloads are cut from. Each byte is used once. A payload that is kept, such as that of a call
@@ -15,6 +16,9 @@ const MAX_PAYLOAD_BYTES = 4608;
 const MAX_DEPTH = 16;
 /** The largest head that is written here. */
 const HEAD_BYTES = 5;
+/** The head of an unsigned integer of 64 bits (RFC 8949, section 3), and its size. */
+const U64 = 0x1b;
+const WIDE_HEAD_BYTES = 9;
 
 /**
  * Writes the CBOR that nearly all messages are made of, byte for byte as the full encoder does. What it is not made for
@@ -27,9 +31,14 @@ export class PlainWriter {
 
   /**
    * Encodes a map. Returns `undefined` where the map is not plain. The bytes are the caller's.
+   * @param fields of the message that the map is: the full encoder gets numbers over 32 bits of these as integers
    * @param tail the key of a byte string that comes last, and of which only the head is written
    */
-  write(map: Readonly<Record<string, unknown>>, tail?: string): Buffer | undefined {
+  write(
+    map: Readonly<Record<string, unknown>>,
+    fields?: FieldsOf<object>,
+    tail?: string,
+  ): Buffer | undefined {
     if (map.constructor !== Object) return undefined;
     if (this.#at + MAX_PAYLOAD_BYTES > this.#block.length) {
       this.#block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
@@ -37,7 +46,7 @@ export class PlainWriter {
     }
     const start = this.#at;
     this.#end = start + MAX_PAYLOAD_BYTES;
-    if (this.#map(map, 1, tail)) return this.#block.subarray(start, this.#at);
+    if (this.#map(map, 1, fields, tail)) return this.#block.subarray(start, this.#at);
     this.#at = start;
     return undefined;
   }
@@ -58,16 +67,37 @@ export class PlainWriter {
     return this.#map(value as Readonly<Record<string, unknown>>, depth);
   }
 
-  #map(map: Readonly<Record<string, unknown>>, depth: number, tail?: string): boolean {
+  #map(
+    map: Readonly<Record<string, unknown>>,
+    depth: number,
+    fields?: FieldsOf<object>,
+    tail?: string,
+  ): boolean {
     const keys = Object.keys(map);
     if (!this.#head(5, keys.length)) return false;
     for (let i = 0; i < keys.length; i += 1) {
       const key = keys[i] as string;
       if (key === tail) continue;
-      if (!this.#text(key) || !this.#item(map[key], depth + 1)) return false;
+      if (!this.#text(key)) return false;
+      const value = map[key];
+      if (this.#item(value, depth + 1)) continue;
+      if (fields === undefined || !this.#wide(value, key, fields)) return false;
     }
     if (tail === undefined) return true;
     return this.#text(tail) && this.#headU32(2, (map[tail] as Uint8Array).length);
+  }
+
+  /** Writes a number over 32 bits, such as a time. */
+  #wide(value: unknown, key: string, fields: FieldsOf<object>): boolean {
+    if (typeof value !== 'number' || value <= 0xffff_ffff || !Number.isSafeInteger(value))
+      return false;
+    const field = Object.hasOwn(fields, key) ? (fields as Record<string, unknown>)[key] : undefined;
+    if (field !== uint || this.#at + WIDE_HEAD_BYTES > this.#end) return false;
+    this.#block[this.#at] = U64;
+    this.#block.writeUInt32BE(Math.floor(value / 2 ** 32), this.#at + 1);
+    this.#block.writeUInt32BE(value % 2 ** 32, this.#at + 5);
+    this.#at += WIDE_HEAD_BYTES;
+    return true;
   }
 
   #list(list: readonly unknown[], depth: number): boolean {

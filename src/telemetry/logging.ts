@@ -1,5 +1,6 @@
 /** The log of a node: pino, on standard error unless the user brings a logger. */
-import { destination, type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
+import { latePackage } from '../base/late-package.js';
 import { handleRejection, isPromised } from '../base/realms.js';
 
 /** From which level on a node writes log lines. */
@@ -14,12 +15,24 @@ const SECRETS = {
   censor: '[redacted]',
 };
 
+const RANKS = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 } as const;
+type Severity = Exclude<LogLevel, 'silent'>;
+
+/** What a {@link NodeLog} needs of a logger. */
+type LineWriter = Pick<Logger, Severity>;
+
 /** Writes lines. Nothing here throws: a logger of the user's that fails loses its line, and the node goes on. */
 export class NodeLog {
-  readonly #logger: Logger;
+  readonly #logger: () => LineWriter;
+  readonly #leastRank: number;
 
-  constructor(logger: Logger) {
+  /**
+   * @param logger asked for each line that is written
+   * @param level lines below it are not written
+   */
+  constructor(logger: () => LineWriter, level: LogLevel = 'debug') {
     this.#logger = logger;
+    this.#leastRank = RANKS[level];
   }
 
   debug(details: object, text: string): void {
@@ -38,9 +51,10 @@ export class NodeLog {
     this.#write('error', details, text);
   }
 
-  #write(level: 'debug' | 'info' | 'warn' | 'error', details: object, text: string): void {
+  #write(level: Severity, details: object, text: string): void {
+    if (RANKS[level] < this.#leastRank) return;
     try {
-      const result: unknown = this.#logger[level](details, text);
+      const result: unknown = this.#logger()[level](details, text);
       // Nobody waits for an asynchronous logger, so that its failure is handled here.
       if (result !== undefined) isPromised(result);
     } catch (thrown) {
@@ -51,9 +65,21 @@ export class NodeLog {
 
 /** The log of one node. Neither keys nor tokens are ever handed to it. @throws what the user's logger throws as it is set up */
 export function createLog(option: LoggingOption, nodeId: string): NodeLog {
-  const parent =
-    typeof option === 'string'
-      ? pino({ name: 'quicmesh', level: option, redact: SECRETS }, destination(2))
-      : option;
-  return new NodeLog(parent.child({ nodeId }));
+  if (typeof option === 'string') return new NodeLog(lateLogger(option, nodeId), option);
+  const logger = option.child({ nodeId });
+  return new NodeLog(() => logger);
+}
+
+/** pino, from the first line on that it writes: loading it takes longer than connecting to a peer does. */
+function lateLogger(level: LogLevel, nodeId: string): () => LineWriter {
+  const load = latePackage<typeof import('pino')>('pino');
+  let logger: LineWriter | undefined;
+  return () => {
+    if (logger === undefined) {
+      const { pino, destination } = load();
+      const root = pino({ name: 'quicmesh', level, redact: SECRETS }, destination(2));
+      logger = root.child({ nodeId });
+    }
+    return logger;
+  };
 }

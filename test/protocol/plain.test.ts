@@ -4,8 +4,10 @@ import { Encoder } from 'cbor-x';
 import fc from 'fast-check';
 import { scanCbor } from '../../src/protocol/cbor-scan.js';
 import { ItemReader } from '../../src/protocol/item-reader.js';
+import { MESSAGE_FIELDS } from '../../src/protocol/message.js';
 import { NOT_PLAIN, PlainReader } from '../../src/protocol/plain-reader.js';
 import { PlainWriter } from '../../src/protocol/plain-writer.js';
+import { widenFields } from '../../src/protocol/schema.js';
 import { encoded, soundMessages } from './naive/arbitraries.js';
 import { damaged, holds } from './properties.js';
 
@@ -116,6 +118,24 @@ function isScanned(payload: Uint8Array): boolean {
   }
 }
 
+test('numbers over 32 bits are plain in fields of a message, and as the full encoder has them', (t) => {
+  const fields = MESSAGE_FIELDS.handshakeRequest;
+  holds(
+    t,
+    fc.property(fc.maxSafeNat(), (timestampMs) => {
+      const payload = writer.write({ type: 'handshakeRequest', timestampMs }, fields) as Buffer;
+      const message = widenFields({ type: 'handshakeRequest', timestampMs }, fields);
+      t.deepEqual(payload, full.encode(message));
+      t.deepEqual(reader.read(payload), full.decode(payload));
+      return true;
+    }),
+    500,
+  );
+  t.is(writer.write({ type: 'handshakeRequest', toString: 2 ** 40 }, fields), undefined);
+  t.is(writer.write({ type: 'handshakeRequest', nonce: 2 ** 40 }, fields), undefined);
+  t.is(writer.write({ type: 'handshakeRequest', timestampMs: 2 ** 53 }, fields), undefined);
+});
+
 test('messages in ASCII with integers up to 32 bits are plain both ways', (t) => {
   const message = {
     type: 'request',
@@ -128,7 +148,7 @@ test('messages in ASCII with integers up to 32 bits are plain both ways', (t) =>
 
 test('of a large byte string only the head is written, as the last item', (t) => {
   const tail = Buffer.alloc(5000, 7);
-  const head = writer.write({ body: tail, type: 'response' }, 'body') as Buffer;
+  const head = writer.write({ body: tail, type: 'response' }, undefined, 'body') as Buffer;
   t.deepEqual(reader.read(Buffer.concat([head, tail])), { type: 'response', body: tail });
 });
 
