@@ -11,6 +11,7 @@ import { latePackage, requirePackageOf } from '../base/late-package.js';
 import { isBytes } from '../base/realms.js';
 import { asMeshError, MeshError } from '../errors.js';
 import { Compression } from './frame.js';
+import { Lz4Block } from './lz4-block.js';
 import { checkZstdFrame } from './zstd-frame.js';
 
 /** Names of compressions, as capabilities list them. */
@@ -41,6 +42,20 @@ export interface Algorithm {
    * @throws MeshError MalformedMessage, before any memory is taken, when `data` cannot become that
    */
   decompress(data: Buffer, rawBytes: number, maxBytes: number): Buffer | Promise<Buffer>;
+  /**
+   * Decompresses in steps what would take long in one.
+   * @returns `undefined` where it would not
+   * @throws MeshError as {@link decompress}
+   */
+  decompressInSteps?(data: Buffer, rawBytes: number): SteppedBlock | undefined;
+}
+
+/** Data that is decompressed in steps. */
+export interface SteppedBlock {
+  /** The result, once {@link read} has returned `true`. */
+  readonly out: Buffer;
+  /** @param mayGoOn is asked now and then @throws Error where the data is damaged, or does not become what it was said to */
+  read(mayGoOn: () => boolean): boolean;
 }
 
 /** What a frame is to carry. */
@@ -55,6 +70,11 @@ export interface PackedPayload {
 const LZ4_SYNC_BYTES = 256 * 1024;
 /** A byte of an LZ4 block becomes at most 255 raw bytes. */
 const LZ4_MAX_RATIO = 255;
+/**
+ * Large blocks that become more than this for each byte are decompressed in steps: of those, JavaScript makes as much as the
+ * library does. Of ordinary data it makes a third, and there are more bytes to send for it.
+ */
+const LZ4_STEPPED_RATIO = 16;
 const LENGTH_BYTES = 4;
 
 const LOADERS: Readonly<Record<CompressionName, () => Promise<Algorithm>>> = {
@@ -95,22 +115,10 @@ export function unpackPayload(
   algorithm: Algorithm,
   maxBytes: number,
 ): Uint8Array | Promise<Uint8Array> {
-  const bytes = asBuffer(payload);
-  if (bytes.length <= LENGTH_BYTES) {
-    throw new MeshError('MalformedMessage', 'compressed payload is cut short');
-  }
-  const rawBytes = bytes.readUInt32BE(0);
-  if (rawBytes > maxBytes) {
-    throw new MeshError(
-      'MessageTooLarge',
-      `payload of ${rawBytes} bytes is over the limit of ${maxBytes}`,
-    );
-  }
-  const failed = (cause: unknown): MeshError =>
-    asMeshError(cause) ??
-    new MeshError('MalformedMessage', `${algorithm.name} data cannot be decompressed`, { cause });
+  const { data, rawBytes } = packedData(payload, maxBytes);
+  const failed = (cause: unknown): MeshError => undone(algorithm, cause);
   try {
-    const raw = algorithm.decompress(bytes.subarray(LENGTH_BYTES), rawBytes, maxBytes);
+    const raw = algorithm.decompress(data, rawBytes, maxBytes);
     if (isBytes(raw)) return checkLength(raw, rawBytes);
     return Promise.resolve(raw).then(
       (result) => checkLength(result, rawBytes),
@@ -121,6 +129,49 @@ export function unpackPayload(
   } catch (cause) {
     throw failed(cause);
   }
+}
+
+/** Decompresses a payload in steps. @returns the result, once all of it is there @throws MeshError MalformedMessage */
+export type UnpackStep = (mayGoOn: () => boolean) => Uint8Array | undefined;
+
+/**
+ * Begins to decompress a payload in steps, where it would take long in one.
+ * @returns `undefined` where it would not
+ * @throws MeshError as {@link unpackPayload}
+ */
+export function unpackInSteps(
+  payload: Uint8Array,
+  algorithm: Algorithm,
+  maxBytes: number,
+): UnpackStep | undefined {
+  if (algorithm.decompressInSteps === undefined) return undefined;
+  const { data, rawBytes } = packedData(payload, maxBytes);
+  const block = algorithm.decompressInSteps(data, rawBytes);
+  if (block === undefined) return undefined;
+  return (mayGoOn) => {
+    try {
+      return block.read(mayGoOn) ? block.out : undefined;
+    } catch (cause) {
+      throw undone(algorithm, cause);
+    }
+  };
+}
+
+/** What is compressed in a payload, and what it says that it becomes. @throws MeshError MalformedMessage, MessageTooLarge */
+function packedData(payload: Uint8Array, maxBytes: number): { data: Buffer; rawBytes: number } {
+  const bytes = asBuffer(payload);
+  if (bytes.length <= LENGTH_BYTES) {
+    throw new MeshError('MalformedMessage', 'compressed payload is cut short');
+  }
+  const rawBytes = bytes.readUInt32BE(0);
+  if (rawBytes <= maxBytes) return { data: bytes.subarray(LENGTH_BYTES), rawBytes };
+  const text = `payload of ${rawBytes} bytes is over the limit of ${maxBytes}`;
+  throw new MeshError('MessageTooLarge', text);
+}
+
+function undone({ name }: Algorithm, cause: unknown): MeshError {
+  const text = `${name} data cannot be decompressed`;
+  return asMeshError(cause) ?? new MeshError('MalformedMessage', text, { cause });
 }
 
 /** The size of a payload before compression, in bytes: its own, or the one that it claims. */
@@ -157,10 +208,15 @@ async function loadLz4(): Promise<Algorithm> {
       if (raw.length <= LZ4_SYNC_BYTES) return lz4.compressSync(raw).subarray(LENGTH_BYTES);
       return lz4.compress(raw).then((prefixed) => prefixed.subarray(LENGTH_BYTES));
     },
-    decompress(data, rawBytes) {
-      if (rawBytes > data.length * LZ4_MAX_RATIO) {
-        throw new MeshError('MalformedMessage', 'LZ4 block is too short for what it states');
+    decompressInSteps(data, rawBytes) {
+      if (rawBytes <= LZ4_SYNC_BYTES || rawBytes <= data.length * LZ4_STEPPED_RATIO) {
+        return undefined;
       }
+      checkLz4Ratio(data, rawBytes);
+      return new Lz4Block(data, rawBytes);
+    },
+    decompress(data, rawBytes) {
+      checkLz4Ratio(data, rawBytes);
       const prefixed = Buffer.allocUnsafe(LENGTH_BYTES + data.length);
       prefixed.writeUInt32LE(rawBytes, 0);
       data.copy(prefixed, LENGTH_BYTES);
@@ -168,6 +224,11 @@ async function loadLz4(): Promise<Algorithm> {
       return lz4.uncompressSync(prefixed);
     },
   };
+}
+
+function checkLz4Ratio(data: Buffer, rawBytes: number): void {
+  if (rawBytes <= data.length * LZ4_MAX_RATIO) return;
+  throw new MeshError('MalformedMessage', 'LZ4 block is too short for what it states');
 }
 
 async function loadZstd(): Promise<Algorithm> {

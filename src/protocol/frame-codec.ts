@@ -5,7 +5,14 @@
 import type { JobLane } from '../base/job-turns.js';
 import { MeshError } from '../errors.js';
 import { joinPayload, type MessageCodec, type MessageReading } from './codec.js';
-import { type Algorithm, type PackedPayload, packPayload, unpackPayload } from './compression.js';
+import {
+  type Algorithm,
+  type PackedPayload,
+  packPayload,
+  type UnpackStep,
+  unpackInSteps,
+  unpackPayload,
+} from './compression.js';
 import { Compression, type Frame } from './frame.js';
 import type { Message } from './message.js';
 
@@ -108,11 +115,19 @@ export class FrameCodec {
    */
   unpack(frame: Frame): Uint8Array | Promise<Uint8Array> {
     if (frame.compression === Compression.none) return frame.payload;
-    const algorithm = this.#byId.get(frame.compression);
-    if (algorithm === undefined) {
-      throw new MeshError('UnsupportedCompression', 'frame has a compression that was not agreed');
-    }
-    return unpackPayload(frame.payload, algorithm, this.#maxMessageBytes);
+    return unpackPayload(frame.payload, this.#algorithmOf(frame), this.#maxMessageBytes);
+  }
+
+  /** @internal The same in steps. @returns `undefined` where {@link unpack} takes little time @throws MeshError as `unpack` */
+  beginUnpack(frame: Frame): UnpackStep | undefined {
+    if (frame.compression === Compression.none) return undefined;
+    return unpackInSteps(frame.payload, this.#algorithmOf(frame), this.#maxMessageBytes);
+  }
+
+  #algorithmOf({ compression }: Frame): Algorithm {
+    const algorithm = this.#byId.get(compression);
+    if (algorithm !== undefined) return algorithm;
+    throw new MeshError('UnsupportedCompression', 'frame has a compression that was not agreed');
   }
 
   /** @internal Whether a frame is decompressed in the process's thread pool, if it can be decompressed at all. */
@@ -125,7 +140,7 @@ export class FrameCodec {
     return this.#codec.decode(payload);
   }
 
-  /** @internal The same in steps. @throws MeshError MalformedMessage */
+  /** @internal The same in steps, where the message has many items. @throws MeshError MalformedMessage */
   begin(payload: Uint8Array): MessageReading {
     return this.#codec.begin(payload);
   }

@@ -25,7 +25,7 @@ export class ItemReader {
   readonly #small = new SmallBytes();
   /** Those around {@link #level}. */
   readonly #outer: Level[] = [];
-  readonly #top: unknown[] = [];
+  readonly #top: unknown[] = [undefined];
   /** The list or map that is being filled. It stands in its place from its beginning on. */
   #level: Level = { list: this.#top, map: undefined, left: 1 };
   /** That of the list or map that was read last. */
@@ -64,7 +64,8 @@ export class ItemReader {
       }
       look -= 1;
       level.left -= 1;
-      if (level.list !== undefined) level.list.push(this.#item());
+      const { list } = level;
+      if (list !== undefined) list[list.length - level.left - 1] = this.#item();
       else this.#entry(level.map as Record<string, unknown>);
       if (this.#begun === undefined) continue;
       this.#outer.push(level);
@@ -95,7 +96,8 @@ export class ItemReader {
       case 3:
         return this.#text(this.#at, this.#pass(argument as number));
       case 4: {
-        const list: unknown[] = [];
+        // A long list that grows is copied again and again, each time to memory that is new.
+        const list = new Array<unknown>(argument as number);
         this.#begun = { list, map: undefined, left: argument as number };
         return list;
       }

@@ -4,7 +4,7 @@
  * Small messages are decoded where they arrive: they cost no more than their bytes do. A message that could cost far more than
  * its bytes, compressed or of very many items, first takes a slot and room for what it says it will become. Then it waits
  * until it is its peer's turn: for a thread where it is decompressed in the pool, and for the peer's share of the event loop's
- * time. One of very many items is decoded in steps, with a turn of the event loop, or more, between them.
+ * time. What takes long is decompressed and decoded in steps, with a turn of the event loop, or more, between them.
  */
 import { Fifo } from '../../base/fifo.js';
 import { JobLane, type JobTurns } from '../../base/job-turns.js';
@@ -124,7 +124,7 @@ export class PeerReader {
         return codec.unpack(frame);
       });
       if (raw !== undefined && !sink.isOver) {
-        decoding = this.#step(new Decoding(unread, raw), performance.now());
+        decoding = this.#step(new Decoding(unread, raw));
       }
     } catch (thrown) {
       fail(unread, thrown);
@@ -136,15 +136,13 @@ export class PeerReader {
 
   /** @returns what is left to decode in later turns, if anything is */
   #readNow(unread: UnreadMessage): Decoding | undefined {
-    const startMs = performance.now();
     try {
       this.#reserve(unread);
-      const raw = unread.codec.unpack(unread.frame) as Uint8Array;
-      return this.#step(new Decoding(unread, raw), startMs);
     } catch (thrown) {
       fail(unread, thrown);
       return undefined;
     }
+    return this.#step(new Decoding(unread));
   }
 
   /** @throws MeshError Overloaded */
@@ -155,12 +153,12 @@ export class PeerReader {
 
   /**
    * Decodes for a moment, and hands the message over once it is whole.
-   * @param startMs since when this turn has been at the message
    * @returns what is left to decode in later turns, if anything is
    */
-  #step(decoding: Decoding, startMs: number): Decoding | undefined {
+  #step(decoding: Decoding): Decoding | undefined {
     const { unread } = decoding;
-    const untilMs = performance.now() + STEP_MS;
+    const startMs = performance.now();
+    const untilMs = startMs + STEP_MS;
     let message: Message | undefined;
     try {
       message = decoding.read(() => performance.now() < untilMs);
@@ -186,9 +184,7 @@ export class PeerReader {
     const next = (): void => {
       this.#stepped -= 1;
       const isOver = decoding.unread.sink.isOver;
-      held.run(() =>
-        this.#goOn(held, isOver ? undefined : this.#step(decoding, performance.now())),
-      );
+      held.run(() => this.#goOn(held, isOver ? undefined : this.#step(decoding)));
       if (this.#timer === undefined) this.#readWaiting();
     };
     this.#stepped += 1;

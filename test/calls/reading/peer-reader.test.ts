@@ -191,6 +191,20 @@ test('a message of very many items is decoded over many turns of the event loop,
   t.is(room.receiveBudget.usedBytes, 0);
 });
 
+test('a bomb is decompressed over many turns of the event loop, and charged meanwhile', async (t) => {
+  const { reader, codec, room } = setUp('lz4');
+  const sink = new Sink();
+  reader.receive(await bombOf('lz4', 15 * MIB), codec, sink, room);
+  let turns = 0;
+  for (; !sink.isSettled; turns += 1) {
+    t.true(room.receiveBudget.usedBytes > 15 * MIB);
+    await new Promise(setImmediate);
+  }
+  t.true(turns >= 1, `${turns}`);
+  t.is(sink.messages.length, 1);
+  t.is(room.receiveBudget.usedBytes, 0);
+});
+
 test('a message that is given up while it is decoded is decoded no further', async (t) => {
   const { reader, codec, room } = setUp();
   const sink = new Sink();
@@ -223,9 +237,13 @@ test('what cannot be decompressed or decoded is refused, and gives back what it 
   const bomb = await bombOf('lz4', 100_000);
   const broken = Buffer.from(bomb.payload);
   broken.fill(0xff, 8);
+  const large = await bombOf('lz4', MIB);
+  const largeBroken = Buffer.from(large.payload);
+  largeBroken.fill(0, 8);
   const notCbor = Buffer.alloc(5000, 0xff);
   for (const frame of [
     { ...bomb, payload: broken },
+    { ...large, payload: largeBroken },
     frameOf({ payload: notCbor, compression: 0 }),
   ]) {
     const sink = new Sink();
@@ -244,6 +262,11 @@ function setUp(name: 'lz4' | 'zstd' = 'zstd', calls = 1024) {
     decompress(...input) {
       count += 1;
       return algorithms[name].decompress(...input);
+    },
+    decompressInSteps(...input) {
+      const block = algorithms[name].decompressInSteps?.(...input);
+      if (block !== undefined) count += 1;
+      return block;
     },
   };
   const codec = new FrameCodec({
