@@ -2,6 +2,7 @@
  * Which stream sends its frame next, as far as the socket and the peer's credit allow: one of the most urgent class, and
  * within a class each in turn, frame by frame. SPEC.md, "Priorities".
  */
+import { Line, type Place } from '../../base/line.js';
 import { FrameFlag } from '../../protocol/frame.js';
 import { PRIORITIES, type Priority } from '../../protocol/priority.js';
 import { ClassTurns, RANKS, type Rank } from '../priority/class-turns.js';
@@ -29,9 +30,9 @@ export class SendScheduler {
   readonly #options: SendSchedulerOptions;
   readonly #credit = new SendCredit(INITIAL_CONNECTION_WINDOW_BYTES);
   /** By the rank of a class. */
-  readonly #lines: readonly Line[] = PRIORITIES.map(() => ({
-    ready: new Set<MuxStream>(),
-    draining: new Set<MuxStream>(),
+  readonly #lines: readonly ClassLines[] = PRIORITIES.map(() => ({
+    ready: new Line<Place<MuxStream>>(),
+    draining: new Line<Place<MuxStream>>(),
   }));
   readonly #turns = new ClassTurns();
   /** Streams that have sent some pieces of a message, but not all. */
@@ -46,7 +47,7 @@ export class SendScheduler {
   wake(stream: MuxStream): void {
     const next = stream.nextToSend;
     if (next === 'none') {
-      if (this.#lineOf(stream).draining.has(stream)) this.flush();
+      if (stream.isDraining) this.flush();
       return;
     }
     // The usual case, a single frame and nobody before it, needs no ring.
@@ -54,25 +55,24 @@ export class SendScheduler {
       this.#sendOne(stream);
       if (stream.nextToSend === 'none') return;
     }
-    this.#lineOf(stream).ready.add(stream);
+    this.#linesOf(stream).ready.push(stream.readyPlace);
     this.flush();
   }
 
   /** Whether a stream may go on sending. If not, its `onDrain` is due later. */
   hasRoom(stream: MuxStream): boolean {
     if (this.#hasRoom(stream)) return true;
-    this.#lineOf(stream).draining.add(stream);
+    this.#linesOf(stream).draining.push(stream.drainingPlace);
     return false;
   }
 
   /** The stream is of another class from now on. */
   reclass(stream: MuxStream, priority: Priority): void {
-    const { ready, draining } = this.#lineOf(stream);
-    const isReady = ready.delete(stream);
-    const isDraining = draining.delete(stream);
+    const { isReady, isDraining } = stream;
+    this.#leaveLines(stream);
     stream.priority = priority;
-    if (isReady) this.#lineOf(stream).ready.add(stream);
-    if (isDraining) this.#lineOf(stream).draining.add(stream);
+    if (isReady) this.#linesOf(stream).ready.push(stream.readyPlace);
+    if (isDraining) this.#linesOf(stream).draining.push(stream.drainingPlace);
   }
 
   /** The peer's credit for the whole connection grew. @throws MeshError FlowControlViolation */
@@ -94,14 +94,13 @@ export class SendScheduler {
 
   /** A stream was reset. One that ended in good order stays: its last `send` may have answered false, too. */
   forget(stream: MuxStream): void {
-    this.#lineOf(stream).ready.delete(stream);
-    this.#lineOf(stream).draining.delete(stream);
+    this.#leaveLines(stream);
     this.#cut.delete(stream);
   }
 
   /** Forgets all streams. @returns those to which `onDrain` is still due */
   takeDraining(): MuxStream[] {
-    const draining = this.#lines.flatMap((line) => [...line.draining]);
+    const draining = this.#lines.flatMap((line) => [...line.draining].map(({ item }) => item));
     for (const line of this.#lines) {
       line.ready.clear();
       line.draining.clear();
@@ -115,15 +114,21 @@ export class SendScheduler {
     return this.#options.writer.hasRoom(RANKS[stream.priority]);
   }
 
-  #lineOf({ priority }: MuxStream): Line {
-    return this.#lines[RANKS[priority]] as Line;
+  #leaveLines(stream: MuxStream): void {
+    const { ready, draining } = this.#linesOf(stream);
+    if (stream.isReady) ready.remove(stream.readyPlace);
+    if (stream.isDraining) draining.remove(stream.drainingPlace);
+  }
+
+  #linesOf({ priority }: MuxStream): ClassLines {
+    return this.#lines[RANKS[priority]] as ClassLines;
   }
 
   /** A bit for each class that has something to send, or whose application waits to hear that there is room. */
   get #waiting(): number {
     let waiting = 0;
     for (let rank = 0; rank < this.#lines.length; rank += 1) {
-      const { ready, draining } = this.#lines[rank] as Line;
+      const { ready, draining } = this.#lines[rank] as ClassLines;
       if (ready.size > 0 || draining.size > 0) waiting |= 1 << rank;
     }
     return waiting;
@@ -141,9 +146,9 @@ export class SendScheduler {
         stuck |= 1 << rank;
         continue;
       }
-      this.#lineOf(stream).ready.delete(stream);
+      this.#linesOf(stream).ready.remove(stream.readyPlace);
       const bytes = this.#sendOne(stream);
-      if (stream.nextToSend !== 'none') this.#lineOf(stream).ready.add(stream);
+      if (stream.nextToSend !== 'none') this.#linesOf(stream).ready.push(stream.readyPlace);
       this.#turns.went(rank, bytes, waiting);
       sent += 1;
     }
@@ -157,12 +162,15 @@ export class SendScheduler {
   /** The first stream of a class that need not wait for the connection's credit. Those that do keep their places. */
   #firstOf(rank: Rank): MuxStream | undefined {
     const isExhausted = this.#credit.isExhausted;
-    const { ready } = this.#lines[rank] as Line;
-    for (const stream of ready) {
+    const { ready } = this.#lines[rank] as ClassLines;
+    let place = ready.first;
+    while (place !== undefined) {
+      const { item: stream, after } = place;
       const next = stream.nextToSend;
       // Its frames were unsent.
-      if (next === 'none') ready.delete(stream);
+      if (next === 'none') ready.remove(place);
       else if (next === 'bareEnd' || (!isExhausted && this.#mayBegin(stream))) return stream;
+      place = after;
     }
     return undefined;
   }
@@ -201,12 +209,18 @@ export class SendScheduler {
   #tellDrained(): number {
     let told = 0;
     for (let rank = 0; rank < this.#lines.length; rank += 1) {
-      const { draining } = this.#lines[rank] as Line;
+      const { draining } = this.#lines[rank] as ClassLines;
       if (draining.size === 0) continue;
-      for (const stream of draining) {
-        if (!this.#mayWrite(rank)) break;
-        if (stream.queuedBytes > this.#options.sendHighWaterBytes || !stream.mayGo) continue;
-        draining.delete(stream);
+      let last: Place<MuxStream> | undefined;
+      for (let left = draining.size; left > 0 && this.#mayWrite(rank); left -= 1) {
+        const place = draining.following(last);
+        if (place === undefined) break;
+        const { item: stream } = place;
+        if (stream.queuedBytes > this.#options.sendHighWaterBytes || !stream.mayGo) {
+          last = place;
+          continue;
+        }
+        draining.remove(place);
         stream.handler.onDrain?.();
         told += 1;
       }
@@ -222,9 +236,9 @@ export class SendScheduler {
 }
 
 /** The streams of one class. */
-interface Line {
-  /** With a frame to send. A set visits last what is added last: it is the ring. */
-  readonly ready: Set<MuxStream>;
+interface ClassLines {
+  /** With a frame to send. One that has sent a frame goes to the end. */
+  readonly ready: Line<Place<MuxStream>>;
   /** Those whose `send` answered false: `onDrain` is due. */
-  readonly draining: Set<MuxStream>;
+  readonly draining: Line<Place<MuxStream>>;
 }

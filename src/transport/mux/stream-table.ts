@@ -3,6 +3,8 @@
  *
  * The dialer counts 1, 3, 5…, the acceptor 2, 4, 6…, each in the order in which streams reach the wire.
  */
+import { Line } from '../../base/line.js';
+import { SequenceTable } from '../../base/sequence-table.js';
 import { MeshError } from '../../errors.js';
 import type { Role } from '../connection.js';
 import type { MuxStream } from './stream.js';
@@ -20,11 +22,12 @@ export interface StreamTableLimits {
  */
 export class StreamTable {
   readonly #limits: StreamTableLimits;
-  readonly #byId = new Map<number, MuxStream>();
-  /** This side's streams: waiting, open, and on the wire. */
-  readonly #own = new Set<MuxStream>();
-  /** Those of them beyond the peer's limit, first come first served. */
-  readonly #waiting = new Set<MuxStream>();
+  /** Streams on the wire. */
+  readonly #byId = new SequenceTable<MuxStream>();
+  /** This side's streams beyond the peer's limit, first come first served. */
+  readonly #waiting = new Line<MuxStream>();
+  /** Those that have a place and have sent nothing yet. */
+  readonly #starting = new Line<MuxStream>();
   #nextOwnId: number;
   #nextPeerId: number;
   #peerStreams = 0;
@@ -41,12 +44,12 @@ export class StreamTable {
   }
 
   get ownStreams(): number {
-    return this.#own.size;
+    return this.#openOutgoing + this.#waiting.size;
   }
 
   /** Those of them that have not reached the wire. */
   get unplaced(): number {
-    return this.#own.size - (this.#byId.size - this.#peerStreams);
+    return this.#starting.size + this.#waiting.size;
   }
 
   /** This side's streams that ever reached the wire. */
@@ -60,7 +63,7 @@ export class StreamTable {
   }
 
   get isEmpty(): boolean {
-    return this.#own.size === 0 && this.#byId.size === 0;
+    return this.unplaced === 0 && this.#byId.size === 0;
   }
 
   find(messageId: number): MuxStream | undefined {
@@ -79,15 +82,15 @@ export class StreamTable {
     if (mustWait && this.#waiting.size >= maxQueuedStreams) {
       throw new MeshError('Overloaded', `${maxQueuedStreams} streams wait for the peer's limit`);
     }
-    this.#own.add(stream);
-    if (mustWait) this.#waiting.add(stream);
-    else stream.mayStart = true;
+    if (mustWait) this.#waiting.push(stream);
+    else this.#start(stream);
   }
 
   /** Gives a stream of this side its id, with its first frame. */
   assignId(stream: MuxStream): void {
     stream.reachWire(this.#nextOwnId);
-    this.#byId.set(this.#nextOwnId, stream);
+    this.#starting.remove(stream);
+    this.#byId.add(this.#nextOwnId, stream);
     this.#nextOwnId += 2;
   }
 
@@ -111,7 +114,7 @@ export class StreamTable {
   /** Takes up a stream of the peer's, under the id that is next. */
   addFromPeer(stream: MuxStream): void {
     stream.reachWire(this.#nextPeerId);
-    this.#byId.set(this.#nextPeerId, stream);
+    this.#byId.add(this.#nextPeerId, stream);
     this.#nextPeerId += 2;
     this.#peerStreams += 1;
   }
@@ -122,33 +125,38 @@ export class StreamTable {
       if (wasOnWire) this.#peerStreams -= 1;
       return;
     }
-    this.#own.delete(stream);
-    this.#waiting.delete(stream);
+    this.#starting.remove(stream);
+    this.#waiting.remove(stream);
   }
 
   /** Takes the next stream from the queue, which may now start. `undefined` when none may start or none waits. */
   takeNextWaiting(): MuxStream | undefined {
     if (this.#openOutgoing >= this.#limits.maxOutgoingStreams) return undefined;
-    for (const first of this.#waiting) {
-      this.#waiting.delete(first);
-      first.mayStart = true;
-      return first;
-    }
-    return undefined;
+    const { first } = this.#waiting;
+    if (first === undefined) return undefined;
+    this.#waiting.remove(first);
+    this.#start(first);
+    return first;
   }
 
   /** All streams, which the table then knows no longer. */
   takeAll(): Set<MuxStream> {
-    const all = new Set([...this.#own, ...this.#byId.values()]);
-    this.#own.clear();
+    const all = new Set([...this.#byId.values(), ...this.#starting, ...this.#waiting]);
+    this.#starting.clear();
     this.#waiting.clear();
     this.#byId.clear();
     this.#peerStreams = 0;
     return all;
   }
 
+  #start(stream: MuxStream): void {
+    stream.mayStart = true;
+    this.#starting.push(stream);
+  }
+
+  /** This side's streams that count for the peer's limit. */
   get #openOutgoing(): number {
-    return this.#own.size - this.#waiting.size;
+    return this.#starting.size + this.#byId.size - this.#peerStreams;
   }
 
   #isOwn(messageId: number): boolean {

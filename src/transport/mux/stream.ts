@@ -1,6 +1,7 @@
 /** One stream of a multiplexed connection: the frames of one message id. */
 import { NO_BYTES } from '../../base/buffers.js';
 import type { ByteAccount } from '../../base/byte-budget.js';
+import { type InLine, type Line, Place } from '../../base/line.js';
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { Compression, type Frame, FrameFlag } from '../../protocol/frame.js';
 import type { Priority } from '../../protocol/priority.js';
@@ -54,7 +55,13 @@ export interface StreamHost {
  * The two directions end apart. Once both have, the stream is over on the wire and its connection forgets it;
  * frames that a paused reader has not taken yet are still delivered by `resume`, even after the connection.
  */
-export class MuxStream implements FrameStream, InboxOwner {
+export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
+  /** Of streams that have yet to reach the wire. */
+  line: Line<MuxStream> | undefined;
+  before: MuxStream | undefined;
+  after: MuxStream | undefined;
+  #readyPlace: Place<MuxStream> | undefined;
+  #drainingPlace: Place<MuxStream> | undefined;
   readonly initiator: 'local' | 'remote';
   /** Set by {@link StreamHost.reclass} only. */
   priority: Priority;
@@ -90,6 +97,26 @@ export class MuxStream implements FrameStream, InboxOwner {
     this.mayStart = initiator === 'remote';
     this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes, STREAM_GRANT_BYTES);
     this.#reader = reader;
+  }
+
+  /** In the line of those that have a frame to send. Most streams never stand there. */
+  get readyPlace(): Place<MuxStream> {
+    this.#readyPlace ??= new Place(this);
+    return this.#readyPlace;
+  }
+
+  /** In the line of those that wait for `onDrain`. */
+  get drainingPlace(): Place<MuxStream> {
+    this.#drainingPlace ??= new Place(this);
+    return this.#drainingPlace;
+  }
+
+  get isReady(): boolean {
+    return this.#readyPlace?.line !== undefined;
+  }
+
+  get isDraining(): boolean {
+    return this.#drainingPlace?.line !== undefined;
   }
 
   get messageId(): number {

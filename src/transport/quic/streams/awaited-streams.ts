@@ -2,6 +2,7 @@
  * Which of this side's streams the next answer is probably for. To ask the binding which streams are readable costs more
  * than all the rest of a small call. Pure.
  */
+import { Line } from '../../../base/line.js';
 import type { QuicStream } from './stream.js';
 
 /** Streams that are looked at before the binding is asked. */
@@ -11,18 +12,22 @@ const MAX_PASSES = 8;
 
 /** This side's streams whose answers have not ended, oldest first. */
 export class AwaitedStreams {
-  readonly #streams = new Set<QuicStream>();
+  readonly #streams = new Line<QuicStream>();
   /** The oldest when others had answers and it had none, and how often in a row that was so. */
   #passedOver: QuicStream | undefined;
   #passes = 0;
 
   add(stream: QuicStream): void {
-    this.#streams.add(stream);
+    this.#streams.push(stream);
   }
 
   delete(stream: QuicStream): void {
-    this.#streams.delete(stream);
+    this.#streams.remove(stream);
     if (this.#passedOver === stream) this.#passedOver = undefined;
+  }
+
+  has(stream: QuicStream): boolean {
+    return this.#streams.has(stream);
   }
 
   clear(): void {
@@ -30,9 +35,14 @@ export class AwaitedStreams {
     this.#passedOver = undefined;
   }
 
-  /** In order of age. Streams may be deleted meanwhile. */
-  values(): Iterable<QuicStream> {
-    return this.#streams;
+  /** All of them, in order of age. */
+  values(): QuicStream[] {
+    return [...this.#streams];
+  }
+
+  /** The one behind `stream`; the oldest where that has left, or is `undefined`. */
+  following(stream: QuicStream | undefined): QuicStream | undefined {
+    return this.#streams.following(stream);
   }
 
   /**
@@ -41,7 +51,7 @@ export class AwaitedStreams {
    * next one.
    */
   passOver(): void {
-    const [oldest] = this.#streams;
+    const oldest = this.#streams.first;
     if (oldest === undefined) return;
     if (oldest !== this.#passedOver) {
       this.#passedOver = oldest;

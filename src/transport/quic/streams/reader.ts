@@ -144,7 +144,7 @@ export class StreamReader {
   readAnswers(): void {
     if (!this.#isWaiting) return;
     this.#untilMs = Number.POSITIVE_INFINITY;
-    for (const stream of [...this.#awaited.values()]) this.#readIfReadable(stream);
+    for (const stream of this.#awaited.values()) this.#readIfReadable(stream);
   }
 
   /** The stream, this side's, has its place: an answer is to come. */
@@ -266,16 +266,21 @@ export class StreamReader {
       this.#readUnknown(this.#registry.nextPeerId);
       if (!this.#hasMore()) return false;
     }
-    let missed = 0;
-    for (const stream of this.#awaited.values()) {
-      if (this.#readIfReadable(stream)) {
-        if (!this.#hasMore()) return false;
-        continue;
-      }
-      missed += 1;
-      if (missed === MAX_LIKELY) break;
+    return this.#readAwaited() && this.#hasMore();
+  }
+
+  /** Reads the oldest streams that wait for an answer. @returns whether there may be more to read elsewhere */
+  #readAwaited(): boolean {
+    let last: QuicStream | undefined;
+    for (let missed = 0; missed < MAX_LIKELY; ) {
+      const stream = this.#awaited.following(last);
+      if (stream === undefined) return true;
+      if (!this.#readIfReadable(stream)) missed += 1;
+      else if (!this.#hasMore()) return false;
+      // One whose answer has ended has left, and the walk goes on behind the one before it.
+      if (this.#awaited.has(stream)) last = stream;
     }
-    return this.#hasMore();
+    return true;
   }
 
   #hasMore(): boolean {

@@ -5,11 +5,13 @@
  * A stream has its place once it has QUIC's id. quiche 0.18.0 throws where a stream is past the peer's limit, so such
  * streams wait in line here.
  */
+import { Line } from '../../../base/line.js';
+import { SequenceTable } from '../../../base/sequence-table.js';
 import { MeshError } from '../../../errors.js';
 import type { ConnectionCounters, Role } from '../../connection.js';
 import type { NativeConnection } from '../binding/native.js';
 import { SeenStreams } from './seen-streams.js';
-import type { QuicStream } from './stream.js';
+import { messageIdOf, type QuicStream } from './stream.js';
 
 /** What a {@link StreamRegistry} is given. */
 export interface StreamRegistryOptions {
@@ -32,9 +34,10 @@ export class StreamRegistry {
   readonly #counters: ConnectionCounters;
   /** The lowest bit of the ids of the peer's streams. */
   readonly #peerBit: 0 | 1;
-  readonly #placed = new Map<number, QuicStream>();
+  /** By message id. */
+  readonly #placed = new SequenceTable<QuicStream>();
   /** Streams in line for a place, in order. */
-  readonly #waiting = new Set<QuicStream>();
+  readonly #waiting = new Line<QuicStream>();
   /** What arrives late on one of these is not taken for a new stream. */
   readonly #seen: SeenStreams;
   /** Notices about streams that are still to come, by QUIC's id. */
@@ -92,12 +95,12 @@ export class StreamRegistry {
   }
 
   get(id: number): QuicStream | undefined {
-    return this.#placed.get(id);
+    return isBidirectional(id) ? this.#placed.get(messageIdOf(id)) : undefined;
   }
 
   /** Whether the stream has its place and is not over. */
   has(stream: QuicStream): boolean {
-    return this.#placed.get(stream.id) === stream;
+    return stream.id >= 0 && this.#placed.get(messageIdOf(stream.id)) === stream;
   }
 
   /** Ids of all bidirectional streams that this side ever opened. */
@@ -116,17 +119,17 @@ export class StreamRegistry {
 
   /** Puts a stream at the end of the line. */
   wait(stream: QuicStream): void {
-    this.#waiting.add(stream);
+    this.#waiting.push(stream);
   }
 
-  /** In order. Streams may leave the line meanwhile. */
-  waiting(): Iterable<QuicStream> {
-    return this.#waiting;
+  /** The stream in line behind `stream`; the first where that has left, or is `undefined`. */
+  waitingBehind(stream: QuicStream | undefined): QuicStream | undefined {
+    return this.#waiting.following(stream);
   }
 
   /** Takes a stream out of the line that was given up. */
   stopWaiting(stream: QuicStream): void {
-    this.#waiting.delete(stream);
+    this.#waiting.remove(stream);
   }
 
   /** Gives a stream of this side its place. @returns whether the limits of the peer allow one more */
@@ -134,14 +137,14 @@ export class StreamRegistry {
     if (this.#ownPlaced >= this.maxOwnStreams) return false;
     if (this.#streamsLeft <= 0) this.#streamsLeft = this.#native.peerStreamsLeftBidi();
     if (this.#streamsLeft <= 0) return false;
-    this.#waiting.delete(stream);
+    this.#waiting.remove(stream);
     this.#streamsLeft -= 1;
     this.#ownPlaced += 1;
     this.#unplaced -= 1;
     this.#counters.streamsOpened += 1;
     stream.id = this.#nextId;
     this.#nextId += 4;
-    this.#placed.set(stream.id, stream);
+    this.#placed.add(messageIdOf(stream.id), stream);
     return true;
   }
 
@@ -154,16 +157,17 @@ export class StreamRegistry {
   accept(stream: QuicStream, id: number): void {
     this.#seen.add(id);
     stream.id = id;
-    this.#placed.set(id, stream);
+    this.#placed.add(messageIdOf(id), stream);
     this.#counters.streamsAccepted += 1;
   }
 
   /** The stream is over. @returns whether it had its place */
   remove(stream: QuicStream): boolean {
-    if (!this.#placed.delete(stream.id)) {
-      if (stream.id < 0) this.#unplaced -= 1;
+    if (stream.id < 0) {
+      this.#unplaced -= 1;
       return false;
     }
+    if (!this.#placed.delete(messageIdOf(stream.id))) return false;
     if (stream.initiator === 'local') this.#ownPlaced -= 1;
     return true;
   }
@@ -196,4 +200,8 @@ export class StreamRegistry {
   #isPeers(id: number): boolean {
     return (id & 1) === this.#peerBit;
   }
+}
+
+function isBidirectional(id: number): boolean {
+  return (id & 2) === 0;
 }

@@ -9,6 +9,7 @@
  */
 import { NO_BYTES } from '../../../base/buffers.js';
 import type { ByteAccount } from '../../../base/byte-budget.js';
+import type { InLine, Line } from '../../../base/line.js';
 import { MeshError, type MeshErrorCode } from '../../../errors.js';
 import {
   CHECKSUM_BYTES,
@@ -72,7 +73,11 @@ export function streamIdOf(messageId: number): number {
 }
 
 /** A stream of either side. It is over once both parts have ended, or either side has reset it. */
-export class QuicStream implements FrameStream {
+export class QuicStream implements FrameStream, InLine<QuicStream> {
+  /** Of streams that wait for their places, or for the first of their answers. */
+  line: Line<QuicStream> | undefined;
+  before: QuicStream | undefined;
+  after: QuicStream | undefined;
   handler: FrameStreamHandler;
   readonly initiator: 'local' | 'remote';
   /** It may begin before TLS is done. */

@@ -82,6 +82,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   #onStream: ((stream: FrameStream) => FrameStreamHandler) | undefined;
   #goAway: GoAway | undefined;
   #isOpenDue = false;
+  /** New input is looked through: whatever waits is looked at behind it. */
+  #isProgressing = false;
   /** What streams hear that get their first bytes when the connection is over. */
   #end: MeshError | undefined;
 
@@ -173,9 +175,11 @@ export class QuicStreams implements StreamIo, GoAwayHost {
    * @throws MeshError what a peer did wrong
    */
   progress(): void {
+    this.#isProgressing = true;
     this.reader.reap();
     this.writer.pumpUrgent();
     this.reader.readAll();
+    this.#isProgressing = false;
     this.#openWaiting();
     this.writer.pumpBlocked();
     this.#ends.received();
@@ -248,7 +252,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       return;
     }
     this.#registry.wait(stream);
-    if (!isFirst) this.#openWaiting();
+    // An early stream goes ahead of those that wait for the end of TLS. Otherwise those before it wait for room, too.
+    if (!isFirst && stream.isEarly && this.#host.isEarly()) this.#openWaiting();
   }
 
   abandon(stream: QuicStream, code: MeshErrorCode, reason: string): void {
@@ -303,7 +308,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
 
   /** There is more room for streams. */
   #openSoon(): void {
-    if (!this.#registry.hasWaiting || this.#isOpenDue) return;
+    if (!this.#registry.hasWaiting || this.#isOpenDue || this.#isProgressing) return;
     this.#isOpenDue = true;
     queueMicrotask(() => {
       this.#isOpenDue = false;
@@ -314,10 +319,13 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** Gives waiting streams their place, as far as the peer's limits reach. */
   #openWaiting(): void {
     if (!this.#registry.hasWaiting || !this.#host.isReady()) return;
-    for (const stream of this.#registry.waiting()) {
-      if (!this.#mayBegin(stream)) continue;
-      if (!this.#registry.place(stream)) return;
-      this.#begin(stream);
+    let last: QuicStream | undefined;
+    for (;;) {
+      const stream = this.#registry.waitingBehind(last);
+      if (stream === undefined) break;
+      if (!this.#mayBegin(stream)) last = stream;
+      else if (!this.#registry.place(stream)) return;
+      else this.#begin(stream);
     }
     this.#goAway?.advance();
   }
