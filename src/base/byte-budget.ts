@@ -30,21 +30,45 @@ const MAX_WAITERS = 65_536;
 /** Urgent calls may exceed the limit by this part of it, so that heartbeats go on while bulk has to wait. */
 const URGENT_RESERVE = 1 / 4;
 
+/** A limit for what several budgets hold together, besides the limit of each. Nobody who waits for room may wait for this. */
+export class ByteTotal {
+  readonly limitBytes: number;
+  /** Counted by the budgets. */
+  usedBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.limitBytes = limitBytes;
+  }
+
+  get hasRoom(): boolean {
+    return this.usedBytes < this.limitBytes;
+  }
+
+  get hasUrgentRoom(): boolean {
+    return this.usedBytes < this.limitBytes * (1 + URGENT_RESERVE);
+  }
+}
+
 /** One limit of bytes in flight, with a queue of those who wait for room. */
 export class ByteBudget implements ByteAccount {
   readonly limitBytes: number;
   readonly #urgentLimitBytes: number;
   readonly #parent: ByteBudget | undefined;
+  readonly #total: ByteTotal | undefined;
   readonly #waiting = new Set<BudgetWaiter>();
   /** Child budgets that have room themselves, and waiters that wait for room in this one. */
   readonly #starved = new Set<ByteBudget>();
   #usedBytes = 0;
 
-  /** @param parent a budget that everything taken from this one also counts against */
-  constructor(limitBytes: number, parent?: ByteBudget) {
+  /**
+   * @param parent a budget that everything taken from this one also counts against
+   * @param total what it counts against besides; only where nobody waits for room in this budget
+   */
+  constructor(limitBytes: number, parent?: ByteBudget, total?: ByteTotal) {
     this.limitBytes = limitBytes;
     this.#urgentLimitBytes = limitBytes * (1 + URGENT_RESERVE);
     this.#parent = parent;
+    this.#total = total;
   }
 
   get usedBytes(): number {
@@ -72,12 +96,14 @@ export class ByteBudget implements ByteAccount {
 
   take(bytes: number): void {
     this.#usedBytes += bytes;
+    if (this.#total !== undefined) this.#total.usedBytes += bytes;
     this.#parent?.take(bytes);
   }
 
   /** Gives back what was taken, and lets waiters proceed in order. */
   give(bytes: number): void {
     this.#usedBytes -= bytes;
+    if (this.#total !== undefined) this.#total.usedBytes -= bytes;
     // First those that lack only this budget, then those that lack one above it too.
     if (this.#waiting.size > 0 || this.#starved.size > 0) this.#serve();
     this.#parent?.give(bytes);
@@ -107,13 +133,13 @@ export class ByteBudget implements ByteAccount {
 
   get #hasUrgentRoom(): boolean {
     if (this.#usedBytes >= this.#urgentLimitBytes) return false;
+    if (this.#total !== undefined && !this.#total.hasUrgentRoom) return false;
     return this.#parent === undefined || this.#parent.#hasUrgentRoom;
   }
 
   get #isFree(): boolean {
-    return (
-      this.#usedBytes < this.limitBytes && (this.#parent === undefined || this.#parent.#isFree)
-    );
+    if (this.#usedBytes >= this.limitBytes || this.#total?.hasRoom === false) return false;
+    return this.#parent === undefined || this.#parent.#isFree;
   }
 
   /** Serves own waiters, then child budgets, each as far as there is room. One waiter of each in turn would be fairer still. */

@@ -1,7 +1,7 @@
 /** The account of bytes in flight: who may begin, who waits, and that nobody is forgotten. */
 import test from 'ava';
 import fc from 'fast-check';
-import { type BudgetWaiter, ByteBudget } from '../../src/base/byte-budget.js';
+import { type BudgetWaiter, ByteBudget, ByteTotal } from '../../src/base/byte-budget.js';
 import { MeshError } from '../../src/errors.js';
 import { holds } from '../protocol/properties.js';
 
@@ -43,6 +43,35 @@ test('urgent calls have a quarter more, and wait behind nobody', (t) => {
   t.true(budget.hasRoomFor(true));
   budget.take(25);
   t.false(budget.hasRoomFor(true));
+});
+
+test('budgets with a total have room while all of them together have', (t) => {
+  const node = new ByteBudget(1000);
+  const total = new ByteTotal(200);
+  const [calls, parts, chunks] = [1, 2, 3].map(() => new ByteBudget(100, node, total)) as [
+    ByteBudget,
+    ByteBudget,
+    ByteBudget,
+  ];
+  const connection = new ByteBudget(100, chunks);
+  calls.take(99);
+  parts.take(100);
+  t.true(calls.hasRoom);
+  t.true(connection.hasRoom);
+  connection.take(1);
+  for (const each of [calls, connection]) {
+    t.false(each.hasRoom);
+    t.true(each.hasRoomFor(true), 'what is urgent has a quarter more');
+  }
+  connection.take(50);
+  t.false(calls.hasRoomFor(true));
+  t.false(connection.hasRoomFor(true));
+  parts.give(100);
+  for (const each of [calls, connection]) t.true(each.hasRoom);
+  connection.give(51);
+  calls.give(99);
+  t.is(total.usedBytes, 0);
+  t.is(node.usedBytes, 0);
 });
 
 test('those who wait go on in order, as far as there is room', (t) => {

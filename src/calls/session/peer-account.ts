@@ -1,5 +1,5 @@
 /** What a node holds for one peer, over all of the peer's connections. */
-import { ByteBudget } from '../../base/byte-budget.js';
+import { ByteBudget, ByteTotal } from '../../base/byte-budget.js';
 import { JobTurns } from '../../base/job-turns.js';
 import { HandlerSlots } from '../incoming/handler-slots.js';
 import { MessageCopies } from '../outgoing/message-copies.js';
@@ -68,7 +68,7 @@ export class PeerAccount {
     this.slots = new HandlerSlots(limits.callsPerPeer);
     this.reader = new PeerReader(node.jobs);
     this.copies = new MessageCopies(limits.peerBytes, node.copies);
-    this.#budgets = budgets(limits.peerBytes, node.budgets);
+    this.#budgets = peerBudgets(limits.peerBytes, node.budgets);
     this.#connectionBytes = limits.connectionBytes;
   }
 
@@ -82,6 +82,24 @@ export class PeerAccount {
     const held = new ByteBudget(HELD_WINDOWS * this.#connectionBytes, this.#budgets.held);
     return { ...budgets(this.#connectionBytes, this.#budgets), held };
   }
+}
+
+/**
+ * What the peer makes this node hold is a share for each purpose, and so many in all: a peer that uses up one is no worse than
+ * before for its other calls, and one that uses up all does not get all of them.
+ */
+const SHARES_IN_ALL = 2;
+
+function peerBudgets(peerBytes: number, node: Budgets): Budgets {
+  const total = new ByteTotal(SHARES_IN_ALL * peerBytes);
+  const of = (parent: ByteBudget) => new ByteBudget(peerBytes, parent, total);
+  return {
+    ...budgets(peerBytes, node),
+    receive: of(node.receive),
+    nestedReceive: of(node.nestedReceive),
+    unread: of(node.unread),
+    held: of(node.held),
+  };
 }
 
 /** A transport keeps a window of parts, and the binding of QUIC another one that was not read yet. */
