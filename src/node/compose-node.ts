@@ -1,4 +1,5 @@
 /** Makes the parts of a node and ties them together; nothing happens yet. */
+import { Alarms } from '../base/alarms.js';
 import { SYSTEM_CLOCK } from '../base/clock.js';
 import { createLog, type NodeLog } from '../telemetry/logging.js';
 import { Reports } from '../telemetry/reports.js';
@@ -44,6 +45,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
   const log = createLog(config.logger, config.nodeId);
   const reports = new Reports(log);
   const counts = newCounts();
+  const alarms = new Alarms();
   const handlers = new HandlerRegistry();
   const negotiation = new Negotiation(config, log, reports);
   const stopping = new AbortController();
@@ -79,6 +81,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
         codec: factory.codec,
         account: factory.newAccount(),
         reports,
+        alarms,
         dial: (target, options) => dialer.dial(target, options),
         onRest: () => links.reviewOne(nodeId),
       }),
@@ -86,8 +89,10 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
   );
   const renewal = new Renewal({
     ...config.renewal,
+    alarms,
     dial: (target, betterThan) => dialer.dial(target, { betterThan }),
     mayImprove: ({ connection }) => manager.mayImprove(connection),
+    isSecondChoice: ({ transport }) => manager.isSecondChoice(transport),
     onRenewed: (session) => {
       reports.renewed(session);
       links.obtain(session.peer.nodeId).pool.retire(session, 'connection was renewed');

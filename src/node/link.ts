@@ -1,4 +1,5 @@
 /** One peer of a node, as the node sees it. */
+import type { Alarms } from '../base/alarms.js';
 import type { PeerAccount } from '../calls/session/peer-account.js';
 import type { CallSession } from '../calls/session/session.js';
 import type { MeshError } from '../errors.js';
@@ -32,6 +33,8 @@ export interface LinkOptions {
   readonly codec: MessageCodec;
   readonly account: PeerAccount;
   readonly reports: Reports;
+  /** Of all links: their pools share one timer. */
+  readonly alarms: Alarms;
   readonly dial: (target: NamedTarget, options: LinkDialOptions) => Promise<CallSession>;
   /** Called when a connection or a dial has ended: the peer may be gone. */
   readonly onRest: () => void;
@@ -89,7 +92,7 @@ export class Link {
     this.pool.close(error);
   }
 
-  #createPool({ config, yields }: LinkOptions): ConnectionPool<CallSession> {
+  #createPool({ config, yields, alarms }: LinkOptions): ConnectionPool<CallSession> {
     const { pool: limits, health, reconnect: backoff } = config;
     const { maxQueuedStreams, connectionWindowBytes } = DEFAULT_STREAM_LIMITS;
     return new ConnectionPool<CallSession>({
@@ -100,6 +103,7 @@ export class Link {
         maxWaiters: maxQueuedStreams,
         maxWeight: config.limits.messageBytes + connectionWindowBytes,
       },
+      alarms,
       yields: () => yields,
       onChange: (change) => this.#changed(change),
       onSuspicion: (session, isSuspect) => this.#suspected(session, isSuspect),

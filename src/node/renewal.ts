@@ -1,10 +1,14 @@
 /** When a connection is replaced by another one to the same peer. */
+import { Alarm, type Alarms } from '../base/alarms.js';
+import { DeadlineHeap, type Scheduled } from '../base/deadline-heap.js';
 import type { CallSession } from '../calls/session/session.js';
 import { type MeshError, toMeshError } from '../errors.js';
 import type { TransportName } from '../transport/connection.js';
 import type { PeerTarget } from '../transport/dialing/discovery.js';
 
 export interface RenewalOptions {
+  /** Rings when a connection is to be looked at. */
+  readonly alarms: Alarms;
   readonly afterStreams: number;
   readonly afterMs: number;
   /**
@@ -14,6 +18,8 @@ export interface RenewalOptions {
   readonly dial: (target: PeerTarget, betterThan?: TransportName) => Promise<CallSession>;
   /** Whether a transport that is preferred to the connection's own is worth a try now. */
   readonly mayImprove: (session: CallSession) => boolean;
+  /** Whether any transport is preferred to the connection's own. */
+  readonly isSecondChoice: (session: CallSession) => boolean;
   /** Another connection has replaced this one, which is to be retired. */
   readonly onRenewed: (session: CallSession) => void;
   /** The old connection stays, and its renewal is tried again after a while. */
@@ -27,13 +33,20 @@ const TIME_SPREAD = 0.1;
 const RETRY_MS = 10_000;
 /** How many renewals go on at once when many are due. */
 const RENEWALS_AT_ONCE = 16;
+/** In usual intervals: how long a connection without calls is left alone. Only signs of life go over it meanwhile. */
+const RESTING_INTERVALS = 15;
 
-interface Watched {
+interface Watched extends Scheduled {
+  readonly session: CallSession;
   readonly target: PeerTarget;
+  /** Calls at the last look. */
+  activity: number;
   dueMs: number;
   notBeforeMs: number;
   /** The renewal under way. Fulfils with whether another connection has replaced this one. */
   renewing: Promise<boolean> | undefined;
+  /** A call has begun after a time without; `undefined` while it is looked at in every interval. */
+  wake: (() => void) | undefined;
 }
 
 /**
@@ -42,16 +55,20 @@ interface Watched {
  *
  * The side that dialed dials again. New calls take the new connection. Those under way end on the old one, which is
  * closed when both sides are done with it. A connection has one renewal at a time.
+ *
+ * A connection in use is looked at in every interval, one without calls seldom: there may be thousands of those.
  */
 export class Renewal {
   readonly #options: RenewalOptions;
   readonly #watched = new Map<CallSession, Watched>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #due = new DeadlineHeap<Watched>();
+  readonly #alarm: Alarm;
+  readonly #intervalMs: number;
 
   constructor(options: RenewalOptions) {
     this.#options = options;
-    const intervalMs = Math.min(MAX_LOOK_INTERVAL_MS, Math.ceil(options.afterMs / 4));
-    this.#timer = setInterval(() => this.#look(), intervalMs).unref();
+    this.#alarm = new Alarm(options.alarms, (nowMs) => this.#look(nowMs));
+    this.#intervalMs = Math.min(MAX_LOOK_INTERVAL_MS, Math.ceil(options.afterMs / 4));
   }
 
   /**
@@ -62,7 +79,20 @@ export class Renewal {
     const { afterMs } = this.#options;
     const nowMs = performance.now();
     const dueMs = isDue ? nowMs : nowMs + afterMs * (1 - TIME_SPREAD * Math.random());
-    this.#watched.set(session, { target, dueMs, notBeforeMs: nowMs, renewing: undefined });
+    const watched: Watched = {
+      session,
+      target,
+      activity: session.activity,
+      dueMs,
+      notBeforeMs: nowMs,
+      renewing: undefined,
+      wake: undefined,
+      scheduledMs: Number.POSITIVE_INFINITY,
+      heapIndex: -1,
+    };
+    this.#watched.set(session, watched);
+    this.#schedule(watched, nowMs);
+    this.#arm();
   }
 
   /**
@@ -86,22 +116,62 @@ export class Renewal {
   }
 
   forget(session: CallSession): void {
+    const watched = this.#watched.get(session);
+    if (watched === undefined) return;
     this.#watched.delete(session);
+    this.#due.delete(watched);
   }
 
   close(): void {
-    clearInterval(this.#timer);
-    this.#watched.clear();
+    this.#alarm.stop();
+    for (const session of [...this.#watched.keys()]) this.forget(session);
   }
 
-  #look(): void {
-    const nowMs = performance.now();
-    for (const [session, watched] of this.#watched) {
-      const isResting = watched.renewing !== undefined || nowMs < watched.notBeforeMs;
-      if (isResting || !session.isOpen) continue;
-      if (this.#isDue(session, watched, nowMs)) void this.#renew(session, watched);
-      else if (this.#options.mayImprove(session)) void this.#improve(session, watched);
+  #look(nowMs: number): void {
+    for (let next = this.#due.take(nowMs); next !== undefined; next = this.#due.take(nowMs)) {
+      this.#lookAt(next, nowMs);
+      this.#schedule(next, nowMs);
     }
+    this.#arm();
+  }
+
+  #lookAt(watched: Watched, nowMs: number): void {
+    const { session } = watched;
+    const isResting = watched.renewing !== undefined || nowMs < watched.notBeforeMs;
+    if (isResting || !session.isOpen) return;
+    if (this.#isDue(session, watched, nowMs)) void this.#renew(session, watched);
+    else if (this.#options.mayImprove(session)) void this.#improve(session, watched);
+  }
+
+  /** Sets the next look at a connection, in one of the usual intervals. */
+  #schedule(watched: Watched, nowMs: number): void {
+    const { session, dueMs } = watched;
+    if (this.#watched.get(session) !== watched) return;
+    const { activity } = session;
+    const isQuiet = activity === watched.activity && session.load === 0;
+    const soonMs = this.#roundUp(nowMs + 1);
+    watched.activity = activity;
+    if (!isQuiet || watched.renewing !== undefined || this.#options.isSecondChoice(session)) {
+      this.#due.set(watched, soonMs);
+      return;
+    }
+    const restMs = nowMs + RESTING_INTERVALS * this.#intervalMs;
+    this.#due.set(watched, Math.max(soonMs, this.#roundUp(Math.min(restMs, dueMs))));
+    if (watched.wake !== undefined) return;
+    watched.wake = () => {
+      watched.wake = undefined;
+      this.#schedule(watched, performance.now());
+      this.#arm();
+    };
+    session.whenActive(watched.wake);
+  }
+
+  #roundUp(atMs: number): number {
+    return Math.ceil(atMs / this.#intervalMs) * this.#intervalMs;
+  }
+
+  #arm(): void {
+    if (this.#due.nextMs < this.#alarm.deadlineMs) this.#alarm.set(this.#due.nextMs);
   }
 
   #isDue({ connection }: CallSession, { dueMs }: Watched, nowMs: number): boolean {
@@ -142,6 +212,8 @@ export class Renewal {
       },
     );
     watched.renewing = succeeded;
+    this.#schedule(watched, performance.now());
+    this.#arm();
     return succeeded;
   }
 

@@ -22,12 +22,24 @@ export interface HealthView {
   readonly isAwaiting: boolean;
   /** How long the question may be under way behind what was sent before it, on a slow link that keeps the order. */
   readonly aheadMs: number;
+  /** Whether nobody needs to look while no answer is due: this side would know of a call that begins. */
+  readonly mayRest: boolean;
 }
 
 export interface HealthStep {
   readonly verdict: Verdict;
   /** Whether to ask the peer for a sign of life now. */
   readonly asks: boolean;
+  /** In how long the next look is due, at the latest. */
+  readonly nextInMs: number;
+}
+
+/** How often a connection is looked at in each interval, unless it may rest. */
+const LOOKS_PER_INTERVAL = 2;
+
+/** The time between two looks at a connection that may not rest. */
+export function lookEveryMs({ intervalMs }: Pick<HealthLimits, 'intervalMs'>): number {
+  return intervalMs / LOOKS_PER_INTERVAL;
 }
 
 /**
@@ -49,6 +61,8 @@ export class Health {
   #unreadMs = 0;
   /** The silence at which the peer was asked, and the extra time allowed; `undefined` while it is not asked. */
   #asked: { readonly silentMs: number; readonly aheadMs: number } | undefined;
+  /** For so long nobody had to look: that time was no block of the thread. */
+  #restMs = 0;
 
   constructor(limits: HealthLimits, nowMs: number) {
     this.#limits = limits;
@@ -56,20 +70,9 @@ export class Health {
     this.#receivedMs = nowMs;
   }
 
-  /**
-   * A cheap look for a connection that awaits no answer: counts the silence without asking what was received.
-   * @returns false where that has to be asked: then {@link look} must be called with the same time
-   */
-  rests(nowMs: number): boolean {
-    if (this.#asked !== undefined) return false;
-    const silentMs = this.#silentMs + Math.max(0, nowMs - this.#lookedAtMs);
-    if (silentMs >= this.#limits.idleIntervalMs) return false;
-    this.#silentMs += this.#pass(nowMs);
-    return true;
-  }
-
-  /** To be called several times within an interval. */
-  look(nowMs: number, { lastReceivedMs, isAwaiting, aheadMs }: HealthView): HealthStep {
+  /** To be called once the time that the last look gave is over; earlier looks do no harm. */
+  look(nowMs: number, view: HealthView): HealthStep {
+    const { lastReceivedMs, isAwaiting, aheadMs, mayRest } = view;
     const { intervalMs, idleIntervalMs } = this.#limits;
     const countedMs = this.#pass(nowMs);
     if (lastReceivedMs > this.#receivedMs) {
@@ -80,10 +83,16 @@ export class Health {
     } else {
       this.#silentMs += countedMs;
     }
-    if (this.#asked !== undefined) return { verdict: this.#verdict(this.#asked), asks: false };
-    const asks = this.#silentMs >= (isAwaiting ? intervalMs : idleIntervalMs);
+    const soonMs = lookEveryMs(this.#limits);
+    this.#restMs = 0;
+    if (this.#asked !== undefined) {
+      return { verdict: this.#verdict(this.#asked), asks: false, nextInMs: soonMs };
+    }
+    const leftMs = (isAwaiting ? intervalMs : idleIntervalMs) - this.#silentMs;
+    const asks = leftMs <= 0;
     if (asks) this.#asked = { silentMs: this.#silentMs, aheadMs };
-    return { verdict: 'healthy', asks };
+    else if (mayRest && !isAwaiting && leftMs > soonMs) this.#restMs = leftMs;
+    return { verdict: 'healthy', asks, nextInMs: Math.max(soonMs, this.#restMs) };
   }
 
   /** The peer could not be asked. */
@@ -95,9 +104,10 @@ export class Health {
   #pass(nowMs: number): number {
     const { intervalMs } = this.#limits;
     const passedMs = Math.max(0, nowMs - this.#lookedAtMs);
-    const countedMs = Math.min(passedMs, intervalMs) + this.#unreadMs;
+    const plannedMs = this.#restMs + intervalMs;
+    const countedMs = Math.min(passedMs, plannedMs) + this.#unreadMs;
     // After a block of the thread, timers run before sockets are read. The peer's bytes are seen only at the next look.
-    this.#unreadMs = passedMs > intervalMs ? intervalMs : 0;
+    this.#unreadMs = passedMs > plannedMs ? intervalMs : 0;
     this.#lookedAtMs = nowMs;
     return countedMs - this.#unreadMs;
   }

@@ -1,4 +1,5 @@
 /** `quicmesh/pool`: the connections to one peer, without nodes and calls, for those who build their own layer. */
+export { Alarms } from '../base/alarms.js';
 export type { PoolClock } from '../base/clock.js';
 export { MeshError, type MeshErrorCode, type MeshErrorDetails } from '../errors.js';
 export type { BackoffLimits } from './backoff.js';

@@ -1,7 +1,9 @@
 /** One connection of a pool: what the pool asks of it, its state, and its health. */
+
+import type { Scheduled } from '../base/deadline-heap.js';
 import type { MeshError } from '../errors.js';
 import type { Connection } from '../transport/connection.js';
-import { Health, type HealthLimits } from './health.js';
+import { Health, type HealthLimits, lookEveryMs } from './health.js';
 
 /** A connection as its pool needs it. */
 export interface PoolMember {
@@ -21,6 +23,11 @@ export interface PoolMember {
   ping(): boolean;
   /** Takes no new calls, and closes when those under way are done. Never rejects. */
   retire(reason: string): Promise<void>;
+  /**
+   * Calls back once, when the next call of either side begins; `wake` does not throw. A member without this is looked at
+   * several times a second, also while it is idle.
+   */
+  whenActive?(wake: () => void): void;
 }
 
 /** The states of a connection in its pool. */
@@ -53,8 +60,6 @@ export function nextMemberState(from: MemberState, to: MemberState): MemberState
 
 /** A connection without a call for this long is idle. */
 const IDLE_AFTER_MS = 1000;
-/** An idle connection gets a full look only once in this many health intervals: there may be thousands of them. */
-const IDLE_LOOK_INTERVALS = 2;
 /** How much later than the dialer an acceptor asks on an idle connection, as a factor. */
 const ACCEPTORS_PATIENCE = 1.5;
 /** On a link slower than this, a TCP connection that still carries what was sent may be taken for dead. */
@@ -64,9 +69,12 @@ const SLOWEST_BYTES_PER_MS = 125;
 export type Finding = 'none' | 'suspected' | 'recovered' | 'dead';
 
 /**
- * One connection in a pool: its state, its health, and when it was last in use. Its owner looks at it every so often.
+ * One connection in a pool: its state, its health, and when it was last in use. Its owner looks at it when it says, and soon
+ * after a call has begun on it.
  */
-export class PooledConnection<M extends PoolMember> {
+export class PooledConnection<M extends PoolMember> implements Scheduled {
+  scheduledMs = Number.POSITIVE_INFINITY;
+  heapIndex = -1;
   readonly member: M;
   readonly establishedMs: number;
   /** Asked for by name of nobody, it is no part of what the pool may have. */
@@ -75,16 +83,19 @@ export class PooledConnection<M extends PoolMember> {
   readonly isDialed: boolean;
   isSuspect = false;
   readonly #isOrdered: boolean;
-  readonly #restMs: number;
+  readonly #lookEveryMs: number;
   readonly #health: Health;
   readonly #onState: (to: MemberState, from: MemberState) => void;
+  readonly #wake: (() => void) | undefined;
   #state: MemberState = { kind: 'connecting' };
   #activity = 0;
   #activeMs: number;
   #heardMs = 0;
   #sentWhenHeard = 0;
   #askedMs = Number.NEGATIVE_INFINITY;
-  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  /** Until then nothing is due, unless a call begins. */
+  #restsUntilMs = Number.NEGATIVE_INFINITY;
+  #isAsleep = false;
 
   constructor(
     member: M,
@@ -93,6 +104,8 @@ export class PooledConnection<M extends PoolMember> {
       readonly nowMs: number;
       readonly isPinned: boolean;
       readonly onState: (to: MemberState, from: MemberState) => void;
+      /** A call has begun while it was asleep: a look is due soon. */
+      readonly onWake: () => void;
     },
   ) {
     this.member = member;
@@ -100,10 +113,15 @@ export class PooledConnection<M extends PoolMember> {
     this.isPinned = options.isPinned;
     this.isDialed = member.connection.role === 'dialer';
     this.#isOrdered = member.connection.transport !== 'quic';
-    this.#restMs = options.health.intervalMs * IDLE_LOOK_INTERVALS;
+    this.#lookEveryMs = lookEveryMs(options.health);
     this.#health = new Health(this.#healthLimits(options.health), options.nowMs);
     this.#onState = options.onState;
     this.#activeMs = options.nowMs;
+    if (member.whenActive === undefined) return;
+    this.#wake = () => {
+      this.#isAsleep = false;
+      options.onWake();
+    };
   }
 
   /** On an idle connection the dialer asks first. Its question is a sign of life to the acceptor too. */
@@ -139,11 +157,11 @@ export class PooledConnection<M extends PoolMember> {
     if (this.member.ping()) this.#askedMs = nowMs;
   }
 
-  /** To be called several times in each health interval. Asks the peer for a sign of life where one is due. */
+  /** Asks the peer for a sign of life where one is due. To be called when {@link nextLookMs} has come. */
   look(nowMs: number): Finding {
     this.#lookForCalls(nowMs);
-    if (this.#mayRest(nowMs) && this.#health.rests(nowMs)) return 'none';
-    this.#lookedAtMs = nowMs;
+    const isIdle = this.#state.kind === 'idle' && !this.isSuspect;
+    if (isIdle && nowMs < this.#restsUntilMs) return 'none';
     const { member } = this;
     const { lastReceivedMs, counters } = member.connection;
     if (lastReceivedMs > this.#heardMs) {
@@ -152,11 +170,13 @@ export class PooledConnection<M extends PoolMember> {
     }
     // Over QUIC the question overtakes what waits. Over TCP it comes after all that was sent before.
     const aheadBytes = this.#isOrdered ? counters.bytesSent - this.#sentWhenHeard : 0;
-    const { verdict, asks } = this.#health.look(nowMs, {
+    const { verdict, asks, nextInMs } = this.#health.look(nowMs, {
       lastReceivedMs,
       isAwaiting: member.isAwaiting,
       aheadMs: aheadBytes / SLOWEST_BYTES_PER_MS,
+      mayRest: isIdle,
     });
+    this.#restsUntilMs = nowMs + nextInMs;
     // The question did not leave, because all streams that the peer allows are in use. That is no miss.
     if (asks && !member.ping()) this.#health.askFailed();
     const wasSuspect = this.isSuspect;
@@ -166,9 +186,17 @@ export class PooledConnection<M extends PoolMember> {
     return this.isSuspect ? 'suspected' : 'recovered';
   }
 
-  #mayRest(nowMs: number): boolean {
-    const isIdle = this.#state.kind === 'idle' && !this.isSuspect;
-    return isIdle && nowMs - this.#lookedAtMs < this.#restMs;
+  /**
+   * When to look next. If that is later than usual, a call that begins earlier is told by `onWake`.
+   * @param nowMs of the last look
+   */
+  nextLookMs(nowMs: number): number {
+    const usualMs = nowMs + this.#lookEveryMs;
+    if (this.#restsUntilMs <= usualMs || this.#wake === undefined) return usualMs;
+    if (this.#state.kind !== 'idle' || this.isSuspect) return usualMs;
+    if (!this.#isAsleep) this.member.whenActive?.(this.#wake);
+    this.#isAsleep = true;
+    return this.#restsUntilMs;
   }
 
   #lookForCalls(nowMs: number): void {

@@ -1,5 +1,6 @@
 /** The options of a pool, and what it reports. */
 
+import type { Alarms } from '../base/alarms.js';
 import type { PoolClock } from '../base/clock.js';
 import type { MeshError } from '../errors.js';
 import type { BackoffLimits } from './backoff.js';
@@ -54,6 +55,8 @@ export interface PoolOptions<M extends PoolMember> {
   readonly onSuspicion?: ((member: M, isSuspect: boolean) => void) | undefined;
   readonly onDialFailed?: ((error: MeshError, failure: DialFailure) => void) | undefined;
   readonly clock?: PoolClock | undefined;
+  /** Rings when a look is due, on the same clock; pools that share it share one timer. Default: the pool's own. */
+  readonly alarms?: Alarms | undefined;
   /** From 0 up to 1. Default Math.random. */
   readonly random?: (() => number) | undefined;
 }

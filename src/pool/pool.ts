@@ -1,5 +1,6 @@
 /** The connections to one peer. */
 
+import { Alarms } from '../base/alarms.js';
 import { type PoolClock, SYSTEM_CLOCK } from '../base/clock.js';
 import { MeshError, toMeshError } from '../errors.js';
 import { DEFAULT_BACKOFF } from './backoff.js';
@@ -58,6 +59,7 @@ export class ConnectionPool<M extends PoolMember> {
   /** Sets how to reach the peer from now on. */
   set dial(dial: Dial<M>) {
     this.#redialer.dial = dial;
+    this.#roster.lookSoon();
   }
 
   get canDial(): boolean {
@@ -170,6 +172,7 @@ export class ConnectionPool<M extends PoolMember> {
     }
     const wasWanted = this.#redialer.isWanted;
     this.#redialer.isWanted = true;
+    this.#roster.lookSoon();
     if (!this.isOpen) await this.#persist(signal, wasWanted);
   }
 
@@ -297,7 +300,7 @@ export class ConnectionPool<M extends PoolMember> {
       {
         size: this.#limits,
         health: { ...DEFAULT_HEALTH, ...health },
-        clock: this.#clock,
+        alarms: this.#options.alarms ?? new Alarms(this.#clock),
         yields,
         host: {
           changed: (member, from, to) => onChange?.({ member, from, to }),

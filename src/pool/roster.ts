@@ -1,8 +1,9 @@
 /** The members of a pool. */
 
-import type { PoolClock } from '../base/clock.js';
+import { Alarm, type Alarms } from '../base/alarms.js';
+import { DeadlineHeap } from '../base/deadline-heap.js';
 import { isOrderly, MeshError } from '../errors.js';
-import type { HealthLimits } from './health.js';
+import { type HealthLimits, lookEveryMs } from './health.js';
 import {
   type MemberState,
   type MemberStateKind,
@@ -24,31 +25,36 @@ export interface RosterOptions<M extends PoolMember> {
   readonly host: RosterHost<M>;
   readonly size: PoolSize;
   readonly health: HealthLimits;
-  readonly clock: PoolClock;
+  readonly alarms: Alarms;
   /** Whether this side closes its own connections where both sides have dialed at the same time. */
   readonly yields: () => boolean;
 }
 
-/** Looks at the connections in each health interval. */
-const LOOKS_PER_INTERVAL = 2;
-
 /**
  * The connections of a pool: which take calls, which are on their way out, and how each is doing. It fails those that
  * are dead, and retires those that are one too many.
+ *
+ * A connection is looked at when its next sign of life is due, so idle ones cost next to nothing, however many there are. Looks
+ * are at whole multiples of their interval on the clock, so that those of many pools fall together.
  */
 export class Roster<M extends PoolMember> {
   readonly counts = { dialed: 0, accepted: 0, retired: 0 };
   readonly #options: RosterOptions<M>;
   readonly #members = new Map<M, PooledConnection<M>>();
   readonly #open: PooledConnection<M>[] = [];
-  readonly #onLook: () => void;
-  #stopLooking: (() => void) | undefined;
+  readonly #due = new DeadlineHeap<PooledConnection<M>>();
+  readonly #alarm: Alarm;
+  readonly #lookEveryMs: number;
+  /** Open ones that the pool's limits count, and those of them that this side may close. */
+  #counted = 0;
+  #ours = 0;
   #isStopped = false;
 
-  /** @param onLook called several times in each health interval, while there are connections */
+  /** @param onLook called when {@link look} is due */
   constructor(options: RosterOptions<M>, onLook: () => void) {
     this.#options = options;
-    this.#onLook = onLook;
+    this.#alarm = new Alarm(options.alarms, onLook);
+    this.#lookEveryMs = lookEveryMs(options.health);
   }
 
   get members(): readonly M[] {
@@ -75,21 +81,25 @@ export class Roster<M extends PoolMember> {
 
   /** @returns whether the connection takes calls: its peer may have gone away meanwhile */
   add(member: M, isPinned: boolean): boolean {
-    const { host, health, clock } = this.#options;
-    const entry = new PooledConnection(member, {
+    const { host, health, alarms } = this.#options;
+    const { nowMs } = alarms;
+    const entry: PooledConnection<M> = new PooledConnection(member, {
       health,
-      nowMs: clock.nowMs(),
+      nowMs,
       isPinned,
       onState: (to, { kind: from }) => host.changed(member, from, to),
+      onWake: () => this.#wake(entry),
     });
     this.#members.set(member, entry);
     this.#open.push(entry);
+    this.#count(entry, 1);
     this.counts[entry.isDialed ? 'dialed' : 'accepted'] += 1;
     entry.moveTo({ kind: 'active' });
     const { connection } = member;
     connection.onGoAway = () => this.#leave(entry, 'the peer goes away', true);
     void connection.closed.then((error) => this.#closed(entry, error));
-    this.#startLooking();
+    this.#schedule(entry, nowMs + this.#lookEveryMs);
+    this.#arm();
     if (!connection.isGoingAway) return true;
     this.#leave(entry, 'the peer goes away', true);
     return false;
@@ -101,27 +111,56 @@ export class Roster<M extends PoolMember> {
     if (entry !== undefined) this.#leave(entry, reason, false);
   }
 
-  /** Checks the health of all connections, and retires surplus ones. */
+  /** Checks the health of the connections whose time has come, and retires surplus ones. */
   look(nowMs: number): void {
-    for (const entry of [...this.#members.values()]) this.#lookAt(entry, nowMs);
+    for (let entry = this.#due.take(nowMs); entry !== undefined; entry = this.#due.take(nowMs)) {
+      this.#lookAt(entry, nowMs);
+      this.#schedule(entry, entry.nextLookMs(nowMs));
+    }
     this.#trim(nowMs);
+    this.#arm();
+  }
+
+  /** Something has changed that a look may have to act on. */
+  lookSoon(): void {
+    if (this.#members.size > 0) this.#armBy(this.#nextRoundMs);
   }
 
   /** Ends the health checks. */
   stop(): void {
     this.#isStopped = true;
-    this.#rest();
+    this.#alarm.stop();
   }
 
-  #startLooking(): void {
-    if (this.#isStopped) return;
-    const { clock, health } = this.#options;
-    this.#stopLooking ??= clock.every(health.intervalMs / LOOKS_PER_INTERVAL, this.#onLook);
+  /** A call has begun. It gets its first look when it would have had one if nobody had rested. */
+  #wake(entry: PooledConnection<M>): void {
+    this.#schedule(entry, this.#nextRoundMs);
+    this.#arm();
   }
 
-  #rest(): void {
-    this.#stopLooking?.();
-    this.#stopLooking = undefined;
+  /** @param atMs rounded up to a round of looks */
+  #schedule(entry: PooledConnection<M>, atMs: number): void {
+    if (!this.#members.has(entry.member)) return;
+    this.#due.set(entry, Math.ceil(atMs / this.#lookEveryMs) * this.#lookEveryMs);
+  }
+
+  /** When the next round of looks would be. */
+  get #nextRoundMs(): number {
+    return (Math.floor(this.#options.alarms.nowMs / this.#lookEveryMs) + 1) * this.#lookEveryMs;
+  }
+
+  #arm(): void {
+    this.#armBy(this.#due.nextMs);
+    if (this.#isOverfull) this.#armBy(this.#nextRoundMs);
+  }
+
+  #armBy(atMs: number): void {
+    if (!this.#isStopped && atMs < this.#alarm.deadlineMs) this.#alarm.set(atMs);
+  }
+
+  /** Whether a connection could be one too many, if not now then once it was idle for long. */
+  get #isOverfull(): boolean {
+    return this.#ours > 0 && this.#counted > this.#options.size.min;
   }
 
   #lookAt(entry: PooledConnection<M>, nowMs: number): void {
@@ -138,7 +177,7 @@ export class Roster<M extends PoolMember> {
   #trim(nowMs: number): void {
     const { size, yields } = this.#options;
     // The peer closes what it dialed, however many those are. They do not have to prove that they are live.
-    if (this.#open.length <= size.min || !this.#open.some(isOurs)) return;
+    if (!this.#isOverfull) return;
     const well = this.#open.filter(({ isWell, isPinned }) => !isPinned && isWell);
     if (well.length <= size.min) return;
     const candidates = well.map(({ isDialed, establishedMs, member, state }) => ({
@@ -164,8 +203,9 @@ export class Roster<M extends PoolMember> {
   #closed(entry: PooledConnection<M>, error: MeshError): void {
     const wasOpen = this.#close(entry);
     this.#members.delete(entry.member);
+    this.#due.delete(entry);
     entry.moveTo(isOrderly(error.code) ? { kind: 'closed' } : { kind: 'failed', error });
-    if (this.#members.size === 0) this.#rest();
+    if (this.#members.size === 0) this.#alarm.stop();
     this.#options.host.closed(error, wasOpen);
   }
 
@@ -174,13 +214,15 @@ export class Roster<M extends PoolMember> {
     const index = this.#open.indexOf(entry);
     if (index < 0) return false;
     this.#open.splice(index, 1);
+    this.#count(entry, -1);
     return true;
   }
-}
 
-/** Whether a pool may close it where it has too many. */
-function isOurs({ isDialed, isPinned }: PooledConnection<PoolMember>): boolean {
-  return isDialed && !isPinned;
+  #count({ isPinned, isDialed }: PooledConnection<M>, change: 1 | -1): void {
+    if (isPinned) return;
+    this.#counted += change;
+    if (isDialed) this.#ours += change;
+  }
 }
 
 /** A connection that is to stay where another is closed must first prove that it is live. */

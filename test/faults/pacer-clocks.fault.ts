@@ -1,5 +1,6 @@
 /** Connections that keep the pacer's clock: it must not run ahead for ever where the round trip becomes short. */
 import test, { type ExecutionContext } from 'ava';
+import { Alarms } from '../../src/base/alarms.js';
 import { MeshError } from '../../src/errors.js';
 import { DEFAULT_STREAM_LIMITS } from '../../src/transport/connection.js';
 import { resolveAdmissionLimits } from '../../src/transport/quic/admission/admission-policy.js';
@@ -69,6 +70,7 @@ async function bindPaced(t: ExecutionContext, nodeId: TestNodeId) {
     { host: HOST, port: 0 },
     {
       native,
+      alarms: new Alarms(),
       limits,
       connectTimeoutMs: 10_000,
       keepAliveMs: 10_000,

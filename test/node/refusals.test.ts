@@ -1,6 +1,7 @@
 /** Every way of not being let in: each has its own code, the same on both transports, and both sides see it. */
 import { X509Certificate } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
+import { Alarms } from '../../src/base/alarms.js';
 import { MeshError, type MeshErrorCode } from '../../src/errors.js';
 import type { MeshNode, NodeEvent, NodeOptions, TlsMaterial } from '../../src/index.js';
 import { MessageCodec } from '../../src/protocol/codec.js';
@@ -274,6 +275,7 @@ async function dialWithoutCertificate(
     { host: '127.0.0.1', port: 0 },
     {
       native,
+      alarms: new Alarms(),
       limits: DEFAULT_STREAM_LIMITS,
       connectTimeoutMs: 5000,
       keepAliveMs: 5000,

@@ -15,6 +15,8 @@ type PooledSide = Pick<
 export interface FakeMemberOptions {
   readonly role?: Role;
   readonly transport?: TransportName;
+  /** Whether it tells of calls, so that it need not be looked at while it is idle. Default true. */
+  readonly tells?: boolean;
 }
 
 /** Its peer answers every ping at once, unless it is silent. */
@@ -31,12 +33,16 @@ export class FakeMember implements PoolMember {
   /** What the pool has failed it with, or it ended with. */
   ended: MeshError | undefined;
   readonly role: Role;
+  readonly whenActive?: (wake: () => void) => void;
+  #sleepers: (() => void)[] = [];
   readonly #clock: ManualClock;
   readonly #side: PooledSide & { lastReceivedMs: number; isGoingAway: boolean };
   #tellClosed: (error: MeshError) => void = () => {};
 
-  constructor(clock: ManualClock, { role = 'dialer', transport = 'quic' }: FakeMemberOptions = {}) {
+  constructor(clock: ManualClock, options: FakeMemberOptions = {}) {
+    const { role = 'dialer', transport = 'quic', tells = true } = options;
     this.#clock = clock;
+    if (tells) this.whenActive = (wake) => this.#sleepers.push(wake);
     this.role = role;
     this.#side = {
       role,
@@ -87,6 +93,7 @@ export class FakeMember implements PoolMember {
     this.load += 1;
     this.activity += 1;
     this.isAwaiting = true;
+    for (const wake of this.#sleepers.splice(0)) wake();
   }
 
   /** The answer arrives. */

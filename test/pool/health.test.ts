@@ -10,6 +10,7 @@ interface Look {
   readonly atMs: number;
   readonly verdict: Verdict;
   readonly asks: boolean;
+  readonly nextInMs: number;
 }
 
 /** Looks at a connection again and again, as a pool does. */
@@ -19,6 +20,7 @@ class Watch {
   lastReceivedMs = 0;
   isAwaiting = true;
   aheadMs = 0;
+  mayRest = false;
 
   constructor(limits: HealthLimits = DEFAULT_HEALTH) {
     this.health = new Health(limits, 0);
@@ -26,8 +28,9 @@ class Watch {
 
   look(afterMs = LOOK_MS): Look {
     this.nowMs += afterMs;
-    const { lastReceivedMs, isAwaiting, aheadMs } = this;
-    const step = this.health.look(this.nowMs, { lastReceivedMs, isAwaiting, aheadMs });
+    const { lastReceivedMs, isAwaiting, aheadMs, mayRest } = this;
+    const view = { lastReceivedMs, isAwaiting, aheadMs, mayRest };
+    const step = this.health.look(this.nowMs, view);
     return { atMs: this.nowMs, ...step };
   }
 

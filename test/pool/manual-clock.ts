@@ -13,6 +13,8 @@ const MAX_CALLS = 100_000;
 
 export class ManualClock implements PoolClock {
   #nowMs: number;
+  /** How often a timer has called back. */
+  calls = 0;
   readonly #timers = new Set<Timer>();
 
   /** @param startMs not zero, as that of a process is not */
@@ -83,6 +85,7 @@ export class ManualClock implements PoolClock {
   #fire(timer: Timer): void {
     if (timer.intervalMs === undefined) this.#timers.delete(timer);
     else timer.atMs = this.#nowMs + timer.intervalMs;
+    this.calls += 1;
     timer.callback();
   }
 }

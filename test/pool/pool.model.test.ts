@@ -24,6 +24,8 @@ const limits: fc.Arbitrary<PoolLimits> = fc
 const config = fc.record({
   limits,
   yields: fc.boolean(),
+  /** Whether connections tell of calls. */
+  tells: fc.boolean(),
   /** Whether dials end when they are given up. */
   heedsSignals: fc.boolean(),
   /** Whether it begins with a connection to a peer that is wanted. */
@@ -65,6 +67,7 @@ class World {
   readonly pool: ConnectionPool<FakeMember>;
   readonly limits: PoolLimits;
   readonly yields: boolean;
+  readonly #tells: boolean;
   readonly #members: FakeMember[] = [];
   readonly #pinned = new Set<FakeMember>();
   readonly #waiters: { readonly waiter: FakeWaiter; readonly abort: AbortController }[] = [];
@@ -74,8 +77,9 @@ class World {
   /** Own connections that may be too many for a look: those that were suspect, and of dials that were given up. */
   #allowance = 0;
 
-  constructor({ limits, yields, heedsSignals, chances }: Config) {
+  constructor({ limits, yields, tells, heedsSignals, chances }: Config) {
     this.limits = limits;
+    this.#tells = tells;
     this.yields = yields;
     this.dialer.heedsSignals = heedsSignals;
     let draws = 0;
@@ -279,7 +283,7 @@ class World {
   }
 
   #member(role: Role = 'dialer'): FakeMember {
-    const member = new FakeMember(this.clock, { role });
+    const member = new FakeMember(this.clock, { role, tells: this.#tells });
     this.#members.push(member);
     return member;
   }

@@ -102,6 +102,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   #outgoing = 0;
   /** Pings of the peer. They arrive as calls and do not count as activity. */
   #pings = 0;
+  /** Whoever waits for the next call. */
+  #sleepers: (() => void)[] | undefined;
 
   constructor(options: CallSessionOptions) {
     const { connection } = options;
@@ -233,6 +235,16 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     return this.counters.sent + this.counters.handled - this.#pings;
   }
 
+  whenActive(wake: () => void): void {
+    if (this.#sleepers === undefined) this.#sleepers = [wake];
+    else this.#sleepers.push(wake);
+  }
+
+  #wakeSleepers(sleepers: readonly (() => void)[]): void {
+    this.#sleepers = undefined;
+    for (const wake of sleepers) wake();
+  }
+
   ping(): boolean {
     const { connection } = this;
     if (connection.probe !== undefined) {
@@ -260,6 +272,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly accept = (stream: FrameStream): FrameStreamHandler => {
     this.#incoming += 1;
     this.counters.handled += 1;
+    if (this.#sleepers !== undefined) this.#wakeSleepers(this.#sleepers);
     return new IncomingCall(this, stream);
   };
 
@@ -416,6 +429,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   #begin(): void {
     this.#outgoing += 1;
     this.counters.sent += 1;
+    if (this.#sleepers !== undefined) this.#wakeSleepers(this.#sleepers);
   }
 }
 

@@ -192,6 +192,11 @@ export class TransportManager {
     });
   }
 
+  /** Whether any transport is preferred to this one. */
+  isSecondChoice(transport: TransportName): boolean {
+    return this.#preferredTo(transport).length > 0;
+  }
+
   #preferredTo(name: TransportName | undefined): readonly Transport[] {
     const index = this.#transports.findIndex((transport) => transport.name === name);
     return index < 0 ? this.#transports : this.#transports.slice(0, index);

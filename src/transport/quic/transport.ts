@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { abortable } from '../../base/abortable.js';
+import { Alarms } from '../../base/alarms.js';
 import { handleRejection, isBytes, isPromised } from '../../base/realms.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import { KNOCK_RANDOM_BYTES } from '../../protocol/knock.js';
@@ -118,6 +119,8 @@ export class QuicTransport implements Transport {
   readonly #sessions: SessionStore;
   readonly #keys: ConnectionKeys | undefined;
   readonly #pacerClocks = new PacerClocks();
+  /** All connections share one timer. */
+  readonly #alarms = new Alarms();
   readonly #knockChoices = new KnockChoices();
   #native: Promise<NativeQuic> | undefined;
   #listening: QuicEndpoint | undefined;
@@ -301,6 +304,7 @@ export class QuicTransport implements Transport {
       await openSockets(),
       {
         native,
+        alarms: this.#alarms,
         limits: this.#limits,
         connectTimeoutMs: this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
         keepAliveMs: this.#options.keepAliveMs ?? DEFAULTS.keepAliveMs,

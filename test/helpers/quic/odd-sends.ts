@@ -3,6 +3,7 @@
  * and gives endpoints there what strangers send, as if it came from such addresses. Prints as one line of JSON what was
  * counted, and what serves afterwards.
  */
+import { Alarms } from '../../../src/base/alarms.js';
 import { MeshError } from '../../../src/errors.js';
 import { DEFAULT_STREAM_LIMITS } from '../../../src/transport/connection.js';
 import { resolveAdmissionLimits } from '../../../src/transport/quic/admission/admission-policy.js';
@@ -95,6 +96,7 @@ async function listen(host: string, retry: 'auto' | 'always') {
     sockets,
     {
       native,
+      alarms: new Alarms(),
       limits,
       connectTimeoutMs: 1000,
       keepAliveMs: 10_000,

@@ -1,4 +1,5 @@
 /** What a QUIC connection is given: the endpoint that it lives on, and its options. */
+import type { Alarms } from '../../../base/alarms.js';
 import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Role, SocketAddress, StreamLimits } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
@@ -25,6 +26,8 @@ export interface ConnectionHost extends IdRoutes {
   readonly turns: ReadingTurns;
   /** Memory for large frames, shared likewise. */
   readonly frameMemory: FrameMemory;
+  /** Deadlines of all connections. */
+  readonly alarms: Alarms;
   /** Sends a datagram. Its memory belongs to the system until that has taken it. */
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
   /** Opens a socket besides the endpoint's own. @throws MeshError ConnectFailed */
@@ -35,6 +38,8 @@ export interface ConnectionHost extends IdRoutes {
   isListening(socket: UdpSocket): boolean;
   /** Calls the connection's `flush()` once this turn's input is read. */
   flushSoon(): void;
+  /** Calls the connection's `maintain()` then, and not when it was to be called before. */
+  maintainAt(atMs: number): void;
   /** The RTT estimate is far too long. With the binding's pacer clock, a new connection's would become so, too. */
   pacerRanAhead(): void;
   /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
@@ -65,6 +70,8 @@ export interface QuicConnectionOptions {
   readonly connectTimeoutMs: number;
   /** This side's idle timeout, as in the binding's configuration. */
   readonly idleTimeoutMs: number;
+  /** After so long a silence the peer is asked for a sign of life. */
+  readonly keepAliveMs: number;
   /** The sizes that datagrams between two addresses may have. */
   readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
   /** The limits for a peer that has yet to prove who and where it is. */

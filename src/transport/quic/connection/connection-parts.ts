@@ -48,7 +48,7 @@ export class ConnectionParts {
   constructor(options: QuicConnectionOptions, owner: PartsOwner) {
     const { native, host, limits, idleTimeoutMs, guard } = options;
     this.#datagramLimits = options.datagramLimits;
-    this.timer = new LossTimer(native, idleTimeoutMs, owner.timedOut);
+    this.timer = new LossTimer(native, idleTimeoutMs, host.alarms, owner.timedOut);
     this.paths = this.#createPaths(options, owner);
     this.streams = this.#createStreams(options, owner);
     const { paths, streams } = this;
@@ -145,6 +145,7 @@ export class ConnectionParts {
     const { streams, timer } = this;
     return new DatagramSize(native, this.#datagramLimits(remoteAddress, localAddress), {
       counters: host.counters,
+      alarms: host.alarms,
       sendNext: (maxBytes) => this.pump.sendNext(maxBytes),
       datagramsSent: () => this.pump.datagramsSent,
       lostPackets: timer.lostPackets,

@@ -45,9 +45,7 @@ import type { DatagramPump } from './datagram-pump.js';
 import { activePath, type LossTimer } from './loss-timer.js';
 import type { ReplacementCheck } from './replacement-check.js';
 import { SignsOfLife } from './signs-of-life.js';
-
-/** After so long a silence, a dialer that waits for answers asks the peer for a datagram. */
-const AWAITING_MS = 1000;
+import { Upkeep } from './upkeep.js';
 
 const TOO_SLOW = 'QUIC handshake did not finish in time';
 const UNANSWERED =
@@ -76,14 +74,16 @@ export class QuicConnection implements Connection {
   readonly #parts: ConnectionParts;
   readonly #streams: QuicStreams;
   readonly #resumption: Resumption;
-  readonly #establishTimer: NodeJS.Timeout;
+  /** Until TLS is done. */
+  #establishTimer: NodeJS.Timeout | undefined;
   readonly #paths: ConnectionPaths;
   readonly #guards: PeerGuards;
   readonly #size: DatagramSize;
   readonly #pump: DatagramPump;
   readonly #timer: LossTimer;
   readonly #replacement: ReplacementCheck;
-  readonly #life = new SignsOfLife(performance.now());
+  readonly #life: SignsOfLife;
+  readonly #upkeep: Upkeep;
   #settleOpened: (opened: boolean) => void = () => {};
   #settleClosed: (error: MeshError) => void = () => {};
   #state: ConnectionState = { kind: 'connecting' };
@@ -91,13 +91,15 @@ export class QuicConnection implements Connection {
   #released = false;
   /** Set from when the connection is over until it is forgotten. */
   #closing: ClosingPeriod | undefined;
-  #maintainedMs = performance.now();
 
   constructor(options: QuicConnectionOptions) {
     this.#native = options.native;
     this.#resumption = new Resumption(options.native);
     this.#host = options.host;
     this.role = options.role;
+    const nowMs = performance.now();
+    this.#life = new SignsOfLife(nowMs);
+    this.#upkeep = new Upkeep(options.keepAliveMs, nowMs);
     this.#parts = this.#createParts(options);
     this.#timer = this.#parts.timer;
     this.#paths = this.#parts.paths;
@@ -362,8 +364,13 @@ export class QuicConnection implements Connection {
       this.#flushClosing(this.#closing);
       return;
     }
-    if (this.isOpen) this.#timer.armOpen(performance.now() - this.lastReceivedMs);
-    else this.#timer.armHandshake();
+    if (!this.isOpen) {
+      this.#timer.armHandshake();
+      return;
+    }
+    const nowMs = performance.now();
+    this.#timer.armOpen(nowMs - this.lastReceivedMs);
+    if (this.#upkeep.isResting) this.#host.maintainAt(this.#upkeep.wake(nowMs));
   }
 
   get needsReplacement(): boolean {
@@ -393,22 +400,24 @@ export class QuicConnection implements Connection {
   /**
    * Does for an idle connection what traffic does for a busy one: maintains paths and spare connection IDs, and asks a silent
    * peer for a datagram, so that neither side's idle timeout strikes. A dialer that waits for an answer asks soon. If a NAT has
-   * changed its address, answers go astray until the peer hears from it.
+   * changed its address, answers go astray until the peer hears from it. See {@link Upkeep}.
    */
-  maintain(nowMs: number, keepAliveMs: number): void {
+  maintain(nowMs: number): void {
     if (this.#state.kind !== 'open') return;
     if (this.role === 'acceptor') this.#replacement.checkAcceptor(this.lastReceivedMs);
-    const isDue = nowMs - this.#maintainedMs >= keepAliveMs / 2;
-    if (isDue) {
-      this.#maintainedMs = nowMs;
+    const { maintains, asks, nextMs } = this.#upkeep.look(nowMs, {
+      heardMs: this.lastReceivedMs,
+      datagrams: this.#replacement.datagramsReceived + this.#pump.datagramsSent,
+      isAwaiting: this.role === 'dialer' && this.openStreams > 0,
+      isUnsettled: this.#paths.isMaintenanceDue,
+    });
+    this.#host.maintainAt(nextMs);
+    if (maintains) {
       this.#paths.maintain(nowMs);
       this.#size.tick(nowMs);
     }
-    const isAwaiting = this.role === 'dialer' && this.openStreams > 0;
-    const patienceMs = isAwaiting ? Math.min(AWAITING_MS, keepAliveMs) : keepAliveMs;
-    const isSilent = nowMs - this.lastReceivedMs >= patienceMs;
-    if (isSilent) this.#native.sendAckEliciting();
-    if (isDue || isSilent) this.flush();
+    if (asks) this.#native.sendAckEliciting();
+    if (maintains || asks) this.flush();
   }
 
   /** Closes with an error that this side found; the peer gets its code and text. */
@@ -462,7 +471,7 @@ export class QuicConnection implements Connection {
   #establish(): void {
     if (this.#isClosedByAnybody || !this.#identifyPeer()) return;
     if (this.role === 'dialer') this.#resumption.established();
-    clearTimeout(this.#establishTimer);
+    this.#stopEstablishTimer();
     this.#pump.guard = undefined;
     this.#moveTo({ kind: 'open' });
     this.#life.established(this.#packetsReceived());
@@ -548,6 +557,11 @@ export class QuicConnection implements Connection {
     });
   }
 
+  #stopEstablishTimer(): void {
+    clearTimeout(this.#establishTimer);
+    this.#establishTimer = undefined;
+  }
+
   #establishTimedOut(): void {
     this.fail(new MeshError('ConnectTimeout', this.hasReceived ? TOO_SLOW : UNANSWERED));
     // There may be no peer at all: no memory is kept for datagrams that could still arrive.
@@ -583,7 +597,7 @@ export class QuicConnection implements Connection {
     if (!this.#moveTo({ kind: 'closed', error })) return;
     this.#closing = new ClosingPeriod(performance.now());
     this.#size.stop();
-    clearTimeout(this.#establishTimer);
+    this.#stopEstablishTimer();
     this.#settleOpened(false);
     this.#streams.end(streamError);
     this.#guards.end();

@@ -2,22 +2,27 @@
  * The timer of one connection: it fires when the native connection's own timeout is over, or earlier, when the tail of a
  * flight may be lost ({@link TailProbe}).
  */
+import { Alarm, type Alarms } from '../../../base/alarms.js';
 import type { NativeConnection } from '../binding/native.js';
-import { DeadlineTimer } from '../io/deadline-timer.js';
 import { TailProbe } from './tail-probe.js';
 
 /** Arms one timer for whatever the connection waits for, and keeps the shortest round trip that it saw. */
 export class LossTimer {
   readonly #native: NativeConnection;
   readonly #idleTimeoutMs: number;
-  readonly #timer: DeadlineTimer;
+  readonly #alarm: Alarm;
   readonly #probe = new TailProbe();
 
   /** @param idleTimeoutMs this side's; 0 is none */
-  constructor(native: NativeConnection, idleTimeoutMs: number, timedOut: () => void) {
+  constructor(
+    native: NativeConnection,
+    idleTimeoutMs: number,
+    alarms: Alarms,
+    timedOut: () => void,
+  ) {
     this.#native = native;
     this.#idleTimeoutMs = idleTimeoutMs;
-    this.#timer = new DeadlineTimer(timedOut);
+    this.#alarm = new Alarm(alarms, timedOut);
   }
 
   /** The handshake is done, and the peer's idle timeout is known. */
@@ -49,16 +54,16 @@ export class LossTimer {
 
   /** Waits for an open connection. @param silentMs since something arrived */
   armOpen(silentMs: number): void {
-    this.#timer.arm(this.#probe.delayMs(this.#native.timeout(), silentMs));
+    this.#alarm.setIn(this.#probe.delayMs(this.#native.timeout(), silentMs));
   }
 
   /** Waits for the native connection alone. */
   armHandshake(): void {
-    this.#timer.arm(this.#native.timeout());
+    this.#alarm.setIn(this.#native.timeout());
   }
 
   armClosing(delayMs: number): void {
-    this.#timer.arm(delayMs);
+    this.#alarm.setIn(delayMs);
   }
 
   /** Whether the wait that is over was for a tail probe, which is to be sent now. */
@@ -70,7 +75,7 @@ export class LossTimer {
   readonly lostPackets = (): number => this.#native.stats().lost;
 
   stop(): void {
-    this.#timer.stop();
+    this.#alarm.stop();
   }
 
   /** The idle timeout in force: the shorter of both sides'; 0 is none (RFC 9000, section 10.1). */

@@ -6,6 +6,7 @@
  * hash table grows or shrinks, V8 keeps the old table's contents alive through every minor collection. Connections that
  * come and go would all be copied to the old generation, and that pauses the process.
  */
+import { Alarm, type Alarms } from '../../../base/alarms.js';
 import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Refusal, Role, SocketAddress } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
@@ -21,6 +22,7 @@ import type { Flushable, FlushQueue } from './flush-queue.js';
 /** What slots ask of their endpoint. */
 export interface SlotHost extends SharedMemory {
   readonly counters: EndpointCounters;
+  readonly alarms: Alarms;
   readonly acceptor: EndpointAcceptor | undefined;
   /** Every slot under each of its connection IDs. */
   readonly routes: Map<string, ConnectionSlot>;
@@ -94,6 +96,8 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   readonly #host: SlotHost;
   readonly #ids: Set<string>;
   readonly #collectKeys: (() => void) | undefined;
+  /** Rings when the connection is to be maintained; made when it first is. */
+  #maintenance: Alarm | undefined;
   #dial: Dial | undefined;
   #halfOpenSource: string | undefined;
   /** Whether the acceptor got the connection before TLS was done, because it brought early data. */
@@ -133,6 +137,10 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
     return this.#host.frameMemory;
   }
 
+  get alarms(): Alarms {
+    return this.#host.alarms;
+  }
+
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void {
     this.#host.sendDatagram(datagram, to, socket);
   }
@@ -169,6 +177,11 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
 
   flushSoon(): void {
     this.#host.flushQueue.add(this);
+  }
+
+  maintainAt(atMs: number): void {
+    this.#maintenance ??= new Alarm(this.#host.alarms, (nowMs) => this.connection?.maintain(nowMs));
+    this.#maintenance.set(atMs);
   }
 
   pacerRanAhead(): void {
@@ -235,6 +248,7 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
     this.#host.forget(this);
     this.#dial = undefined;
     this.connection = undefined;
+    this.#maintenance?.stop();
   }
 
   #settleHalfOpen(): void {

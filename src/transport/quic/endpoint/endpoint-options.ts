@@ -1,4 +1,5 @@
 /** What an endpoint is given by its transport. */
+import type { Alarms } from '../../../base/alarms.js';
 import type { Knocks } from '../../admission/knocks.js';
 import type { PeerIdentity, SocketAddress, StreamLimits } from '../../connection.js';
 import type { AdmissionLimits } from '../admission/admission-policy.js';
@@ -10,6 +11,8 @@ import type { ConfigFor } from './native-connections.js';
 
 export interface EndpointOptions {
   readonly native: NativeQuic;
+  /** Deadlines of all connections, of this endpoint and others. */
+  readonly alarms: Alarms;
   readonly limits: StreamLimits;
   /** The time for the handshake of an accepted connection. */
   readonly connectTimeoutMs: number;

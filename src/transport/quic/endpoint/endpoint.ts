@@ -5,6 +5,7 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
+import type { Alarms } from '../../../base/alarms.js';
 import { MeshError } from '../../../errors.js';
 import { KNOCK_BYTES } from '../../../protocol/knock.js';
 import { KnockGate } from '../../admission/knock-gate.js';
@@ -42,9 +43,6 @@ const MIN_READ_BYTES = 4 * 1024;
 /** The first connection ID of a dialer is its knock, and quiche reads all of a connection at the length of the first. */
 const DIALER_ID_BYTES = KNOCK_BYTES;
 
-/** The longest time between two rounds of maintenance of idle connections. */
-const MAX_MAINTENANCE_INTERVAL_MS = 1000;
-
 const DROP_COUNTERS = {
   malformed: 'droppedMalformed',
   unknownVersion: 'droppedUnknownVersion',
@@ -78,7 +76,6 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   readonly #natives: NativeConnections;
   readonly #handshakes = new HandshakeQueue();
   readonly #dialed = new DialedConnections();
-  readonly #maintenanceTimer: NodeJS.Timeout;
   #closed = false;
   #retiring = false;
 
@@ -117,14 +114,14 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
       counters,
       send: (datagram, to, by) => this.sendDatagram(datagram, to, by),
     });
-    this.#maintenanceTimer = setInterval(
-      () => this.#maintain(),
-      Math.min(options.keepAliveMs / 2, MAX_MAINTENANCE_INTERVAL_MS),
-    ).unref();
   }
 
   get localAddress(): SocketAddress {
     return this.#sockets.main.address;
+  }
+
+  get alarms(): Alarms {
+    return this.#options.alarms;
   }
 
   /** Whether nothing can be dialed from here any more. */
@@ -181,7 +178,6 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   async close(error: MeshError): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#maintenanceTimer);
     const connections = this.#connections;
     for (const connection of connections) connection.fail(error);
     for (const connection of connections) connection.release();
@@ -379,6 +375,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
       remoteAddress,
       limits: this.#options.limits,
       idleTimeoutMs: this.#options.idleTimeoutMs,
+      keepAliveMs: this.#options.keepAliveMs,
       migration: this.#options.migration,
       datagramLimits: this.#options.datagramLimits,
       connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,
@@ -388,13 +385,6 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     if (halfOpenSource !== undefined) this.#initials.enter(halfOpenSource);
     this.#slots.add(slot);
     return connection;
-  }
-
-  #maintain(): void {
-    const nowMs = performance.now();
-    for (const connection of this.#connections) {
-      connection.maintain(nowMs, this.#options.keepAliveMs);
-    }
   }
 
   get #connections(): QuicConnection[] {

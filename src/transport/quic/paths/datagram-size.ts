@@ -6,13 +6,13 @@
  * nonce, which the peer sends back on its control stream. The binding learns how large a datagram may be from the size of the
  * memory that it gets to write into.
  */
+import { Alarm, type Alarms } from '../../../base/alarms.js';
 import { asBuffer } from '../../../base/buffers.js';
 import { RateLimit } from '../../../base/rate-limit.js';
 import { MeshError } from '../../../errors.js';
 import type { PathEvent } from '../../connection.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { EndpointCounters } from '../io/counters.js';
-import { DeadlineTimer } from '../io/deadline-timer.js';
 import { makeProofNonce, PROOF_NONCE_BYTES } from '../streams/control-stream.js';
 import {
   BASE_DATAGRAM_BYTES,
@@ -40,6 +40,7 @@ const ANSWERS_PER_SECOND = 16;
 /** What {@link DatagramSize} asks of its connection. */
 export interface DatagramSizeHost {
   readonly counters: EndpointCounters;
+  readonly alarms: Alarms;
   /** Sends the next datagram, of up to `maxBytes`. @returns its size; 0 for none */
   sendNext(maxBytes: number): number;
   /** How many datagrams were sent: packet numbers are not above that. */
@@ -75,7 +76,8 @@ export class DatagramSize {
   readonly #native: NativeConnection;
   readonly #host: DatagramSizeHost;
   readonly #mtu: PathMtu;
-  readonly #timer: DeadlineTimer;
+  /** Rings for the next probe; made for the first. */
+  #alarm: Alarm | undefined;
   readonly #answers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
   /** The numbers of probes by their nonce; `undefined` for witnesses, which have none. */
   readonly #asked = new Map<string, number | undefined>();
@@ -92,7 +94,6 @@ export class DatagramSize {
     this.#host = host;
     this.#limits = limits;
     this.#mtu = new PathMtu(limits, (event) => this.#changed(event));
-    this.#timer = new DeadlineTimer(() => host.flush());
   }
 
   /** The largest datagram that may be sent now: the base size until the handshake is done. */
@@ -144,7 +145,7 @@ export class DatagramSize {
     this.#drop();
     if (this.#isOpen) this.#begins();
     else this.#mtu.restart(limits);
-    this.#timer.stop();
+    this.#alarm?.stop();
   }
 
   stop(): void {
@@ -152,7 +153,7 @@ export class DatagramSize {
     this.#isOpen = false;
     this.#canProbe = false;
     this.#isSettled = false;
-    this.#timer.stop();
+    this.#alarm?.stop();
   }
 
   /** Everything else was sent: sends the probe that is due, if any. */
@@ -292,8 +293,9 @@ export class DatagramSize {
   #arm(): void {
     const dueAtMs =
       this.#leaving === undefined ? this.#mtu.dueAtMs : this.#leaving.sinceMs + MAX_HOLD_MS;
-    if (dueAtMs === Number.POSITIVE_INFINITY) this.#timer.arm(null);
-    else this.#timer.arm(Math.max(0, dueAtMs - performance.now()));
+    if (this.#alarm === undefined && dueAtMs === Number.POSITIVE_INFINITY) return;
+    this.#alarm ??= new Alarm(this.#host.alarms, () => this.#host.flush());
+    this.#alarm.set(dueAtMs);
   }
 
   #changed(event: PathMtuEvent): void {

@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import { Alarms } from '../../../../src/base/alarms.js';
 import type { NativeConnection } from '../../../../src/transport/quic/binding/native.js';
 import { newEndpointCounters } from '../../../../src/transport/quic/io/counters.js';
 import {
@@ -31,6 +32,7 @@ class Sender {
     };
     const host: DatagramSizeHost = {
       counters: newEndpointCounters(),
+      alarms: new Alarms(),
       sendNext: (maxBytes) => this.#send(maxBytes),
       datagramsSent: () => 1,
       lostPackets: () => 0,
