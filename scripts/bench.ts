@@ -6,6 +6,7 @@ import { runSuites } from './bench/runner.js';
 import { bulkSuite } from './bench/suites/bulk.js';
 import { codecSuite } from './bench/suites/codec.js';
 import { connectSuite } from './bench/suites/connect.js';
+import { fairnessSuite } from './bench/suites/fairness.js';
 import { lossSuite } from './bench/suites/loss.js';
 import { memorySuite } from './bench/suites/memory.js';
 import { prioritySuite } from './bench/suites/priority.js';
@@ -21,6 +22,7 @@ const SUITES: readonly Suite[] = [
   connectSuite,
   startSuite,
   lossSuite,
+  fairnessSuite,
   memorySuite,
   prioritySuite,
 ];

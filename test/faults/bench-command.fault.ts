@@ -142,6 +142,30 @@ test('the loss suite measures over links that it makes, and removes', async (t) 
   for (const name of namesOfLiving) t.true(isAlive(Number(name.split('-').at(-1))));
 });
 
+test('the fairness suite tells what a flow of the kernel keeps beside ours', async (t) => {
+  const { report } = await bench(
+    t,
+    ...['fairness', '--rounds', '1', '--works', 'cubic', '--peers', 'quicmesh-quic'],
+  );
+  const [fairness] = report.reports;
+  if (!(await canMakeLinks())) {
+    t.regex(fairness?.notes[0] ?? '', /^failed: /);
+    t.log('skipped: as the loss suite');
+    return;
+  }
+  t.deepEqual(
+    fairness?.tables.map(({ work }) => work),
+    ['cubic', 'cubic-both'],
+  );
+  const [kept, both] = fairness?.tables.map(({ rows }) => rows[0]) ?? [];
+  t.is(kept?.name, 'quicmesh-quic');
+  const [keptPercent = 0] = kept?.samples ?? [];
+  const [bothPercent = 0] = both?.samples ?? [];
+  // Both have a part of the link, whichever that is.
+  t.true(keptPercent > 0);
+  t.true(bothPercent > keptPercent);
+});
+
 test('a run that is stopped ends at once and leaves no process', async (t) => {
   const directory = await resultsDirectory(t);
   const parameters = ['unary', '--peers', 'bare-tls', '--out', directory];

@@ -8,8 +8,8 @@
 //   count
 // Both directions have the same shape. LOSS and REORDER are shares of packets, 0 to 1. BURST is the mean number of packets
 // that are lost in a row. A reordered packet comes HOLD_MS later than its time; all others keep their order. A rate or a
-// queue of 0 has no limit. `count` answers, for A to B and then for B to A, with JSON: what arrived, by protocol, what the
-// link lost and what found the queue full.
+// queue of 0 has no limit. `count` answers, for A to B and then for B to A, with JSON: what arrived, also by the last number
+// of the address that it went to, what the link lost and what found the queue full.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -31,9 +31,9 @@
 #define MAX_PACKET 1600
 #define MAX_PACKETS 65536
 #define READS_IN_A_TURN 64
-#define PROTOCOL_OFFSET 9
-#define PROTOCOL_TCP 6
-#define PROTOCOL_UDP 17
+// Of an IPv4 header: the last byte of where the packet goes.
+#define HOST_OFFSET 19
+#define HOSTS 8
 // The jitter wanders: each time it goes on from where it was, and not from one packet to the next.
 #define JITTER_EVERY_NS 5000000ull
 #define JITTER_STEP 0.25
@@ -49,7 +49,7 @@ typedef struct {
 } Shape;
 
 typedef struct {
-  uint64_t packets, bytes, tcp_bytes, udp_bytes, lost, full;
+  uint64_t packets, bytes, bytes_to[HOSTS], lost, full;
 } Counts;
 
 typedef struct {
@@ -162,11 +162,9 @@ static void give_out(Direction *d) {
   for (uint64_t now = now_ns(); d->queued > 0 && d->heap[0]->due_ns <= now;) {
     Packet *packet = pop(d);
     if (write(d->out, packet->bytes, packet->length) == packet->length) {
-      int protocol = packet->bytes[PROTOCOL_OFFSET];
       d->counts.packets++;
       d->counts.bytes += packet->length;
-      if (protocol == PROTOCOL_TCP) d->counts.tcp_bytes += packet->length;
-      if (protocol == PROTOCOL_UDP) d->counts.udp_bytes += packet->length;
+      d->counts.bytes_to[packet->bytes[HOST_OFFSET] % HOSTS] += packet->length;
     }
     d->spare[d->spares++] = packet;
   }
@@ -174,8 +172,9 @@ static void give_out(Direction *d) {
 
 static void print_counts(const Direction *d) {
   const Counts *c = &d->counts;
-  printf("{\"packets\":%lu,\"bytes\":%lu,\"tcpBytes\":%lu,\"udpBytes\":%lu,\"lost\":%lu,\"full\":%lu}", c->packets,
-         c->bytes, c->tcp_bytes, c->udp_bytes, c->lost, c->full);
+  printf("{\"packets\":%lu,\"bytes\":%lu,\"lost\":%lu,\"full\":%lu,\"bytesTo\":[", c->packets, c->bytes, c->lost, c->full);
+  for (int i = 0; i < HOSTS; i++) printf("%s%lu", i > 0 ? "," : "", c->bytes_to[i]);
+  printf("]}");
 }
 
 static void obey(const char *line, Direction *d, Shape *shape) {

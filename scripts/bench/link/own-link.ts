@@ -19,11 +19,16 @@ export interface LinkCounts {
   /** That arrived. */
   readonly packets: number;
   readonly bytes: number;
-  readonly tcpBytes: number;
-  readonly udpBytes: number;
+  /** Also counted by the last number of the address that they went to. */
+  readonly bytesTo: readonly number[];
   readonly lost: number;
   /** That found the queue full. */
   readonly full: number;
+}
+
+/** Of those of one direction, what went to an address of {@link OwnLink}. */
+export function bytesTo({ bytesTo: bytes }: LinkCounts, host: string): number {
+  return bytes[Number(host.split('.').at(-1))] ?? 0;
 }
 
 export interface LinkTotals {
@@ -122,6 +127,12 @@ export class OwnLink implements Link, AsyncDisposable {
       throw new Error(`the kernel has no ${controller}: ${firstLine(thrown)}`);
     }
     return host;
+  }
+
+  /** Congestion control of the kernel's TCP where no route says otherwise. */
+  async defaultController(): Promise<string> {
+    const read = ['cat', '/proc/sys/net/ipv4/tcp_congestion_control'];
+    return (await runTool('ip', ['netns', 'exec', this.#pair.client, ...read])).trim();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

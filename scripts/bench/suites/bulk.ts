@@ -12,6 +12,7 @@ const TOTAL_BYTES = 256_000_000;
 const QUICK_BYTES = 64_000_000;
 /** Long enough for the compiler to be done with those who have much code. */
 const WARM_UP_BYTES = { loopback: 256_000_000, path: 64_000_000 };
+const QUICK_WARM_UP_BYTES = { loopback: 128_000_000, path: 32_000_000 };
 const ROUND_LIMIT_MS = 60_000;
 
 export const bulkSuite: Suite = {
@@ -54,6 +55,7 @@ async function measure(
 ): Promise<{ table: FigureTable; profile: string[] }> {
   const { quick, rounds } = options;
   const wantedBytes = quick ? QUICK_BYTES : TOTAL_BYTES;
+  const warmUpBytes = quick ? QUICK_WARM_UP_BYTES : WARM_UP_BYTES;
   const suite = work === 'path' ? 'bulk-path' : 'bulk';
   await using field = await Field.start({ suite, entrants, host: LOOPBACK }, options);
   await field.startProfiles();
@@ -64,7 +66,7 @@ async function measure(
     rounds ?? (quick ? 3 : 7),
     async (pair, round) => {
       const totalBytes = pair.survivableUpload(
-        round === 'warm-up' ? WARM_UP_BYTES[work] : wantedBytes,
+        round === 'warm-up' ? warmUpBytes[work] : wantedBytes,
       );
       const upload = { kind: 'upload', totalBytes } as const;
       const { elapsedMs } = await pair.askClient(upload, ROUND_LIMIT_MS);

@@ -6,7 +6,7 @@ import type { FigureRow, FigureTable, SuiteOptions } from './suite.js';
 const PAYLOAD_BYTES = 128;
 const CONCURRENCY = 64;
 const CALLS_MS = 4000;
-const QUICK_CALLS_MS = 2500;
+const QUICK_CALLS_MS = 2000;
 const WARM_UP_MS = 700;
 /** Beyond the duration of a round: whatever is lost has come by then, or never comes. */
 const GRACE_MS = 15_000;
@@ -18,7 +18,7 @@ const CONTROL_WARM_UP_CALLS = 50;
 
 const BULK_BYTES = [
   { upToMbit: 10, bytes: 4_000_000, quickBytes: 2_000_000 },
-  { upToMbit: 100, bytes: 16_000_000, quickBytes: 8_000_000 },
+  { upToMbit: 100, bytes: 16_000_000, quickBytes: 4_000_000 },
   { upToMbit: Number.POSITIVE_INFINITY, bytes: 32_000_000, quickBytes: 16_000_000 },
 ];
 const BULK_WARM_UP_BYTES = 500_000;

@@ -119,7 +119,7 @@ async function measureOwn(
   // Processes and their first connections come about where nothing is lost.
   await using field = await start(link, options);
   const tables: FigureTable[] = [];
-  const notes: string[] = [];
+  const notes = [`TCP goes by ${await link.defaultController()}, the system's default`];
   for (const [key, { title, measures, shape }] of works) {
     await link.shape(shape);
     const { rttMs, lostPercent } = await probes.measure();
