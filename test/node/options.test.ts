@@ -44,6 +44,7 @@ test('what is not given has the documented default, and the config is frozen', (
       earlyData: true,
       ticketKeyLifetimeMs: 43_200_000,
       migration: true,
+      peerSockets: 128,
       congestionControl: 'cubic',
     },
     renewal: { afterStreams: 4_000_000, afterMs: 86_400_000 },

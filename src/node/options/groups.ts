@@ -131,6 +131,7 @@ const quic = group({
   ).optional(),
   ticketKeyLifetimeMs: durationMs.default(12 * 60 * 60 * 1000),
   migration: flag.default(true),
+  peerSockets: wholeNumber(0, 65_536).default(128),
   congestionControl: oneOf(['cubic', 'reno', 'bbr']).default('cubic'),
 });
 

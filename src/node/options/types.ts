@@ -170,6 +170,11 @@ export interface NodeQuicOptions {
   readonly ticketKeyLifetimeMs?: number | undefined;
   /** Whether connections survive a change of address, of the peer or of this node. Default true. */
   readonly migration?: boolean | undefined;
+  /**
+   * How many peers have a UDP socket of their own at the node's port, 0 to 65,536. What a flood of strangers fills is another
+   * queue then. Only on Linux. 0 gives none, and the port to this socket alone. Default 128.
+   */
+  readonly peerSockets?: number | undefined;
   /** Default `'cubic'`. */
   readonly congestionControl?: 'cubic' | 'reno' | 'bbr' | undefined;
 }

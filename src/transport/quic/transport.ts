@@ -39,6 +39,7 @@ import { reaches } from './endpoint/reachability.js';
 import { type EndpointCounters, newEndpointCounters } from './io/counters.js';
 import { ListeningSockets } from './io/listening-sockets.js';
 import { ETHERNET_DATAGRAM_BYTES } from './io/packet.js';
+import { PREFERS_CONNECTED } from './io/port-sharing.js';
 import { interfacePayloadBytes } from './paths/interface-mtu.js';
 import { isLoopback, PacerClocks } from './paths/pacer-clocks.js';
 import { BASE_DATAGRAM_BYTES, type PathMtuLimits } from './paths/path-mtu.js';
@@ -79,6 +80,11 @@ export interface QuicTransportOptions {
   readonly keyLog?: KeyLog | undefined;
   /** Whether connections may change their paths: follow their peer, and move to another address. Default true. */
   readonly migration?: boolean | undefined;
+  /**
+   * How many peers of the listening port may have a UDP socket of their own, which strangers' packets do not get into. Only on
+   * Linux, and 0 for none: then the port is bound by nobody else. Default 128.
+   */
+  readonly peerSockets?: number | undefined;
   /** Default `'cubic'`. */
   readonly congestionControl?: CongestionControl | undefined;
   /** Told once, when the binding is loaded: the package that serves, `@matrixai/quic` or `@infisical/quic`. */
@@ -91,6 +97,7 @@ const DEFAULTS = {
   keepAliveMs: 10_000,
   ticketKeyLifetimeMs: 12 * 60 * 60 * 1000,
   migration: true,
+  peerSockets: 128,
   congestionControl: 'cubic',
 } as const;
 
@@ -239,7 +246,8 @@ export class QuicTransport implements Transport {
     }
     checkLocalAddress(options);
     const { host, port } = canonicalAddress(options);
-    const endpoint = await this.#open(() => ListeningSockets.listen({ host, port }));
+    const isShared = PREFERS_CONNECTED && this.#peerSockets > 0;
+    const endpoint = await this.#open(() => ListeningSockets.listen({ host, port }, isShared));
     if (this.#closing !== undefined) {
       const error = new MeshError('NodeClosed', 'transport is closed');
       await endpoint.close(error);
@@ -313,6 +321,7 @@ export class QuicTransport implements Transport {
         knocks: this.#options.admission?.silent === 'off' ? undefined : () => this.#knocks(native),
         resetKey: this.#options.tls().key,
         migration: this.#options.migration ?? DEFAULTS.migration,
+        peerSockets: this.#peerSockets,
         configFor: (role, remote, local, takenBytes = LOOPBACK_DATAGRAM_BYTES) => {
           const { maxBytes } = this.#datagramLimits(remote, local);
           const takesSmall = takenBytes <= ETHERNET_DATAGRAM_BYTES;
@@ -330,6 +339,10 @@ export class QuicTransport implements Transport {
       },
       this.#counters,
     );
+  }
+
+  get #peerSockets(): number {
+    return this.#options.peerSockets ?? DEFAULTS.peerSockets;
   }
 
   #datagramLimits(remote: SocketAddress, local: SocketAddress): PathMtuLimits {

@@ -52,6 +52,8 @@ export interface ConnectionHost extends IdRoutes {
   established(): void;
   /** Limits are agreed: the handshake above TLS is done, maybe before TLS itself. */
   agreed(): void;
+  /** The peer's datagrams come from another address, or to another socket. */
+  arrivalChanged(): void;
   /** The connection is over for its users. Called once. */
   ended(error: MeshError): void;
   /** The native connection has drained as well: its connection IDs may be forgotten. */

@@ -6,7 +6,7 @@ import { PeerGuards } from '../guards/peer-guards.js';
 import { DatagramSize } from '../paths/datagram-size.js';
 import { ConnectionPaths } from '../paths/paths.js';
 import { QuicStreams } from '../streams/streams.js';
-import type { QuicConnectionOptions } from './connection-host.js';
+import type { ConnectionHost, QuicConnectionOptions } from './connection-host.js';
 import { DatagramPump } from './datagram-pump.js';
 import { LossTimer } from './loss-timer.js';
 import { ReplacementCheck } from './replacement-check.js';
@@ -44,10 +44,12 @@ export class ConnectionParts {
   readonly pump: DatagramPump;
   readonly replacement: ReplacementCheck;
   readonly #datagramLimits: QuicConnectionOptions['datagramLimits'];
+  readonly #host: ConnectionHost;
 
   constructor(options: QuicConnectionOptions, owner: PartsOwner) {
     const { native, host, limits, idleTimeoutMs, guard } = options;
     this.#datagramLimits = options.datagramLimits;
+    this.#host = host;
     this.timer = new LossTimer(native, idleTimeoutMs, host.alarms, owner.timedOut);
     this.paths = this.#createPaths(options, owner);
     this.streams = this.#createStreams(options, owner);
@@ -97,6 +99,7 @@ export class ConnectionParts {
         isListening: (socket) => host.isListening(socket),
         isOpen: owner.isOpen,
         flushSoon: () => host.flushSoon(),
+        arrivalChanged: () => host.arrivalChanged(),
         askForProof: (nonce) => this.streams.control.askForProof(nonce),
         emit: (event) => {
           if (event.kind === 'migrated') this.#pathChanged();
@@ -110,6 +113,7 @@ export class ConnectionParts {
   #pathChanged(): void {
     this.timer.restart();
     this.restartSize();
+    this.#host.arrivalChanged();
   }
 
   #createStreams(

@@ -35,7 +35,7 @@ import type { SendFailures } from '../io/send-failures.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 import type { DatagramSize } from '../paths/datagram-size.js';
 import type { Path } from '../paths/path.js';
-import type { ConnectionPaths } from '../paths/paths.js';
+import type { Arrival, ConnectionPaths } from '../paths/paths.js';
 import { Resumption } from '../resumption/resumption.js';
 import type { QuicStreams } from '../streams/streams.js';
 import { ClosingPeriod } from './closing-period.js';
@@ -151,6 +151,11 @@ export class QuicConnection implements Connection {
 
   get remoteAddress(): SocketAddress {
     return this.#paths.remoteAddress;
+  }
+
+  /** Where the peer's datagrams arrive, and the address that it has been proved to send them from. */
+  get arrival(): Arrival {
+    return this.#paths.arrival;
   }
 
   /** Whether datagrams of the connection leave by this socket. */

@@ -11,10 +11,13 @@ import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Refusal, Role, SocketAddress } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
 import type { ReadingTurns } from '../../reading-turns.js';
+import { isSameAddress } from '../../socket-address.js';
 import type { QuicConnection } from '../connection/connection.js';
 import type { ConnectionHost } from '../connection/connection-host.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
+import type { PeerSocket } from '../io/peer-socket.js';
+import type { PeerSockets } from '../io/peer-sockets.js';
 import type { SendMemory } from '../io/send-memory.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 import type { Flushable, FlushQueue } from './flush-queue.js';
@@ -27,6 +30,7 @@ export interface SlotHost extends SharedMemory {
   /** Every slot under each of its connection IDs. */
   readonly routes: Map<string, ConnectionSlot>;
   readonly flushQueue: FlushQueue;
+  readonly peerSockets: PeerSockets;
   sendDatagram(datagram: Buffer, to: SocketAddress, socket: UdpSocket): void;
   openSocket(address: SocketAddress): Promise<UdpSocket>;
   closeSocket(socket: UdpSocket): void;
@@ -103,6 +107,9 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   /** Whether the acceptor got the connection before TLS was done, because it brought early data. */
   #handedOut = false;
   #isEstablished = false;
+  /** Whether both handshakes are done. */
+  #isPeer = false;
+  #peerSocket: PeerSocket | undefined;
 
   constructor(
     host: SlotHost,
@@ -212,20 +219,24 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
     if (connection === undefined) return;
     const { acceptor, counters } = this.#host;
     this.#collectKeys?.();
+    this.#isEstablished = true;
     if (connection.isResumed) counters.resumed += 1;
     if (connection.role === 'dialer') {
       this.#dial?.resolve();
-      return;
+    } else {
+      counters.accepted += 1;
+      if (!this.#handedOut) acceptor?.onConnection(connection);
     }
-    this.#isEstablished = true;
-    counters.accepted += 1;
-    if (!this.#handedOut) acceptor?.onConnection(connection);
-    if (!connection.isHandshaking) this.#settleHalfOpen();
+    if (!connection.isHandshaking) this.#becomePeer();
   }
 
   agreed(): void {
     // Early data may be a replay: only the end of TLS proves that the dialer is there.
-    if (this.#isEstablished) this.#settleHalfOpen();
+    if (this.#isEstablished) this.#becomePeer();
+  }
+
+  arrivalChanged(): void {
+    if (this.#isPeer) this.#takePeerSocket();
   }
 
   ended(error: MeshError): void {
@@ -245,10 +256,30 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   released(): void {
     for (const id of this.#ids) this.#host.routes.delete(id);
     this.#settleHalfOpen();
+    if (this.#peerSocket !== undefined) this.#host.peerSockets.leave(this.#peerSocket);
+    this.#peerSocket = undefined;
     this.#host.forget(this);
     this.#dial = undefined;
     this.connection = undefined;
     this.#maintenance?.stop();
+  }
+
+  /** Both handshakes are done. */
+  #becomePeer(): void {
+    this.#settleHalfOpen();
+    if (this.#isPeer) return;
+    this.#isPeer = true;
+    this.#takePeerSocket();
+  }
+
+  /** Lets datagrams arrive at a socket of the peer's own, and leaves the one of an earlier address. */
+  #takePeerSocket(): void {
+    if (this.connection === undefined) return;
+    const { socket, remote } = this.connection.arrival;
+    const left = this.#peerSocket;
+    if (left?.shared === socket && isSameAddress(left.remote, remote)) return;
+    if (left !== undefined) this.#host.peerSockets.leave(left);
+    this.#peerSocket = this.#host.peerSockets.join(socket, remote);
   }
 
   #settleHalfOpen(): void {

@@ -20,6 +20,8 @@ export interface EndpointOptions {
   readonly idleTimeoutMs: number;
   /** Whether connections may change their paths. */
   readonly migration: boolean;
+  /** How many peers may get sockets of their own, where the listening socket is shared; see `peer-sockets.ts`. Default none. */
+  readonly peerSockets?: number | undefined;
   /** How many handshakes of dialers may be under way, and when dialers have to prove their address. */
   readonly admission: AdmissionLimits;
   /** The knocks that dialers have to make, by the certificates in force now. `undefined`: everybody is answered. */

@@ -22,6 +22,7 @@ import { BumpBuffer } from '../io/bump-buffer.js';
 import type { EndpointCounters } from '../io/counters.js';
 import { ListeningSockets } from '../io/listening-sockets.js';
 import { CONNECTION_ID_BYTES, type DropReason, routeDatagram, routeOf } from '../io/packet.js';
+import { PeerSockets } from '../io/peer-sockets.js';
 import { SendFailures } from '../io/send-failures.js';
 import { SendMemory } from '../io/send-memory.js';
 import { UdpSocket, type UdpSocketHandler } from '../io/udp-socket.js';
@@ -61,6 +62,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
 
   readonly routes = new Map<string, ConnectionSlot>();
   readonly flushQueue = new FlushQueue();
+  readonly peerSockets: PeerSockets;
   readonly #sockets: ListeningSockets;
   /** The async context that connections live in, whoever moves them to another socket. */
   readonly #asyncScope = new AsyncResource('quicmesh.QuicEndpoint');
@@ -100,6 +102,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     this.#sockets = sockets;
     this.#options = options;
     this.counters = counters;
+    this.peerSockets = new PeerSockets(options.peerSockets ?? 0, counters);
     sockets.begin(this, (its) => this.#connections.some((connection) => connection.sendsBy(its)));
     counters.receiveBufferBytes = socket.receiveBufferBytes;
     counters.sendBufferBytes = socket.sendBufferBytes;

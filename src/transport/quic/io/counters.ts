@@ -65,6 +65,12 @@ export interface EndpointCounters extends Record<string, number> {
   blackHoles: number;
   /** Connections ended because the path dropped even the smallest datagrams. */
   pathsUnusable: number;
+  /** Sockets of their own that peers got; see `peer-sockets.ts`. */
+  peerSocketsOpened: number;
+  /** Peers that got none, because there were too many or the system refused. */
+  peerSocketsRefused: number;
+  /** Such sockets that were closed for too many errors. */
+  peerSocketsFailed: number;
   /** Not counts: what the system granted the socket opened last. Linux doubles the number for its bookkeeping. */
   receiveBufferBytes: number;
   sendBufferBytes: number;
@@ -113,6 +119,9 @@ export function newEndpointCounters(): EndpointCounters {
     pathProbes: 0,
     blackHoles: 0,
     pathsUnusable: 0,
+    peerSocketsOpened: 0,
+    peerSocketsRefused: 0,
+    peerSocketsFailed: 0,
     receiveBufferBytes: 0,
     sendBufferBytes: 0,
   };

@@ -45,12 +45,16 @@ export class ListeningSockets {
 
   /**
    * @param address a port of 0 lets the system pick
+   * @param isShared whether further sockets are to be bound to the same port and address, see `peer-sockets.ts`; to a
+   * wildcard's port they are in any case
    * @throws MeshError ConnectFailed when the address cannot be bound
    */
-  static async listen(address: SocketAddress): Promise<ListeningSockets> {
-    if (!isWildcard(address.host))
-      return new ListeningSockets(await UdpSocket.bind(address), false);
-    const sockets = new ListeningSockets(await bindWildcard(address), true);
+  static async listen(address: SocketAddress, isShared = false): Promise<ListeningSockets> {
+    if (!isWildcard(address.host)) {
+      const bound = await (isShared ? bindShared(address) : UdpSocket.bind(address));
+      return new ListeningSockets(bound, false);
+    }
+    const sockets = new ListeningSockets(await bindShared(address), true);
     await sockets.#scan();
     return sockets;
   }
@@ -135,7 +139,8 @@ export class ListeningSockets {
   }
 }
 
-async function bindWildcard(address: SocketAddress): Promise<UdpSocket> {
+/** Binds a shared socket to an address that nobody has, not even with sockets that would share it. */
+async function bindShared(address: SocketAddress): Promise<UdpSocket> {
   const attempts = address.port === 0 ? PORT_ATTEMPTS : 1;
   for (let attempt = 1; ; attempt += 1) {
     const alone = await UdpSocket.bind(address);

@@ -1,9 +1,10 @@
 /** One UDP socket: bound, with buffers as large as the system grants, and errors that say which path they are about. */
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { systemCodeOf } from '../../../base/realms.js';
 import { MeshError } from '../../../errors.js';
 import type { SocketAddress } from '../../connection.js';
+import { SHARED_PORT } from './port-sharing.js';
 
 export interface UdpSocketHandler {
   /** A datagram; its memory is the handler's. */
@@ -26,6 +27,8 @@ const MIN_BUFFER_BYTES = 256 * 1024;
 /** A bound UDP socket, with buffers as large as the system grants. Its errors say which path they are about. */
 export class UdpSocket {
   readonly address: SocketAddress;
+  /** Whether other sockets of this process may bind its port. */
+  readonly isShared: boolean;
   /** What the system granted; Linux counts its own bookkeeping in, and so doubles the number. */
   readonly receiveBufferBytes: number;
   readonly sendBufferBytes: number;
@@ -34,21 +37,18 @@ export class UdpSocket {
   readonly #socket: Socket;
   /** Such a socket may carry IPv4 too, in mapped addresses, which are told and taken as those of IPv4. */
   readonly #isV6: boolean;
+  /** Those that end with it. */
+  readonly #attached = new Set<Attached>();
   #closing: Promise<void> | undefined;
 
   /**
    * Opens a socket. It binds in the same turn of the event loop.
    * @param address a port of 0 lets the system pick
-   * @param isShared other sockets of this process may bind the same port at other addresses: see `listening-sockets.ts`
+   * @param isShared other sockets of this process may bind the same port: see `listening-sockets.ts`
    * @throws MeshError ConnectFailed when the address cannot be bound
    */
   static async bind(address: SocketAddress, isShared = false): Promise<UdpSocket> {
-    const socket = createSocket({
-      type: isIPv6(address.host) ? 'udp6' : 'udp4',
-      reuseAddr: isShared,
-      // Addresses are always numeric here: without this, every send would pass through a deferred DNS lookup.
-      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
-    });
+    const socket = createNumericSocket(address.host, isShared);
     await new Promise<void>((resolve, reject) => {
       socket.once('error', (cause) => {
         const text = `cannot bind UDP ${address.host}:${address.port}: ${cause.message}`;
@@ -58,29 +58,42 @@ export class UdpSocket {
       socket.bind({ port: address.port, address: address.host, exclusive: true }, resolve);
     });
     socket.removeAllListeners('error');
-    return new UdpSocket(socket);
+    return new UdpSocket(socket, isShared);
   }
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, isShared: boolean) {
     this.#socket = socket;
+    this.isShared = isShared;
     const { address, port } = socket.address();
     this.address = { host: address, port };
     this.#isV6 = isIPv6(address);
-    grow((bytes) => socket.setRecvBufferSize(bytes));
+    growReceiveBuffer(socket);
     grow((bytes) => socket.setSendBufferSize(bytes));
     this.receiveBufferBytes = socket.getRecvBufferSize();
     this.sendBufferBytes = socket.getSendBufferSize();
-    socket.on('message', (datagram, remote) => {
-      if (remote.port === 0) {
-        this.handler?.onUnanswerable(datagram.length);
-        return;
-      }
-      const host = this.#isV6 ? withoutMapping(remote.address) : remote.address;
-      this.handler?.onDatagram(datagram, { host, port: remote.port }, this);
-    });
+    socket.on('message', this.receive);
     socket.on('error', (error) => {
       this.handler?.onSocketError(this, systemCodeOf(error), undefined);
     });
+  }
+
+  /** A datagram arrived, at this socket or at one that receives for it. */
+  readonly receive = (datagram: Buffer, { address, port }: RemoteInfo): void => {
+    if (port === 0) {
+      this.handler?.onUnanswerable(datagram.length);
+      return;
+    }
+    const host = this.#isV6 ? withoutMapping(address) : address;
+    this.handler?.onDatagram(datagram, { host, port }, this);
+  };
+
+  /** Closes `other`, which receives for this socket, with it. */
+  attach(other: Attached): void {
+    this.#attached.add(other);
+  }
+
+  detach(other: Attached): void {
+    this.#attached.delete(other);
   }
 
   /**
@@ -102,6 +115,7 @@ export class UdpSocket {
 
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => this.#socket.close(() => resolve()));
+    for (const other of this.#attached) other.close();
     return this.#closing;
   }
 
@@ -115,6 +129,21 @@ export class UdpSocket {
   };
 }
 
+/** What ends with a socket. */
+export interface Attached {
+  close(): void;
+}
+
+/** A socket of the host's address family, not bound yet. */
+export function createNumericSocket(host: string, isShared: boolean): Socket {
+  return createSocket({
+    type: isIPv6(host) ? 'udp6' : 'udp4',
+    ...(isShared ? SHARED_PORT : undefined),
+    // Addresses are always numeric here: without this, every send would pass through a deferred DNS lookup.
+    lookup: (name, _options, done) => done(null, name, isIPv6(name) ? 6 : 4),
+  });
+}
+
 /** Of IPv4 addresses in an IPv6 socket (RFC 4291, section 2.5.5.2). */
 const MAPPED_PREFIX = '::ffff:';
 
@@ -125,6 +154,11 @@ function withoutMapping(host: string): string {
 
 /** Node says where a datagram was meant to go. */
 type SendError = NodeJS.ErrnoException & { readonly address?: string; readonly port?: number };
+
+/** Lets as much wait in the system as it grants. */
+export function growReceiveBuffer(socket: Socket): void {
+  grow((bytes) => socket.setRecvBufferSize(bytes));
+}
 
 /** Some systems clamp what they are asked for, others refuse it: then half of it, and so on. */
 function grow(set: (bytes: number) => void): void {

@@ -15,6 +15,8 @@ export interface PathsHost {
   isListening(socket: UdpSocket): boolean;
   isOpen(): boolean;
   flushSoon(): void;
+  /** The peer's datagrams come from another address, or to another socket. */
+  arrivalChanged(): void;
   /** Asks the peer to send this nonce back, which calls `proofArrived`. */
   askForProof(nonce: Buffer): void;
   emit(event: PathEvent): void;

@@ -91,6 +91,11 @@ export class ConnectionPaths {
     return this.#peer?.proven ?? this.#known.current.remote;
   }
 
+  /** Where the peer's datagrams arrive, and the address that it has been proved to send them from. */
+  get arrival(): Arrival {
+    return { socket: this.#arrivalSocket, remote: this.#peer?.proven ?? this.#heardFrom };
+  }
+
   /** Whether the connection has changed its path so often that a new one should replace it. */
   get needsReplacement(): boolean {
     return Math.max(this.#known.count - 1, this.#ids.spent) >= MANY_PATHS;
@@ -118,6 +123,7 @@ export class ConnectionPaths {
     if (socket !== this.#known.current.socket) {
       this.#known.current = { ...this.#known.current, socket };
       this.#arrivalSocket = socket;
+      this.#host.arrivalChanged();
     }
     if (this.#peer === undefined || isSameAddress(from, this.#peer.current)) return;
     const nonce = this.#peer.follow(from, bytes, nowMs, makeProofNonce);
@@ -217,6 +223,7 @@ export class ConnectionPaths {
     if (this.#isAt(socket, current) && isFrom(from, current.remote)) {
       this.#arrivalSocket = socket;
       this.#heardFrom = from;
+      this.#host.arrivalChanged();
       return current;
     }
     this.#watch(nowMs);
@@ -287,6 +294,12 @@ export class ConnectionPaths {
     const error = new MeshError('MigrationFailed', 'the peer did not answer over the path');
     this.#host.emit({ kind: 'pathFailed', local, remote, error });
   }
+}
+
+/** Where datagrams arrive, and from where. */
+export interface Arrival {
+  readonly socket: UdpSocket;
+  readonly remote: SocketAddress;
 }
 
 /**
