@@ -2,11 +2,13 @@
  * Which addresses can be dialed or listened on, and the one form in which they are compared: that in which the system
  * tells where a datagram came from.
  */
-import { isIP, isIPv6, SocketAddress as NodeAddress } from 'node:net';
+
+import { isIP, SocketAddress as NodeAddress } from 'node:net';
 import { MeshError } from '../errors.js';
 import { requireNodeId } from '../protocol/node-id.js';
 import type { DialTarget, SocketAddress } from './connection.js';
 import { interfaces, isWildcard } from './local-addresses.js';
+import { isIPv6 } from './socket-address.js';
 
 const MAX_PORT = 65_535;
 

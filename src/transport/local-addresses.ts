@@ -1,7 +1,8 @@
 /** This machine's own addresses, as its interfaces have them now. */
-import { isIPv6 } from 'node:net';
+
 import { networkInterfaces } from 'node:os';
 import type { SocketAddress } from './connection.js';
+import { isIPv6 } from './socket-address.js';
 
 /** One address of an interface. */
 export interface LocalAddress {

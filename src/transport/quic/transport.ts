@@ -2,7 +2,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { isIP, isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
 import { abortable } from '../../base/abortable.js';
 import { Alarms } from '../../base/alarms.js';
 import { handleRejection, isBytes, isPromised } from '../../base/realms.js';
@@ -24,7 +24,7 @@ import {
 } from '../connection.js';
 import { canonicalAddress, checkDialTarget, checkLocalAddress } from '../dial-address.js';
 import { isWildcard } from '../local-addresses.js';
-import { addressKey } from '../socket-address.js';
+import { addressKey, isIPv6 } from '../socket-address.js';
 import { checkNodeId } from '../trust/identity.js';
 import type { KeyLog } from '../trust/key-log.js';
 import { isSameMaterial } from '../trust/tls-material.js';

@@ -1,10 +1,12 @@
 /** Decides whether a peer can be reached from a given address of this machine. */
+
 import { createSocket } from 'node:dgram';
-import { BlockList, isIPv6 } from 'node:net';
+import { BlockList } from 'node:net';
 import { textOf } from '../../../base/realms.js';
 import { MeshError } from '../../../errors.js';
 import type { SocketAddress } from '../../connection.js';
 import { localAddresses } from '../../local-addresses.js';
+import { isIPv6 } from '../../socket-address.js';
 import { isLoopback } from '../paths/pacer-clocks.js';
 
 /**

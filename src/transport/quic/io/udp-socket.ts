@@ -1,9 +1,9 @@
 /** One UDP socket: bound, with buffers as large as the system grants, and errors that say which path they are about. */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { isIPv6 } from 'node:net';
 import { systemCodeOf } from '../../../base/realms.js';
 import { MeshError } from '../../../errors.js';
 import type { SocketAddress } from '../../connection.js';
+import { isIPv6 } from '../../socket-address.js';
 import { SHARED_PORT } from './port-sharing.js';
 
 export interface UdpSocketHandler {

@@ -2,11 +2,12 @@
  * Moves a dialed connection to another address of this side, when asked to or when the present address is gone. The binding
  * validates the new path and switches to it. RFC 9000, section 9.2.
  */
-import { isIPv6 } from 'node:net';
+
 import { abortable } from '../../../base/abortable.js';
 import { MeshError, toMeshError } from '../../../errors.js';
 import type { MigrateOptions, Role, SocketAddress } from '../../connection.js';
 import { canonicalAddress, checkLocalAddress } from '../../dial-address.js';
+import { isIPv6 } from '../../socket-address.js';
 import { MAX_PATHS } from '../binding/config.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { SendFailures } from '../io/send-failures.js';
