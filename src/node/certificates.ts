@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { handleRejection } from '../base/realms.js';
 import { type MeshError, toMeshError } from '../errors.js';
 import type { Connection, TlsMaterial } from '../transport/connection.js';
-import { TrustStore } from '../transport/trust/identity.js';
+import type { TrustStore } from '../transport/trust/identity.js';
 import {
   checkAnchors,
   checkQuicKey,
@@ -40,6 +40,7 @@ export class Certificates {
   readonly #options: CertificatesOptions;
   readonly #connections = new Set<Connection>();
   #inForce: TlsMaterial;
+  #trust: TrustStore;
   #reloading: Promise<unknown> = Promise.resolve();
 
   /** @throws MeshError InvalidOptions when they cannot be read or used, or do not belong together */
@@ -47,9 +48,10 @@ export class Certificates {
     return new Certificates(options, await readTls(options));
   }
 
-  private constructor(options: CertificatesOptions, inForce: TlsMaterial) {
+  private constructor(options: CertificatesOptions, { tls, trust }: ReadTls) {
     this.#options = options;
-    this.#inForce = inForce;
+    this.#inForce = tls;
+    this.#trust = trust;
   }
 
   get inForce(): TlsMaterial {
@@ -58,12 +60,12 @@ export class Certificates {
 
   /** CAs whose CRL should have been replaced by now. An outdated CRL still applies. */
   get outdatedCrls(): ReturnType<TrustStore['outdatedCrls']> {
-    return TrustStore.of(this.#inForce).outdatedCrls(Date.now());
+    return this.#trust.outdatedCrls(Date.now());
   }
 
   /** What is wrong with the certificates and may keep this node from its peers. */
   get doubts(): readonly Doubt[] {
-    return doubtsAbout(this.#inForce, Date.now());
+    return doubtsAbout(this.#inForce, this.#trust, Date.now());
   }
 
   /**
@@ -74,7 +76,9 @@ export class Certificates {
   reload(): Promise<boolean> {
     const reloaded = this.#reloading.then(async () => {
       const before = this.#inForce;
-      this.#inForce = await readTls(this.#options);
+      const { tls, trust } = await readTls(this.#options);
+      this.#inForce = tls;
+      this.#trust = trust;
       return this.#inForce.cert !== before.cert;
     });
     this.#reloading = reloaded.catch(() => {});
@@ -97,7 +101,7 @@ export class Certificates {
   async review(): Promise<readonly Unacceptable[]> {
     // Let connections arrive first that were checked before the reload and are on their way here.
     await nextTurn();
-    const trust = TrustStore.of(this.#inForce);
+    const trust = this.#trust;
     const found: Unacceptable[] = [];
     let reviewed = 0;
     for (const connection of [...this.#connections]) {
@@ -130,11 +134,17 @@ async function ask(option: () => TlsMaterial | Promise<TlsMaterial>): Promise<Tl
   }
 }
 
+/** A material, and its trust store. */
+interface ReadTls {
+  readonly tls: TlsMaterial;
+  readonly trust: TrustStore;
+}
+
 /** Reads the material, and checks it as far as that is possible without a peer. */
-async function readTls({ tls: option, transports }: CertificatesOptions): Promise<TlsMaterial> {
+async function readTls({ tls: option, transports }: CertificatesOptions): Promise<ReadTls> {
   const tls = resolveTlsMaterial(typeof option === 'function' ? await ask(option) : option);
-  checkTlsMaterial(tls);
-  if (transports.includes('quic')) checkQuicKey(tls);
+  const { trust, key } = checkTlsMaterial(tls);
+  if (transports.includes('quic')) checkQuicKey(key);
   checkAnchors(tls, Date.now());
-  return tls;
+  return { tls, trust };
 }

@@ -39,8 +39,7 @@ export function createTlsSetup(material: TlsMaterial, knocking: Knocking): TlsSe
     // certificate.
     secureOptions: constants.SSL_OP_NO_TICKET,
   };
-  const trust = TrustStore.of(material);
-  if (material.cert !== '') checkTlsMaterial(material);
+  const trust = material.cert === '' ? TrustStore.of(material) : checkTlsMaterial(material).trust;
   const knocks = knocksOf(material, knocking);
   try {
     return { material, options, context: createSecureContext(options), trust, knocks };

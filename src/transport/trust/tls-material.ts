@@ -12,21 +12,20 @@ import { weaknessOf } from './key-strength.js';
 import { formatKey, formatPem, parseKey, parsePem } from './pem.js';
 import { isStronglySigned } from './signatures.js';
 
-/** Certificates and key in the PEM form that every TLS library reads. */
-export type TlsInput = Pick<TlsMaterial, 'ca' | 'cert' | 'key'>;
+/** A node's own certificates and key in the PEM form that every TLS library reads. None of them is given a CA. */
+export type TlsInput = Pick<TlsMaterial, 'cert' | 'key'>;
 
 /**
  * Writes PEM anew, so that all TLS libraries see the same. Empty text stays empty: a transport may dial without a certificate,
  * and is then refused.
  * @throws MeshError InvalidOptions when certificates or key cannot be read
  */
-export function tlsInputOf({ ca, cert, key }: TlsMaterial): TlsInput {
+export function tlsInputOf({ cert, key }: TlsMaterial): TlsInput {
   const own = parsePem(cert);
   if (own.length === 0 && cert !== '') {
     throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
   }
   return {
-    ca: formatPem(parsePem(ca)),
     cert: formatPem(own),
     key: key === '' ? '' : formatKey(parseKey(key)),
   };
@@ -46,13 +45,19 @@ function isSameList(a: TlsMaterial['crl'], b: TlsMaterial['crl']): boolean {
   return a.length === b.length && a.every((entry, index) => entry === b[index]);
 }
 
+/** What was read of a material to check it. */
+export interface CheckedMaterial {
+  readonly trust: TrustStore;
+  readonly key: KeyObject;
+}
+
 /**
  * Checks that certificates and key can be read, belong together, and can sign in TLS 1.3.
  * @throws MeshError InvalidOptions
  */
-export function checkTlsMaterial(material: TlsMaterial): void {
+export function checkTlsMaterial(material: TlsMaterial): CheckedMaterial {
   const { cert, key } = material;
-  TrustStore.of(material);
+  const trust = TrustStore.of(material);
   const [leaf, ...others] = parsePem(cert);
   if (leaf === undefined) throw new MeshError('InvalidOptions', 'tls.cert holds no certificate');
   checkShown([leaf, ...others]);
@@ -64,9 +69,11 @@ export function checkTlsMaterial(material: TlsMaterial): void {
     const text = `tls.key: TLS 1.3 has no signatures of keys of type ${typeOf(privateKey)}`;
     throw new MeshError('InvalidOptions', text);
   }
-  if (maySign(readOwn(leaf, 'tls.cert'))) return;
-  // RFC 8446, section 4.4.2.2. Every peer would refuse it.
-  throw new MeshError('InvalidOptions', 'tls.cert: its key usage has no digitalSignature');
+  if (!maySign(readOwn(leaf, 'tls.cert'))) {
+    // RFC 8446, section 4.4.2.2. Every peer would refuse it.
+    throw new MeshError('InvalidOptions', 'tls.cert: its key usage has no digitalSignature');
+  }
+  return { trust, key: privateKey };
 }
 
 /**
@@ -107,8 +114,8 @@ const TLS_KEYS: ReadonlySet<string> = new Set([...QUIC_KEYS, 'rsa-pss', 'ed448']
  * Checks that QUIC can use the key.
  * @throws MeshError InvalidOptions
  */
-export function checkQuicKey({ key }: TlsMaterial): void {
-  const type = typeOf(parseKey(key));
+export function checkQuicKey(key: KeyObject): void {
+  const type = typeOf(key);
   if (QUIC_KEYS.has(type)) return;
   const text = `tls.key: QUIC cannot use keys of type ${type}, of which TCP can; see transports`;
   throw new MeshError('InvalidOptions', text);
@@ -156,14 +163,21 @@ export interface Doubt {
   readonly error?: MeshError | undefined;
 }
 
-/** Finds what may keep peers from connecting, but need not. */
-export function doubtsAbout(material: TlsMaterial, nowMs: number): readonly Doubt[] {
+/**
+ * Finds what may keep peers from connecting, but need not.
+ * @param trust the trust store of this material
+ */
+export function doubtsAbout(
+  material: TlsMaterial,
+  trust: TrustStore,
+  nowMs: number,
+): readonly Doubt[] {
   const doubts: Doubt[] = [];
   const current = readAnchors(material.ca).roots.filter(({ toMs }) => toMs >= nowMs);
   if (current.every(({ fromMs }) => fromMs > nowMs)) {
     doubts.push({ text: 'no CA in tls.ca is valid yet: is the clock right?' });
   }
-  const error = objectionToOwn(material, nowMs);
+  const error = objectionToOwn(material, trust, nowMs);
   if (error !== undefined) {
     doubts.push({
       text: 'peers with the same CAs will refuse the certificate of this node',
@@ -176,9 +190,12 @@ export function doubtsAbout(material: TlsMaterial, nowMs: number): readonly Doub
 const ROLES: readonly Role[] = ['acceptor', 'dialer'];
 
 /** A certificate that is good in one role may be meant for that role. */
-function objectionToOwn(material: TlsMaterial, nowMs: number): MeshError | undefined {
-  const trust = TrustStore.of(material);
-  const chain = parsePem(material.cert).map(({ raw }) => raw);
+function objectionToOwn(
+  { cert }: TlsMaterial,
+  trust: TrustStore,
+  nowMs: number,
+): MeshError | undefined {
+  const chain = parsePem(cert).map(({ raw }) => raw);
   const errors = ROLES.map((role) => {
     try {
       trust.verify(chain, role, nowMs);

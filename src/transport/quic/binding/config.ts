@@ -1,7 +1,7 @@
 /** The binding's configuration: every limit is set here, because many default to zero. */
 import { MeshError } from '../../../errors.js';
 import { ALPN_PROTOCOL, type Role, type StreamLimits, type TlsMaterial } from '../../connection.js';
-import { tlsInputOf } from '../../trust/tls-material.js';
+import { type TlsInput, tlsInputOf } from '../../trust/tls-material.js';
 import type { CongestionControl } from './congestion-control.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
@@ -76,6 +76,15 @@ export function createNativeConfig(
   tls: TlsMaterial,
   tuning: QuicTuning,
 ): NativeConfig {
+  return nativeConfigOf(native, tlsInputOf(tls), tuning);
+}
+
+/** {@link createNativeConfig}, for those who make several of the same certificates. */
+export function nativeConfigOf(
+  native: NativeQuic,
+  tls: TlsInput,
+  tuning: QuicTuning,
+): NativeConfig {
   const config = withCertificates(native, tls, tuning.role ?? 'acceptor');
   const { limits, migration = true, congestionControl = 'cubic', paces = false } = tuning;
   const { streamWindowBytes } = limits;
@@ -120,8 +129,7 @@ export function createNativeConfig(
  * with a stranger's keys. A dialer gets a certificate without asking, and a failure is not fatal to it: BoringSSL gives up at the
  * first one, that no CA is trusted, and checks nothing more.
  */
-function withCertificates(native: NativeQuic, tls: TlsMaterial, role: Role): NativeConfig {
-  const { cert, key } = tlsInputOf(tls);
+function withCertificates(native: NativeQuic, { cert, key }: TlsInput, role: Role): NativeConfig {
   const isAcceptor = role === 'acceptor';
   try {
     return native.Config.withBoringSslCtx(

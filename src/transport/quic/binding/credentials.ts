@@ -2,11 +2,16 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type Knocking, Knocks } from '../../admission/knocks.js';
 import type { Role, TlsMaterial } from '../../connection.js';
-import { TrustStore } from '../../trust/identity.js';
+import type { TrustStore } from '../../trust/identity.js';
 import { knockNames, knockRoots } from '../../trust/knock-roots.js';
-import { checkQuicKey, checkTlsMaterial } from '../../trust/tls-material.js';
+import {
+  checkQuicKey,
+  checkTlsMaterial,
+  type TlsInput,
+  tlsInputOf,
+} from '../../trust/tls-material.js';
 import { ETHERNET_DATAGRAM_BYTES } from '../io/packet.js';
-import { createNativeConfig, type QuicTuning } from './config.js';
+import { nativeConfigOf, type QuicTuning } from './config.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
 export interface CredentialsTuning
@@ -41,6 +46,7 @@ export class Credentials {
   readonly trust: TrustStore;
   readonly knocks: Knocks;
   readonly #native: NativeQuic;
+  readonly #input: TlsInput;
   readonly #tuning: CredentialsTuning;
   /** Configurations by role, the largest datagram and the use of the pacer clock. */
   readonly #configs = new Map<string, NativeConfig>();
@@ -57,10 +63,11 @@ export class Credentials {
     tuning: CredentialsTuning,
     previous: Credentials | undefined,
   ) {
-    checkTlsMaterial(tls);
-    checkQuicKey(tls);
+    const { trust, key } = checkTlsMaterial(tls);
+    checkQuicKey(key);
     this.tls = tls;
-    this.trust = TrustStore.of(tls);
+    this.trust = trust;
+    this.#input = tlsInputOf(tls);
     this.knocks = knocksOf(tls, tuning.knocking);
     this.#native = native;
     this.#tuning = tuning;
@@ -89,7 +96,7 @@ export class Credentials {
     let config = this.#configs.get(key);
     if (config === undefined) {
       const ticketKey = ticketKeyLifetimeMs === undefined ? undefined : this.#ticketKey.bytes;
-      config = createNativeConfig(this.#native, this.tls, {
+      config = nativeConfigOf(this.#native, this.#input, {
         ...tuning,
         role,
         maxDatagramBytes,
