@@ -2,7 +2,6 @@
  * Which addresses can be dialed or listened on, and the one form in which they are compared: that in which the system
  * tells where a datagram came from.
  */
-
 import { isIP, SocketAddress as NodeAddress } from 'node:net';
 import { MeshError } from '../errors.js';
 import { requireNodeId } from '../protocol/node-id.js';

@@ -1,5 +1,4 @@
 /** This machine's own addresses, as its interfaces have them now. */
-
 import { networkInterfaces } from 'node:os';
 import type { SocketAddress } from './connection.js';
 import { isIPv6 } from './socket-address.js';

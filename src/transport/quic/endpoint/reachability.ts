@@ -1,5 +1,4 @@
 /** Decides whether a peer can be reached from a given address of this machine. */
-
 import { createSocket } from 'node:dgram';
 import { BlockList } from 'node:net';
 import { textOf } from '../../../base/realms.js';

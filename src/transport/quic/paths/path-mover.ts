@@ -2,7 +2,6 @@
  * Moves a dialed connection to another address of this side, when asked to or when the present address is gone. The binding
  * validates the new path and switches to it. RFC 9000, section 9.2.
  */
-
 import { abortable } from '../../../base/abortable.js';
 import { MeshError, toMeshError } from '../../../errors.js';
 import type { MigrateOptions, Role, SocketAddress } from '../../connection.js';
