@@ -1,6 +1,7 @@
 /** A suite's report for people: tables of figures with their ratios, then each target with whether it was met. */
 import Table from 'cli-table3';
-import { median } from './measure.js';
+import { matricesOf, matrixCells } from './matrix.js';
+import { formatNumber, median } from './measure.js';
 import type { FigureRow, FigureTable, SuiteReport } from './suites/suite.js';
 import type { Verdict } from './targets.js';
 
@@ -14,33 +15,52 @@ export function formatReport(report: SuiteReport): string {
   return [
     headline(report),
     ...tables.flatMap((figures) => ['', `${figures.title}, ${figures.unit}`, drawTable(figures)]),
+    ...matricesOf(tables).flatMap((matrix) => {
+      const { head, rows } = matrixCells(matrix);
+      return ['', `${matrix.title}, ${matrix.unit}`, draw(head, rows)];
+    }),
     ...(notes.length === 0 ? [] : ['', ...notes.map((note) => `note: ${note}`)]),
     ...(verdicts.length === 0 ? [] : ['', ...verdicts.map(terminalVerdict)]),
   ].join('\n');
 }
 
-/** For a page. `plots` are file names by work. */
+/** For a page. `plots` are file names by work, and by the key of a matrix. */
 export function markdownReport(report: SuiteReport, plots: ReadonlyMap<string, string>): string {
   const { tables, verdicts, notes } = report;
+  const matrices = matricesOf(tables).flatMap((matrix) => {
+    const { key, title, unit } = matrix;
+    const { head, rows } = matrixCells(matrix);
+    return markdownSection(`${title}, ${unit}`, head, rows, plots.get(key));
+  });
   const sections = tables.flatMap((figures) => {
-    const plot = plots.get(figures.work);
+    const { title, unit, work } = figures;
     const { columns, rows } = cellsOf(figures);
-    return [
-      `### ${figures.title}, ${figures.unit}`,
-      [
-        markdownRow(columns),
-        markdownRow(columns.map((_, i) => (i === 0 ? '---' : '---:'))),
-        ...rows.map(markdownRow),
-      ].join('\n'),
-      ...(plot === undefined ? [] : [`![${figures.title}](${plot})`]),
-    ];
+    return markdownSection(`${title}, ${unit}`, columns, rows, plots.get(work));
   });
   return [
     `## ${headline(report)}`,
+    ...matrices,
     ...sections,
     ...(notes.length === 0 ? [] : [notes.map((note) => `- ${note}`).join('\n')]),
     ...(verdicts.length === 0 ? [] : ['### Targets', verdicts.map(markdownVerdict).join('\n')]),
   ].join('\n\n');
+}
+
+function markdownSection(
+  title: string,
+  head: readonly string[],
+  rows: readonly string[][],
+  plot: string | undefined,
+): string[] {
+  return [
+    `### ${title}`,
+    [
+      markdownRow(head),
+      markdownRow(head.map((_, i) => (i === 0 ? '---' : '---:'))),
+      ...rows.map(markdownRow),
+    ].join('\n'),
+    ...(plot === undefined ? [] : [`![${title}](${plot})`]),
+  ];
 }
 
 export function formatTotal(reports: readonly SuiteReport[]): string {
@@ -55,10 +75,14 @@ function headline({ suite, title, condition }: SuiteReport): string {
 
 function drawTable(figures: FigureTable): string {
   const { columns, rows } = cellsOf(figures);
+  return draw(columns, rows);
+}
+
+function draw(head: string[], rows: string[][]): string {
   const table = new Table({
-    head: columns,
+    head,
     style: { head: [], border: [], compact: true },
-    colAligns: columns.map((_, i) => (i === 0 ? 'left' : 'right')),
+    colAligns: head.map((_, i) => (i === 0 ? 'left' : 'right')),
   });
   table.push(...rows);
   return table.toString();
@@ -103,15 +127,6 @@ function ratio({ samples }: FigureRow, to: string | undefined, { rows }: FigureT
 function spread(samples: readonly number[]): string {
   if (samples.length < 2) return NOTHING;
   return `${formatNumber(Math.min(...samples))} – ${formatNumber(Math.max(...samples))}`;
-}
-
-/** Three digits, or all that are before the point. */
-export function formatNumber(value: number): string {
-  const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
-  return value.toLocaleString('en-US', {
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  });
 }
 
 function terminalVerdict(verdict: Verdict): string {

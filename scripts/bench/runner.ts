@@ -6,7 +6,8 @@ import { textOf } from '../../src/base/realms.js';
 import { generateDevCerts } from '../../src/certs/index.js';
 import { CLIENT_NAME, SERVER_NAME } from './contenders/contender.js';
 import type { ContenderName } from './contenders/registry.js';
-import { plotTable } from './plot.js';
+import { matricesOf } from './matrix.js';
+import { plotMatrix, plotTable } from './plot.js';
 import { formatReport, formatTotal, markdownReport } from './report.js';
 import type { Suite, SuiteOptions, SuiteReport } from './suites/suite.js';
 import { judge } from './targets.js';
@@ -109,6 +110,13 @@ async function writeReport(
     const file = `${name}-${table.work}.svg`;
     await writeFile(join(directory, file), svg);
     plots.set(table.work, file);
+  }
+  for (const matrix of matricesOf(tables)) {
+    const svg = await plotMatrix(matrix);
+    if (svg === undefined) continue;
+    const file = `${name}-${matrix.key}.svg`;
+    await writeFile(join(directory, file), svg);
+    plots.set(matrix.key, file);
   }
   const origin = `${run.date}, ${run.machine}, \`${run.command}\``;
   await writeFile(join(directory, `${name}.md`), `${markdownReport(report, plots)}\n\n${origin}\n`);

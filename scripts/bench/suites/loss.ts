@@ -15,6 +15,7 @@ import type { FigureTable, Suite, SuiteFindings, SuiteOptions } from './suite.js
 
 interface Work {
   readonly title: string;
+  readonly link: string;
   readonly measures: 'calls' | 'control' | 'bulk';
   readonly shape: Shape;
   /** Quick runs leave the others out, unless they are asked for. */
@@ -40,6 +41,7 @@ const WORKS: Readonly<Record<string, Work>> = {
   ...CALLS,
   control: {
     title: '100 control calls a second, 50 ms, 2 % lost each way, p99',
+    link: '50 ms, 2 %',
     measures: 'control',
     shape: { rttMs: 50, lossPercent: 2 },
     isQuick: true,
@@ -120,17 +122,19 @@ async function measureOwn(
   await using field = await start(link, options);
   const tables: FigureTable[] = [];
   const notes = [`TCP goes by ${await link.defaultController()}, the system's default`];
-  for (const [key, { title, measures, shape }] of works) {
+  for (const [key, work] of works) {
+    const { measures, shape } = work;
+    const named = { ...work, key };
     await link.shape(shape);
     const { rttMs, lostPercent } = await probes.measure();
     notes.push(
       `${key}: ${rttMs.toFixed(1)} ms round trip, ${lostPercent.toFixed(1)} % lost there or back`,
     );
     await field.reconnect();
-    if (measures === 'bulk') tables.push(await bulkTable(field, key, title, shape, options));
+    if (measures === 'bulk') tables.push(await bulkTable(field, named, shape, options));
     else if (measures === 'control') {
-      tables.push(await controlTable(field, key, title, rttMs, options));
-    } else tables.push(...(await callTables(field, key, title, rttMs, options)));
+      tables.push(await controlTable(field, named, rttMs, options));
+    } else tables.push(...(await callTables(field, named, rttMs, options)));
   }
   return { tables, notes: [...notes, ...(await field.stopProfiles())] };
 }
@@ -141,10 +145,12 @@ async function measureBrought(link: Link, options: SuiteOptions): Promise<SuiteF
   await using field = await start(link, options);
   const tables: FigureTable[] = [];
   if (options.wants('calls-link')) {
-    tables.push(...(await callTables(field, 'calls-link', '128 B, 64 at once', rttMs, options)));
+    const work = { key: 'calls-link', title: '128 B, 64 at once', link: 'link' };
+    tables.push(...(await callTables(field, work, rttMs, options)));
   }
   if (options.wants('bulk-link')) {
-    tables.push(await bulkTable(field, 'bulk-link', 'one way in one stream', { rttMs }, options));
+    const work = { key: 'bulk-link', title: 'one way in one stream', link: 'link' };
+    tables.push(await bulkTable(field, work, { rttMs }, options));
   }
   const title = `${rttMs.toFixed(1)} ms round trip, ${lostPercent.toFixed(1)} % lost there or back`;
   return { tables, notes: await field.stopProfiles(), condition: { key: 'link', title } };
@@ -189,7 +195,7 @@ class Probes implements AsyncDisposable {
 
 function calls(link: string, shape: Shape, isQuick?: true): Work {
   const title = `128 B, 64 at once, ${link}`;
-  return { title, measures: 'calls', shape, ...(isQuick && { isQuick }) };
+  return { title, link, measures: 'calls', shape, ...(isQuick && { isQuick }) };
 }
 
 function bulk(shape: Shape & { readonly rateMbit: number }): [string, Work] {
@@ -198,7 +204,8 @@ function bulk(shape: Shape & { readonly rateMbit: number }): [string, Work] {
   const title = `one way in one stream, ${rateMbit} Mbit/s, ${rttMs} ms, ${lossPercent} % lost, ${queue}`;
   const isQuick = rateMbit === 100 && lossPercent !== 0.1;
   const key = `bulk-${rateMbit}mbit-${lossPercent}`;
-  return [key, { title, measures: 'bulk', shape, ...(isQuick && { isQuick }) }];
+  const link = `${rateMbit} Mbit/s, ${rttMs} ms, ${lossPercent} %`;
+  return [key, { title, link, measures: 'bulk', shape, ...(isQuick && { isQuick }) }];
 }
 
 function titlesOf(works: Readonly<Record<string, Work>>): Record<string, string> {

@@ -62,6 +62,10 @@ export interface FigureTable {
   readonly better: 'higher' | 'lower';
   /** Another unit that the medians are told in, besides: how much of `unit` is one of it. */
   readonly scale?: { readonly unit: string; readonly value: number } | undefined;
+  /** Where the same is measured under several conditions: they become columns of one table. */
+  readonly matrix?:
+    | { readonly key: string; readonly title: string; readonly column: string }
+    | undefined;
   readonly rows: readonly FigureRow[];
 }
 
