@@ -22,6 +22,9 @@ import type { SendMemory } from '../io/send-memory.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 import type { Flushable, FlushQueue } from './flush-queue.js';
 
+/** Until a peer gets a socket of its own: a connection that ends before is not worth one. */
+const SETTLED_MS = 250;
+
 /** What slots ask of their endpoint. */
 export interface SlotHost extends SharedMemory {
   readonly counters: EndpointCounters;
@@ -107,8 +110,10 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   /** Whether the acceptor got the connection before TLS was done, because it brought early data. */
   #handedOut = false;
   #isEstablished = false;
-  /** Whether both handshakes are done. */
-  #isPeer = false;
+  /** Set once both handshakes are done. */
+  #settling: Alarm | undefined;
+  /** Whether they have been for a while. */
+  #isSettled = false;
   #peerSocket: PeerSocket | undefined;
 
   constructor(
@@ -236,7 +241,7 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   }
 
   arrivalChanged(): void {
-    if (this.#isPeer) this.#takePeerSocket();
+    if (this.#isSettled) this.#takePeerSocket();
   }
 
   ended(error: MeshError): void {
@@ -256,6 +261,7 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   released(): void {
     for (const id of this.#ids) this.#host.routes.delete(id);
     this.#settleHalfOpen();
+    this.#settling?.stop();
     if (this.#peerSocket !== undefined) this.#host.peerSockets.leave(this.#peerSocket);
     this.#peerSocket = undefined;
     this.#host.forget(this);
@@ -267,9 +273,12 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   /** Both handshakes are done. */
   #becomePeer(): void {
     this.#settleHalfOpen();
-    if (this.#isPeer) return;
-    this.#isPeer = true;
-    this.#takePeerSocket();
+    if (this.#settling !== undefined || this.connection === undefined) return;
+    this.#settling = new Alarm(this.#host.alarms, () => {
+      this.#isSettled = true;
+      this.#takePeerSocket();
+    });
+    this.#settling.setIn(SETTLED_MS);
   }
 
   /** Lets datagrams arrive at a socket of the peer's own, and leaves the one of an earlier address. */
