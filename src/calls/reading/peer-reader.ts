@@ -6,6 +6,7 @@
  * until it is its peer's turn: for a thread where it is decompressed in the pool, and for the peer's share of the event loop's
  * time. What takes long is decompressed and decoded in steps, with a turn of the event loop, or more, between them.
  */
+import type { ByteAccount } from '../../base/byte-budget.js';
 import { Fifo } from '../../base/fifo.js';
 import { JobLane, type JobTurns } from '../../base/job-turns.js';
 import { toMeshError } from '../../errors.js';
@@ -29,6 +30,7 @@ const STEP_MS = 1;
 export class PeerReader {
   /** The peer's part of the thread pool. */
   readonly lane: JobLane;
+  readonly #answers: ByteAccount | undefined;
   readonly #share = new DecodeShare();
   readonly #waiting = new Fifo<HeldMessage>();
   #atOnce = 0;
@@ -36,8 +38,10 @@ export class PeerReader {
   #stepped = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(turns: JobTurns) {
+  /** @param answers what answers of the peer are taken from while they wait, and are decoded */
+  constructor(turns: JobTurns, answers?: ByteAccount) {
     this.lane = new JobLane(turns);
+    this.#answers = answers;
   }
 
   /** Messages that wait for their turn. */
@@ -47,7 +51,7 @@ export class PeerReader {
 
   /**
    * Decodes a frame and hands its message over: at once, or later with the stream held meanwhile.
-   * @param room what the message counts against before it is decoded; none for answers
+   * @param room what the message counts against before it is decoded; none for answers, which are not refused
    */
   receive(frame: Frame, codec: FrameCodec, sink: MessageSink, room?: ReadingRoom): void {
     if (frame.compression !== Compression.none) {
@@ -72,7 +76,7 @@ export class PeerReader {
     sink: MessageSink,
     room: ReadingRoom | undefined,
   ): void {
-    const unread = new UnreadMessage(frame, codec, sink, room);
+    const unread = new UnreadMessage(frame, codec, sink, room, this.#answers);
     try {
       unread.admit();
     } catch (thrown) {

@@ -1,6 +1,6 @@
 /** A message that is not decoded yet, and what it takes meanwhile from the limits on the peer's calls. */
 
-import type { ByteBudget } from '../../base/byte-budget.js';
+import type { ByteAccount, ByteBudget } from '../../base/byte-budget.js';
 import { MeshError } from '../../errors.js';
 import { rawBytesOf } from '../../protocol/compression.js';
 import { Compression, type Frame } from '../../protocol/frame.js';
@@ -31,35 +31,47 @@ export class UnreadMessage {
   readonly codec: FrameCodec;
   readonly sink: MessageSink;
   readonly #room: ReadingRoom | undefined;
+  readonly #answers: ByteAccount | undefined;
   /** What the payload says that it becomes. */
   readonly rawBytes: number;
-  #budget: ByteBudget | undefined;
+  #budget: ByteAccount | undefined;
   #bytes = 0;
   #hasSlot = false;
 
-  /** @param room `undefined` for answers: this side has asked for them */
-  constructor(frame: Frame, codec: FrameCodec, sink: MessageSink, room: ReadingRoom | undefined) {
+  /**
+   * @param room `undefined` for answers: this side has asked for them, and refuses none
+   * @param answers what their bytes are taken from
+   */
+  constructor(
+    frame: Frame,
+    codec: FrameCodec,
+    sink: MessageSink,
+    room: ReadingRoom | undefined,
+    answers: ByteAccount | undefined,
+  ) {
     this.frame = frame;
     this.codec = codec;
     this.sink = sink;
     this.#room = room;
+    this.#answers = answers;
     this.rawBytes = rawBytesOf(frame);
   }
 
   /** Takes a slot and the bytes of the frame. @throws MeshError Overloaded */
   admit(): void {
-    if (this.#room === undefined) return;
-    const { slots } = this.#room;
-    if (!slots.take('unread')) {
-      throw new MeshError('Overloaded', `${slots.limit} messages of one node wait to be decoded`);
+    if (this.#room !== undefined) {
+      const { slots } = this.#room;
+      if (!slots.take('unread')) {
+        throw new MeshError('Overloaded', `${slots.limit} messages of one node wait to be decoded`);
+      }
+      this.#hasSlot = true;
     }
-    this.#hasSlot = true;
     this.#take(this.frame.payload.length);
   }
 
   /** Takes the bytes that the frame says it will become. @throws MeshError Overloaded */
   reserve(): void {
-    if (this.#room === undefined || this.frame.compression === Compression.none) return;
+    if (this.frame.compression === Compression.none) return;
     this.#take(this.frame.payload.length + this.rawBytes);
   }
 
@@ -78,15 +90,19 @@ export class UnreadMessage {
   }
 
   #take(bytes: number): void {
-    const { receiveBudget, nestedReceiveBudget } = this.#room as ReadingRoom;
-    const isSmall = this.rawBytes <= MAX_URGENT_BYTES;
     // What it has already does not stand in its own way.
     this.#budget?.give(this.#bytes);
-    this.#budget = [receiveBudget, nestedReceiveBudget].find((one) => one.hasRoomFor(isSmall));
-    if (this.#budget === undefined) {
-      throw new MeshError('Overloaded', 'calls under way have too many bytes already');
-    }
+    this.#budget = this.#room === undefined ? this.#answers : this.#roomIn(this.#room);
     this.#bytes = bytes;
-    this.#budget.take(bytes);
+    this.#budget?.take(bytes);
+  }
+
+  #roomIn({ receiveBudget, nestedReceiveBudget }: ReadingRoom): ByteBudget {
+    const isSmall = this.rawBytes <= MAX_URGENT_BYTES;
+    for (const budget of [receiveBudget, nestedReceiveBudget]) {
+      if (budget.hasRoomFor(isSmall)) return budget;
+    }
+    this.#budget = undefined;
+    throw new MeshError('Overloaded', 'calls under way have too many bytes already');
   }
 }

@@ -20,7 +20,7 @@ export interface Budgets {
   readonly receive: ByteBudget;
   /** The same for calls that handlers of the peer make. */
   readonly nestedReceive: ByteBudget;
-  /** Bytes of transfers that wait for their readers. */
+  /** Bytes of transfers that wait for their readers, and answers that wait to be decoded. */
   readonly unread: ByteBudget;
   /** What the transport holds: parts of messages that are not whole, and what it cannot hand on. */
   readonly held: ByteBudget;
@@ -66,9 +66,9 @@ export class PeerAccount {
 
   constructor(node: NodeAccount, limits: PeerLimits) {
     this.slots = new HandlerSlots(limits.callsPerPeer);
-    this.reader = new PeerReader(node.jobs);
     this.copies = new MessageCopies(limits.peerBytes, node.copies);
     this.#budgets = peerBudgets(limits.peerBytes, node.budgets);
+    this.reader = new PeerReader(node.jobs, this.#budgets.unread);
     this.#connectionBytes = limits.connectionBytes;
   }
 

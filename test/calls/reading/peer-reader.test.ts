@@ -205,6 +205,21 @@ test('a bomb is decompressed over many turns of the event loop, and charged mean
   t.is(room.receiveBudget.usedBytes, 0);
 });
 
+test('answers are not refused, and count from their arrival until they are decoded', async (t) => {
+  const { codec, jobs } = setUp('lz4');
+  const answers = new ByteBudget(MIB);
+  const reader = new PeerReader(jobs, answers);
+  const frame = await bombOf('lz4', 4 * MIB);
+  const sinks = [1, 2, 3, 4].map(() => new Sink());
+  for (const sink of sinks) reader.receive(frame, codec, sink);
+  t.true(reader.waiting > 0);
+  t.true(answers.usedBytes >= 4 * MIB, `${answers.usedBytes}`);
+  t.false(answers.hasRoom);
+  await until(() => sinks.every(({ isSettled }) => isSettled));
+  for (const { messages } of sinks) t.is(messages.length, 1);
+  t.is(answers.usedBytes, 0);
+});
+
 test('a message that is given up while it is decoded is decoded no further', async (t) => {
   const { reader, codec, room } = setUp();
   const sink = new Sink();
