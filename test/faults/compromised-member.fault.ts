@@ -4,7 +4,8 @@
  *
  * What it costs them is told: how long heartbeats take, against a control in which the same nodes are as busy with work that
  * gives way every millisecond; how much memory grows; and how long they had to wait for a processor, of which there are
- * fewer than processes. The aims are three times the p99 of the control, and `limits.nodeBytes` with 64 MB.
+ * fewer than processes. The aims are three times the p99 of the control, and memory of `limits.nodeBytes` with 64 MB. Of times nothing
+ * is asserted, for they depend on who else has the processors; of memory three times the aim.
  *
  * `ATTACK_SECONDS=60 npm run test:faults -- test/faults/compromised-member.fault.ts` takes a minute. With `ATTACK=bombs` only the
  * attacks are made whose names fit that regular expression.
@@ -25,6 +26,10 @@ const WARM_UP_MS = 2000;
 const MIB = 1024 * 1024;
 /** Less than the default, so that an attack of seconds can reach it. */
 const LIMITS = { nodeBytes: 64 * MIB, connectionBytes: 16 * MIB } as const;
+/** What a node may hold for its peers, and what is on its way to the garbage collector. */
+const ALLOWED_GROWTH = LIMITS.nodeBytes + 64 * MIB;
+/** A busy machine collects late: what is more than this many times as much was not bounded. */
+const GROWTH_SLACK = 3;
 const PER_SECOND = 20;
 /** A busy machine with two processors has many processes to run. What is late is told; what is lost is a fault. */
 const PATIENCE_MS = 30_000;
@@ -73,6 +78,7 @@ test('a member that does its worst costs others no call, no heartbeat and no con
     assertAllAnswered(t, calls);
     assertAllAnswered(t, heartbeats);
   }
+  for (const growth of growths) t.true(growth < GROWTH_SLACK * ALLOWED_GROWTH, `${mb(growth)} MB`);
   for (const node of nodes.values()) await assertNobodyLost(t, node);
   // An attack that never comes about proves nothing.
   for (const [name, { done, reason }] of Object.entries(deeds))
@@ -177,7 +183,7 @@ function tell(t: ExecutionContext, figures: Figures): void {
     t.log(`${transport}, calls: busy ${summarize(before.calls)}`);
     t.log(`${transport}, calls: attacked ${summarize(calls)}`);
   }
-  t.log(`nodes grew by ${growths.map(mb).join(', ')} MB, of ${mb(LIMITS.nodeBytes)} MB and 64 MB`);
+  t.log(`nodes grew by ${growths.map(mb).join(', ')} MB, of ${mb(ALLOWED_GROWTH)} MB`);
   const [own = 0, ...theirs] = used;
   const sum = theirs.reduce((total, each) => total + each, 0);
   t.log(`processor: the member ${seconds([own])}, nodes ${seconds(theirs)}`);
