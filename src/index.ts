@@ -4,6 +4,7 @@ export { toNodeDuplex, toNodeReadable } from './calls/adapters/node-streams.js';
 export { toWebDuplex, toWebReadable } from './calls/adapters/web-streams.js';
 export type { BatchCallOptions, BatchOptions, MessageBatcher } from './calls/batching/batcher.js';
 export type { LogMessage } from './calls/batching/merge-messages.js';
+export type { Redundancy } from './calls/redundancy.js';
 export type { Authorize, CallingPeer } from './calls/session/authorize.js';
 export { crc32 } from './calls/transfers/transfer-checksum.js';
 export type {

@@ -12,6 +12,7 @@ import type {
 } from '../protocol/message.js';
 import type { Priority } from '../protocol/priority.js';
 import type { TransportName } from '../transport/connection.js';
+import type { Redundancy } from './redundancy.js';
 
 /** Messages that ask for an answer, and the type that answers each. */
 export interface ReplyTypes {
@@ -128,6 +129,13 @@ export interface CallOptions {
    * `control` for pings and consensus, `high` for replication logs, `bulk` for transfers, `normal` for all others.
    */
   readonly priority?: Priority | undefined;
+  /**
+   * How often the call is sent: 2 sends it on two QUIC streams, and the peer runs it once and answers on both, so that one lost
+   * packet does not delay it. Only for messages of priority `control` of up to 1 KiB. It is sent once over TCP, where both
+   * copies would wait for the same lost packet, and to peers that do not know of this. Default: the node's option
+   * `redundancy`, which leaves out calls that cannot be sent twice.
+   */
+  readonly redundancy?: Redundancy | undefined;
 }
 
 /**
@@ -154,11 +162,14 @@ export interface RetryCounters {
 }
 
 /** Options of a message that neither waits nor is sent again. */
-export type TrySendOptions = Pick<CallOptions, 'timeoutMs' | 'signal' | 'replaySafe' | 'priority'>;
+export type TrySendOptions = Pick<
+  CallOptions,
+  'timeoutMs' | 'signal' | 'replaySafe' | 'priority' | 'redundancy'
+>;
 
 /** Options of a transfer. It never leaves before TLS is done, so it cannot be `replaySafe`. It is resumed, not retried. */
 export interface StreamCallOptions
-  extends Omit<CallOptions, 'replaySafe' | 'retry' | 'latestOnly'> {
+  extends Omit<CallOptions, 'replaySafe' | 'retry' | 'latestOnly' | 'redundancy'> {
   /**
    * Bytes to send with the transfer; the upload ends where they end. With `resume` this is a function that returns the
    * bytes from `offset` on, and it may be called again with other offsets.
@@ -180,6 +191,10 @@ export interface CallCounters {
   handlerErrors: number;
   /** Calls of the peer that failed before a handler ran: malformed, out of place, too many. */
   refused: number;
+  /** Second copies of calls of this side, see `redundancy` of {@link CallOptions}. */
+  copiesSent: number;
+  /** Copies of the peer's calls that were not run, because the call had come before. They do not count as handled. */
+  copiesDropped: number;
 }
 
 /** Told of a call of the peer that was refused before a handler ran; for the node's counters. */

@@ -43,10 +43,11 @@ export class Negotiation {
     const { nodeId, cluster, auth, capabilities, limits, checksum } = this.#config;
     const { streams: maxStreams, messageBytes: maxMessageBytes } = limits;
     const compressions = this.#algorithms.map(({ name }) => name);
+    const frames = { maxStreams, maxMessageBytes, compressions, checksum };
     return {
       nodeId,
       cluster,
-      capabilities: { ...capabilities, maxStreams, maxMessageBytes, compressions, checksum },
+      capabilities: { ...capabilities, ...frames, redundancy: true },
       ...(auth?.token === undefined ? {} : { authToken: auth.token }),
       ...(auth?.verify === undefined ? {} : { verifyToken: this.#verifyToken }),
     };

@@ -69,6 +69,7 @@ export class SessionFactory {
       onHandlerFailure: (type, { code }) => {
         log.debug({ peer: session.peer.nodeId, type, code }, 'handler failed');
       },
+      redundancy: config.redundancy,
       authorize: config.auth?.authorize,
       onAuthorizeFailure: ({ message }) => {
         reports.authFailed('authorize', session.peer.nodeId, message);

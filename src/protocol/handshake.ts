@@ -206,6 +206,7 @@ export function completeHandshake(
 
 /** What two sides have in common; see {@link Negotiated}. `maxStreams` is the first side's own. */
 export function negotiateCapabilities(ours: Capabilities, theirs: Capabilities): Capabilities {
+  const isRedundant = ours.redundancy === true && theirs.redundancy === true;
   return {
     query: ours.query && theirs.query,
     replication: ours.replication && theirs.replication,
@@ -215,6 +216,8 @@ export function negotiateCapabilities(ours: Capabilities, theirs: Capabilities):
     maxMessageBytes: Math.min(ours.maxMessageBytes, theirs.maxMessageBytes),
     compressions: ours.compressions.filter((name) => theirs.compressions.includes(name)),
     checksum: ours.checksum || theirs.checksum,
+    // Who does not know of it is not told of it.
+    ...(isRedundant ? { redundancy: true } : {}),
   };
 }
 

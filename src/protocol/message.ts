@@ -34,6 +34,8 @@ export interface Capabilities {
   readonly compressions: readonly string[];
   /** Whether frames after the handshake carry checksums. */
   readonly checksum: boolean;
+  /** Whether this side runs calls once that come twice. Absent: it does not, or does not know. SPEC.md, "Redundancy". */
+  readonly redundancy?: boolean;
 }
 
 /** The first message of a connection: who dials, and what that node can do. SPEC.md, "Handshake". */
@@ -71,6 +73,8 @@ export interface Ping {
   readonly type: 'ping';
   /** Comes back in the pong. At most 64 bytes. */
   readonly token?: Uint8Array;
+  /** As in {@link QueryRequest}. */
+  readonly copyId?: number;
 }
 
 /** The answer to a ping. */
@@ -93,6 +97,8 @@ export interface QueryRequest {
   readonly priority?: Priority;
   /** A handler makes the call, and its own answer may wait for this call's. */
   readonly nested?: boolean;
+  /** The call is sent twice, both times with this number. SPEC.md, "Redundancy". */
+  readonly copyId?: number;
 }
 
 /** The answer to a query. */
@@ -125,6 +131,8 @@ export interface ReplicationLog {
   readonly priority?: Priority;
   /** As in {@link QueryRequest}. */
   readonly nested?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly copyId?: number;
 }
 
 /** Raft's messages and their responses (Ongaro and Ousterhout, 2014, figures 2 and 13). */
@@ -179,6 +187,8 @@ export interface Consensus {
   readonly priority?: Priority;
   /** As in {@link QueryRequest}. */
   readonly nested?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly copyId?: number;
 }
 
 /**
@@ -232,6 +242,8 @@ export interface Request {
   readonly priority?: Priority;
   /** As in {@link QueryRequest}. */
   readonly nested?: boolean;
+  /** As in {@link QueryRequest}. */
+  readonly copyId?: number;
 }
 
 /** The answer to a request, and to a replication log. */
@@ -271,6 +283,7 @@ const oneWay = optional(bool);
 const replaySafe = optional(bool);
 const priority = optional(oneOf(...PRIORITIES));
 const nested = optional(bool);
+const copyId = optional(uint);
 const group = optional(text(MAX_ID_BYTES));
 const logEntry = record<LogEntry>({ index: uint, term: uint, data: bytes(0, MAX_PAYLOAD_BYTES) });
 
@@ -284,6 +297,7 @@ const capabilities = record<Capabilities>({
   maxMessageBytes: uint,
   compressions: listOf(text(16), 8),
   checksum: bool,
+  redundancy: optional(bool),
 });
 
 type RaftKind = RaftBody['kind'];
@@ -355,7 +369,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     capabilities: optional(capabilities),
     sessionId: optional(bytes(16, 16)),
   },
-  ping: { token: optional(bytes(0, 64)) },
+  ping: { token: optional(bytes(0, 64)), copyId },
   pong: { token: optional(bytes(0, 64)) },
   queryRequest: {
     query: text(MAX_QUERY_BYTES),
@@ -365,6 +379,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     replaySafe,
     priority,
     nested,
+    copyId,
   },
   queryResponse: { result: optional(anything) },
   replicationLog: {
@@ -378,8 +393,9 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     replaySafe,
     priority,
     nested,
+    copyId,
   },
-  consensus: { group, body: raftBody, timeoutMs, oneWay, replaySafe, priority, nested },
+  consensus: { group, body: raftBody, timeoutMs, oneWay, replaySafe, priority, nested, copyId },
   dataTransfer: {
     transferId: text(256),
     offset: uint,
@@ -404,6 +420,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     replaySafe,
     priority,
     nested,
+    copyId,
   },
   response: { body: optional(anything) },
 };

@@ -12,6 +12,7 @@ import { loss } from './calls/loss.js';
 import { messageSizes } from './calls/message-sizes.js';
 import { observing } from './calls/observing.js';
 import { oneWay } from './calls/one-way.js';
+import { redundancy } from './calls/redundancy.js';
 import { requests } from './calls/requests.js';
 import { Stage } from './calls/stage.js';
 import { transferEnds } from './calls/transfer-ends.js';
@@ -94,6 +95,7 @@ export function callsSuite(
     cancellation,
     handlerErrors,
     oneWay,
+    redundancy,
     transfers,
     transferEnds,
     loss,

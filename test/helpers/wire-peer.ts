@@ -1,7 +1,8 @@
 /** Peers that keep to the handshake and then send whatever messages a test makes up, and keep those they get. */
 import type { ExecutionContext } from 'ava';
+import type { MeshError, MeshErrorCode } from '../../src/errors.js';
 import type { Frame } from '../../src/protocol/frame.js';
-import { type Message, MessageCodec } from '../../src/protocol/index.js';
+import { type Capabilities, type Message, MessageCodec } from '../../src/protocol/index.js';
 import { ReplayGuard } from '../../src/protocol/replay-guard.js';
 import type { Connection, FrameStream, Transport } from '../../src/transport/connection.js';
 import { awaitHandshake } from '../../src/transport/dialing/handshaker.js';
@@ -35,12 +36,21 @@ export class WireStream {
     return this.messages;
   }
 
+  /** The other side's reset; never fulfils otherwise. */
+  get wasReset(): Promise<MeshError> {
+    return this.#collector.reset;
+  }
+
   send(message: Message, { end = false } = {}): void {
     this.#stream.send(codec.encode(message), { end });
   }
 
   end(): void {
     this.#stream.end();
+  }
+
+  reset(code: MeshErrorCode): void {
+    this.#stream.reset(code);
   }
 }
 
@@ -76,19 +86,21 @@ export async function dialWire(
 /**
  * Listens as n2, and answers pings.
  * @param onStream called for every other stream that is opened, with its first message
+ * @param capabilities what the peer has besides the usual
  * @returns where
  */
 export async function listenWire(
   t: ExecutionContext,
   transport: TestTransport,
   onStream: (stream: WireStream) => void,
+  capabilities: Partial<Capabilities> = {},
 ): Promise<{ nodeId: 'n2'; host: string; port: number }> {
   const replayGuard = new ReplayGuard();
   const acceptPeer = (connection: Connection): Promise<unknown> =>
     awaitHandshake(connection, {
       codec,
       timeoutMs: 10_000,
-      config: handshakeConfig('n2'),
+      config: handshakeConfig('n2', capabilities),
       replayGuard,
       refusalOf: () => undefined,
       accepted: () => (stream) => {

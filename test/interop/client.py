@@ -1076,6 +1076,24 @@ def _(client):
     return {"calls": len(calls), "maxStreams": connection.max_streams}
 
 
+@scenario("redundant")
+def _(client):
+    """Two copies of a call, and a third: it runs once. Where nobody asked for redundancy, the node does not offer it."""
+    expect("redundancy" not in client.connect().agreed["capabilities"], "redundancy that was not offered")
+    connection = client.connect(capabilities={**CAPABILITIES, "redundancy": True})
+    expect(connection.agreed["capabilities"].get("redundancy") is True, "redundancy was not agreed")
+    answers = []
+    for id in (5, 6):
+        call = {"type": "request", "method": "count", "priority": "control", "copyId": id}
+        copies = [connection.call(call) for _ in range(3)]
+        first, *others = [stream.receive() for stream in copies]
+        # Over TCP they arrive in order: the second has the answer of the first, the third is ended without one.
+        expect(others == [first, None], f"{first}, and then {others}")
+        answers.append(first["body"])
+    expect(answers[1] == answers[0] + 1, f"{answers} calls were run")
+    return {"answers": answers}
+
+
 def refused(client, code, **handshake):
     connection = client.dial()
     try:

@@ -26,6 +26,7 @@ const SCENARIOS = [
   'one-way',
   'cancel',
   'parallel',
+  'redundant',
   'silence',
   'refused-cluster',
   'refused-version',

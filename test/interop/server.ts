@@ -37,8 +37,11 @@ const node = await createNode({
 
 node.handle('query', ({ parameters }) => ({ result: parameters }));
 
+let counted = 0;
+
 node.handle('request', ({ method, body }) => {
   if (method === 'echo') return { body };
+  if (method === 'count') return { body: ++counted };
   if (method === 'hang') return new Promise(() => {});
   throw new MeshError('HandlerFailed', 'made to fail');
 });

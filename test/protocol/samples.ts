@@ -20,6 +20,7 @@ export const capabilities: Capabilities = {
   maxMessageBytes: 16 * 1024 * 1024,
   compressions: ['zstd', 'lz4'],
   checksum: true,
+  redundancy: true,
 };
 
 export const logEntry: LogEntry = { index: WIDE, term: WIDE, data: Buffer.from('set x') };
@@ -88,7 +89,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     capabilities,
     sessionId: Buffer.alloc(16, 9),
   },
-  ping: { type: 'ping', token: Buffer.from('hello') },
+  ping: { type: 'ping', token: Buffer.from('hello'), copyId: 7 },
   pong: { type: 'pong', token: Buffer.from('hello') },
   queryRequest: {
     type: 'queryRequest',
@@ -99,6 +100,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     replaySafe: true,
     priority: 'bulk',
     nested: true,
+    copyId: 7,
   },
   queryResponse: { type: 'queryResponse', result: [{ rows: [[1]] }] },
   replicationLog: {
@@ -113,6 +115,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     replaySafe: false,
     priority: 'control',
     nested: true,
+    copyId: 7,
   },
   consensus: {
     type: 'consensus',
@@ -123,6 +126,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     replaySafe: true,
     priority: 'normal',
     nested: true,
+    copyId: 7,
   },
   dataTransfer: {
     type: 'dataTransfer',
@@ -150,6 +154,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     replaySafe: true,
     priority: 'high',
     nested: true,
+    copyId: 7,
   },
   response: { type: 'response', body },
 };

@@ -123,6 +123,13 @@ export interface HelloVector {
     | { readonly refused: true };
 }
 
+/** Calls that arrive, each with the number of its copies, and which of them are run. */
+export interface CopiesVector {
+  readonly name: string;
+  readonly arrive: readonly number[];
+  readonly expect: { readonly run: readonly boolean[] };
+}
+
 /** Every file, by its name. */
 export const FILES: readonly string[] = readdirSync(DIRECTORY)
   .filter((name) => name.endsWith('.json'))
@@ -130,7 +137,9 @@ export const FILES: readonly string[] = readdirSync(DIRECTORY)
 
 /** The files whose vectors are frames. */
 export const FRAME_FILES: readonly string[] = FILES.filter(
-  (name) => !name.startsWith('handshake') && !['knocks.json', 'client-hellos.json'].includes(name),
+  (name) =>
+    !name.startsWith('handshake') &&
+    !['knocks.json', 'client-hellos.json', 'copies.json'].includes(name),
 );
 
 export function readFrameVectors(file: string): VectorFile<FrameVector> {

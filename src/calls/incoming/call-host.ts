@@ -8,6 +8,7 @@ import type { TransferHost } from '../transfers/incoming-transfer.js';
 import type { OpenTransfers } from '../transfers/open-transfers.js';
 import type { ResumedTransfers } from '../transfers/resumed-transfers.js';
 import type { Handler, HandlerKind, RequestMessage } from '../types.js';
+import type { ArrivedCopies } from './arrived-copies.js';
 import type { ContextHost } from './handler-context.js';
 import type { HandlerSlots } from './handler-slots.js';
 
@@ -27,6 +28,8 @@ export interface CallHost extends ContextHost, TransferHost {
   readonly reader: PeerReader;
   readonly transfers: ResumedTransfers;
   readonly openTransfers: OpenTransfers;
+  /** Calls of the peer that come twice. */
+  readonly arrivedCopies: ArrivedCopies;
   /** Calls back once TLS is done. Never calls back if the connection ends before that. */
   whenOpen(proceed: () => void): void;
   /** Why the two nodes do not exchange such messages; `undefined` if they do. */
@@ -38,6 +41,8 @@ export interface CallHost extends ContextHost, TransferHost {
   handlerFailed(kind: Message['type'], error: MeshError): void;
   /** The call is answered with an error that did not come from a handler. */
   callRefused(): void;
+  /** The call had come before, and is not run again. */
+  copyDropped(): void;
   /** The call was a ping. */
   pinged(): void;
   /** The call is over. Called once. */

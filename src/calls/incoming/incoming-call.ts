@@ -12,6 +12,7 @@ import { Flow } from '../flow.js';
 import { endHandling, newHandling, runHandling } from '../handling.js';
 import type { MessageSink } from '../reading/message-sink.js';
 import type { Bytes, Handler, HandlerKind, RequestMessage } from '../types.js';
+import type { ArrivedCopy } from './arrived-copies.js';
 import type { CallHost, HandledMessage } from './call-host.js';
 import { HandlerContext } from './handler-context.js';
 import type { SlotKind } from './handler-slots.js';
@@ -27,7 +28,7 @@ const KIND_OF: Readonly<Partial<Record<Message['type'], HandlerKind>>> = {
 };
 
 /** Receives the stream of one call of the peer, and settles the call exactly once. */
-export class IncomingCall implements FrameStreamHandler, MessageSink {
+export class IncomingCall implements FrameStreamHandler, MessageSink, ArrivedCopy {
   readonly #host: CallHost;
   readonly #stream: FrameStream;
   #message: Message | undefined;
@@ -45,6 +46,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #budget: ByteBudget;
   #over = false;
   #hasRun = false;
+  /** Set for a call that may come twice, and of which this is the first copy. */
+  #copyId: number | undefined;
   readonly #handling = newHandling();
 
   constructor(host: CallHost, stream: FrameStream) {
@@ -113,6 +116,16 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#finish(error);
   }
 
+  repeat(answer: PackedPayload): void {
+    this.#sendPacked(answer);
+  }
+
+  endUnanswered(): void {
+    if (this.#over) return;
+    this.#stream.end();
+    this.#finish();
+  }
+
   onDrain(): void {
     if (this.#isAnswered) this.#finish();
     else this.#transfer?.drained();
@@ -121,6 +134,14 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #begin(message: Message, frame: Frame): void {
     this.#message = message;
     this.#stream.prioritize(priorityOf(message));
+    if ('copyId' in message && message.copyId !== undefined) {
+      // Ahead of everything that might refuse the call: both copies get the same answer.
+      if (!this.#host.arrivedCopies.begin(message.copyId, this)) {
+        this.#host.copyDropped();
+        return;
+      }
+      this.#copyId = message.copyId;
+    }
     if (message.type === 'ping') {
       this.#host.pinged();
       this.#send(
@@ -351,6 +372,9 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
   #sendPacked(packed: PackedPayload): void {
     if (this.#over) return;
     const { payload, tail, compression } = packed;
+    if (this.#copyId !== undefined) {
+      this.#host.arrivedCopies.answered(this.#copyId, packed, this.#budget);
+    }
     try {
       if (this.#stream.send(payload, { tail, compression, end: true })) this.#finish();
       else this.#awaitDrain();
@@ -379,6 +403,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink {
     this.#context?.close();
     if (!this.#hasRun) this.#freeSlot();
     this.#giveBytes();
+    if (this.#copyId !== undefined) this.#host.arrivedCopies.ended(this.#copyId);
     this.#host.finished();
   }
 }

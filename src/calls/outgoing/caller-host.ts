@@ -17,6 +17,8 @@ export interface CallerHost {
   readonly nestedBudget: ByteBudget;
   /** Copies of messages that wait. */
   readonly copies: MessageCopies;
+  /** A second copy was handed to its stream. */
+  copySent(): void;
   /** The call is over. Called once, before the call's promise settles. */
   callSettled(succeeded: boolean): void;
 }

@@ -5,6 +5,7 @@ import type { BudgetWaiter, ByteBudget } from '../../base/byte-budget.js';
 import { MAX_TIMER_MS } from '../../base/clock.js';
 import { MeshError, type MeshErrorCode, toMeshError } from '../../errors.js';
 import { type PackedPayload, rawBytesOf } from '../../protocol/compression.js';
+import { MAX_COPY_BYTES } from '../../protocol/copy-window.js';
 import type { Frame } from '../../protocol/frame.js';
 import type { KeptMessage } from '../../protocol/kept-message.js';
 import type { Message, MessageType } from '../../protocol/message.js';
@@ -13,12 +14,14 @@ import type { FrameStream } from '../../transport/connection.js';
 import { errorOfMessage, unexpectedMessage, withExecution } from '../call-errors.js';
 import { Flow } from '../flow.js';
 import type { MessageSink } from '../reading/message-sink.js';
+import { ANSWERED_TEXT, checkCopyBytes, type Redundancy } from '../redundancy.js';
 import type { CallHandler } from '../stream-opener.js';
 import { DEFAULT_TIMEOUT_MS, noTimeLeft, withTimeout } from '../time-left.js';
 import type { CallerHost } from './caller-host.js';
 import type { FailedCall, Recover } from './failed-call.js';
 import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
 import { CHANGED_TEXT, type WaitingMessage } from './message-copies.js';
+import { type CopiedCall, SecondCopy } from './second-copy.js';
 import { SentMessage } from './sent-message.js';
 
 /** Sends `message` and waits for a message of type `expected`; see Peer.request. */
@@ -71,7 +74,9 @@ export function trySendOnce(host: CallerHost, message: Message, options: Attempt
   throw failure;
 }
 
-class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedCall, FailedCall {
+class OutgoingCall<T>
+  implements CallHandler, MessageSink, BudgetWaiter, PlacedCall, FailedCall, CopiedCall
+{
   readonly #host: CallerHost;
   readonly #budget: ByteBudget;
   readonly #mayWait: boolean;
@@ -84,7 +89,11 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   /** Makes its promise only when the call fails, so that calls which succeed cost none. */
   readonly #recover: Recover<T> | undefined;
   readonly #place: CallPlace | undefined;
+  /** What the caller chose; a default is no reason to fail. */
+  readonly #redundancy: Redundancy | undefined;
   #stream: FrameStream | undefined;
+  /** Of a call that is sent twice: its other stream. */
+  #copy: SecondCopy | undefined;
   #timer: NodeJS.Timeout | undefined;
   #onAbort: (() => void) | undefined;
   /** The message while it waits for room, and since when it does. */
@@ -115,6 +124,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     this.#reject = reject;
     this.#recover = recover;
     this.#place = options.place;
+    this.#redundancy = options.redundancy;
   }
 
   start(message: Message): void {
@@ -189,6 +199,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
 
   onMessage(message: Message): void {
     if (this.#settled) return;
+    if (this.#copy !== undefined) this.#letGoUnsent(this.#copy);
     if (message.type === this.#expected) this.#succeed(message);
     else if (message.type === 'error') this.#fail(errorOfMessage(message));
     else {
@@ -201,18 +212,23 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     if (this.#settled) return;
     // Tells the peer, and frees the stream, whose end may never come.
     this.#stream?.reset(error.code, error.message);
+    this.#copy?.reset(error.code, error.message);
     this.#fail(withExecution(error, true));
   }
 
   onEnd(): void {
     if (!this.#settled && this.#expected !== undefined) {
-      this.#fail(unexpectedMessage('the call ended without an answer', true));
+      this.#streamLost(unexpectedMessage(UNANSWERED_TEXT, true));
     }
   }
 
   onReset(error: MeshError): void {
     if (this.#settled) return;
-    this.#fail(withExecution(error, this.hasLeft));
+    this.#streamLost(withExecution(error, this.hasLeft));
+  }
+
+  copyLost(error: MeshError = unexpectedMessage(UNANSWERED_TEXT)): void {
+    if (!this.isOver) this.#streamLost(withExecution(error, this.hasLeft));
   }
 
   onRefused(error: MeshError): void {
@@ -228,7 +244,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   }
 
   get hasLeft(): boolean {
-    return this.#stream?.hasSent === true;
+    return this.#stream?.hasSent === true || this.#copy?.hasLeft === true;
   }
 
   yieldStream(): YieldedStream | undefined {
@@ -236,6 +252,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     // Before the handshake is answered the stream has another handler, and cannot change hands.
     if (this.#settled || stream?.handler !== this) return undefined;
     this.#stream = undefined;
+    this.#copy?.letGo();
     stream.unsend();
     return { stream, opener: this.#host.opener };
   }
@@ -255,19 +272,37 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     else this.#isTaken = true;
   }
 
+  /** A call that was sent twice stands while one of its streams does. */
+  #streamLost(error: MeshError): void {
+    const isLast = this.#copy === undefined || this.#expected === undefined;
+    const failure = isLast ? error : this.#copy?.lost(error);
+    if (failure !== undefined) this.#fail(failure);
+  }
+
+  /** The call is answered: a copy that has not left need not leave. */
+  #letGoUnsent(copy: SecondCopy): void {
+    copy.letGo();
+    if (this.#stream?.hasSent === false) this.#stream.reset('Cancelled', ANSWERED_TEXT);
+  }
+
   /** @throws MeshError for a message that cannot be encoded, or why there is no stream */
   #leave(message: Message, timeoutMs: number): void {
     const { codec } = this.#host;
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
+    const bytes = rawBytesOf(plain);
+    if (this.#redundancy === 2) checkCopyBytes(bytes);
     if (this.#recover !== undefined) {
       const isLong = this.#timeoutMs > DEFAULT_TIMEOUT_MS;
       this.#sent = new SentMessage(message.type, plain, isLong);
     }
     this.#stream = this.#openStream(priorityOf(message));
     this.#arm();
-    this.#bytes = rawBytesOf(plain);
+    const isTwice = 'copyId' in message && message.copyId !== undefined && bytes <= MAX_COPY_BYTES;
+    if (isTwice) this.#copy = new SecondCopy(this.#host, this);
+    this.#bytes = isTwice ? 2 * bytes : bytes;
     this.#budget.take(this.#bytes);
-    const packed = codec.pack(plain);
+    // A peer may refuse what is compressed before it has read it, and then one copy and not the other.
+    const packed = isTwice ? plain : codec.pack(plain);
     if (packed !== plain) this.#sent?.compressed();
     if (packed instanceof Promise) this.#sendLater(packed);
     else this.#send(packed);
@@ -289,15 +324,23 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     );
   }
 
-  #send({ payload, tail, compression }: PackedPayload): void {
+  #send(packed: PackedPayload): void {
     if (this.#settled) return;
+    const { payload, tail, compression } = packed;
     try {
       const tailSum = this.#sent?.handOver();
       const taken = this.#stream?.send(payload, { tail, tailSum, compression, end: true });
+      if (this.#copy !== undefined) this.#sendCopy(this.#copy, packed);
       if (taken === true && this.#expected === undefined) this.#taken();
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  #sendCopy(copy: SecondCopy, packed: PackedPayload): void {
+    if (this.#settled || copy.send(packed)) return;
+    // One will do.
+    this.#copy = undefined;
   }
 
   /** The message cannot be sent. Its stream is reset: left open, it would keep the connection from draining. */
@@ -305,6 +348,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     if (this.#settled) return;
     const error = toMeshError(thrown);
     this.#stream?.reset('Cancelled', error.message);
+    this.#copy?.reset('Cancelled', error.message);
     this.#fail(error);
   }
 
@@ -324,6 +368,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
     if (this.#settled) return;
     const maybeExecuted = this.hasLeft;
     this.#stream?.reset(code, text);
+    this.#copy?.reset(code, text);
     this.#fail(new MeshError(code, text, { maybeExecuted, cause }));
   }
 
@@ -362,6 +407,7 @@ class OutgoingCall<T> implements CallHandler, MessageSink, BudgetWaiter, PlacedC
   }
 }
 
+const UNANSWERED_TEXT = 'the call ended without an answer';
 const NESTED_TEXT = 'calls that handlers make have too many bytes under way already';
 
 /** What a one-way call settles with. Nobody looks at it. */

@@ -50,6 +50,11 @@ export class CallPermissions {
     return this.#peer;
   }
 
+  /** Whether the peer runs a call once that comes twice. */
+  get hasRedundancy(): boolean {
+    return this.#capabilities.redundancy === true;
+  }
+
   /** The handshake has settled who the peer is, and what both sides can do. */
   agree(peerNodeId: string, capabilities: Capabilities): void {
     this.#peer = Object.freeze({ nodeId: peerNodeId });

@@ -12,6 +12,7 @@ import type {
   FrameStreamHandler,
   TransportName,
 } from '../../transport/connection.js';
+import { ArrivedCopies } from '../incoming/arrived-copies.js';
 import type { CallHost, Handlers } from '../incoming/call-host.js';
 import type { HandlerSlots } from '../incoming/handler-slots.js';
 import { IncomingCall } from '../incoming/incoming-call.js';
@@ -21,6 +22,7 @@ import type { AttemptOptions } from '../outgoing/latest-calls.js';
 import type { MessageCopies } from '../outgoing/message-copies.js';
 import { callOnce, sendOnce, trySendOnce } from '../outgoing/outgoing-call.js';
 import type { PeerReader } from '../reading/peer-reader.js';
+import { type Redundancy, redundancyRefusal } from '../redundancy.js';
 import { ConnectionOpener } from '../stream-opener.js';
 import { OpenTransfers } from '../transfers/open-transfers.js';
 import {
@@ -32,6 +34,7 @@ import {
 import type { ResumedTransfers } from '../transfers/resumed-transfers.js';
 import {
   type CallCounters,
+  type CallOptions,
   type CallRefusalListener,
   type HandledMessages,
   type HandlerFailureListener,
@@ -66,6 +69,8 @@ export interface CallSessionOptions {
   readonly authorize?: Authorize | undefined;
   readonly onAuthorizeFailure?: AuthorizeFailureListener | undefined;
   readonly onCallRefused: CallRefusalListener;
+  /** How often calls are sent that do not say it themselves. Default 1. */
+  readonly redundancy?: Redundancy | undefined;
 }
 
 /** What a handshake has settled for a session. */
@@ -89,6 +94,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     handled: 0,
     handlerErrors: 0,
     refused: 0,
+    copiesSent: 0,
+    copiesDropped: 0,
   };
   readonly openTransfers = new OpenTransfers();
   readonly opener: SessionOpener;
@@ -96,6 +103,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly #drain = new SessionDrain(this);
   readonly #onHandlerFailure: HandlerFailureListener;
   readonly #onCallRefused: CallRefusalListener;
+  readonly #redundancy: Redundancy;
   #account: PeerAccount | undefined;
   #budgets: Budgets | undefined;
   #incoming = 0;
@@ -104,6 +112,9 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   #pings = 0;
   /** Whoever waits for the next call. */
   #sleepers: (() => void)[] | undefined;
+  /** Most connections never see a call that comes twice. */
+  #arrivedCopies: ArrivedCopies | undefined;
+  #nextCopyId = 0;
 
   constructor(options: CallSessionOptions) {
     const { connection } = options;
@@ -115,12 +126,14 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#permissions = new CallPermissions(options);
     this.#onHandlerFailure = options.onHandlerFailure;
     this.#onCallRefused = options.onCallRefused;
+    this.#redundancy = options.redundancy ?? 1;
     if (options.account !== undefined) this.join(options.account);
     void connection.closed.then((error) => {
       const lost = lostBeforeItLeft(error);
       this.#budgets?.send.failAll(lost);
       this.#budgets?.nested.failAll(lost);
       this.#budgets?.chunks.failAll(lost);
+      this.#arrivedCopies?.clear();
     });
   }
 
@@ -232,7 +245,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   get activity(): number {
-    return this.counters.sent + this.counters.handled - this.#pings;
+    const { sent, handled, copiesDropped } = this.counters;
+    return sent + handled + copiesDropped - this.#pings;
   }
 
   whenActive(wake: () => void): void {
@@ -262,6 +276,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
       sendBudget,
       nestedBudget,
       copies,
+      copySent() {},
       callSettled() {},
     };
     callOnce(host, { type: 'ping' }, 'pong', PING_OPTIONS).catch(() => {});
@@ -359,14 +374,38 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** Adds what the peer has to know of the call. One that leaves before TLS is done is replay-safe, and has to say so. */
-  #marked<M extends RequestMessage>(message: M, { priority, nesting }: AttemptOptions): M {
-    const prioritized = withPriority(message, priority);
-    if (message.type === 'ping') return prioritized;
-    const marked = nesting === undefined ? prioritized : { ...prioritized, nested: true };
+  #marked<M extends RequestMessage>(message: M, options: AttemptOptions): M {
+    const prioritized = withPriority(message, options.priority);
+    const numbered = this.#numbered(prioritized, options.redundancy ?? this.#redundancy);
+    if (message.type === 'ping') return numbered;
+    const marked = options.nesting === undefined ? numbered : { ...numbered, nested: true };
     return this.isEarly ? { ...marked, replaySafe: true } : marked;
   }
 
+  /** Gives a call that is to be sent twice the number of both copies. One that an earlier attempt had, or a caller, goes. */
+  #numbered<M extends RequestMessage>(message: M, redundancy: Redundancy): M {
+    if (redundancy === 2 && priorityOf(message) === 'control' && this.#sendsTwice) {
+      const copyId = this.#nextCopyId;
+      this.#nextCopyId += 1;
+      return { ...message, copyId };
+    }
+    return message.copyId === undefined ? message : { ...message, copyId: undefined };
+  }
+
+  /**
+   * Whether a second copy is worth sending: the peer runs it once, it does not wait for another stream to end, and a packet that
+   * is lost does not hold up both.
+   */
+  get #sendsTwice(): boolean {
+    if (!this.isAgreed || this.transport !== 'quic') return false;
+    return this.#permissions.hasRedundancy && this.connection.hasStreamRoom;
+  }
+
   // ---- CallerHost ---------------------------------------------------------------------------------------
+
+  copySent(): void {
+    this.counters.copiesSent += 1;
+  }
 
   callSettled(succeeded: boolean): void {
     this.#outgoing -= 1;
@@ -399,6 +438,16 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     void this.connection.close(error.code, error.message);
   }
 
+  get arrivedCopies(): ArrivedCopies {
+    this.#arrivedCopies ??= new ArrivedCopies();
+    return this.#arrivedCopies;
+  }
+
+  copyDropped(): void {
+    this.counters.handled -= 1;
+    this.counters.copiesDropped += 1;
+  }
+
   pinged(): void {
     this.#pings += 1;
   }
@@ -420,10 +469,12 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   #refusal(
     message: RequestMessage | DataTransfer,
-    { priority }: TransferOptions,
+    { priority, redundancy }: Pick<CallOptions, 'priority' | 'redundancy'>,
   ): MeshError | undefined {
     if (this.#drain.isDraining) return new MeshError('NodeClosed', 'node is closing');
-    return priorityRefusal(message, priority) ?? this.capabilityRefusal(message.type);
+    const refusal = priorityRefusal(message, priority) ?? this.capabilityRefusal(message.type);
+    if (redundancy === undefined || refusal !== undefined) return refusal;
+    return redundancyRefusal(redundancy, priority ?? priorityOf(message));
   }
 
   #begin(): void {

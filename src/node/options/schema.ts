@@ -1,5 +1,6 @@
 /** The schema of what users pass to `createNode`: what is allowed, and the defaults. Unknown keys are errors. */
 import type { Logger } from 'pino';
+import type { Redundancy } from '../../calls/redundancy.js';
 import { TRANSPORT_NAMES, type Transport, type TransportName } from '../../transport/connection.js';
 import type { Discovery } from '../../transport/dialing/discovery.js';
 import type { Agree, Differences } from './agreement.js';
@@ -41,6 +42,7 @@ export const schema = group(
       hasResolve,
       'must be an object with the method resolve, as dnsDiscovery() and staticDiscovery() give',
     ).optional(),
+    redundancy: is<Redundancy>((value) => value === 1 || value === 2, 'must be 1 or 2').default(1),
     checksum: flag.default(true),
     keyLogFile: checkedText((path) => path !== '', 'must be the path of a file')
       .optional()

@@ -1,4 +1,5 @@
 /** What users pass to `createNode`. Its twin, `schema.ts`, checks it; the compiler holds the two together. */
+import type { Redundancy } from '../../calls/redundancy.js';
 import type { Authorize } from '../../calls/session/authorize.js';
 import type { RetryOptions } from '../../calls/types.js';
 import type { Strategy } from '../../pool/select.js';
@@ -68,6 +69,11 @@ export interface NodeOptions {
   readonly renewal?: NodeRenewalOptions | undefined;
   /** How messages are compressed. */
   readonly compression?: NodeCompressionOptions | undefined;
+  /**
+   * How often calls of priority `control` of up to 1 KiB are sent that bring no `redundancy` of their own; see
+   * {@link CallOptions}. Default 1.
+   */
+  readonly redundancy?: Redundancy | undefined;
   /** CRC-32 on every frame. Default true. It is off only where both sides turn it off. */
   readonly checksum?: boolean | undefined;
   /**

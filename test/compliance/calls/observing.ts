@@ -47,6 +47,8 @@ export function observing({ shared, own, transport }: CallsSuite): void {
       handled: 1,
       handlerErrors: 0,
       refused: 0,
+      copiesSent: 0,
+      copiesDropped: 0,
     });
     t.deepEqual(stage.connectionBack.calls, {
       sent: 1,
@@ -55,6 +57,8 @@ export function observing({ shared, own, transport }: CallsSuite): void {
       handled: 5,
       handlerErrors: 1,
       refused: 0,
+      copiesSent: 0,
+      copiesDropped: 0,
     });
   });
 

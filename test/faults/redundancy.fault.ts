@@ -1,0 +1,100 @@
+/** Calls that are sent twice over a bad network: they are late less often, and never run twice. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import test, { type ExecutionContext } from 'ava';
+import type { MeshNode, Peer } from '../../src/index.js';
+import type { ChaosSettings } from '../helpers/chaos-proxy/faults.js';
+import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
+import { startNode, type TestTransport, targetOf } from '../helpers/nodes.js';
+
+const TWICE = { redundancy: 2, priority: 'control', timeoutMs: 60_000 } as const;
+
+async function pairOver(
+  t: ExecutionContext,
+  transport: TestTransport,
+  faults: ChaosSettings,
+  seed?: number,
+): Promise<{ peer: Peer; n2: MeshNode; proxy: ChaosProxy }> {
+  const options = { transports: [transport] as const };
+  const n2 = await startNode(t, 'n2', options);
+  const target = targetOf(n2);
+  const proxy = await ChaosProxy.start({ target, faults, ...(seed === undefined ? {} : { seed }) });
+  t.teardown(() => proxy.close());
+  t.log(`seed ${proxy.seed}`);
+  const timeouts = { connectMs: 60_000 };
+  const n1 = await startNode(t, 'n1', { ...options, timeouts });
+  return { peer: await n1.connect({ ...proxy.address, nodeId: 'n2' }), n2, proxy };
+}
+
+for (const seed of [1, 2, 3, 4]) {
+  test(`no call runs twice where datagrams are lost, doubled and out of order, by seed ${seed}`, async (t) => {
+    t.timeout(240_000);
+    const udp = { loss: 0.1, duplicate: 0.1, reorder: 0.1, delayMs: 2, jitterMs: 3 };
+    const { peer, n2 } = await pairOver(t, 'quic', { udp }, seed);
+    const runs = new Map<number, number>();
+    n2.handle('request', async ({ body }) => {
+      const number = body as number;
+      runs.set(number, (runs.get(number) ?? 0) + 1);
+      // Some are answered before their second copy can come, some after.
+      if (number % 3 === 0) await sleep(number % 7);
+      return { body: number };
+    });
+    let answered = 0;
+    const callOne = async (number: number): Promise<void> => {
+      const message = { type: 'request', method: 'once', body: number } as const;
+      if (number % 5 === 0) {
+        await peer.send(message, TWICE);
+        return;
+      }
+      // Some are given up meanwhile: whether they have run is open, but not how often.
+      const timeoutMs = number % 11 === 0 ? 4 : TWICE.timeoutMs;
+      try {
+        const reply = await peer.request(message, { ...TWICE, timeoutMs, retry: false });
+        t.is(reply.body, number);
+        answered += 1;
+      } catch (error) {
+        t.is((error as { code?: string }).code, 'DeadlineExceeded');
+        t.is(timeoutMs, 4);
+      }
+    };
+    for (let batch = 0; batch < 100; batch += 1) {
+      await Promise.all(Array.from({ length: 20 }, (_, i) => callOne(20 * batch + i)));
+    }
+    // What was lost is sent again by QUIC, and comes by now or never.
+    await peer.ping(TWICE);
+    const { copiesSent } = peer.connections[0]?.calls ?? { copiesSent: 0 };
+    const { copiesDropped } = n2.peer('n1')?.connections[0]?.calls ?? { copiesDropped: 0 };
+    t.log(`${answered} answered, ${copiesSent} copies sent, ${copiesDropped} dropped`);
+    t.true(answered >= 1400);
+    t.true(copiesDropped > 1000);
+    for (const [number, times] of runs) t.is(times, 1, `call ${number}`);
+  });
+}
+
+test('calls that are sent twice are late far less often where one datagram in twenty is lost', async (t) => {
+  t.timeout(240_000);
+  const CALLS = 600;
+  const { peer, n2 } = await pairOver(t, 'quic', { udp: { loss: 0.05, delayMs: 25 } });
+  n2.handle('request', ({ body }) => ({ body }));
+  const times = { once: [] as number[], twice: [] as number[] };
+  const timed = async (kind: 'once' | 'twice'): Promise<void> => {
+    const startMs = performance.now();
+    const options = { ...TWICE, redundancy: kind === 'twice' ? 2 : 1 } as const;
+    await peer.request({ type: 'request', method: 'timed', body: 1 }, options);
+    times[kind].push(performance.now() - startMs);
+  };
+  // Both in turns, so that what else the machine does delays both alike.
+  const calls: Promise<void>[] = [];
+  for (let i = 0; i < CALLS; i += 1) {
+    calls.push(timed('once'));
+    await sleep(8);
+    calls.push(timed('twice'));
+    await sleep(8);
+  }
+  await Promise.all(calls);
+  const lateOf = (all: number[]): number => all.filter((ms) => ms > 1.4 * 50).length;
+  const [once, twice] = [lateOf(times.once), lateOf(times.twice)];
+  t.log(`late: ${once} of those that are sent once, ${twice} of those that are sent twice`);
+  t.true(once > 0.03 * CALLS, 'the network loses nothing');
+  // What else the machine does delays both alike.
+  t.true(once - twice > 0.03 * CALLS);
+});
