@@ -21,6 +21,7 @@ export {
   type PackedPayload,
   packPayload,
   rawBytesOf,
+  type SteppedBlock,
   unpackPayload,
 } from './compression.js';
 export {
