@@ -8,6 +8,7 @@
 
 import { asBuffer } from '../base/buffers.js';
 import { latePackage, requirePackageOf } from '../base/late-package.js';
+import { runsOnGlibc } from '../base/libc.js';
 import { isBytes } from '../base/realms.js';
 import { asMeshError, MeshError } from '../errors.js';
 import { Compression } from './frame.js';
@@ -249,11 +250,12 @@ async function loadZstd(): Promise<Algorithm> {
 type Zstd = typeof import('@mongodb-js/zstd');
 
 /**
- * On Linux the package asks for a whole diagnostic report of the process, to tell glibc from musl, before it loads the build for one
- * of them. That takes tens of milliseconds, and what it is to find out shows when the build for glibc loads, or does not.
+ * On Linux the package asks for a whole diagnostic report of the process before it loads a build, to tell glibc from musl. That takes
+ * tens of milliseconds, so the build for glibc is loaded as such. A build for the other library must not be tried: musl may load it,
+ * and fail in its first call.
  */
 function zstdBuild(): Zstd {
-  if (process.platform === 'linux') {
+  if (runsOnGlibc()) {
     try {
       return requirePackageOf(ZSTD, `${ZSTD}-linux-${process.arch}-gnu`) as Zstd;
     } catch {
