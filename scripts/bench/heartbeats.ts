@@ -36,9 +36,11 @@ export async function heartbeats(client: Client, load: HeartbeatLoad): Promise<H
 /** One after the other is sent when it is due, whether those before it are back or not. */
 async function beat(
   client: Client,
-  { count, perSecond }: HeartbeatLoad,
+  { count, perSecond, isTwice = false }: HeartbeatLoad,
 ): Promise<Omit<HeartbeatFigures, 'mbPerS'>> {
-  const heartbeat = client.heartbeat ?? (() => client.echo(HEARTBEAT));
+  const once = client.heartbeat ?? (() => client.echo(HEARTBEAT));
+  const heartbeat = isTwice ? client.heartbeatTwice : once;
+  if (heartbeat === undefined) throw new Error('it sends nothing twice');
   const latenciesMs = new Float64Array(count);
   const sent: Promise<void>[] = [];
   const startMs = performance.now();

@@ -52,6 +52,8 @@ export interface HeartbeatLoad {
   readonly perSecond: number;
   /** What else the connection carries meanwhile, as fast as it goes. */
   readonly bulk: 'none' | 'upload' | 'download';
+  /** Whether each is sent in two copies. Default false. */
+  readonly isTwice?: boolean | undefined;
 }
 
 export interface PingTargets {

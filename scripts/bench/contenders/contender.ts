@@ -57,6 +57,8 @@ export interface Client {
   upload(totalBytes: number): Promise<void>;
   /** What keeps a leader in office: a small message, answered at once. Default: an echo of as many bytes. */
   heartbeat?(): Promise<unknown>;
+  /** The same in two copies, of which either will do. */
+  heartbeatTwice?(): Promise<unknown>;
   /** Carries bytes one way until the signal fires. @returns how many its receiver has counted */
   saturate?(direction: 'upload' | 'download', signal: AbortSignal): Promise<number>;
 }

@@ -171,6 +171,10 @@ function clientOf(peer: Peer): Client {
       await peer.request(HEARTBEAT, NO_LIMIT);
     },
 
+    async heartbeatTwice() {
+      await peer.request(HEARTBEAT, { ...NO_LIMIT, redundancy: 2 });
+    },
+
     async saturate(direction, signal) {
       if (direction === 'upload') {
         const ack: Uint8Array[] = [];

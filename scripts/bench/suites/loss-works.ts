@@ -1,6 +1,6 @@
 /** What the suite `loss` measures over a link, whichever that is. */
 import type { ContenderName } from '../contenders/registry.js';
-import type { Field } from '../field.js';
+import type { Field, Pair } from '../field.js';
 import type { Shape } from '../link/shape.js';
 import type { FigureRow, FigureTable, SuiteOptions } from './suite.js';
 
@@ -13,6 +13,8 @@ const WARM_UP_MS = 700;
 const GRACE_MS = 15_000;
 
 const PER_SECOND = 100;
+/** Over TCP both copies would wait for the same segment. */
+const COPIED = 'quicmesh-quic';
 const CONTROL_CALLS = 2000;
 const QUICK_CONTROL_CALLS = 500;
 const CONTROL_WARM_UP_CALLS = 50;
@@ -64,28 +66,35 @@ export async function callTables(
   return [table('p50', p50Ms), table('p99', p99Ms)];
 }
 
-/** Calls at a steady rate, in turn with nothing: what keeps a leader in office. */
+/** Calls at a steady rate: what keeps a leader in office. Ours are sent once, and then in two copies. */
 export async function controlTable(
   field: Field,
   { key, title }: LossWork,
   rttMs: number,
   { quick, rounds }: SuiteOptions,
 ): Promise<FigureTable> {
-  const { p99Ms } = await field.rounds(
-    title,
-    ['p99Ms'],
-    rounds ?? (quick ? 1 : 3),
-    async (pair, round) => {
-      const wanted = quick ? QUICK_CONTROL_CALLS : CONTROL_CALLS;
+  const wanted = quick ? QUICK_CONTROL_CALLS : CONTROL_CALLS;
+  const measure = async (
+    text: string,
+    isTwice: boolean,
+    takesPart?: (pair: Pair) => boolean,
+  ): Promise<FigureRow[]> => {
+    const play = async (pair: Pair, round: 'warm-up' | number) => {
       const count = round === 'warm-up' ? CONTROL_WARM_UP_CALLS : wanted;
-      const load = { count, perSecond: PER_SECOND, bulk: 'none' } as const;
+      const load = { count, perSecond: PER_SECOND, bulk: 'none', isTwice } as const;
       const limitMs = (count / PER_SECOND) * 1000 + GRACE_MS;
       const { p99Us } = await pair.askClient({ kind: 'heartbeats', ...load }, limitMs);
       return { p99Ms: p99Us / 1000 };
-    },
-    { isTogether: true },
-  );
-  return latencyTable(key, title, rttMs, p99Ms);
+    };
+    const together = { isTogether: true, takesPart };
+    const rows = await field.rounds(text, ['p99Ms'], rounds ?? (quick ? 1 : 3), play, together);
+    return rows.p99Ms;
+  };
+  const once = await measure(title, false);
+  const twice = await measure(`${title}, in two copies`, true, ({ name }) => name === COPIED);
+  const copied = twice.map((row) => ({ ...row, name: `${row.name} twice` }));
+  const rows = once.flatMap((row) => (row.name === COPIED ? [row, ...copied] : [row]));
+  return latencyTable(key, title, rttMs, rows);
 }
 
 export async function bulkTable(
