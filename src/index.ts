@@ -30,6 +30,7 @@ export type { ConnectOptions, MeshNode, NodeCounters } from './node/mesh-node.js
 export { createNode } from './node/node.js';
 export type {
   NodeAuthOptions,
+  NodeBulkOptions,
   NodeCompressionOptions,
   NodeHealthOptions,
   NodeLimitOptions,

@@ -90,12 +90,16 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
   const renewal = new Renewal({
     ...config.renewal,
     alarms,
-    dial: (target, betterThan) => dialer.dial(target, { betterThan }),
-    mayImprove: ({ connection }) => manager.mayImprove(connection),
-    isSecondChoice: ({ transport }) => manager.isSecondChoice(transport),
+    dial: (target, options) => dialer.dial(target, options),
+    // A bulk connection goes by another order of transports.
+    mayImprove: ({ connection, connectionClass }) =>
+      connectionClass === 'calls' && manager.mayImprove(connection),
+    isSecondChoice: ({ transport, connectionClass }) =>
+      connectionClass === 'calls' && manager.isSecondChoice(transport),
     onRenewed: (session) => {
       reports.renewed(session);
-      links.obtain(session.peer.nodeId).pool.retire(session, 'connection was renewed');
+      const link = links.obtain(session.peer.nodeId);
+      link.poolOf(session).retire(session, 'connection was renewed');
     },
     onFailed: (session, error) => reports.cannotRenew(session, error),
   });

@@ -21,6 +21,8 @@ export interface DialingOptions {
   readonly connectTimeoutMs: number;
   /** Dials only over transports that are preferred to this one. */
   readonly betterThan?: TransportName | undefined;
+  /** Dials only over these transports, in this order. Default: as the node prefers them. */
+  readonly order?: readonly TransportName[] | undefined;
   readonly handshakeTimeoutMs: number;
   /** The round trip to the peer, where it is known, in milliseconds. */
   readonly rttMs?: number | undefined;
@@ -74,7 +76,7 @@ async function connectTo(
   except: readonly SocketAddress[],
   options: DialingOptions,
 ): Promise<Attempt & { readonly address: SocketAddress }> {
-  const { manager, connectTimeoutMs, betterThan, rttMs } = options;
+  const { manager, connectTimeoutMs, betterThan, order, rttMs } = options;
   let attempt: Attempt | undefined;
   let address: SocketAddress | undefined;
   const onEarly = (connection: Connection): void => {
@@ -85,6 +87,7 @@ async function connectTo(
     connectTimeoutMs,
     onEarly,
     betterThan,
+    order,
     rttMs,
     except,
     onReached: (reached) => {

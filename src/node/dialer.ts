@@ -3,12 +3,14 @@ import { AsyncResource } from 'node:async_hooks';
 import { joinSignals } from '../base/abortable.js';
 import type { CallSession } from '../calls/session/session.js';
 import { MeshError } from '../errors.js';
+import type { ConnectionClass } from '../protocol/connection-class.js';
 import type { TransportName } from '../transport/connection.js';
 import type { PeerTarget } from '../transport/dialing/discovery.js';
 import type { TransportManager } from '../transport/dialing/manager.js';
 import type { Certificates } from './certificates.js';
 import { dialPeer } from './dial-peer.js';
 import type { Negotiation } from './negotiation.js';
+import { bulkTransports } from './options/bulk-transports.js';
 import type { NodeConfig } from './options/resolve.js';
 import type { Renewal } from './renewal.js';
 import type { SessionFactory } from './session-factory.js';
@@ -36,6 +38,8 @@ export interface NodeDialOptions {
   readonly rttMs?: number | undefined;
   /** Dials only over transports that are preferred to this one. */
   readonly betterThan?: TransportName | undefined;
+  /** What the connection is for. Default calls. */
+  readonly connectionClass?: ConnectionClass | undefined;
   /** Whether the limits of the peer's pool do not count the connection. */
   readonly isPinned?: boolean | undefined;
 }
@@ -54,7 +58,7 @@ export class Dialer {
   /**
    * Dials in the node's own async context, not in that of whoever wants the peer. Sockets and timers call back in the
    * context that they were made in, and handlers run there, for as long as the connection lives.
-   * @throws MeshError as `connect`, and ConnectionLimitExceeded
+   * @throws MeshError as `connect`, and ConnectionLimitExceeded; CapabilityMissing for a peer without connections of that class
    */
   dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
     return this.#home.runInAsyncScope(() => this.#dial(target, options));
@@ -64,6 +68,7 @@ export class Dialer {
     const { config, manager, negotiation, factory, certificates, sessions, stopping } =
       this.#options;
     const { signal, offer = () => {}, rttMs, betterThan, isPinned } = options;
+    const { connectionClass = 'calls' } = options;
     const { limits, timeouts } = config;
     if (sessions.size + this.#dials >= limits.connections) {
       throw new MeshError('ConnectionLimitExceeded', `node has ${limits.connections} connections`);
@@ -74,18 +79,20 @@ export class Dialer {
     try {
       return await dialPeer(target, ends.signal, {
         manager,
-        config: () => negotiation.handshakeConfig,
+        config: () => ({ ...negotiation.handshakeConfig, connectionClass }),
         codec: factory.codec,
         connectTimeoutMs: timeouts.connectMs,
         handshakeTimeoutMs: timeouts.handshakeMs,
         betterThan,
+        order: connectionClass === 'bulk' ? bulkTransports(config) : undefined,
         rttMs,
         offer,
         createSession: (connection) => {
           certificates.watch(connection);
-          return factory.create(connection, target.nodeId ?? '');
+          return factory.create(connection, target.nodeId ?? '', undefined, connectionClass);
         },
         accepted: (session, negotiated) => {
+          if (negotiated.connectionClass !== connectionClass) throw withoutClass(connectionClass);
           session.agree(negotiation.agreementOf(negotiated));
           this.#renewInTime(session, target, cert);
           sessions.register(session, isPinned);
@@ -106,4 +113,9 @@ export class Dialer {
     const isOld = cert !== certificates.inForce.cert;
     renewal.watch(session, target, isOld && certificates.governs(session.connection));
   }
+}
+
+/** To a peer that does not know the class, the connection is one for calls, which nobody has asked for. */
+function withoutClass(connectionClass: ConnectionClass): MeshError {
+  return new MeshError('CapabilityMissing', `peer has no connections of class ${connectionClass}`);
 }

@@ -3,13 +3,15 @@ import type { Alarms } from '../base/alarms.js';
 import type { PeerAccount } from '../calls/session/peer-account.js';
 import type { CallSession } from '../calls/session/session.js';
 import type { MeshError } from '../errors.js';
-import type { MemberChange } from '../pool/options.js';
+import type { MemberChange, PoolLimits, PoolOptions } from '../pool/options.js';
 import { ConnectionPool } from '../pool/pool.js';
 import type { DialFailure } from '../pool/redialer.js';
 import type { MessageCodec } from '../protocol/codec.js';
+import type { ConnectionClass } from '../protocol/connection-class.js';
 import type { Reports } from '../telemetry/reports.js';
 import { DEFAULT_STREAM_LIMITS, type TransportName } from '../transport/connection.js';
 import type { PeerTarget } from '../transport/dialing/discovery.js';
+import { BulkLane } from './bulk-lane.js';
 import type { NodeConfig } from './options/resolve.js';
 import { PooledPeer } from './pooled-peer.js';
 
@@ -19,10 +21,11 @@ export type NamedTarget = PeerTarget & { readonly nodeId: string };
 /** What a link asks of a dial. */
 export interface LinkDialOptions {
   readonly signal: AbortSignal;
+  readonly connectionClass: ConnectionClass;
   /** The round trip to the peer in milliseconds, where it is known. */
   readonly rttMs: number | undefined;
   /** Gets a session that may take some calls before the dial is done. */
-  readonly offer: (session: CallSession) => void;
+  readonly offer?: ((session: CallSession) => void) | undefined;
 }
 
 export interface LinkOptions {
@@ -54,6 +57,8 @@ export class Link {
   /** What is held for this peer, and how many of its calls run. */
   readonly account: PeerAccount;
   readonly #options: LinkOptions;
+  #lane: BulkLane | undefined;
+  #target: NamedTarget | undefined;
   #transport: TransportName | undefined;
   #rttMs: number | undefined;
 
@@ -62,10 +67,17 @@ export class Link {
     this.nodeId = nodeId;
     this.#options = options;
     this.account = account;
-    this.pool = this.#createPool(options);
+    this.pool = this.#createPool(config.pool, {
+      onChange: (change) => this.#changed(change),
+      onSuspicion: (session, isSuspect) => this.#suspected(session, isSuspect),
+      onDialFailed: (error, failure) => this.#dialFailed(error, failure),
+    });
+    const { transport, thresholdBytes } = config.bulk;
     this.peer = new PooledPeer({
       nodeId,
       pool: this.pool,
+      lane: () => this.#lane,
+      bulk: transport === 'same' ? undefined : { thresholdBytes, lane: () => this.lane },
       codec: codec.withLimit(config.limits.messageBytes),
       copies: account.copies,
       retry: config.retry,
@@ -77,23 +89,72 @@ export class Link {
     const { members, mayConnect, end } = this.pool;
     const { slots, usedBytes } = this.account;
     const isHolding = slots.taken > 0 || usedBytes > 0;
-    return end !== undefined || members.length > 0 || mayConnect || isHolding;
+    const isBulk = this.#lane !== undefined && isConnecting(this.#lane.pool);
+    return end !== undefined || members.length > 0 || mayConnect || isBulk || isHolding;
+  }
+
+  /** Where bulk transfers go. Made when the first of either side needs it. */
+  get lane(): BulkLane {
+    this.#lane ??= this.#createLane();
+    return this.#lane;
+  }
+
+  /** The pool for connections of that class. */
+  poolOf({ connectionClass }: CallSession): ConnectionPool<CallSession> {
+    return connectionClass === 'bulk' ? this.lane.pool : this.pool;
   }
 
   /** Sets where the peer is dialed from now on. */
   reachBy(target: NamedTarget): void {
     const { dial } = this.#options;
-    this.pool.dial = ({ signal, offer }) => dial(target, { signal, offer, rttMs: this.#rttMs });
+    this.#target = target;
+    this.pool.dial = ({ signal, offer }) =>
+      dial(target, { signal, offer, rttMs: this.#rttMs, connectionClass: 'calls' });
+    if (this.#lane !== undefined) this.#reachLaneBy(this.#lane, target);
   }
 
   /** Closes the link for good. What waits to be sent is sent now where that is possible, and fails where it is not. */
   close(error: MeshError): void {
     this.peer.flushBatches();
     this.pool.close(error);
+    this.#lane?.pool.close(error);
   }
 
-  #createPool({ config, yields, alarms }: LinkOptions): ConnectionPool<CallSession> {
-    const { pool: limits, health, reconnect: backoff } = config;
+  #createLane(): BulkLane {
+    const { config, reports, onRest } = this.#options;
+    const { idleMs } = config.bulk;
+    const pool = this.#createPool(
+      { ...config.pool, min: 0, max: 1, idleMs },
+      {
+        onDemand: true,
+        onChange: ({ member, from, to }) => {
+          reports.connectionChanged(this.nodeId, 'bulk', member?.transport, from, to);
+          if (to.kind === 'closed' || to.kind === 'failed') onRest();
+        },
+        onSuspicion: (session, isSuspect) => reports.suspected(session, isSuspect),
+        onDialFailed: (error) => reports.bulkDialFailed(this.nodeId, error),
+      },
+    );
+    const lane = new BulkLane(pool, this.pool, config.timeouts.connectMs);
+    const { end } = this.pool;
+    if (end !== undefined) pool.close(end);
+    if (this.#target !== undefined) this.#reachLaneBy(lane, this.#target);
+    return lane;
+  }
+
+  #reachLaneBy({ pool }: BulkLane, target: NamedTarget): void {
+    const { dial } = this.#options;
+    // Nothing leaves early by it: until the handshake is answered, the peer may take it for a connection for calls.
+    pool.dial = ({ signal }) =>
+      dial(target, { signal, rttMs: this.#rttMs, connectionClass: 'bulk' });
+  }
+
+  #createPool(
+    limits: PoolLimits,
+    its: Pick<PoolOptions<CallSession>, 'onDemand' | 'onChange' | 'onSuspicion' | 'onDialFailed'>,
+  ): ConnectionPool<CallSession> {
+    const { config, yields, alarms } = this.#options;
+    const { health, reconnect: backoff } = config;
     const { maxQueuedStreams, connectionWindowBytes } = DEFAULT_STREAM_LIMITS;
     return new ConnectionPool<CallSession>({
       limits,
@@ -105,14 +166,12 @@ export class Link {
       },
       alarms,
       yields: () => yields,
-      onChange: (change) => this.#changed(change),
-      onSuspicion: (session, isSuspect) => this.#suspected(session, isSuspect),
-      onDialFailed: (error, failure) => this.#dialFailed(error, failure),
+      ...its,
     });
   }
 
   #changed({ member, from, to }: MemberChange<CallSession>): void {
-    this.#options.reports.connectionChanged(this.nodeId, member?.transport, from, to);
+    this.#options.reports.connectionChanged(this.nodeId, 'calls', member?.transport, from, to);
     this.#noteTransport();
     if (to.kind === 'closed' || to.kind === 'failed') this.#options.onRest();
   }
@@ -138,4 +197,8 @@ export class Link {
     if (before === undefined || before === this.#transport) return;
     this.#options.reports.transportChanged(this.nodeId, before, this.#transport);
   }
+}
+
+function isConnecting({ members, mayConnect }: ConnectionPool<CallSession>): boolean {
+  return members.length > 0 || mayConnect;
 }

@@ -54,13 +54,13 @@ export class Negotiation {
   }
 
   /** What a session goes by once its handshake is done. */
-  agreementOf({ peerNodeId, capabilities }: Negotiated): SessionAgreement {
+  agreementOf({ peerNodeId, capabilities, connectionClass }: Negotiated): SessionAgreement {
     const { compressions, maxMessageBytes } = capabilities;
     const agreed = compressions.map((name) =>
       this.#algorithms.find((known) => known.name === name),
     );
     const algorithms = agreed.filter((algorithm) => algorithm !== undefined);
-    return { peerNodeId, capabilities, maxMessageBytes, algorithms };
+    return { peerNodeId, capabilities, connectionClass, maxMessageBytes, algorithms };
   }
 
   /** The user's function. Of what it throws only the kind is logged, since the text might quote a token. */

@@ -12,6 +12,7 @@ import type {
 } from '../calls/types.js';
 import type { MemberStateKind } from '../pool/member.js';
 import type { PoolStatistics } from '../pool/options.js';
+import type { ConnectionClass } from '../protocol/connection-class.js';
 import type { DataTransfer } from '../protocol/message.js';
 import type {
   MigrateOptions,
@@ -41,6 +42,9 @@ export interface Peer {
 
   /** What the pool of connections to this peer holds, and what it did. */
   readonly statistics: PoolStatistics;
+
+  /** The same of the connections that carry bulk transfers only, of either side; `undefined` before the first. */
+  readonly bulkStatistics: PoolStatistics | undefined;
 
   /** How many calls to this peer were attempted again, and how many the retry budget denied that. */
   readonly retries: Readonly<RetryCounters>;
@@ -109,6 +113,8 @@ export interface Peer {
 /** One connection of a peer, as `peer.connections` shows it. */
 export interface PeerConnection {
   readonly transport: TransportName;
+  /** `bulk`: it carries large transfers only. */
+  readonly connectionClass: ConnectionClass;
   readonly role: Role;
   readonly state: MemberStateKind;
   readonly remoteAddress: SocketAddress;

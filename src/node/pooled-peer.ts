@@ -12,6 +12,7 @@ import { RetryBudget, type RetryBudgetLimits } from '../calls/outgoing/retry-bud
 import type { RetryPolicy } from '../calls/outgoing/retry-policy.js';
 import { CallQueue, type StartCall } from '../calls/session/call-queue.js';
 import type { CallSession } from '../calls/session/session.js';
+import { expectFailure } from '../calls/transfers/chunk-source.js';
 import type { TransferOptions } from '../calls/transfers/outgoing-transfer.js';
 import { openResumable } from '../calls/transfers/resumable-transfer.js';
 import { checkCrc32 } from '../calls/transfers/transfer-checksum.js';
@@ -30,13 +31,19 @@ import type { PoolStatistics } from '../pool/options.js';
 import type { ConnectionPool } from '../pool/pool.js';
 import type { MessageCodec } from '../protocol/codec.js';
 import type { DataTransfer, Message } from '../protocol/message.js';
+import { priorityOf } from '../protocol/priority.js';
 import type { MigrateOptions, TransportName } from '../transport/connection.js';
+import type { BulkLane } from './bulk-lane.js';
 import type { Peer, PeerConnection, TransferOpening } from './peer.js';
 
 /** What a {@link PooledPeer} is made of. */
 export interface PooledPeerOptions {
   readonly nodeId: string;
   readonly pool: ConnectionPool<CallSession>;
+  /** The bulk connections of either side, where there were any. */
+  readonly lane: () => BulkLane | undefined;
+  /** Where this side's bulk transfers go. Default: the connections of `pool`. */
+  readonly bulk: BulkWay | undefined;
   /** Encodes the messages of calls that wait, and holds them to this side's own limit. */
   readonly codec: MessageCodec;
   /** Copies of those messages. */
@@ -44,19 +51,34 @@ export interface PooledPeerOptions {
   readonly retry: RetryPolicy & RetryBudgetLimits;
 }
 
+/** The way of bulk transfers. */
+export interface BulkWay {
+  /** Transfers from this size on go this way. */
+  readonly thresholdBytes: number;
+  readonly lane: () => BulkLane;
+}
+
 /** A peer whose calls go over the connections of a pool. See {@link Peer} for what its methods do. */
 export class PooledPeer implements Peer {
   readonly nodeId: string;
   readonly #pool: ConnectionPool<CallSession>;
   readonly #queue: CallQueue;
+  readonly #lane: () => BulkLane | undefined;
+  readonly #bulk: BulkWay | undefined;
+  readonly #bulkQueue: CallQueue | undefined;
   readonly #retry: RetryHost;
   readonly #latest = new LatestCalls();
   readonly #batches: OpenBatches;
 
-  constructor({ nodeId, pool, codec, copies, retry }: PooledPeerOptions) {
+  constructor({ nodeId, pool, lane, bulk, codec, copies, retry }: PooledPeerOptions) {
     this.nodeId = nodeId;
     this.#pool = pool;
     this.#queue = new CallQueue(codec, copies, (call) => pool.wait(call));
+    this.#lane = lane;
+    this.#bulk = bulk;
+    if (bulk !== undefined) {
+      this.#bulkQueue = new CallQueue(codec, copies, (call) => bulk.lane().wait(call));
+    }
     this.#batches = new OpenBatches(() => pool.end);
     this.#retry = {
       policy: retry,
@@ -78,11 +100,17 @@ export class PooledPeer implements Peer {
   }
 
   get connections(): readonly PeerConnection[] {
-    return this.#pool.members.map((session) => describe(session, this.#pool.stateOf(session)));
+    return this.#pools.flatMap((pool) =>
+      pool.members.map((session) => describe(session, pool.stateOf(session))),
+    );
   }
 
   get statistics(): PoolStatistics {
     return this.#pool.statistics;
+  }
+
+  get bulkStatistics(): PoolStatistics | undefined {
+    return this.#lane()?.pool.statistics;
   }
 
   get retries(): Readonly<RetryCounters> {
@@ -120,14 +148,15 @@ export class PooledPeer implements Peer {
     const open: DataTransfer = { offset: 0, ...transfer, ...nested, type: 'dataTransfer' };
     checkTransfer(open, options);
     const own = withContext(options);
+    const lane = this.#laneOf(open, options);
     if (own.resume === true) {
       if (!this.#retry.hasWay()) this.#checkMayConnect();
-      return openResumable(this.#pool, this.#queue.capture(open), own);
+      return openResumable(lane ?? this.#pool, this.#queue.capture(open), own);
     }
-    const session = this.#pool.select();
+    const session = (lane ?? this.#pool).select();
     if (session !== undefined) return session.stream(open, own);
-    this.#checkMayConnect();
-    return this.#queue.stream(open, own);
+    if (lane?.isOpen !== true) this.#checkMayConnect();
+    return ((lane && this.#bulkQueue) ?? this.#queue).stream(open, own);
   }
 
   batch(options: BatchOptions = {}): MessageBatcher {
@@ -142,7 +171,8 @@ export class PooledPeer implements Peer {
   }
 
   async migrate(options: MigrateOptions = {}): Promise<void> {
-    const movable = this.#pool.members
+    const movable = this.#pools
+      .flatMap(({ members }) => members)
       .map(({ connection }) => connection)
       .filter(({ migrate, role }) => migrate !== undefined && role === 'dialer');
     if (movable.length === 0) {
@@ -153,10 +183,11 @@ export class PooledPeer implements Peer {
   }
 
   async close(): Promise<void> {
-    this.#pool.release(new MeshError('ConnectionClosed', 'peer was closed by this side'));
-    const closed = this.#pool.members.map(({ connection }) =>
-      connection.close('NoError', 'peer closed'),
-    );
+    const error = new MeshError('ConnectionClosed', 'peer was closed by this side');
+    const closed = this.#pools.flatMap((pool) => {
+      pool.release(error);
+      return pool.members.map(({ connection }) => connection.close('NoError', 'peer closed'));
+    });
     this.#batches.flush();
     await Promise.all(closed);
   }
@@ -164,6 +195,18 @@ export class PooledPeer implements Peer {
   /** Sends what waits in batches. For a node that is about to close. */
   flushBatches(): void {
     this.#batches.flush();
+  }
+
+  get #pools(): readonly ConnectionPool<CallSession>[] {
+    const lane = this.#lane();
+    return lane === undefined ? [this.#pool] : [this.#pool, lane.pool];
+  }
+
+  /** The way of a transfer that is to leave the connection for calls. */
+  #laneOf(open: DataTransfer, { priority }: StreamCallOptions): BulkLane | undefined {
+    if (this.#bulk === undefined || (priority ?? priorityOf(open)) !== 'bulk') return undefined;
+    const { totalBytes = Number.POSITIVE_INFINITY } = open;
+    return totalBytes >= this.#bulk.thresholdBytes ? this.#bulk.lane() : undefined;
   }
 
   #call<T>(
@@ -214,7 +257,9 @@ export class PooledPeer implements Peer {
 
 /** A body is pulled in the async context of whoever opened the transfer. */
 function withContext(options: StreamCallOptions): TransferOptions {
-  if (options.body === undefined) return options;
+  const { body } = options;
+  if (body === undefined) return options;
+  if (typeof body === 'object' && body !== null) expectFailure(body);
   return { ...options, context: new AsyncResource('quicmesh.Transfer') };
 }
 
@@ -231,12 +276,14 @@ function checkTransfer({ priorChecksum }: DataTransfer, options: StreamCallOptio
   );
 }
 
-function describe({ connection, counters }: CallSession, state: MemberStateKind): PeerConnection {
+function describe(session: CallSession, state: MemberStateKind): PeerConnection {
+  const { connection, counters, connectionClass } = session;
   const { transport, role, remoteAddress, datagramBytes, peerIdentity } = connection;
   const { fingerprint256, validToMs } = peerIdentity;
   const { bytesSent: sent, bytesReceived: received } = connection.counters;
   return {
     transport,
+    connectionClass,
     role,
     state,
     remoteAddress,

@@ -3,6 +3,7 @@ import { Alarm, type Alarms } from '../base/alarms.js';
 import { DeadlineHeap, type Scheduled } from '../base/deadline-heap.js';
 import type { CallSession } from '../calls/session/session.js';
 import { type MeshError, toMeshError } from '../errors.js';
+import type { ConnectionClass } from '../protocol/connection-class.js';
 import type { TransportName } from '../transport/connection.js';
 import type { PeerTarget } from '../transport/dialing/discovery.js';
 
@@ -12,10 +13,10 @@ export interface RenewalOptions {
   readonly afterStreams: number;
   readonly afterMs: number;
   /**
-   * Makes another connection to the same node.
+   * Makes another connection of the same class to the same node.
    * @param betterThan only by a transport that is preferred to this one
    */
-  readonly dial: (target: PeerTarget, betterThan?: TransportName) => Promise<CallSession>;
+  readonly dial: (target: PeerTarget, options: RenewingDial) => Promise<CallSession>;
   /** Whether a transport that is preferred to the connection's own is worth a try now. */
   readonly mayImprove: (session: CallSession) => boolean;
   /** Whether any transport is preferred to the connection's own. */
@@ -24,6 +25,12 @@ export interface RenewalOptions {
   readonly onRenewed: (session: CallSession) => void;
   /** The old connection stays, and its renewal is tried again after a while. */
   readonly onFailed: (session: CallSession, error: MeshError) => void;
+}
+
+/** How to dial in place of a connection. */
+export interface RenewingDial {
+  readonly betterThan: TransportName | undefined;
+  readonly connectionClass: ConnectionClass;
 }
 
 /** The longest time between two looks at the connections. With short lives they are looked at more often. */
@@ -224,7 +231,9 @@ export class Renewal {
     betterThan?: TransportName,
   ): Promise<void> {
     const { dial, onRenewed } = this.#options;
-    const fresh = await dial({ ...target, nodeId: session.peer.nodeId }, betterThan);
+    const { connectionClass } = session;
+    const same = { ...target, nodeId: session.peer.nodeId };
+    const fresh = await dial(same, { betterThan, connectionClass });
     // An answer shows that TLS is done at the peer's end, too. Before that it makes no calls on the connection.
     await fresh.request({ type: 'ping' }, {});
     this.forget(session);

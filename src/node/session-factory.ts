@@ -4,6 +4,7 @@ import { NodeAccount, PeerAccount } from '../calls/session/peer-account.js';
 import { CallSession } from '../calls/session/session.js';
 import { ResumedTransfers } from '../calls/transfers/resumed-transfers.js';
 import { MessageCodec } from '../protocol/codec.js';
+import type { ConnectionClass } from '../protocol/connection-class.js';
 import { FrameCodec } from '../protocol/frame-codec.js';
 import type { Negotiated } from '../protocol/handshake.js';
 import type { NodeLog } from '../telemetry/logging.js';
@@ -43,6 +44,7 @@ export class SessionFactory {
   }
 
   /**
+   * @param connectionClass what this node dials the connection for; a connection of the peer is for what was negotiated
    * @param peerNodeId '' where the dialer does not know whom it has dialed
    * @param negotiated `undefined` before the handshake is answered
    */
@@ -50,6 +52,7 @@ export class SessionFactory {
     connection: Connection,
     peerNodeId: string,
     negotiated?: Negotiated | undefined,
+    connectionClass: ConnectionClass = 'calls',
   ): CallSession {
     const { config, negotiation, handlers, counts, log, reports, accountOf } = this.#options;
     const { thresholdBytes } = config.compression;
@@ -61,6 +64,7 @@ export class SessionFactory {
       connection,
       peerNodeId,
       capabilities: negotiated?.capabilities ?? negotiation.handshakeConfig.capabilities,
+      connectionClass: negotiated?.connectionClass ?? connectionClass,
       agreed: negotiated !== undefined,
       codec: new FrameCodec({ codec: this.codec, thresholdBytes, ...frames }),
       handlers,

@@ -62,7 +62,7 @@ export class SessionRegistry {
     connection.onPathEvent = (event) => reports.pathChanged(session, event);
     const use = (): void => {
       reports.peerUp(session);
-      links.obtain(link.nodeId).pool.add(session, { isPinned });
+      links.obtain(link.nodeId).poolOf(session).add(session, { isPinned });
     };
     if (connection.state.kind === 'open') use();
     else void connection.opened.then((opened) => opened && use());

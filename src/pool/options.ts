@@ -42,6 +42,8 @@ export interface PoolOptions<M extends PoolMember> {
   /** Makes a connection to the peer. Without it the pool has only the connections that the peer dials. */
   readonly dial?: Dial<M> | undefined;
   readonly limits?: Partial<PoolLimits> | undefined;
+  /** Dials only when somebody asks for a connection, and not again when one is lost. With `min` 0. Default false. */
+  readonly onDemand?: boolean | undefined;
   readonly health?: Partial<HealthLimits> | undefined;
   readonly backoff?: Partial<BackoffLimits> | undefined;
   readonly waiters?: Partial<WaitLimits> | undefined;

@@ -66,6 +66,11 @@ export class ConnectionPool<M extends PoolMember> {
     return this.#redialer.dial !== undefined;
   }
 
+  /** Whether a dial would begin now: it could, and no pause after a failure is under way. */
+  get isDialDue(): boolean {
+    return this.#end === undefined && this.canDial && this.#redialer.isDue;
+  }
+
   /** Whether there may yet be a connection that takes calls. */
   get mayConnect(): boolean {
     return this.#end === undefined && this.#redialer.mayConnect;
@@ -263,7 +268,8 @@ export class ConnectionPool<M extends PoolMember> {
 
   #left(isPeersWish: boolean): void {
     if (isPeersWish && this.#roster.open.length === 0) this.#isPeerAway = true;
-    this.#backOff();
+    // A pool that dials on demand has closed an idle connection, which says nothing of the peer.
+    if (isPeersWish || this.#options.onDemand !== true) this.#backOff();
     this.#settle();
   }
 
@@ -333,7 +339,9 @@ export class ConnectionPool<M extends PoolMember> {
           }),
         connected: (member) => {
           this.#offered = undefined;
-          if (this.#end === undefined) this.#redialer.isWanted = true;
+          if (this.#end === undefined && this.#options.onDemand !== true) {
+            this.#redialer.isWanted = true;
+          }
           this.add(member);
           this.#settle();
         },

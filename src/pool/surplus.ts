@@ -2,7 +2,7 @@
 
 /** How many connections a pool keeps to a peer. */
 export interface PoolSize {
-  /** Connections to keep as long as the peer can be dialed: 1 to 10. */
+  /** Connections to keep as long as the peer can be dialed: 1 to 10, or 0 in a pool that dials on demand. */
   readonly min: number;
   /** Connections that this side dials at most: 1 to 10, and no fewer than `min`. */
   readonly max: number;

@@ -4,6 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isWireErrorCode, MeshError, type MeshErrorCode } from '../errors.js';
+import { type ConnectionClass, connectionClassOf } from './connection-class.js';
 import { WIRE_VERSION } from './frame.js';
 import type { Capabilities, HandshakeRequest, HandshakeResponse } from './message.js';
 import { canonicalNodeId, quote, sameNodeId } from './node-id.js';
@@ -23,6 +24,8 @@ export interface HandshakeConfig {
   readonly authToken?: string;
   /** Decides whether the token of a dialer whose certificate names `nodeId` is accepted. A throw refuses it. */
   readonly verifyToken?: (token: string | undefined, nodeId: string) => boolean;
+  /** What a dialer wants the connection for. Default `calls`. */
+  readonly connectionClass?: ConnectionClass;
 }
 
 /** What both sides have agreed after an accepted handshake. */
@@ -37,6 +40,8 @@ export interface Negotiated {
   /** Streams that the peer may have open towards this side. */
   readonly maxIncomingStreams: number;
   readonly sessionId: Uint8Array;
+  /** `bulk` where the dialer asked for that, and the acceptor knows it. */
+  readonly connectionClass: ConnectionClass;
 }
 
 /** States of one side's handshake, each with its data. */
@@ -82,6 +87,7 @@ export function createHandshakeRequest(
     timestampMs: nowMs,
     nonce,
     ...(config.authToken === undefined ? {} : { authToken: config.authToken }),
+    ...named(config.connectionClass),
   };
 }
 
@@ -131,6 +137,7 @@ export function acceptHandshake(
   }
   const version = bestVersion(request.versions, config) as number;
   const capabilities = negotiateCapabilities(config.capabilities, request.capabilities);
+  const connectionClass = connectionClassOf(request);
   return {
     kind: 'accepted',
     response: {
@@ -140,6 +147,7 @@ export function acceptHandshake(
       version,
       capabilities,
       sessionId: context.sessionId,
+      ...named(connectionClass),
     },
     negotiated: {
       version,
@@ -148,6 +156,7 @@ export function acceptHandshake(
       maxOutgoingStreams: request.capabilities.maxStreams,
       maxIncomingStreams: config.capabilities.maxStreams,
       sessionId: context.sessionId,
+      connectionClass,
     },
   };
 }
@@ -201,7 +210,14 @@ export function completeHandshake(
     maxOutgoingStreams: capabilities.maxStreams,
     maxIncomingStreams: ours.maxStreams,
     sessionId,
+    // An acceptor cannot make of a connection what the dialer did not ask for.
+    connectionClass: config.connectionClass === 'bulk' ? connectionClassOf(response) : 'calls',
   };
+}
+
+/** The field of a message that names a class; none for an ordinary connection. */
+function named(connectionClass: ConnectionClass = 'calls'): { connectionClass?: string } {
+  return connectionClass === 'calls' ? {} : { connectionClass };
 }
 
 /** What two sides have in common; see {@link Negotiated}. `maxStreams` is the first side's own. */

@@ -24,6 +24,7 @@ export {
   type SteppedBlock,
   unpackPayload,
 } from './compression.js';
+export type { ConnectionClass } from './connection-class.js';
 export {
   decodeCredit,
   decodeGoAway,

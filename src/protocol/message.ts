@@ -51,6 +51,8 @@ export interface HandshakeRequest {
   /** 16 random bytes, never used twice. */
   readonly nonce: Uint8Array;
   readonly authToken?: string;
+  /** What the dialer wants the connection for: `bulk`, or nothing for an ordinary one. SPEC.md, "Connection classes". */
+  readonly connectionClass?: string;
 }
 
 /** The answer to it: what both sides use from now on, or why the dialer is refused. */
@@ -66,6 +68,8 @@ export interface HandshakeResponse {
   readonly capabilities?: Capabilities;
   /** 16 random bytes that name the session in both sides' logs. */
   readonly sessionId?: Uint8Array;
+  /** In an acceptance: the class of the request, where the acceptor knows it. */
+  readonly connectionClass?: string;
 }
 
 /** Asks for a sign of life. */
@@ -359,6 +363,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     timestampMs: uint,
     nonce: bytes(16, 16),
     authToken: optional(text(4096)),
+    connectionClass: optional(text(16)),
   },
   handshakeResponse: {
     accepted: bool,
@@ -368,6 +373,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     version: optional(uint),
     capabilities: optional(capabilities),
     sessionId: optional(bytes(16, 16)),
+    connectionClass: optional(text(16)),
   },
   ping: { token: optional(bytes(0, 64)), copyId },
   pong: { token: optional(bytes(0, 64)) },

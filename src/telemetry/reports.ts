@@ -3,6 +3,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { CallSession } from '../calls/session/session.js';
 import { isOrderly, type MeshError } from '../errors.js';
 import type { MemberState, MemberStateKind } from '../pool/member.js';
+import type { ConnectionClass } from '../protocol/connection-class.js';
 import { sourceOf } from '../transport/admission/half-open.js';
 import type { PathEvent, Refusal, TransportName } from '../transport/connection.js';
 import type { TrustStore } from '../transport/trust/identity.js';
@@ -46,20 +47,30 @@ export class Reports {
     this.#status.close();
   }
 
-  peerUp({ connection, peer: { nodeId } }: CallSession): void {
+  peerUp({ connection, connectionClass, peer: { nodeId } }: CallSession): void {
     const { transport, role, remoteAddress } = connection;
-    this.#log.info({ peer: nodeId, transport, role }, 'peer up');
-    this.#status.emit({ kind: 'peerUp', nodeId, transport, role, remoteAddress });
+    this.#log.info({ peer: nodeId, transport, role, connectionClass }, 'peer up');
+    this.#status.emit({
+      kind: 'peerUp',
+      nodeId,
+      transport,
+      connectionClass,
+      role,
+      remoteAddress,
+    });
   }
 
-  peerDown({ transport, peer: { nodeId } }: CallSession, error: MeshError): void {
+  peerDown(session: CallSession, error: MeshError): void {
+    const { transport, connectionClass } = session;
+    const { nodeId } = session.peer;
     const wasOrderly = isOrderly(error.code);
     const level = wasOrderly ? 'info' : 'warn';
     if (wasOrderly || this.#mayWrite(`node ${nodeId}`)) {
-      const details = { peer: nodeId, transport, code: error.code, side: error.side };
+      const { code, side } = error;
+      const details = { peer: nodeId, transport, connectionClass, code, side };
       this.#log[level](details, 'peer down');
     }
-    this.#status.emit({ kind: 'peerDown', nodeId, transport, error });
+    this.#status.emit({ kind: 'peerDown', nodeId, transport, connectionClass, error });
   }
 
   refused({ error, remoteAddress, transport }: Refusal): void {
@@ -83,6 +94,11 @@ export class Reports {
     this.#status.emit({ kind: 'dialFailed', nodeId, error, retryInMs });
   }
 
+  /** Transfers go by the connection for calls meanwhile. */
+  bulkDialFailed(nodeId: string, { code, side }: MeshError): void {
+    this.#log.info({ peer: nodeId, code, side }, 'cannot make a connection for bulk transfers');
+  }
+
   tlsReloaded({ fingerprint256, validTo }: X509Certificate): void {
     const validToMs = Date.parse(validTo);
     this.#log.info({ fingerprint256, validToMs }, 'tlsReloaded');
@@ -99,9 +115,9 @@ export class Reports {
     }
   }
 
-  renewed({ transport, peer: { nodeId } }: CallSession): void {
-    this.#log.info({ peer: nodeId, transport }, 'connection renewed');
-    this.#status.emit({ kind: 'renewed', nodeId, transport });
+  renewed({ transport, connectionClass, peer: { nodeId } }: CallSession): void {
+    this.#log.info({ peer: nodeId, transport, connectionClass }, 'connection renewed');
+    this.#status.emit({ kind: 'renewed', nodeId, transport, connectionClass });
   }
 
   cannotRenew({ peer: { nodeId } }: CallSession, { code, side }: MeshError): void {
@@ -127,21 +143,26 @@ export class Reports {
     else this.#log.info(details, 'path swallows large datagrams');
   }
 
-  suspected({ transport, peer: { nodeId } }: CallSession, isSuspect: boolean): void {
-    const details = { peer: nodeId, transport };
+  suspected(session: CallSession, isSuspect: boolean): void {
+    const { transport, connectionClass } = session;
+    const { nodeId } = session.peer;
+    const details = { peer: nodeId, transport, connectionClass };
     if (isSuspect) this.#log.warn(details, 'peer is silent');
     else this.#log.info(details, 'peer is heard of again');
-    this.#status.emit({ kind: isSuspect ? 'suspected' : 'recovered', nodeId, transport });
+    const kind = isSuspect ? 'suspected' : 'recovered';
+    this.#status.emit({ kind, nodeId, transport, connectionClass });
   }
 
   connectionChanged(
     nodeId: string,
+    connectionClass: ConnectionClass,
     transport: TransportName | undefined,
     from: MemberStateKind | undefined,
     to: MemberState,
   ): void {
-    this.#log.debug({ peer: nodeId, transport, from, to: to.kind }, 'connection changed');
-    this.#status.emit({ kind: 'connectionChanged', nodeId, transport, from, to: to.kind });
+    const change = { transport, connectionClass, from, to: to.kind };
+    this.#log.debug({ peer: nodeId, ...change }, 'connection changed');
+    this.#status.emit({ kind: 'connectionChanged', nodeId, ...change });
   }
 
   /** Whether a line about that source may be written now. */

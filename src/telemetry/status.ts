@@ -1,6 +1,7 @@
 /** The events of a node's connections, and how to follow them. */
 import type { MeshError } from '../errors.js';
 import type { MemberStateKind } from '../pool/member.js';
+import type { ConnectionClass } from '../protocol/connection-class.js';
 import type { PathEvent, Role, SocketAddress, TransportName } from '../transport/connection.js';
 
 /** What happens to a node and its links. `kind` says which event it is. */
@@ -9,6 +10,7 @@ export type NodeEvent =
       readonly kind: 'peerUp';
       readonly nodeId: string;
       readonly transport: TransportName;
+      readonly connectionClass: ConnectionClass;
       readonly role: Role;
       readonly remoteAddress: SocketAddress;
     }
@@ -16,6 +18,7 @@ export type NodeEvent =
       readonly kind: 'peerDown';
       readonly nodeId: string;
       readonly transport: TransportName;
+      readonly connectionClass: ConnectionClass;
       /** Code NoError after a close in good order. */
       readonly error: MeshError;
     }
@@ -25,6 +28,7 @@ export type NodeEvent =
       readonly kind: 'renewed';
       readonly nodeId: string;
       readonly transport: TransportName;
+      readonly connectionClass: ConnectionClass;
     }
   | {
       /** Calls to the peer use another transport now: one failed, or a preferred one reaches the peer again. */
@@ -46,12 +50,14 @@ export type NodeEvent =
       readonly kind: 'suspected';
       readonly nodeId: string;
       readonly transport: TransportName;
+      readonly connectionClass: ConnectionClass;
     }
   | {
       /** A suspect connection gives signs of life again. */
       readonly kind: 'recovered';
       readonly nodeId: string;
       readonly transport: TransportName;
+      readonly connectionClass: ConnectionClass;
     }
   | {
       /** A step in the life of a connection, from the beginning of its dial; for those who ask for these. */
@@ -59,6 +65,7 @@ export type NodeEvent =
       readonly nodeId: string;
       /** `undefined` while it is dialed. */
       readonly transport: TransportName | undefined;
+      readonly connectionClass: ConnectionClass;
       readonly from: MemberStateKind | undefined;
       readonly to: MemberStateKind;
     }

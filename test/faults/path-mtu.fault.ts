@@ -27,8 +27,10 @@ async function connect(
   faults: ChaosSettings,
   options: Partial<NodeOptions> = { transports: ['quic'] },
 ): Promise<Network> {
-  const n2 = await startNode(t, 'n2', options);
-  const n1 = await startNode(t, 'n1', { listen: undefined, ...options });
+  // The connection that is looked at carries everything.
+  const bulk = { transport: 'same' } as const;
+  const n2 = await startNode(t, 'n2', { bulk, ...options });
+  const n1 = await startNode(t, 'n1', { bulk, listen: undefined, ...options });
   const proxy = await ChaosProxy.start({ target: targetOf(n2), faults });
   t.teardown(() => proxy.close());
   t.log(`seed ${proxy.seed}`);

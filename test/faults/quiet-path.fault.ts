@@ -84,7 +84,11 @@ interface Case extends Fault {
 }
 
 async function count(t: ExecutionContext, { transport, work, begin, ...fault }: Case) {
-  const options = { transports: [transport], quic: { maxDatagramBytes: 1350 } } as const;
+  const options = {
+    transports: [transport],
+    quic: { maxDatagramBytes: 1350 },
+    bulk: { transport: 'same' },
+  } as const;
   const n2 = await startNode(t, 'n2', options);
   const n1 = await startNode(t, 'n1', options);
   for (const node of [n1, n2]) serve(node);

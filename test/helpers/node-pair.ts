@@ -83,7 +83,9 @@ async function createNodes(
   far: Transports,
   options: PairOfNodesOptions,
 ): Promise<{ n1: MeshNode; n2: MeshNode }> {
-  const common = { cluster: 'test', logger: 'silent' } as const;
+  // The suite looks at the one connection between the two.
+  const bulk = { transport: 'same' } as const;
+  const common = { cluster: 'test', logger: 'silent', bulk } as const;
   const [tls1, tls2] = await Promise.all([nodeCert('n1'), nodeCert('n2')]);
   const listen = { host: '127.0.0.1', port: 0 };
   const dialing: NodeOptions = { ...common, nodeId: 'n1', tls: tls1, transports: near };

@@ -254,9 +254,9 @@ def scan(data):
 # The tables of the page, as name[?]:kind[(of)][limit]. `?` is for a field that need not be there.
 SCHEMAS = """
 handshakeRequest         versions:list(uint)<=16 nodeId:text<=253 cluster:text<=253 capabilities:map(capabilities)
-                         timestampMs:uint nonce:bytes=16 authToken?:text<=4096
+                         timestampMs:uint nonce:bytes=16 authToken?:text<=4096 connectionClass?:text<=16
 handshakeResponse        accepted:bool nodeId:text<=253 code?:text<=64 text?:text<=1024 version?:uint
-                         capabilities?:map(capabilities) sessionId?:bytes=16
+                         capabilities?:map(capabilities) sessionId?:bytes=16 connectionClass?:text<=16
 ping                     token?:bytes<=64
 pong                     token?:bytes<=64
 queryRequest             query:text<=1048576 parameters?:any database?:text<=253 timeoutMs?:uint

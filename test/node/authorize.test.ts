@@ -43,8 +43,10 @@ async function setUp(
   authorize: Authorize,
   more: Partial<NodeOptions> = {},
 ): Promise<Pair> {
-  const n2 = await startNode(t, 'n2', { transports: [transport], auth: { authorize }, ...more });
-  const n1 = await startNode(t, 'n1', { transports: [transport] });
+  // On a busy machine a peer would be asked for a sign of life, which counts as a call over TCP.
+  const options = { transports: [transport], health: { intervalMs: 10_000 } };
+  const n2 = await startNode(t, 'n2', { ...options, auth: { authorize }, ...more });
+  const n1 = await startNode(t, 'n1', { ...options, bulk: { transport: 'same' } });
   const handled: HandlerKind[] = [];
   n2.handle('query', ({ query }) => {
     handled.push('query');
@@ -194,15 +196,17 @@ for (const transport of TEST_TRANSPORTS) {
       verdicts[(message as { method: string }).method]?.()) as Authorize;
     const logger = pino({ level: 'error' }, stream);
     const { peer, handled } = await setUp(t, transport, authorize, { logger });
+    const beganMs = performance.now();
     for (const method of Object.keys(verdicts)) {
       const error = await t.throwsAsync<MeshError>(peer.request({ type: 'request', method }));
       t.like(error, UNAUTHORIZED, method);
       t.false(error.message.includes('out of order'));
     }
     t.deepEqual(handled, []);
-    // Three have failed within a second, and one line says what is to be said.
+    // Three have failed. A second has one line, which says what is to be said.
+    const seconds = Math.floor((performance.now() - beganMs) / 1000);
     const failures = lines.filter((line) => line.includes('auth.authorize failed'));
-    t.is(failures.length, 1);
+    t.true(failures.length >= 1 && failures.length <= 1 + seconds, `${failures.length} lines`);
     t.regex(failures[0] as string, /out of order/);
     t.true((failures[0] as string).length < 1000);
   });

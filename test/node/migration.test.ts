@@ -114,7 +114,9 @@ async function pairOf(
   t: ExecutionContext,
   options: Partial<NodeOptions> = {},
 ): Promise<{ n1: MeshNode; n2: MeshNode }> {
-  const all = { transports: ['quic'] as const, ...options };
+  // Transfers share the connection that moves.
+  const bulk = { transport: 'same' } as const;
+  const all = { transports: ['quic'] as const, bulk, ...options };
   const n1 = await startNode(t, 'n1', all);
   const n2 = await startNode(t, 'n2', all);
   n2.handle('query', ({ query }) => ({ result: query }));

@@ -23,7 +23,8 @@ interface Upload {
 async function setUp(t: ExecutionContext, laterBytes: number): Promise<Upload> {
   const transports = ['quic'] as const;
   const n2 = await startNode(t, 'n2', { transports });
-  const n1 = await startNode(t, 'n1', { listen: undefined, transports });
+  const bulk = { transport: 'same' } as const;
+  const n1 = await startNode(t, 'n1', { listen: undefined, transports, bulk });
   const carrying = (maxDatagramBytes: number) => ({
     udp: { maxDatagramBytes, tooLarge: 'lost' as const },
   });

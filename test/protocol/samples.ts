@@ -78,6 +78,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     timestampMs: 1_767_225_600_000,
     nonce: Buffer.alloc(16, 7),
     authToken: 'a shared secret',
+    connectionClass: 'bulk',
   },
   handshakeResponse: {
     type: 'handshakeResponse',
@@ -88,6 +89,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     version: 1,
     capabilities,
     sessionId: Buffer.alloc(16, 9),
+    connectionClass: 'bulk',
   },
   ping: { type: 'ping', token: Buffer.from('hello'), copyId: 7 },
   pong: { type: 'pong', token: Buffer.from('hello') },

@@ -85,7 +85,7 @@ for (const { name, hex, acceptor, expect } of requests) {
       t.like(response, { accepted: false, nodeId: acceptor.nodeId, code: expect.error });
       t.is(replayGuard.size, seenNonces.length, 'a refused nonce is not remembered');
     } else {
-      const { version, capabilities, peerNodeId = 'n1' } = expect;
+      const { version, capabilities, connectionClass, peerNodeId = 'n1' } = expect;
       t.is(verdict.kind === 'accepted' ? verdict.negotiated.peerNodeId : undefined, peerNodeId);
       t.deepEqual(response, {
         type: 'handshakeResponse',
@@ -94,6 +94,7 @@ for (const { name, hex, acceptor, expect } of requests) {
         version,
         capabilities,
         sessionId,
+        ...(connectionClass === undefined ? {} : { connectionClass }),
       });
     }
   });

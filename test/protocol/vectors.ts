@@ -54,6 +54,7 @@ export interface RequestVector {
         readonly accepted: true;
         readonly version: number;
         readonly capabilities: Capabilities;
+        readonly connectionClass?: string;
         /** Default `'n1'`. */
         readonly peerNodeId?: string;
       }

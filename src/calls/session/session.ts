@@ -3,6 +3,7 @@
 import type { ByteBudget } from '../../base/byte-budget.js';
 import { MeshError } from '../../errors.js';
 import type { PoolMember } from '../../pool/member.js';
+import type { ConnectionClass } from '../../protocol/connection-class.js';
 import type { FrameAgreement, FrameCodec } from '../../protocol/frame-codec.js';
 import type { Capabilities, DataTransfer, Message } from '../../protocol/message.js';
 import { priorityOf } from '../../protocol/priority.js';
@@ -57,6 +58,8 @@ export interface CallSessionOptions {
   readonly peerNodeId: string;
   /** Capabilities that both sides have. Until the handshake is answered: this side's own. */
   readonly capabilities: Capabilities;
+  /** What the connection is for: what the dialer wants until the handshake is answered, then what was agreed. Default calls. */
+  readonly connectionClass?: ConnectionClass | undefined;
   /** Whether the handshake is answered. If not, {@link CallSession.agree} or `fail` must follow. */
   readonly agreed: boolean;
   readonly codec: FrameCodec;
@@ -77,6 +80,7 @@ export interface CallSessionOptions {
 export interface SessionAgreement extends FrameAgreement {
   readonly peerNodeId: string;
   readonly capabilities: Capabilities;
+  readonly connectionClass: ConnectionClass;
 }
 
 const PING_OPTIONS = { timeoutMs: 60_000 };
@@ -104,6 +108,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   readonly #onHandlerFailure: HandlerFailureListener;
   readonly #onCallRefused: CallRefusalListener;
   readonly #redundancy: Redundancy;
+  #connectionClass: ConnectionClass;
   #account: PeerAccount | undefined;
   #budgets: Budgets | undefined;
   #incoming = 0;
@@ -119,6 +124,7 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   constructor(options: CallSessionOptions) {
     const { connection } = options;
     this.connection = connection;
+    this.#connectionClass = options.connectionClass ?? 'calls';
     this.codec = options.codec;
     this.handlers = options.handlers;
     this.transfers = options.transfers;
@@ -195,6 +201,11 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     return this.#permissions.peer;
   }
 
+  /** What the connection is for. */
+  get connectionClass(): ConnectionClass {
+    return this.#connectionClass;
+  }
+
   get transport(): TransportName {
     return this.connection.transport;
   }
@@ -220,7 +231,8 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   }
 
   /** The peer has accepted the handshake. */
-  agree({ peerNodeId, capabilities, ...frames }: SessionAgreement): void {
+  agree({ peerNodeId, capabilities, connectionClass, ...frames }: SessionAgreement): void {
+    this.#connectionClass = connectionClass;
     this.#permissions.agree(peerNodeId, capabilities);
     this.codec.agree(frames);
     this.opener.agree();

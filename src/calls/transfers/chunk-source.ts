@@ -35,6 +35,20 @@ export async function closeBytes(bytes: Bytes | undefined): Promise<void> {
   }
 }
 
+/**
+ * Lets a source fail before anybody reads it: a Node stream that fails with nobody to tell would end the process. Whoever reads it
+ * later meets the failure.
+ */
+export function expectFailure(bytes: Bytes): void {
+  if (!('on' in bytes) || typeof bytes.on !== 'function') return;
+  try {
+    bytes.on('error', () => {});
+  } catch (thrown) {
+    // Reading it will fail, too.
+    handleRejection(thrown);
+  }
+}
+
 function openWebStream(stream: ReadableStream): ChunkSource {
   const reader = stream.getReader();
   return {

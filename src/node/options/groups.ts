@@ -143,6 +143,12 @@ const pool = group({
   idleMs: durationMs.default(DEFAULT_POOL_LIMITS.idleMs),
 });
 
+const bulk = group({
+  transport: oneOf(['auto', 'quic', 'tcp', 'same']).default('auto'),
+  thresholdBytes: wholeNumber(0, Number.MAX_SAFE_INTEGER, 'bytes').default(MIB),
+  idleMs: durationMs.default(30_000),
+});
+
 const health = group({
   intervalMs: wholeNumber(10, MAX_TIMER_MS, 'milliseconds').default(DEFAULT_HEALTH.intervalMs),
   misses: wholeNumber(1, 100).default(DEFAULT_HEALTH.misses),
@@ -204,6 +210,7 @@ export const GROUPS = {
       max: max ?? Math.max(rest.min, DEFAULT_POOL_LIMITS.max),
     }))
     .refine(({ min, max }) => min <= max, 'min is above max'),
+  bulk: bulk.default({}),
   health: health.default({}),
   reconnect: reconnect.default({}).refine(isDelayRange, 'minDelayMs is above maxDelayMs'),
   retry: retry

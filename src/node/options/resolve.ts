@@ -20,7 +20,16 @@ export function resolveOptions(options: NodeOptions): NodeConfig {
   const checked = schema.read(options, [], problems);
   if (checked === WRONG) throw invalidOptions(problems);
   const data = { ...checked, nodeId: ownNodeId(checked.nodeId) };
-  return Object.freeze(data.quic.required ? { ...data, transports: [quicOf(data)] } : data);
+  const config = data.quic.required ? { ...data, transports: [quicOf(data)] } : data;
+  checkBulk(config);
+  return Object.freeze(config);
+}
+
+/** @throws MeshError InvalidOptions */
+function checkBulk({ bulk: { transport }, transports }: NodeConfig): void {
+  if (transport === 'auto' || transport === 'same') return;
+  if (transports.map(nameOfTransport).includes(transport)) return;
+  throw new MeshError('InvalidOptions', `bulk.transport: the node has no transport ${transport}`);
 }
 
 /** @throws MeshError InvalidOptions */

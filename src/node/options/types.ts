@@ -59,6 +59,8 @@ export interface NodeOptions {
   readonly quic?: NodeQuicOptions | undefined;
   /** How many connections the node keeps to each peer that it dials. */
   readonly pool?: NodePoolOptions | undefined;
+  /** Which connection carries bulk transfers. */
+  readonly bulk?: NodeBulkOptions | undefined;
   /** When a silent peer is asked for a sign of life, and when it is given up. */
   readonly health?: NodeHealthOptions | undefined;
   /** When a lost peer is dialed again. The node never stops trying. */
@@ -196,6 +198,22 @@ export interface NodePoolOptions {
   /** Another connection is dialed, up to `max`, once each has so many calls under way. Default 64. */
   readonly growAtCalls?: number | undefined;
   /** Above `min`, a connection that was idle for so long is closed. Default 60,000. */
+  readonly idleMs?: number | undefined;
+}
+
+/** Which connection carries the transfers of `peer.stream`, so that calls need not share theirs. */
+export interface NodeBulkOptions {
+  /**
+   * A connection of its own: over TCP where that reaches the peer, else over QUIC (`'auto'`, the default), or over that
+   * transport only. `'same'`: the connection that carries calls. A transfer takes that one too while there is no other.
+   */
+  readonly transport?: 'auto' | 'quic' | 'tcp' | 'same' | undefined;
+  /**
+   * Transfers of `bulk` priority from this size on, in bytes, leave the connection for calls; those of unknown size do, too. Default
+   * 1 MiB.
+   */
+  readonly thresholdBytes?: number | undefined;
+  /** A bulk connection without a transfer for so long is closed by the node that dialed it. Default 30,000. */
   readonly idleMs?: number | undefined;
 }
 

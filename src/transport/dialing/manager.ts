@@ -27,6 +27,8 @@ export interface ManagedDialOptions extends DialOptions {
   readonly rttMs?: number | undefined;
   /** Dials only by transports that come before this one in the order of preference. */
   readonly betterThan?: TransportName | undefined;
+  /** Dials only by these, in this order. Default: by all of them, in the manager's order. */
+  readonly order?: readonly TransportName[] | undefined;
   /** Addresses to leave out, because another node answered there. */
   readonly except?: readonly SocketAddress[] | undefined;
   /** Called before the dial fulfils, with the address that the connection leads to, as discovery gave it. */
@@ -122,7 +124,7 @@ export class TransportManager {
   async #dialAt(
     located: readonly SocketAddress[],
     target: PeerTarget,
-    { signal, rttMs = 0, betterThan, except = [], onReached, ...rest }: ManagedDialOptions,
+    { signal, rttMs = 0, betterThan, order, except = [], onReached, ...rest }: ManagedDialOptions,
   ): Promise<Connection> {
     const addresses = located.filter(
       (address) => !except.some((met) => isSameAddress(met, address)),
@@ -130,9 +132,14 @@ export class TransportManager {
     if (addresses.length === 0) {
       throw new MeshError('ConnectFailed', 'somebody else answers at every address of the peer');
     }
-    const ways = this.#waysTo(addresses, this.#preferredTo(betterThan));
+    const ordered = this.#inOrder(order);
+    const ways = this.#waysTo(addresses, preferredTo(betterThan, ordered));
     if (ways.length === 0) {
-      throw new MeshError('InvalidArgument', `no transport is preferred to ${betterThan}`);
+      const text =
+        betterThan === undefined
+          ? `none of ${order?.join(', ')} is here`
+          : `no transport is preferred to ${betterThan}`;
+      throw new MeshError('InvalidArgument', text);
     }
     const dials = ways.map(
       ({ transport, address }): RacingDial =>
@@ -152,7 +159,7 @@ export class TransportManager {
         signal,
       });
       const way = ways[winner] as Way;
-      this.#remember(ways.slice(0, begun), way);
+      this.#remember(ways.slice(0, begun), way, ordered);
       onReached?.(way.address);
       return connection;
     } catch (thrown) {
@@ -186,7 +193,7 @@ export class TransportManager {
   /** Whether a transport that is preferred to the connection's may reach the peer by now. For connections dialed here. */
   mayImprove({ transport, remoteAddress }: Connection): boolean {
     const nowMs = performance.now();
-    return this.#preferredTo(transport).some((preferred) => {
+    return preferredTo(transport, this.#transports).some((preferred) => {
       const way = { transport: preferred, address: remoteAddress };
       return this.#memory.retryAtMs(pathOf(way), nowMs) <= nowMs;
     });
@@ -194,12 +201,12 @@ export class TransportManager {
 
   /** Whether any transport is preferred to this one. */
   isSecondChoice(transport: TransportName): boolean {
-    return this.#preferredTo(transport).length > 0;
+    return preferredTo(transport, this.#transports).length > 0;
   }
 
-  #preferredTo(name: TransportName | undefined): readonly Transport[] {
-    const index = this.#transports.findIndex((transport) => transport.name === name);
-    return index < 0 ? this.#transports : this.#transports.slice(0, index);
+  #inOrder(order: readonly TransportName[] | undefined): readonly Transport[] {
+    if (order === undefined) return this.#transports;
+    return order.flatMap((name) => this.#transports.filter((transport) => transport.name === name));
   }
 
   #doubt(ways: readonly Way[]): void {
@@ -219,9 +226,9 @@ export class TransportManager {
   }
 
   /** Remembers the preferred transports that lost to the winner. Where none connects the peer is down: nothing is learned. */
-  #remember(begun: readonly Way[], winner: Way): void {
+  #remember(begun: readonly Way[], winner: Way, ordered: readonly Transport[]): void {
     this.#memory.reached(pathOf(winner), winner.transport.name);
-    const preferred = this.#preferredTo(winner.transport.name);
+    const preferred = preferredTo(winner.transport.name, ordered);
     this.#doubt(
       begun.filter(
         ({ address, transport }) => address === winner.address && preferred.includes(transport),
@@ -288,6 +295,15 @@ export class TransportManager {
       return undefined;
     }
   }
+}
+
+/** Those that come before the one of that name; all of them where it is not among them. */
+function preferredTo(
+  name: TransportName | undefined,
+  ordered: readonly Transport[],
+): readonly Transport[] {
+  const index = ordered.findIndex((transport) => transport.name === name);
+  return index < 0 ? ordered : ordered.slice(0, index);
 }
 
 /**
