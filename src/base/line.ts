@@ -61,6 +61,21 @@ export class Line<T extends InLine<T>> implements Iterable<T> {
     this.#size += 1;
   }
 
+  /** Puts an item that stands in no line before all others. */
+  pushFirst(item: T): void {
+    const first = this.#first;
+    if (first === undefined) {
+      this.push(item);
+      return;
+    }
+    if (item.line !== undefined) throw new Error('stands in a line');
+    item.line = this;
+    item.after = first;
+    first.before = item;
+    this.#first = item;
+    this.#size += 1;
+  }
+
   /** Takes an item out. @returns whether it stood here */
   remove(item: T): boolean {
     if (item.line !== this) return false;

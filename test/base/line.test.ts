@@ -14,6 +14,9 @@ test('a line keeps the order of those who come and go', (t) => {
     if (seed % 3 === 0) {
       t.is(line.remove(place), stood);
       expected = expected.filter((other) => other !== place);
+    } else if (seed % 3 === 1 && !stood) {
+      line.pushFirst(place);
+      expected.unshift(place);
     } else {
       line.push(place);
       if (!stood) expected.push(place);

@@ -9,7 +9,7 @@
  */
 import { NO_BYTES } from '../../../base/buffers.js';
 import type { ByteAccount } from '../../../base/byte-budget.js';
-import type { InLine, Line } from '../../../base/line.js';
+import { type InLine, type Line, Place } from '../../../base/line.js';
 import { MeshError, type MeshErrorCode } from '../../../errors.js';
 import {
   CHECKSUM_BYTES,
@@ -78,6 +78,7 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
   line: Line<QuicStream> | undefined;
   before: QuicStream | undefined;
   after: QuicStream | undefined;
+  #blockedPlace: Place<QuicStream> | undefined;
   handler: FrameStreamHandler;
   readonly initiator: 'local' | 'remote';
   /** It may begin before TLS is done. */
@@ -118,6 +119,21 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
 
   get messageId(): number {
     return this.id < 0 ? 0 : messageIdOf(this.id);
+  }
+
+  /** In the line of those whose bytes QUIC had no room for. Most streams never stand there. */
+  get blockedPlace(): Place<QuicStream> {
+    this.#blockedPlace ??= new Place(this);
+    return this.#blockedPlace;
+  }
+
+  /** Bytes that QUIC has yet to take. */
+  get unsentBytes(): number {
+    return this.#sending.unsentBytes;
+  }
+
+  get isBlocked(): boolean {
+    return this.#blockedPlace?.line !== undefined;
   }
 
   get hasSent(): boolean {

@@ -22,8 +22,10 @@ export interface StreamWriterOptions {
   readonly control: ControlLink;
 }
 
-/** Streams tried one by one for room; with more blocked than this, the binding is asked which are writable. */
-const FEW_BLOCKED = 8;
+/** Streams asked one by one for credit of their own; where more lack it, the binding is asked which are writable. */
+const FEW_STALLED = 8;
+/** A message of which no more is left keeps its place at the front of its line. */
+const SMALL_REST_BYTES = 16 * 1024;
 const nowMs = (): number => performance.now();
 
 /** Hands bytes of streams to QUIC, and keeps those streams in order that it has no room for. */
@@ -77,10 +79,12 @@ export class StreamWriter {
       }
     } catch (thrown) {
       stream.sendingFailed();
+      this.#blocked.delete(stream);
       this.#onFailed(stream, thrown);
       return 0;
     }
     if (took < bytes.length) this.#blocked.add(stream);
+    else if (this.#blocked.stalled > 0) this.#blocked.delete(stream);
     this.#blocked.took(stream, took);
     this.#handedBytes += took;
     if (stream.priority === 'bulk') this.#inFlight.handed(took);
@@ -92,26 +96,21 @@ export class StreamWriter {
   pumpBlocked(): void {
     if (!this.#host.isReady()) return;
     this.#control.pump();
-    const { size } = this.#blocked;
-    if (size === 0) return;
+    if (this.#blocked.isEmpty) return;
+    this.#reviveStalled();
     this.#pumpDue();
-    if (size <= FEW_BLOCKED) {
-      for (let rank = 0; rank <= RANKS.bulk; rank += 1) this.#pumpLine(rank);
-      return;
+    for (let rank = 0; rank <= RANKS.bulk; rank += 1) {
+      if (!this.#pumpLine(rank)) return;
     }
-    // It comes in the order of urgencies.
-    for (const id of this.#native.writable()) {
-      const stream = this.#blocked.get(id);
-      if (stream !== undefined) this.#pumpOne(stream);
-    }
-    this.#pumpUnsent();
   }
 
   /** Writes what is urgent and has waited for room, ahead of answers to what is about to be read. */
   pumpUrgent(): void {
-    if (!this.#host.isReady() || this.#blocked.size === 0) return;
+    if (!this.#host.isReady() || this.#blocked.isEmpty) return;
     this.#pumpDue();
-    for (let rank = 0; rank < RANKS.normal; rank += 1) this.#pumpLine(rank);
+    for (let rank = 0; rank < RANKS.normal; rank += 1) {
+      if (!this.#pumpLine(rank)) return;
+    }
   }
 
   /** The stream has its place: to be called before its first write. */
@@ -219,21 +218,35 @@ export class StreamWriter {
     }
   }
 
-  /** The binding does not list streams as writable that it has taken no byte of. */
-  #pumpUnsent(): void {
-    for (let rank = 0; rank <= RANKS.bulk; rank += 1) {
-      for (const stream of [...this.#blocked.line(rank).values()]) {
-        if (stream.hasSent) continue;
-        this.#pumpOne(stream);
-        if (!stream.hasSent) return;
-      }
+  /** Puts those back in line that have credit of their own again. */
+  #reviveStalled(): void {
+    if (this.#blocked.stalled === 0) return;
+    const isFew = this.#blocked.stalled <= FEW_STALLED;
+    for (const id of isFew ? [...this.#blocked.stalledIds()] : this.#native.writable()) {
+      // A stream that the peer has stopped finds that out as it is written.
+      if (!isFew || this.#capacityIfKnown(id) !== 0) this.#blocked.revive(id);
     }
   }
 
-  #pumpLine(rank: number): void {
-    const line = this.#blocked.line(rank);
-    if (line.size === 0) return;
-    for (const stream of [...line.values()]) this.#pumpOne(stream);
+  /** Writes streams of a class from the front of its line. @returns whether there may be room for more, of any class */
+  #pumpLine(rank: number): boolean {
+    for (;;) {
+      const stream = this.#blocked.takeFirst(rank);
+      if (stream === undefined) return true;
+      const before = this.#handedBytes;
+      stream.pump();
+      // `write` has put it at the end of the line where there was not room for all.
+      if (!stream.isBlocked) continue;
+      if (!this.#hasRoom) {
+        // Streams of large messages take turns. The rest of a small one does not wait for all others.
+        const isVain = this.#handedBytes === before;
+        if (isVain || stream.unsentBytes <= SMALL_REST_BYTES) this.#blocked.putBack(stream);
+        return false;
+      }
+      // Bulk data may wait for the sake of other calls, though there is room.
+      if (stream.priority === 'bulk' && this.#inFlight.roomBytes(nowMs()) <= 0) return true;
+      this.#blocked.stall(stream);
+    }
   }
 
   /** Writes one slice of a class that has waited long for those above it. */
@@ -246,9 +259,12 @@ export class StreamWriter {
     this.#handLimitBytes = limitBytes;
   }
 
-  #pumpOne(stream: QuicStream): void {
-    // `write` puts it back when there is still not room for all.
-    if (this.#blocked.delete(stream)) stream.pump();
+  /** Whether the connection takes more now, beyond what the control stream may need. What a stream may take, may be less. */
+  get #hasRoom(): boolean {
+    if (this.#handedBytes >= this.#handLimitBytes) return false;
+    // The control stream is the measure: it hardly ever lacks credit of its own.
+    if (this.#host.isEarly() || !this.#control.urge()) return false;
+    return this.#control.capacityBytes > (this.#reserve?.bytes ?? 0);
   }
 
   #setUrgency(stream: QuicStream): void {
