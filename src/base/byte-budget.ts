@@ -8,6 +8,7 @@
  */
 
 import { MeshError } from '../errors.js';
+import { Line, Place } from './line.js';
 
 /** What held bytes are taken from before they are held, and given back to. Its methods do not throw. */
 export interface ByteAccount {
@@ -55,7 +56,9 @@ export class ByteBudget implements ByteAccount {
   readonly #urgentLimitBytes: number;
   readonly #parent: ByteBudget | undefined;
   readonly #total: ByteTotal | undefined;
-  readonly #waiting = new Set<BudgetWaiter>();
+  readonly #waiting = new Line<Place<BudgetWaiter>>();
+  /** Where each of them stands. Made when the first one waits. */
+  #places: Map<BudgetWaiter, Place<BudgetWaiter>> | undefined;
   /** Child budgets that have room themselves, and waiters that wait for room in this one. */
   readonly #starved = new Set<ByteBudget>();
   #usedBytes = 0;
@@ -114,7 +117,12 @@ export class ByteBudget implements ByteAccount {
     if (this.#waiting.size >= MAX_WAITERS) {
       throw new MeshError('Overloaded', `${MAX_WAITERS} calls wait for others to end`);
     }
-    this.#waiting.add(waiter);
+    this.#places ??= new Map();
+    if (!this.#places.has(waiter)) {
+      const place = new Place(waiter);
+      this.#places.set(waiter, place);
+      this.#waiting.push(place);
+    }
     this.#serve();
   }
 
@@ -122,13 +130,20 @@ export class ByteBudget implements ByteAccount {
   failAll(error: MeshError): void {
     const waiters = [...this.#waiting];
     this.#waiting.clear();
+    this.#places = undefined;
     if (this.#parent !== undefined) this.#parent.#starved.delete(this);
-    for (const waiter of waiters) waiter.fail(error);
+    for (const { item } of waiters) item.fail(error);
   }
 
   /** Ends a wait. Does nothing where it has ended already. */
   leave(waiter: BudgetWaiter): void {
-    this.#waiting.delete(waiter);
+    const place = this.#places?.get(waiter);
+    if (place !== undefined) this.#remove(place);
+  }
+
+  #remove(place: Place<BudgetWaiter>): void {
+    this.#waiting.remove(place);
+    this.#places?.delete(place.item);
   }
 
   get #hasUrgentRoom(): boolean {
@@ -144,10 +159,10 @@ export class ByteBudget implements ByteAccount {
 
   /** Serves own waiters, then child budgets, each as far as there is room. One waiter of each in turn would be fairer still. */
   #serve(): void {
-    for (const waiter of this.#waiting) {
+    for (let place = this.#waiting.first; place !== undefined; place = this.#waiting.first) {
       if (!this.#isFree) break;
-      this.#waiting.delete(waiter);
-      waiter.proceed();
+      this.#remove(place);
+      place.item.proceed();
     }
     for (const child of this.#starved) {
       if (!this.#isFree) break;
