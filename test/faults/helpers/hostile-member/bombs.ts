@@ -18,12 +18,12 @@ export function decompressionBomb(): (messageId: number) => Buffer {
   return framesOf(Buffer.concat([head, Buffer.alloc(LARGE_BYTES)]));
 }
 
-/** Some KB that become an array of so many empty byte strings. */
+/** Some KB that become an array of so many byte strings of one byte: nothing takes longer to decode, for its size. */
 export function itemBomb(items: number): (messageId: number) => Buffer {
   const head = Buffer.alloc(5);
   head[0] = 0x9a;
   head.writeUInt32BE(items, 1);
-  return framesOf(Buffer.concat([head, Buffer.alloc(items, 0x40)]));
+  return framesOf(Buffer.concat([head, Buffer.alloc(2 * items, Buffer.from([0x41, 7]))]));
 }
 
 /** Compresses a body, written as CBOR, once for all frames. */
