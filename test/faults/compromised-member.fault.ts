@@ -5,7 +5,7 @@
  * What it costs them is told: how long heartbeats take, against a control in which the same nodes are as busy with work that
  * gives way every millisecond; how much memory grows; and how long they had to wait for a processor, of which there are
  * fewer than processes. The aims are three times the p99 of the control, and memory of `limits.nodeBytes` with 64 MB. Of times nothing
- * is asserted, for they depend on who else has the processors; of memory three times the aim.
+ * is asserted, for they depend on who else has the processors; of memory six times the aim.
  *
  * `ATTACK_SECONDS=60 npm run test:faults -- test/faults/compromised-member.fault.ts` takes a minute. With `ATTACK=bombs` only the
  * attacks are made whose names fit that regular expression.
@@ -29,7 +29,7 @@ const LIMITS = { nodeBytes: 64 * MIB, connectionBytes: 16 * MIB } as const;
 /** What a node may hold for its peers, and what is on its way to the garbage collector. */
 const ALLOWED_GROWTH = LIMITS.nodeBytes + 64 * MIB;
 /** A busy machine collects late: what is more than this many times as much was not bounded. */
-const GROWTH_SLACK = 3;
+const GROWTH_SLACK = 6;
 const PER_SECOND = 20;
 /** A busy machine with two processors has many processes to run. What is late is told; what is lost is a fault. */
 const PATIENCE_MS = 30_000;
