@@ -1,25 +1,24 @@
 /** Checks what users pass to `createNode`, once, and resolves it into one frozen config. */
+import * as v from 'valibot';
 import { redactFields } from '../../base/redact.js';
 import { MeshError, toMeshError } from '../../errors.js';
 import { requireNodeId } from '../../protocol/node-id.js';
 import type { TlsMaterial } from '../../transport/connection.js';
-import { type OutputOf, type Problem, WRONG } from './check.js';
 import { nameOfTransport, schema } from './schema.js';
 import { tlsMaterial } from './tls-schema.js';
 import type { NodeOptions } from './types.js';
 
 /** The options with every default filled in. */
-export type NodeConfig = Readonly<OutputOf<typeof schema>>;
+export type NodeConfig = Readonly<v.InferOutput<typeof schema>>;
 
 /**
  * Checks options and fills in defaults.
  * @throws MeshError InvalidOptions naming every option that is wrong
  */
 export function resolveOptions(options: NodeOptions): NodeConfig {
-  const problems: Problem[] = [];
-  const checked = schema.read(options, [], problems);
-  if (checked === WRONG) throw invalidOptions(problems);
-  const data = { ...checked, nodeId: ownNodeId(checked.nodeId) };
+  const { success, output, issues } = v.safeParse(schema, options);
+  if (!success) throw invalidOptions([], issues);
+  const data = { ...output, nodeId: ownNodeId(output.nodeId) };
   const config = data.quic.required ? { ...data, transports: [quicOf(data)] } : data;
   checkBulk(config);
   return Object.freeze(config);
@@ -50,13 +49,18 @@ function quicOf({ transports }: NodeConfig): NodeConfig['transports'][number] {
  * @throws MeshError InvalidOptions
  */
 export function resolveTlsMaterial(given: unknown): TlsMaterial {
-  const problems: Problem[] = [];
-  const material = tlsMaterial.read(given, ['tls'], problems);
-  if (material === WRONG) throw invalidOptions(problems);
-  return Object.freeze(redactFields(material, ['key']));
+  const { success, output, issues } = v.safeParse(tlsMaterial, given);
+  if (success) return Object.freeze(redactFields(output, ['key']));
+  throw invalidOptions(['tls'], issues);
 }
 
-function invalidOptions(problems: readonly Problem[]): MeshError {
-  const texts = problems.map(({ path, message }) => `${path.join('.') || 'options'}: ${message}`);
-  return new MeshError('InvalidOptions', texts.join('; '));
+/** @param at the option that was read, [] for all of them */
+function invalidOptions(at: readonly string[], issues: readonly v.BaseIssue<unknown>[]): MeshError {
+  const problems = issues.map(({ path = [], expected, message }) => {
+    const keys = path.map(({ key }) => String(key));
+    // A key that is not known is a fault of the object that it stands in.
+    const its = expected === 'never' ? keys.slice(0, -1) : keys;
+    return `${[...at, ...its].join('.') || 'options'}: ${message}`;
+  });
+  return new MeshError('InvalidOptions', problems.join('; '));
 }

@@ -1,14 +1,14 @@
 /** The schema of what users pass to `createNode`: what is allowed, and the defaults. Unknown keys are errors. */
 import type { Logger } from 'pino';
+import * as v from 'valibot';
 import type { Redundancy } from '../../calls/redundancy.js';
 import { TRANSPORT_NAMES, type Transport, type TransportName } from '../../transport/connection.js';
 import type { Discovery } from '../../transport/dialing/discovery.js';
 import type { Agree, Differences } from './agreement.js';
-import { group, type InputOf, is, listOf } from './check.js';
 import { GROUPS } from './groups.js';
 import { tlsOption } from './tls-schema.js';
 import type { NodeOptions } from './types.js';
-import { checkedText, flag, listed, text } from './values.js';
+import { checkedText, flag, group, is, listed, listOf, text } from './values.js';
 
 type TransportOption = 'quic' | 'tcp' | Transport;
 
@@ -17,12 +17,14 @@ const transport = is<TransportOption>(
   "must be 'quic', 'tcp' or an object with name, dial, listen, counters and close",
 );
 
-const transports = listOf(transport, "must be an array of 'quic', 'tcp' and transports of your own")
-  .refine((given) => given.length > 0, "must name at least one, such as 'quic' or 'tcp'")
-  .refine(
+const transports = v.pipe(
+  listOf(transport, "must be an array of 'quic', 'tcp' and transports of your own"),
+  v.check((given) => given.length > 0, "must name at least one, such as 'quic' or 'tcp'"),
+  v.check(
     (given) => new Set(given.map(nameOfTransport)).size === given.length,
     'names a transport twice',
-  );
+  ),
+);
 
 const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const;
 type LogLevel = (typeof LOG_LEVELS)[number];
@@ -37,25 +39,34 @@ export const schema = group(
     cluster: text(1, 253),
     tls: tlsOption,
     ...GROUPS,
-    transports: transports.default(['quic', 'tcp']),
-    discovery: is<Discovery>(
-      hasResolve,
-      'must be an object with the method resolve, as dnsDiscovery() and staticDiscovery() give',
-    ).optional(),
-    redundancy: is<Redundancy>((value) => value === 1 || value === 2, 'must be 1 or 2').default(1),
-    checksum: flag.default(true),
-    keyLogFile: checkedText((path) => path !== '', 'must be the path of a file')
-      .optional()
-      .transform((path) => path ?? (process.env.SSLKEYLOGFILE || undefined)),
-    logger: is<Logger | LogLevel>(
-      (value) => LOG_LEVELS.includes(value as LogLevel) || isLogger(value),
-      `must be a pino logger, or ${listed(LOG_LEVELS)}`,
-    ).default('warn'),
+    transports: v.optional(transports, ['quic', 'tcp']),
+    discovery: v.optional(
+      is<Discovery>(
+        hasResolve,
+        'must be an object with the method resolve, as dnsDiscovery() and staticDiscovery() give',
+      ),
+    ),
+    redundancy: v.optional(
+      is<Redundancy>((value) => value === 1 || value === 2, 'must be 1 or 2'),
+      1,
+    ),
+    checksum: v.optional(flag, true),
+    keyLogFile: v.optional(
+      checkedText((path) => path !== '', 'must be the path of a file'),
+      () => process.env.SSLKEYLOGFILE || undefined,
+    ),
+    logger: v.optional(
+      is<Logger | LogLevel>(
+        (value) => LOG_LEVELS.includes(value as LogLevel) || isLogger(value),
+        `must be a pino logger, or ${listed(LOG_LEVELS)}`,
+      ),
+      'warn',
+    ),
   },
   'must be an object with at least nodeId, cluster and tls',
 );
 
-type Input = InputOf<typeof schema>;
+type Input = v.InferInput<typeof schema>;
 type Groups = typeof GROUPS;
 
 /** Where the types of options and this schema say different things, the compiler names it here. */

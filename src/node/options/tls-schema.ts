@@ -1,27 +1,30 @@
 /** The schema of `tls`: certificates as PEM texts. What is in them is checked when they are loaded. */
+import * as v from 'valibot';
 import { isBytes } from '../../base/realms.js';
 import { redactFields } from '../../base/redact.js';
 import type { TlsMaterial } from '../../transport/connection.js';
 import type { Agree, Differences } from './agreement.js';
-import { Check, group, type InputOf, is, listOf, WRONG } from './check.js';
 import type { TlsOption } from './types.js';
+import { type Check, callback, group, is, listOf } from './values.js';
 
 const NOT_A_PATH =
   "this looks like a file path: pass the file's content, e.g. readFileSync(path, 'utf8')";
 
-const pem = is<string>(
-  (value) => typeof value === 'string',
-  (value) => `must be PEM text${adviceOn(value)}`,
-).refine((text) => !isPath(text), NOT_A_PATH);
+const pem = v.pipe(
+  v.string(({ input }) => `must be PEM text${adviceOn(input)}`),
+  v.check((text) => !isPath(text), NOT_A_PATH),
+);
 
 type Crl = NonNullable<TlsMaterial['crl']>;
 
-const crl = is<Crl>(
-  (value) => entriesOf(value).every((entry) => typeof entry === 'string' || isBytes(entry)),
-  'must be a CRL as PEM text or DER bytes, or an array of them',
-)
-  .refine((value) => !entriesOf(value).some(isPath), NOT_A_PATH)
-  .transform((value): Crl => (Array.isArray(value) ? Object.freeze([...value]) : value));
+const crl = v.pipe(
+  is<Crl>(
+    (value) => entriesOf(value).every((entry) => typeof entry === 'string' || isBytes(entry)),
+    'must be a CRL as PEM text or DER bytes, or an array of them',
+  ),
+  v.check((value) => !entriesOf(value).some(isPath), NOT_A_PATH),
+  v.transform((value): Crl => (Array.isArray(value) ? Object.freeze([...value]) : value)),
+);
 
 const FINGERPRINTS =
   'must be an array of fingerprints or serial numbers in hex, or of certificates as PEM texts';
@@ -32,24 +35,24 @@ export const tlsMaterial = group(
     ca: pem,
     cert: pem,
     key: pem,
-    revoked: listOf(
-      is<string>((value) => typeof value === 'string', FINGERPRINTS),
-      FINGERPRINTS,
-    ).optional(),
-    crl: crl.optional(),
+    revoked: v.optional(listOf(v.string(FINGERPRINTS), FINGERPRINTS)),
+    crl: v.optional(crl),
   },
   'must be an object with ca, cert and key as PEM texts, or a function that gives one',
 );
 
+const redactedMaterial = v.pipe(
+  tlsMaterial,
+  v.transform((material) => redactFields(material, ['key'])),
+);
+
 /** {@link tlsMaterial}, or a function, which is not called here. */
-export const tlsOption = new Check<TlsOption, TlsOption>((value, path, problems) => {
-  if (typeof value === 'function') return value as TlsOption;
-  const material = tlsMaterial.read(value, path, problems);
-  return material === WRONG ? WRONG : redactFields(material, ['key']);
-});
+export const tlsOption: Check<TlsOption> = v.lazy((given) =>
+  typeof given === 'function' ? callback<TlsOption>() : redactedMaterial,
+);
 
 /** See `schema.ts`. */
-export type TypesAgree = Agree<Differences<TlsMaterial, InputOf<typeof tlsMaterial>>>;
+export type TypesAgree = Agree<Differences<TlsMaterial, v.InferInput<typeof tlsMaterial>>>;
 
 /** What is often given in place of a text. */
 function adviceOn(input: unknown): string {
