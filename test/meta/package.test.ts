@@ -1,4 +1,4 @@
-/** What the build makes of the sources: few files, which wait for no other package, and maps that lead back. */
+/** What the build makes of the sources: few files, which wait for few packages, and maps that lead back. */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, resolve } from 'node:path';
@@ -38,11 +38,17 @@ test('every entry is built, with its declarations', (t) => {
   for (const { types, file } of entries) t.true(existsSync(file) && existsSync(types), file);
 });
 
-test('entries are a handful of files, and wait for no package but that which makes certificates', (t) => {
+/** What an entry needs in every process that uses it. */
+const NEEDED: Readonly<Record<string, readonly string[]>> = {
+  '.': ['valibot'],
+  './certs': ['node-forge'],
+};
+
+test('entries are a handful of files, and wait for no package but what checks options and makes certificates', (t) => {
   for (const { name, file } of entries) {
     const { files, packages } = loadedBy(file);
     t.true(files.length > 1 && files.length <= 12, `${name}: ${files.length} files`);
-    t.deepEqual(packages, name === './certs' ? ['node-forge'] : [], name);
+    t.deepEqual(packages, NEEDED[name] ?? [], name);
   }
 });
 
