@@ -1,5 +1,7 @@
 /** Waiting with an AbortSignal. */
+
 import { asMeshError, MeshError } from '../errors.js';
+import { LazySet } from './lazy-collections.js';
 import { handleRejection } from './realms.js';
 
 /** The error of an aborted wait: Cancelled with the signal's reason as `cause`, or the reason itself if it is Superseded. */
@@ -20,7 +22,7 @@ export type AbortListener = (signal: AbortSignal) => void;
  */
 class AbortListeners {
   readonly #signal: AbortSignal;
-  readonly #listeners = new Set<AbortListener>();
+  readonly #listeners = new LazySet<AbortListener>();
 
   constructor(signal: AbortSignal) {
     this.#signal = signal;

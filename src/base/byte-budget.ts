@@ -8,6 +8,7 @@
  */
 
 import { MeshError } from '../errors.js';
+import { LazySet } from './lazy-collections.js';
 import { Line, Place } from './line.js';
 
 /** What held bytes are taken from before they are held, and given back to. Its methods do not throw. */
@@ -60,7 +61,7 @@ export class ByteBudget implements ByteAccount {
   /** Where each of them stands. Made when the first one waits. */
   #places: Map<BudgetWaiter, Place<BudgetWaiter>> | undefined;
   /** Child budgets that have room themselves, and waiters that wait for room in this one. */
-  readonly #starved = new Set<ByteBudget>();
+  readonly #starved = new LazySet<ByteBudget>();
   #usedBytes = 0;
 
   /**

@@ -44,7 +44,8 @@ export class ConnectionPool<M extends PoolMember> {
   #isPeerAway = false;
   #turn = 0;
   #end: MeshError | undefined;
-  #released = new AbortController();
+  /** For those who ask for it. */
+  #released: AbortController | undefined;
 
   constructor(options: PoolOptions<M> = {}) {
     this.#options = options;
@@ -89,6 +90,10 @@ export class ConnectionPool<M extends PoolMember> {
 
   /** Fires when the peer is released, for whoever waits at that time. */
   get released(): AbortSignal {
+    if (this.#released === undefined) {
+      this.#released = new AbortController();
+      if (this.#end !== undefined) this.#released.abort(this.#end);
+    }
     return this.#released.signal;
   }
 
@@ -222,8 +227,8 @@ export class ConnectionPool<M extends PoolMember> {
     this.#redialer.stop(error);
     this.#offered = undefined;
     this.#waiters.failAll(error);
-    this.#released.abort(error);
-    if (this.#end === undefined) this.#released = new AbortController();
+    this.#released?.abort(error);
+    this.#released = undefined;
   }
 
   /** Releases the peer for good. */

@@ -2,6 +2,7 @@
 
 import { joinSignals } from '../base/abortable.js';
 import type { PoolClock } from '../base/clock.js';
+import { LazySet } from '../base/lazy-collections.js';
 import { isLastingRefusal, isOwnFault, type MeshError, toMeshError } from '../errors.js';
 import { Backoff, type BackoffLimits, type Delay } from './backoff.js';
 
@@ -56,8 +57,9 @@ export class Redialer<M> {
   readonly #clock: PoolClock;
   readonly #random: () => number;
   readonly #backoff: Backoff;
-  readonly #underWay = new Set<DialUnderWay<M>>();
-  #giveUp = new AbortController();
+  readonly #underWay = new LazySet<DialUnderWay<M>>();
+  /** Ends the dials under way. */
+  #giveUp: AbortController | undefined;
   /** When to dial again, after a loss or a failure. */
   #due:
     | { readonly sinceMs: number; readonly delay: Delay; readonly isRefusal: boolean }
@@ -144,8 +146,8 @@ export class Redialer<M> {
     this.isWanted = false;
     this.#cancelTimer();
     this.#underWay.clear();
-    this.#giveUp.abort(error);
-    this.#giveUp = new AbortController();
+    this.#giveUp?.abort(error);
+    this.#giveUp = undefined;
   }
 
   #waitMs(isEager: boolean): number {
@@ -156,6 +158,7 @@ export class Redialer<M> {
 
   #begin(signal: AbortSignal | undefined): DialUnderWay<M> {
     const { dial } = this;
+    this.#giveUp ??= new AbortController();
     const { signal: either, release } = joinSignals(this.#giveUp.signal, signal);
     const connected =
       dial === undefined
@@ -182,6 +185,7 @@ export class Redialer<M> {
       this.#host.connectedLate(member);
       return;
     }
+    if (this.#underWay.size === 0) this.#giveUp = undefined;
     this.#due = undefined;
     this.#host.connected(member);
   }

@@ -2,6 +2,7 @@
 
 import { cancelledError, offAbort, onAbort } from '../base/abortable.js';
 import { type PoolClock, SYSTEM_CLOCK } from '../base/clock.js';
+import { LazyMap } from '../base/lazy-collections.js';
 import { MeshError } from '../errors.js';
 
 /** Somebody who waits for a connection. The methods do not throw. */
@@ -31,7 +32,7 @@ export interface WaitLimits {
 export class WaitQueue<M> {
   readonly #limits: WaitLimits;
   readonly #clock: PoolClock;
-  readonly #waiting = new Map<Waiter<M>, () => void>();
+  readonly #waiting = new LazyMap<Waiter<M>, () => void>();
   #weight = 0;
   /** Why there is no connection, as far as known: the cause of a `DeadlineExceeded`. */
   lastFailure: MeshError | undefined;

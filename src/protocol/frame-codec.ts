@@ -34,6 +34,8 @@ export interface FrameCodecOptions extends FrameAgreement {
 /** The largest number of messages that go uncompressed in a row, after data that did not shrink. */
 const MAX_SKIPS = 256;
 
+const NO_ALGORITHMS: ReadonlyMap<Compression, Algorithm> = new Map();
+
 /**
  * Turns messages into what frames carry, and back: CBOR, then compression, as one handshake agreed on them. Each
  * connection has one. SPEC.md, "Payload" and "Compression".
@@ -45,7 +47,7 @@ export class FrameCodec {
   #codec: MessageCodec;
   #maxMessageBytes = 0;
   #preferred: Algorithm | undefined;
-  #byId: ReadonlyMap<Compression, Algorithm> = new Map();
+  #byId = NO_ALGORITHMS;
   /** Messages still to go uncompressed, and the last such number, which doubles while nothing shrinks. */
   #skipsLeft = 0;
   #skips = 0;
@@ -61,7 +63,10 @@ export class FrameCodec {
     this.#codec = this.#codec.withLimit(maxMessageBytes);
     this.#maxMessageBytes = maxMessageBytes;
     this.#preferred = algorithms[0];
-    this.#byId = new Map(algorithms.map((algorithm) => [algorithm.id, algorithm]));
+    this.#byId =
+      algorithms.length === 0
+        ? NO_ALGORITHMS
+        : new Map(algorithms.map((algorithm) => [algorithm.id, algorithm]));
   }
 
   /**

@@ -1,4 +1,5 @@
 /** The batches for one peer that are still to be sent. When the peer or the node ends, none of them is left waiting. */
+import { LazySet } from '../../base/lazy-collections.js';
 import type { MeshError } from '../../errors.js';
 
 /** A batch that is still to be sent. `flush` sends what it has now. */
@@ -8,7 +9,7 @@ export interface OpenBatch {
 
 /** Knows the unsent batches of all batchers to one peer. */
 export class OpenBatches {
-  readonly #open = new Set<OpenBatch>();
+  readonly #open = new LazySet<OpenBatch>();
   readonly #end: () => MeshError | undefined;
 
   /** @param end the error of an ended peer; `undefined` while messages can be sent to it */

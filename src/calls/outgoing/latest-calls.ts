@@ -4,6 +4,7 @@
  */
 
 import { offAbort, onAbort } from '../../base/abortable.js';
+import { LazyMap } from '../../base/lazy-collections.js';
 import { MeshError } from '../../errors.js';
 import type { FrameStream } from '../../transport/connection.js';
 import type { Nesting } from '../handling.js';
@@ -90,7 +91,7 @@ export class CallPlace {
 /** The calls with `latestOnly` to one peer, by key. */
 export class LatestCalls {
   /** By key, only calls that have not settled: their number bounds the map. */
-  readonly #places = new Map<string, CallPlace>();
+  readonly #places = new LazyMap<string, CallPlace>();
 
   /** How many keys have a call under way. */
   get size(): number {

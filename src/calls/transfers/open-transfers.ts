@@ -2,6 +2,7 @@
  * The transfers of one connection that are under way. An orderly close waits for them, but not for those whose bytes nobody
  * takes.
  */
+import { LazySet } from '../../base/lazy-collections.js';
 
 /** A transfer under way, in either direction. */
 export interface OpenTransfer {
@@ -19,9 +20,9 @@ const LOOK_INTERVAL_MS = 50;
 
 /** The transfers under way on one connection, and the end of those that stand still. */
 export class OpenTransfers {
-  readonly #open = new Set<OpenTransfer>();
+  readonly #open = new LazySet<OpenTransfer>();
   /** The last progress of each transfer, and since when it stands there. */
-  readonly #seen = new WeakMap<OpenTransfer, { progress: number; sinceMs: number }>();
+  #seen: WeakMap<OpenTransfer, { progress: number; sinceMs: number }> | undefined;
 
   get size(): number {
     return this.#open.size;
@@ -49,6 +50,7 @@ export class OpenTransfers {
 
   /** Looks at all transfers once, and compares with what earlier looks saw. */
   look(patienceMs: number, nowMs: number): void {
+    this.#seen ??= new WeakMap();
     for (const transfer of [...this.#open]) {
       const { isHeldUp, isUnread, progress } = transfer;
       const before = this.#seen.get(transfer);

@@ -166,10 +166,12 @@ function settle(
   const { timeoutMs, signal } = options;
   return new Promise((resolve, reject) => {
     let settled = false;
+    const ending: Ending = { fail: undefined };
     let timer: NodeJS.Timeout | undefined;
     const finish = (outcome: () => Negotiated): void => {
       if (settled) return;
       settled = true;
+      ending.fail = undefined;
       clearTimeout(timer);
       if (signal !== undefined) offAbort(signal, cancelled);
       try {
@@ -195,7 +197,8 @@ function settle(
     // Until TLS is done, the connection has a timeout of its own.
     if (connection.state.kind !== 'early') startTimer();
     else void connection.opened.then((opened) => opened && startTimer());
-    void connection.closed.then((error) => fail(asFailure(error)));
+    ending.fail = fail;
+    failWith(connection, ending);
     if (signal?.aborted === true) {
       cancelled(signal);
       return;
@@ -207,6 +210,19 @@ function settle(
       fail(toMeshError(thrown));
     }
   });
+}
+
+/** Whoever is to hear of the connection's end, until the handshake is over. */
+interface Ending {
+  fail: ((error: MeshError) => void) | undefined;
+}
+
+/**
+ * A promise keeps what waits for it until it settles, and a connection may live for months. So what waits here refers to
+ * nothing of the handshake once that is over: neither its options nor the dial that it belonged to.
+ */
+function failWith(connection: Connection, ending: Ending): void {
+  void connection.closed.then((error) => ending.fail?.(asFailure(error)));
 }
 
 /** For those who wait for a handshake, an orderly close is a failure too. */

@@ -2,6 +2,7 @@
  * Which stream sends its frame next, as far as the socket and the peer's credit allow: one of the most urgent class, and
  * within a class each in turn, frame by frame. SPEC.md, "Priorities".
  */
+import { LazySet } from '../../base/lazy-collections.js';
 import { Line, type Place } from '../../base/line.js';
 import { FrameFlag } from '../../protocol/frame.js';
 import { PRIORITIES, type Priority } from '../../protocol/priority.js';
@@ -36,7 +37,7 @@ export class SendScheduler {
   }));
   readonly #turns = new ClassTurns();
   /** Streams that have sent some pieces of a message, but not all. */
-  readonly #cut = new Set<MuxStream>();
+  readonly #cut = new LazySet<MuxStream>();
   #isFlushing = false;
 
   constructor(options: SendSchedulerOptions) {

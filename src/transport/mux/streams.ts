@@ -2,7 +2,9 @@
  * The streams of one multiplexed connection: opening, accepting, limits, credit, and where a frame goes.
  * SPEC.md, "Transports".
  */
+
 import type { ByteAccount } from '../../base/byte-budget.js';
+import { LazySet } from '../../base/lazy-collections.js';
 import { MeshError, type MeshErrorCode } from '../../errors.js';
 import { decodeCredit, decodeReset, encodeCredit, encodeReset } from '../../protocol/control.js';
 import { type Frame, FrameFlag } from '../../protocol/frame.js';
@@ -77,11 +79,11 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   readonly #window: ReceiveWindow;
   readonly contention = new Contention();
   /** The peer's streams that wait for {@link onStream}. */
-  readonly #untaken = new Set<MuxStream>();
+  readonly #untaken = new LazySet<MuxStream>();
   #onStream: Connection['onStream'];
   #goAway: GoAway | undefined;
   /** Streams whose readers are slow, those that have been so for the longest first. */
-  readonly #holding = new Set<MuxStream>();
+  readonly #holding = new LazySet<MuxStream>();
   #heldFrames = 0;
   #heldBytes = 0;
   /** Of messages and frames that are not whole. */
@@ -92,7 +94,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   /** The peer's handshake is under way: it has proved nothing but who it is. */
   isHandshaking = false;
   /** Streams whose message is arriving in pieces, the oldest first. */
-  readonly #assembling = new Set<MuxStream>();
+  readonly #assembling = new LazySet<MuxStream>();
   /** What the peer does to streams, by the connection's clock. */
   readonly rates: StreamRateGuard;
   sendsChecksum = true;

@@ -105,7 +105,12 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   readonly #collectKeys: (() => void) | undefined;
   /** Rings when the connection is to be maintained; made when it first is. */
   #maintenance: Alarm | undefined;
+  readonly #role: Role;
+  /** Until TLS is done. */
   #dial: Dial | undefined;
+  /** What is left of the dial from then on: neither its knock nor the session that it resumed. */
+  #verifyPeer: EndpointDialOptions['verifyPeer'] | undefined;
+  #onSession: EndpointDialOptions['onSession'];
   #halfOpenSource: string | undefined;
   /** Whether the acceptor got the connection before TLS was done, because it brought early data. */
   #handedOut = false;
@@ -124,7 +129,10 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
     this.socket = socket;
     this.#ids = new Set(ids);
     this.#halfOpenSource = halfOpenSource;
+    this.#role = dial === undefined ? 'acceptor' : 'dialer';
     this.#dial = dial;
+    this.#verifyPeer = dial?.options.verifyPeer;
+    this.#onSession = dial?.options.onSession;
     this.#collectKeys = collectKeys;
     for (const id of ids) host.routes.set(id, this);
   }
@@ -170,7 +178,7 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   }
 
   newConnectionId(): Buffer {
-    return this.#host.newConnectionId(this.#dial === undefined ? 'acceptor' : 'dialer');
+    return this.#host.newConnectionId(this.#role);
   }
 
   addRoute(id: string): void {
@@ -201,9 +209,9 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   }
 
   verifyPeer(chain: readonly Uint8Array[]): PeerIdentity {
-    return this.#dial === undefined
+    return this.#verifyPeer === undefined
       ? this.#host.verifyDialer(chain)
-      : this.#dial.options.verifyPeer(chain);
+      : this.#verifyPeer(chain);
   }
 
   early(): void {
@@ -216,7 +224,9 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   }
 
   sessionGiven(session: Uint8Array): void {
-    this.#dial?.options.onSession?.(session);
+    const onSession = this.#onSession;
+    this.#onSession = undefined;
+    onSession?.(session);
   }
 
   established(): void {
@@ -228,6 +238,7 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
     if (connection.isResumed) counters.resumed += 1;
     if (connection.role === 'dialer') {
       this.#dial?.resolve();
+      this.#dial = undefined;
     } else {
       counters.accepted += 1;
       if (!this.#handedOut) acceptor?.onConnection(connection);

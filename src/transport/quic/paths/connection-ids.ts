@@ -4,6 +4,7 @@
  * Every path needs an ID of its own at each end. So each side gives the other a few spares, and issues another as soon as one
  * is used or retired.
  */
+import { LazySet } from '../../../base/lazy-collections.js';
 import type { NativeConnection } from '../binding/native.js';
 import { routeOf } from '../io/packet.js';
 
@@ -33,7 +34,7 @@ export class ConnectionIds {
   readonly #spares = new Set<string>();
   /** The ID of the latest datagram. */
   #last: string | undefined;
-  readonly #retired = new Set<string>();
+  readonly #retired = new LazySet<string>();
   #spent = 0;
   /** How many spares the peer is short of. */
   #missing = SPARE_IDS;

@@ -6,8 +6,10 @@
  * nonce, which the peer sends back on its control stream. The binding learns how large a datagram may be from the size of the
  * memory that it gets to write into.
  */
+
 import { Alarm, type Alarms } from '../../../base/alarms.js';
 import { asBuffer } from '../../../base/buffers.js';
+import { LazyMap } from '../../../base/lazy-collections.js';
 import { RateLimit } from '../../../base/rate-limit.js';
 import { MeshError } from '../../../errors.js';
 import type { PathEvent } from '../../connection.js';
@@ -80,7 +82,7 @@ export class DatagramSize {
   #alarm: Alarm | undefined;
   readonly #answers = new RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE);
   /** The numbers of probes by their nonce; `undefined` for witnesses, which have none. */
-  readonly #asked = new Map<string, number | undefined>();
+  readonly #asked = new LazyMap<string, number | undefined>();
   #limits: PathMtuLimits;
   #leaving: LeavingProbe | undefined;
   #isOpen = false;

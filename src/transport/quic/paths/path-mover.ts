@@ -3,6 +3,7 @@
  * validates the new path and switches to it. RFC 9000, section 9.2.
  */
 import { abortable } from '../../../base/abortable.js';
+import { LazyMap } from '../../../base/lazy-collections.js';
 import { MeshError, toMeshError } from '../../../errors.js';
 import type { MigrateOptions, Role, SocketAddress } from '../../connection.js';
 import { canonicalAddress, checkLocalAddress } from '../../dial-address.js';
@@ -38,7 +39,7 @@ export interface PathMoverOptions {
 /** The migration of one connection that is under way, and what remains of earlier ones. */
 export class PathMover {
   readonly #options: PathMoverOptions;
-  readonly #closings = new Map<UdpSocket, NodeJS.Timeout>();
+  readonly #closings = new LazyMap<UdpSocket, NodeJS.Timeout>();
   /** The sequence number of the peer's connection ID in use. */
   #currentSequence = 0;
   #migration: Migration | undefined;

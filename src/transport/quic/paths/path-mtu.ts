@@ -11,6 +11,7 @@
  *
  * Pure: sizes, times and answers in, sizes and a deadline out. Sizes are bytes of UDP payload.
  */
+import { LazyMap } from '../../../base/lazy-collections.js';
 import { LossLook } from './loss-look.js';
 import { SizeSearch } from './size-search.js';
 
@@ -103,7 +104,7 @@ export class PathMtu {
   readonly #onEvent: (event: PathMtuEvent) => void;
   readonly #losses = new LossLook();
   /** The sizes of probes, by their numbers. */
-  readonly #unanswered = new Map<number, number>();
+  readonly #unanswered = new LazyMap<number, number>();
   #limits: PathMtuLimits;
   #phase: Phase = { kind: 'idle' };
   #confirmed = BASE_DATAGRAM_BYTES;

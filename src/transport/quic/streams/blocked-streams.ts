@@ -7,6 +7,7 @@
  * Streams in line wait for the connection. Those that lack credit of their own stand apart, so that the line can be written
  * from its front until there is no more room, and nobody has to look at all of it.
  */
+import { LazyMap } from '../../../base/lazy-collections.js';
 import { Line, type Place } from '../../../base/line.js';
 import { PRIORITIES, type Priority } from '../../../protocol/priority.js';
 import { ClassTurns, RANKS, type Rank } from '../../priority/class-turns.js';
@@ -37,7 +38,7 @@ export class BlockedStreams {
     () => new Line<Place<QuicStream>>(),
   );
   /** Streams that lack credit of their own, by QUIC's id. */
-  readonly #stalled = new Map<number, QuicStream>();
+  readonly #stalled = new LazyMap<number, QuicStream>();
   readonly #turns = new ClassTurns();
   /** The stream that was put back last, and how often in a row. */
   #first: QuicStream | undefined;

@@ -5,6 +5,7 @@
  * never become whole. Above a limit only one stream is read on: the one that has waited longest, so that some frame always
  * becomes whole. QUIC's windows then stop the senders of the others.
  */
+import { LazyMap, LazySet } from '../../../base/lazy-collections.js';
 import type { QuicStream } from './stream.js';
 
 /**
@@ -13,8 +14,8 @@ import type { QuicStream } from './stream.js';
  */
 export class PartialFrames {
   readonly #limitBytes: number;
-  readonly #bytes = new Map<QuicStream, number>();
-  readonly #skipped = new Set<QuicStream>();
+  readonly #bytes = new LazyMap<QuicStream, number>();
+  readonly #skipped = new LazySet<QuicStream>();
   #totalBytes = 0;
 
   constructor(limitBytes: number) {

@@ -1,7 +1,9 @@
 /**
  * Reads streams: which of them, in which order, and what becomes of bytes that nobody takes. RFC 9000, section 2.2.
  */
+
 import { AsyncResource } from 'node:async_hooks';
+import { LazySet } from '../../../base/lazy-collections.js';
 import { MeshError } from '../../../errors.js';
 import type { ReadingShare } from '../../reading-turns.js';
 import { type NativeConnection, readNativeFailure } from '../binding/native.js';
@@ -62,10 +64,10 @@ export class StreamReader {
   /** The stream read last, if it goes on. */
   #last: QuicStream | undefined;
   /** Streams whose readers are slow, those that have been so for the longest first. */
-  readonly #paused = new Set<QuicStream>();
+  readonly #paused = new LazySet<QuicStream>();
   readonly #partials: PartialFrames;
   /** Streams that the peer reset and QUIC still holds: see {@link reap}. */
-  readonly #unreaped = new Set<number>();
+  readonly #unreaped = new LazySet<number>();
   /** The async context that the connection lives in. */
   readonly #home = new AsyncResource('quicmesh.StreamReader');
 

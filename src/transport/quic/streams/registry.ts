@@ -5,6 +5,7 @@
  * A stream has its place once it has QUIC's id. quiche 0.18.0 throws where a stream is past the peer's limit, so such
  * streams wait in line here.
  */
+import { LazyMap } from '../../../base/lazy-collections.js';
 import { Line } from '../../../base/line.js';
 import { SequenceTable } from '../../../base/sequence-table.js';
 import { MeshError } from '../../../errors.js';
@@ -41,7 +42,7 @@ export class StreamRegistry {
   /** What arrives late on one of these is not taken for a new stream. */
   readonly #seen: SeenStreams;
   /** Notices about streams that are still to come, by QUIC's id. */
-  readonly #earlyNotices = new Map<number, MeshError>();
+  readonly #earlyNotices = new LazyMap<number, MeshError>();
   /** This side's streams that have a place. */
   #ownPlaced = 0;
   /** This side's streams that have none: those in line, and those that have nothing to send yet. */

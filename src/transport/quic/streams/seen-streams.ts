@@ -1,3 +1,5 @@
+import { LazySet } from '../../../base/lazy-collections.js';
+
 /**
  * Which of the peer's bidirectional streams were seen: a mark below which all were, and the few above it. Streams are
  * opened in order and arrive nearly so; how far they may stray is bounded by the stream limit.
@@ -5,7 +7,7 @@
 export class SeenStreams {
   /** The first stream that was not seen. */
   #mark: number;
-  readonly #above = new Set<number>();
+  readonly #above = new LazySet<number>();
 
   /** @param firstId 0 for a dialer's streams, 1 for an acceptor's */
   constructor(firstId: 0 | 1) {
@@ -22,7 +24,8 @@ export class SeenStreams {
   }
 
   add(id: number): void {
-    this.#above.add(id);
-    while (this.#above.delete(this.#mark)) this.#mark += 4;
+    if (id === this.#mark) this.#mark += 4;
+    else this.#above.add(id);
+    while (this.#above.size > 0 && this.#above.delete(this.#mark)) this.#mark += 4;
   }
 }

@@ -2,6 +2,7 @@
  * Keeps bulk data that QUIC holds from starving. quiche sends a less urgent stream only when nothing more urgent is left,
  * and where losses keep the congestion window full, something always is. SPEC.md, "Priorities".
  */
+import { LazySet } from '../../../base/lazy-collections.js';
 import { PATIENCE_BYTES, SLICE_BYTES } from '../../priority/class-turns.js';
 import type { QuicStream } from './stream.js';
 
@@ -12,7 +13,7 @@ import type { QuicStream } from './stream.js';
 export class StarvationGuard {
   readonly #setUrgency: (stream: QuicStream, isRaised: boolean) => void;
   /** Streams of bulk data that have a place on the wire. */
-  readonly #streams = new Set<QuicStream>();
+  readonly #streams = new LazySet<QuicStream>();
   #sentBytes = 0;
   #isRaised = false;
 

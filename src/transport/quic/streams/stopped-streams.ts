@@ -6,6 +6,7 @@
  * A few are asked about with every datagram, the rest by a timer. With few streams the peer is heard at once, with many a
  * moment later, and a busy connection spends no more than a few calls of the binding per datagram.
  */
+import { LazySet } from '../../../base/lazy-collections.js';
 import type { QuicStream } from './stream.js';
 
 /** Streams asked about with every datagram. With no more than these, none waits for the timer. */
@@ -27,7 +28,7 @@ export interface StoppedStreamsHost {
  */
 export class StoppedStreams {
   readonly #host: StoppedStreamsHost;
-  readonly #streams = new Set<QuicStream>();
+  readonly #streams = new LazySet<QuicStream>();
   /** Goes on where it stopped. A set may change under its iterator. */
   #iterator: Iterator<QuicStream, undefined> | undefined;
   /** Streams that were not asked since the last datagram. */
@@ -82,7 +83,7 @@ export class StoppedStreams {
 
   #next(): QuicStream | undefined {
     for (let round = 0; round < 2; round += 1) {
-      this.#iterator ??= this.#streams.values();
+      this.#iterator ??= this.#streams[Symbol.iterator]();
       const { done, value } = this.#iterator.next();
       if (done !== true) return value;
       this.#iterator = undefined;

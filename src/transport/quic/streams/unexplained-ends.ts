@@ -2,6 +2,7 @@
  * Streams that the peer gave up, as their FIN shows, before the notice that says why. The notice is on the control stream
  * and may come later, if its datagram was overtaken or lost. So the end of the stream waits for it a while. SPEC.md, "QUIC".
  */
+import { LazyMap } from '../../../base/lazy-collections.js';
 import type { QuicStream } from './stream.js';
 
 /** Enough for a lost notice to be sent again, which takes about two round trips. */
@@ -14,7 +15,7 @@ const PATIENCE_MS = 250;
 export class UnexplainedEnds {
   readonly #guard: (step: () => void) => void;
   /** When the wait is over, by stream; in order. */
-  readonly #untilMs = new Map<QuicStream, number>();
+  readonly #untilMs = new LazyMap<QuicStream, number>();
   #timer: NodeJS.Timeout | undefined;
 
   /** @param guard runs a step outside of any input */
