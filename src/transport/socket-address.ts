@@ -18,3 +18,7 @@ export function addressKey({ host, port }: SocketAddress): string {
 export function isIPv6(host: string): boolean {
   return isIP(host) === 6;
 }
+
+export function isLoopback(host: string): boolean {
+  return host === '::1' || host.startsWith('127.');
+}

@@ -46,6 +46,7 @@ test('what is not given has the documented default, and the config is frozen', (
       migration: true,
       peerSockets: 128,
       congestionControl: 'cubic',
+      initialWindowBytes: 54_000,
     },
     renewal: { afterStreams: 4_000_000, afterMs: 86_400_000 },
     compression: { algorithms: ['lz4', 'zstd'], thresholdBytes: 4096 },
@@ -193,6 +194,10 @@ const MESSAGES: readonly (readonly [wrong: object, message: string])[] = [
   [
     { quic: { congestionControl: 'vegas' } },
     "quic.congestionControl: must be 'cubic', 'reno' or 'bbr'",
+  ],
+  [
+    { quic: { initialWindowBytes: 11_999 } },
+    'quic.initialWindowBytes: must be a whole number of bytes from 12000 to 655270',
   ],
   [
     { quic: { sessionStore: {} } },

@@ -10,10 +10,10 @@ import { DEFAULT_STREAM_LIMITS } from '../../src/transport/connection.js';
 import { dialHandshake } from '../../src/transport/dialing/handshaker.js';
 import { resolveAdmissionLimits } from '../../src/transport/quic/admission/admission-policy.js';
 import { createNativeConfig } from '../../src/transport/quic/binding/config.js';
+import { DEFAULT_INITIAL_WINDOW_BYTES } from '../../src/transport/quic/binding/congestion-control.js';
 import { loadNative } from '../../src/transport/quic/binding/native.js';
 import { QuicEndpoint } from '../../src/transport/quic/endpoint/endpoint.js';
 import { newEndpointCounters } from '../../src/transport/quic/io/counters.js';
-import { PacerClocks } from '../../src/transport/quic/paths/pacer-clocks.js';
 import { QuicTransport } from '../../src/transport/quic/transport.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
 import { TrustStore } from '../../src/transport/trust/identity.js';
@@ -285,7 +285,8 @@ async function dialWithoutCertificate(
       migration: true,
       datagramLimits: () => ({ maxBytes: 1350, isFixed: true }),
       configFor: () => config,
-      pacerClocks: new PacerClocks(),
+      initialWindowBytes: DEFAULT_INITIAL_WINDOW_BYTES,
+      isPaced: () => false,
       verifyDialer: (chain) => trust.verify(chain, 'dialer', Date.now()),
     },
     newEndpointCounters(),

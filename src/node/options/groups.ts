@@ -11,6 +11,11 @@ import { DEFAULT_HEALTH } from '../../pool/health.js';
 import { DEFAULT_POOL_LIMITS } from '../../pool/options.js';
 import { STRATEGIES } from '../../pool/select.js';
 import { DEFAULT_STREAM_LIMITS } from '../../transport/connection.js';
+import {
+  DEFAULT_INITIAL_WINDOW_BYTES,
+  MAX_INITIAL_WINDOW_BYTES,
+  MIN_INITIAL_WINDOW_BYTES,
+} from '../../transport/quic/binding/congestion-control.js';
 import type { SessionStore } from '../../transport/quic/resumption/sessions.js';
 import type { NodeAuthOptions } from './types.js';
 import {
@@ -150,6 +155,10 @@ const quic = group({
   migration: v.optional(flag, true),
   peerSockets: v.optional(wholeNumber(0, 65_536), 128),
   congestionControl: v.optional(oneOf(['cubic', 'reno', 'bbr']), 'cubic'),
+  initialWindowBytes: v.optional(
+    wholeNumber(MIN_INITIAL_WINDOW_BYTES, MAX_INITIAL_WINDOW_BYTES, 'bytes'),
+    DEFAULT_INITIAL_WINDOW_BYTES,
+  ),
 });
 
 const pool = group({

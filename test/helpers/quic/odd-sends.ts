@@ -8,12 +8,12 @@ import { MeshError } from '../../../src/errors.js';
 import { DEFAULT_STREAM_LIMITS } from '../../../src/transport/connection.js';
 import { resolveAdmissionLimits } from '../../../src/transport/quic/admission/admission-policy.js';
 import { createNativeConfig } from '../../../src/transport/quic/binding/config.js';
+import { DEFAULT_INITIAL_WINDOW_BYTES } from '../../../src/transport/quic/binding/congestion-control.js';
 import { loadNative } from '../../../src/transport/quic/binding/native.js';
 import { QuicEndpoint } from '../../../src/transport/quic/endpoint/endpoint.js';
 import { newEndpointCounters } from '../../../src/transport/quic/io/counters.js';
 import { ListeningSockets } from '../../../src/transport/quic/io/listening-sockets.js';
 import { UdpSocket } from '../../../src/transport/quic/io/udp-socket.js';
-import { PacerClocks } from '../../../src/transport/quic/paths/pacer-clocks.js';
 import { QuicTransport } from '../../../src/transport/quic/transport.js';
 import { TrustStore } from '../../../src/transport/trust/identity.js';
 import { nodeCert } from '../certs.js';
@@ -106,7 +106,8 @@ async function listen(host: string, retry: 'auto' | 'always') {
       migration: true,
       datagramLimits: () => ({ maxBytes: 1350, isFixed: true }),
       configFor: () => config,
-      pacerClocks: new PacerClocks(),
+      initialWindowBytes: DEFAULT_INITIAL_WINDOW_BYTES,
+      isPaced: () => false,
       verifyDialer: (chain) => trust.verify(chain, 'dialer', Date.now()),
     },
     newEndpointCounters(),

@@ -2,7 +2,11 @@
 import { MeshError } from '../../../errors.js';
 import { ALPN_PROTOCOL, type Role, type StreamLimits, type TlsMaterial } from '../../connection.js';
 import { type TlsInput, tlsInputOf } from '../../trust/tls-material.js';
-import type { CongestionControl } from './congestion-control.js';
+import {
+  type CongestionControl,
+  DEFAULT_INITIAL_WINDOW_BYTES,
+  INITIAL_WINDOW_UNITS,
+} from './congestion-control.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
 /** The settings of a native configuration besides certificates. */
@@ -19,8 +23,10 @@ export interface QuicTuning {
   readonly logsKeys?: boolean | undefined;
   /** Whether connections may change their paths. Default true. */
   readonly migration?: boolean | undefined;
-  /** Whether the binding uses its pacer clock; see `pacer-clocks.ts`. Default false. */
-  readonly paces?: boolean | undefined;
+  /** Default {@link DEFAULT_INITIAL_WINDOW_BYTES}. Never less than ten of the largest datagrams. */
+  readonly initialWindowBytes?: number | undefined;
+  /** Whether the binding stamps packets with the time at which they are due; see `send-pacer.ts`. Default false. */
+  readonly isPaced?: boolean | undefined;
   /** Default `'cubic'`. */
   readonly congestionControl?: CongestionControl | undefined;
 }
@@ -33,9 +39,9 @@ export const LOOPBACK_DATAGRAM_BYTES = 16_000;
  */
 const ANY_RECEIVED_DATAGRAM = 0;
 /**
- * Added to the largest datagram in the configuration. The binding uses that size as the unit of its congestion window, and as
- * the bound of a DATAGRAM frame, for which it sets aside more than the headers need. The size of a datagram itself is bounded
- * by the memory that it is written into.
+ * Added to the largest datagram, for the least unit of the congestion window. The binding takes that unit as the bound of a
+ * DATAGRAM frame besides, for which it sets aside more than the headers need. The size of a datagram itself is bounded by the
+ * memory that it is written into.
  */
 const SPARE_BYTES = 8;
 /** How many probes of the peer wait to be read. A side sends one at a time. */
@@ -86,14 +92,13 @@ export function nativeConfigOf(
   tuning: QuicTuning,
 ): NativeConfig {
   const config = withCertificates(native, tls, tuning.role ?? 'acceptor');
-  const { limits, migration = true, congestionControl = 'cubic', paces = false } = tuning;
+  const { limits, migration = true, congestionControl = 'cubic' } = tuning;
   const { streamWindowBytes } = limits;
   config.setApplicationProtos([ALPN_PROTOCOL]);
   config.grease(true);
   config.setMaxIdleTimeout(tuning.idleTimeoutMs);
   config.setMaxRecvUdpPayloadSize(ANY_RECEIVED_DATAGRAM);
-  const unitBytes = Math.min(tuning.maxDatagramBytes + SPARE_BYTES, MAX_DATAGRAM_BYTES);
-  config.setMaxSendUdpPayloadSize(unitBytes);
+  config.setMaxSendUdpPayloadSize(unitBytesOf(tuning));
   config.enableDgram(true, RECEIVED_PROBES, SENT_PROBES);
   config.setInitialMaxData(UNLIMITED_BYTES);
   config.setMaxConnectionWindow(UNLIMITED_BYTES);
@@ -108,9 +113,8 @@ export function nativeConfigOf(
   config.setActiveConnectionIdLimit(migration ? MAX_PATHS : MIN_CONNECTION_IDS);
   config.setDisableActiveMigration(!migration);
   config.setCcAlgorithmName(congestionControl);
-  // With the pacer clock, stamps that run less far ahead look to HyStart++ like a growing queue: it would end slow start early.
-  config.enableHystart(!paces);
-  config.enablePacing(paces);
+  config.enableHystart(true);
+  config.enablePacing(tuning.isPaced ?? false);
   config.setAckDelayExponent(3);
   config.setMaxAckDelay(25);
   if (tuning.logsKeys === true) config.logKeys();
@@ -119,6 +123,14 @@ export function nativeConfigOf(
     config.enableEarlyData();
   }
   return config;
+}
+
+/** The unit of the congestion window, in bytes. */
+function unitBytesOf({ maxDatagramBytes, initialWindowBytes }: QuicTuning): number {
+  const windowBytes = initialWindowBytes ?? DEFAULT_INITIAL_WINDOW_BYTES;
+  const leastBytes = maxDatagramBytes + SPARE_BYTES;
+  const wantedBytes = Math.ceil(windowBytes / INITIAL_WINDOW_UNITS);
+  return Math.min(Math.max(leastBytes, wantedBytes), MAX_DATAGRAM_BYTES);
 }
 
 /**

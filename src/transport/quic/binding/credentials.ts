@@ -15,7 +15,7 @@ import { nativeConfigOf, type QuicTuning } from './config.js';
 import type { NativeConfig, NativeQuic } from './native.js';
 
 export interface CredentialsTuning
-  extends Omit<QuicTuning, 'role' | 'maxDatagramBytes' | 'paces' | 'ticketKey'> {
+  extends Omit<QuicTuning, 'role' | 'maxDatagramBytes' | 'isPaced' | 'ticketKey'> {
   /** How long one key encrypts this side's session tickets. `undefined`: no session is resumed with early data. */
   readonly ticketKeyLifetimeMs: number | undefined;
   readonly knocking: Knocking;
@@ -48,7 +48,7 @@ export class Credentials {
   readonly #native: NativeQuic;
   readonly #input: TlsInput;
   readonly #tuning: CredentialsTuning;
-  /** Configurations by role, the largest datagram and the use of the pacer clock. */
+  /** Configurations by role, the largest datagram, whether the peer takes larger ones, and whether packets are paced. */
   readonly #configs = new Map<string, NativeConfig>();
   readonly #fingerprint: string;
   #ticketKey: TicketKey;
@@ -78,7 +78,7 @@ export class Credentials {
       .digest('hex');
     const isSame = previous !== undefined && previous.#fingerprint === this.#fingerprint;
     this.#ticketKey = isSame ? previous.#ticketKey : new TicketKey();
-    this.configFor('acceptor', ETHERNET_DATAGRAM_BYTES, true);
+    this.configFor('acceptor', ETHERNET_DATAGRAM_BYTES, false, true);
   }
 
   /** The key for sessions with a node, given in canonical spelling. It covers CA and certificate: with others, a session must not be resumed. */
@@ -86,8 +86,14 @@ export class Credentials {
     return `${nodeId} ${this.#fingerprint}`;
   }
 
-  configFor(role: Role, maxDatagramBytes: number, paces: boolean): NativeConfig {
-    const key = `${role} ${maxDatagramBytes} ${paces}`;
+  /** @param takesSmall the peer takes no larger datagrams than links carry, which bounds the unit of the congestion window */
+  configFor(
+    role: Role,
+    maxDatagramBytes: number,
+    takesSmall: boolean,
+    isPaced: boolean,
+  ): NativeConfig {
+    const key = `${role} ${maxDatagramBytes} ${takesSmall} ${isPaced}`;
     const { ticketKeyLifetimeMs, knocking: _, ...tuning } = this.#tuning;
     if (ticketKeyLifetimeMs !== undefined && this.#ticketKey.isOlderThan(ticketKeyLifetimeMs)) {
       this.#ticketKey = new TicketKey();
@@ -100,8 +106,10 @@ export class Credentials {
         ...tuning,
         role,
         maxDatagramBytes,
-        paces,
+        isPaced,
         ticketKey,
+        // The binding reduces the unit to what the peer takes, but not all that it derives from it.
+        initialWindowBytes: takesSmall ? 0 : tuning.initialWindowBytes,
       });
       this.#configs.set(key, config);
     }

@@ -40,8 +40,6 @@ export interface ConnectionHost extends IdRoutes {
   flushSoon(): void;
   /** Calls the connection's `maintain()` then, and not when it was to be called before. */
   maintainAt(atMs: number): void;
-  /** The RTT estimate is far too long. With the binding's pacer clock, a new connection's would become so, too. */
-  pacerRanAhead(): void;
   /** Checks the peer's certificates. @throws MeshError with a Certificate* code */
   verifyPeer(chain: readonly Uint8Array[]): PeerIdentity;
   /** An acceptor may read early data: the certificate of the resumed session is good. */
@@ -74,6 +72,10 @@ export interface QuicConnectionOptions {
   readonly idleTimeoutMs: number;
   /** After so long a silence the peer is asked for a sign of life. */
   readonly keepAliveMs: number;
+  /** The congestion window that the connection begins with, as in the binding's configuration. */
+  readonly initialWindowBytes: number;
+  /** Whether the binding stamps packets with the time at which they are due, as in its configuration. */
+  readonly isPaced: boolean;
   /** The sizes that datagrams between two addresses may have. */
   readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
   /** The limits for a peer that has yet to prove who and where it is. */

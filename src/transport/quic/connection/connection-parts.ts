@@ -2,14 +2,17 @@
 import type { MeshError } from '../../../errors.js';
 import type { ConnectionCounters, PathEvent, PeerIdentity } from '../../connection.js';
 import { readerOf } from '../../reading-turns.js';
+import type { NativeConnection } from '../binding/native.js';
 import { PeerGuards } from '../guards/peer-guards.js';
 import { DatagramSize } from '../paths/datagram-size.js';
 import { ConnectionPaths } from '../paths/paths.js';
 import { QuicStreams } from '../streams/streams.js';
 import type { ConnectionHost, QuicConnectionOptions } from './connection-host.js';
 import { DatagramPump } from './datagram-pump.js';
-import { LossTimer } from './loss-timer.js';
+import { activePath, LossTimer } from './loss-timer.js';
 import { ReplacementCheck } from './replacement-check.js';
+import { RestartWindow } from './restart-window.js';
+import { SendPacer } from './send-pacer.js';
 
 /** What the parts ask of their connection. */
 export interface PartsOwner {
@@ -43,6 +46,8 @@ export class ConnectionParts {
   readonly size: DatagramSize;
   readonly pump: DatagramPump;
   readonly replacement: ReplacementCheck;
+  readonly #restartWindow: RestartWindow;
+  readonly #native: NativeConnection;
   readonly #datagramLimits: QuicConnectionOptions['datagramLimits'];
   readonly #host: ConnectionHost;
 
@@ -64,15 +69,33 @@ export class ConnectionParts {
     this.size = this.#createSize(options, owner);
     const { guards, size } = this;
     const failed = owner.nativeFailed;
-    this.pump = new DatagramPump({ native, host, paths, streams, guards, size, guard, failed });
-    const pacerRanAhead = () => host.pacerRanAhead();
-    this.replacement = new ReplacementCheck({
+    const pacer = options.isPaced ? new SendPacer() : undefined;
+    this.pump = new DatagramPump({
       native,
+      host,
       paths,
       streams,
-      pump: this.pump,
-      pacerRanAhead,
+      guards,
+      size,
+      guard,
+      pacer,
+      failed,
     });
+    this.replacement = new ReplacementCheck({ native, paths, pump: this.pump });
+    this.#restartWindow = new RestartWindow(options.initialWindowBytes);
+    this.#native = native;
+  }
+
+  /** The binding is about to get a datagram of an open connection, which may acknowledge what was sent. */
+  arrives(): void {
+    if (this.#restartWindow.arrives()) this.lookAtWindow();
+    if (this.#restartWindow.takeClaim(this.streams.writer.handedBytes)) this.pump.claimWindow();
+  }
+
+  /** Something may have been lost, and have made the congestion window smaller. */
+  lookAtWindow(): void {
+    const path = activePath(this.#native);
+    if (path !== undefined) this.#restartWindow.look(path.cwnd, path.pmtu);
   }
 
   /** Begins anew to look for the largest datagram: the peer's address has changed. */
@@ -112,6 +135,7 @@ export class ConnectionParts {
   /** What was learned of the old path is void. */
   #pathChanged(): void {
     this.timer.restart();
+    this.pump.pathChanged();
     this.restartSize();
     this.#host.arrivalChanged();
   }

@@ -285,6 +285,7 @@ export class QuicConnection implements Connection {
     const isEarly = !wasOpen && elsewhere === undefined;
     try {
       if (!isEarly) this.#life.arrives(nowMs, this.#packetsReceived, elsewhere !== undefined);
+      if (wasOpen) this.#parts.arrives();
       this.#native.recv(datagram, path);
       if (!wasOpen) this.#pump.advanceTls();
     } catch (thrown) {
@@ -409,7 +410,6 @@ export class QuicConnection implements Connection {
    */
   maintain(nowMs: number): void {
     if (this.#state.kind !== 'open') return;
-    if (this.role === 'acceptor') this.#replacement.checkAcceptor(this.lastReceivedMs);
     const { maintains, asks, nextMs } = this.#upkeep.look(nowMs, {
       heardMs: this.lastReceivedMs,
       datagrams: this.#replacement.datagramsReceived + this.#pump.datagramsSent,
@@ -432,7 +432,7 @@ export class QuicConnection implements Connection {
 
   #close(error: MeshError, streamError: MeshError): void {
     if (this.isOver) return;
-    this.#pump.flush();
+    this.#pump.flushAll();
     try {
       this.#native.close(true, wireCodeOf(error.code), encodeReason(error.message));
     } catch {
@@ -452,6 +452,7 @@ export class QuicConnection implements Connection {
   #release(): void {
     this.#released = true;
     this.#timer.stop();
+    this.#pump.stop();
     this.#size.stop();
     this.#paths.release();
     this.#host.released();
@@ -477,7 +478,7 @@ export class QuicConnection implements Connection {
     if (this.#isClosedByAnybody || !this.#identifyPeer()) return;
     if (this.role === 'dialer') this.#resumption.established();
     this.#stopEstablishTimer();
-    this.#pump.guard = undefined;
+    this.#pump.established();
     this.#moveTo({ kind: 'open' });
     this.#life.established(this.#packetsReceived());
     this.#timer.established();
@@ -533,6 +534,7 @@ export class QuicConnection implements Connection {
     this.#native.onTimeout();
     if (this.isOpen) {
       this.#timer.learnRtt();
+      this.#parts.lookAtWindow();
       this.#size.timedOut(performance.now());
     }
     if (this.#timer.takeProbe()) this.#pump.probeTail();

@@ -11,11 +11,15 @@ import { BASE_DATAGRAM_BYTES } from '../paths/path-mtu.js';
 import type { ConnectionPaths } from '../paths/paths.js';
 import type { QuicStreams } from '../streams/streams.js';
 import type { ConnectionHost } from './connection-host.js';
+import { activePath } from './loss-timer.js';
+import type { SendPacer } from './send-pacer.js';
 
 /** A packet counts as lost when one that was sent three later is acknowledged (RFC 9002, section 6.1.1). */
 const PROBE_PACKETS = 3;
 /** Memory that no packet fits into. */
 const NO_ROOM_BYTES = 1;
+/** Memory for the longest header, and no packet: after the first byte, a connection ID of up to 20 (RFC 9000, section 17.3). */
+const HEADER_ROOM_BYTES = 21;
 
 export interface DatagramPumpOptions {
   readonly native: NativeConnection;
@@ -26,6 +30,8 @@ export interface DatagramPumpOptions {
   readonly size: DatagramSize;
   /** The limits for a peer that has yet to prove itself. */
   readonly guard: HalfOpenGuard | undefined;
+  /** Spreads packets over the round trip. `undefined`: they leave at once. */
+  readonly pacer: SendPacer | undefined;
   /** The native connection refused to write a datagram, and has failed. */
   readonly failed: (thrown: unknown) => void;
 }
@@ -36,12 +42,17 @@ export class DatagramPump {
   guard: HalfOpenGuard | undefined;
   readonly #options: DatagramPumpOptions;
   readonly #native: NativeConnection;
+  readonly #pacer: SendPacer | undefined;
   #datagramsSent = 0;
+  #isOpen = false;
+  /** Runs while packets wait for their time. */
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: DatagramPumpOptions) {
     this.#options = options;
     this.#native = options.native;
     this.guard = options.guard;
+    this.#pacer = options.pacer;
   }
 
   get datagramsSent(): number {
@@ -60,10 +71,21 @@ export class DatagramPump {
   }
 
   /**
-   * Sends what there is, up to the limit of one flush. Beyond, the host flushes again in a later turn.
+   * Sends what there is and may leave by now, up to the limit of one flush. Beyond, the host flushes again in a later turn.
    * @returns whether the native connection has nothing more to send now
    */
   flush(): boolean {
+    const pacer = this.#isOpen ? this.#pacer : undefined;
+    if (pacer?.begin(performance.now()) === true) this.#learnPace(pacer);
+    return this.#send(pacer);
+  }
+
+  /** Sends what there is, whether it is due or not. @returns as {@link flush} */
+  flushAll(): boolean {
+    return this.#send(undefined);
+  }
+
+  #send(pacer: SendPacer | undefined): boolean {
     const { guards, size, host } = this.#options;
     const limitBytes = guards.sentBytes + guards.flushBytes;
     for (;;) {
@@ -71,10 +93,44 @@ export class DatagramPump {
         host.flushSoon();
         return false;
       }
-      const bytes = this.sendNext(size.bytes);
+      const waitMs = pacer?.waitMs ?? 0;
+      if (waitMs > 0) {
+        this.#flushIn(waitMs);
+        return false;
+      }
+      const bytes = this.sendNext(pacer?.sizeOf(size.bytes) ?? size.bytes);
       if (bytes === 0) return true;
+      pacer?.sent(bytes);
       size.sent(bytes);
     }
+  }
+
+  /** The handshake is done. Until then a datagram of fewer than 1,200 bytes may be dropped, and nothing is paced. */
+  established(): void {
+    this.guard = undefined;
+    this.#isOpen = true;
+  }
+
+  /** The native connection's path is another one. */
+  pathChanged(): void {
+    this.#pacer?.restart();
+  }
+
+  /** The connection is over: nothing leaves any more. */
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #learnPace(pacer: SendPacer): void {
+    const path = activePath(this.#native);
+    if (path !== undefined) pacer.learn(performance.now(), path.cwnd, path.rtt);
+  }
+
+  #flushIn(waitMs: number): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#options.host.flushSoon();
+    }, waitMs);
   }
 
   /** Sends the next datagram, of up to `maxBytes`. @returns its size; 0 when there is none, or it must not leave now */
@@ -100,11 +156,21 @@ export class DatagramPump {
     return bytes;
   }
 
+  /**
+   * Makes the native connection find that the congestion window is full, until the next packet leaves: acknowledgements up to
+   * then let the window grow. quiche 0.18.0 takes it so where it has something to send and no room for a packet. What it has to
+   * send is a PING frame, which goes with the next packet.
+   */
+  claimWindow(): void {
+    this.#native.sendAckEliciting();
+    this.#native.send(this.#options.host.sendMemory.room(HEADER_ROOM_BYTES));
+  }
+
   /** Sends packets behind the last ones: their acknowledgement tells a loss among those from mere reordering. */
   probeTail(): void {
     for (let packet = 0; packet < PROBE_PACKETS; packet += 1) {
       this.#native.sendAckEliciting();
-      this.flush();
+      this.flushAll();
     }
   }
 

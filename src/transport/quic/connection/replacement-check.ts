@@ -4,7 +4,6 @@
  */
 import type { NativeConnection } from '../binding/native.js';
 import type { ConnectionPaths } from '../paths/paths.js';
-import type { QuicStreams } from '../streams/streams.js';
 import type { DatagramPump } from './datagram-pump.js';
 import { activePath } from './loss-timer.js';
 import { RttWatch } from './rtt-watch.js';
@@ -18,10 +17,7 @@ const MANY_DATAGRAMS = 2 ** 22;
 export interface ReplacementCheckOptions {
   readonly native: NativeConnection;
   readonly paths: ConnectionPaths;
-  readonly streams: QuicStreams;
   readonly pump: DatagramPump;
-  /** The RTT estimate is far too long, because of the binding's pacer clock. */
-  readonly pacerRanAhead: () => void;
 }
 
 /** Holds the counts and looks by which one connection is judged. */
@@ -49,29 +45,13 @@ export class ReplacementCheck {
     );
   }
 
-  /**
-   * Checks an acceptor's connection, which nobody replaces: only the dialer can. What is found of the pacer's clock is of
-   * use for the next connection.
-   */
-  checkAcceptor(lastReceivedMs: number): void {
-    const { handedBytes } = this.#options.streams.writer;
-    if (this.#rttWatch.isBusy(handedBytes)) this.#isRttWrong(lastReceivedMs);
-  }
-
   #isRttWrong(lastReceivedMs: number): boolean {
     // Where nothing has arrived, the estimate is what it was; and asking the native connection is not cheap.
     if (this.#rttLookedAtMs >= lastReceivedMs) return false;
-    const { native, streams, pacerRanAhead } = this.#options;
-    const nowMs = performance.now();
-    this.#rttLookedAtMs = nowMs;
-    const path = activePath(native);
+    this.#rttLookedAtMs = performance.now();
+    const path = activePath(this.#options.native);
     if (path === undefined) return false;
     const { rtt: rttMs, cwnd: windowBytes, pmtu } = path;
-    const { handedBytes } = streams.writer;
-    if (this.#rttWatch.isOverestimate({ nowMs, rttMs, windowBytes, handedBytes })) {
-      pacerRanAhead();
-      return true;
-    }
     return this.#rttWatch.isRunaway(rttMs, windowBytes / pmtu);
   }
 }

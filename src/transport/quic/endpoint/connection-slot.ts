@@ -42,8 +42,6 @@ export interface SlotHost extends SharedMemory {
   resetTokenOf(connectionId: Uint8Array): bigint;
   /** @throws MeshError with a Certificate* code */
   verifyDialer(chain: readonly Uint8Array[]): PeerIdentity;
-  /** The binding's pacer clock ran ahead of the time on a connection to this host. */
-  pacerRanAhead(host: string): void;
   /** A half-open connection of this source is done or gone. */
   leave(source: string, isTrusted: boolean): void;
   /** The connection is over, and its native connection drained. */
@@ -202,10 +200,6 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
   maintainAt(atMs: number): void {
     this.#maintenance ??= new Alarm(this.#host.alarms, (nowMs) => this.connection?.maintain(nowMs));
     this.#maintenance.set(atMs);
-  }
-
-  pacerRanAhead(): void {
-    if (this.connection !== undefined) this.#host.pacerRanAhead(this.connection.remoteAddress.host);
   }
 
   verifyPeer(chain: readonly Uint8Array[]): PeerIdentity {

@@ -1,7 +1,7 @@
 /** Finds dialed connections by their peer's address. A stateless reset carries no connection ID that leads anywhere. */
 import type { SocketAddress } from '../../connection.js';
+import { isLoopback } from '../../socket-address.js';
 import type { QuicConnection } from '../connection/connection.js';
-import { isLoopback } from '../paths/pacer-clocks.js';
 
 /** An index of dialed connections by the address of their peer. */
 export class DialedConnections {

@@ -5,7 +5,6 @@ import type { PeerIdentity, SocketAddress, StreamLimits } from '../../connection
 import type { AdmissionLimits } from '../admission/admission-policy.js';
 import type { ConnectionKeys } from '../binding/connection-keys.js';
 import type { NativeQuic } from '../binding/native.js';
-import type { PacerClocks } from '../paths/pacer-clocks.js';
 import type { PathMtuLimits } from '../paths/path-mtu.js';
 import type { ConfigFor } from './native-connections.js';
 
@@ -31,8 +30,10 @@ export interface EndpointOptions {
   readonly configFor: ConfigFor;
   /** The sizes that datagrams between two addresses may have. */
   readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
-  /** Is told of hosts with which the binding's pacer clock ran ahead. */
-  readonly pacerClocks: PacerClocks;
+  /** The congestion window that connections begin with, and do not fall below for want of traffic. */
+  readonly initialWindowBytes: number;
+  /** Whether connections with this peer are paced. @param takenBytes as for {@link ConfigFor} */
+  readonly isPaced: (remote: SocketAddress, takenBytes?: number) => boolean;
   /** Logs the secrets of connections. */
   readonly keys?: ConnectionKeys | undefined;
   /** Checks a dialer's certificates. @throws MeshError with a Certificate* code */

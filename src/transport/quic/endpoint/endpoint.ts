@@ -223,10 +223,6 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     return this.#options.verifyDialer(chain);
   }
 
-  pacerRanAhead(host: string): void {
-    this.#options.pacerClocks.ranAhead(host);
-  }
-
   leave(source: string, isTrusted: boolean): void {
     this.#initials.leave(source, isTrusted);
   }
@@ -379,6 +375,8 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
       limits: this.#options.limits,
       idleTimeoutMs: this.#options.idleTimeoutMs,
       keepAliveMs: this.#options.keepAliveMs,
+      initialWindowBytes: this.#options.initialWindowBytes,
+      isPaced: this.#options.isPaced(remoteAddress, guard?.takenBytes),
       migration: this.#options.migration,
       datagramLimits: this.#options.datagramLimits,
       connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,

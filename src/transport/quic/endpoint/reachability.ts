@@ -5,8 +5,7 @@ import { textOf } from '../../../base/realms.js';
 import { MeshError } from '../../../errors.js';
 import type { SocketAddress } from '../../connection.js';
 import { localAddresses } from '../../local-addresses.js';
-import { isIPv6 } from '../../socket-address.js';
-import { isLoopback } from '../paths/pacer-clocks.js';
+import { isIPv6, isLoopback } from '../../socket-address.js';
 
 /**
  * Whether datagrams from a socket that is bound to this address reach the peer, and its answers come back. That is so when

@@ -14,14 +14,13 @@
  */
 import { MeshError } from '../../../errors.js';
 import type { MigrateOptions, SocketAddress } from '../../connection.js';
-import { isSameAddress } from '../../socket-address.js';
+import { isLoopback, isSameAddress } from '../../socket-address.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { SendFailures } from '../io/send-failures.js';
 import type { UdpSocket } from '../io/udp-socket.js';
 import { makeProofNonce } from '../streams/control-stream.js';
 import { ConnectionIds } from './connection-ids.js';
 import { KnownPaths } from './known-paths.js';
-import { isLoopback } from './pacer-clocks.js';
 import { type Path, pathBetween } from './path.js';
 import { PathMover } from './path-mover.js';
 import type { PathsHost, PathsOptions } from './paths-host.js';
