@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { textOf } from '../../src/base/realms.js';
 import { generateDevCerts } from '../../src/certs/index.js';
 import { CLIENT_NAME, SERVER_NAME } from './contenders/contender.js';
-import type { ContenderName } from './contenders/registry.js';
+import { type ContenderName, contenderEntry } from './contenders/registry.js';
 import { matricesOf } from './matrix.js';
 import { plotMatrix, plotTable } from './plot.js';
 import { formatReport, formatTotal, markdownReport } from './report.js';
@@ -75,7 +75,7 @@ async function resolveSuiteOptions(options: RunOptions, build: WorkerBuild): Pro
     firstReplyProgram: build.firstReplyProgram,
     signal,
     tell,
-    takesPart: (name) => peers === undefined || peers.includes(name),
+    takesPart: (name) => peers?.includes(name) ?? !(quick && contenderEntry(name).isExtra),
     wants: (work) => works === undefined || works.includes(work),
     names: (work) => works?.includes(work) ?? false,
     tls: { server: { ca, ...nodes[SERVER_NAME] }, client: { ca, ...nodes[CLIENT_NAME] } },

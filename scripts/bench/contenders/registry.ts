@@ -9,6 +9,8 @@ export interface ContenderEntry {
   readonly description: string;
   /** What it survives, where that is less than the suites ask of the others. */
   readonly atMost?: { readonly concurrency: number; readonly uploadBytes: number };
+  /** Quick runs leave it out, unless it is named. */
+  readonly isExtra?: boolean;
   /** @param library quicmesh, where it is not to be that of this build */
   readonly load: (library?: LoadLibrary) => Promise<Contender>;
 }
@@ -50,6 +52,7 @@ export const CONTENDERS = {
   'matrixai-classes': {
     family: 'quic',
     description: 'QUICClient and QUICServer of @matrixai/quic, which fail with 64 calls at once',
+    isExtra: true,
     atMost: { concurrency: 16, uploadBytes: 2_000_000 },
     load: async () => (await import('./matrixai-classes.js')).matrixaiClasses,
   },
@@ -66,6 +69,7 @@ export const CONTENDERS = {
   'bare-quic-batched': {
     family: 'quic',
     description: 'the same, but sending once a turn of the event loop, not after every datagram',
+    isExtra: true,
     load: async () => (await import('./bare-quic.js')).bareQuicBatched,
   },
 } as const satisfies Readonly<Record<string, ContenderEntry>>;
