@@ -4,6 +4,7 @@ import type { UnpackStep } from '../../protocol/compression.js';
 import type { Message } from '../../protocol/message.js';
 import type { UnreadMessage } from './unread-message.js';
 
+/** The decoding of one message, which may be left and taken up again: what it has so far stays with it. */
 export class Decoding {
   readonly unread: UnreadMessage;
   /** Bytes on the wire that have not paid for anything yet. */
