@@ -3,6 +3,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Flow } from '../flow.js';
 import type { UnreadMessage } from './unread-message.js';
 
+/** One message that waits to be decoded. Its stream is held until `end`, which is to be called once. */
 export class HeldMessage {
   readonly unread: UnreadMessage;
   readonly #flow: Flow;
