@@ -1,4 +1,4 @@
-/** When a congestion window that is not full may grow all the same. Over a real path: `small-window.test.ts`. */
+/** When a congestion window that is not full may grow all the same. Over a real path: `round-trips.fault.ts`. */
 import test from 'ava';
 import { RestartWindow } from '../../../../src/transport/quic/connection/restart-window.js';
 

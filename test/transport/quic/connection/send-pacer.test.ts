@@ -1,4 +1,4 @@
-/** When packets may leave. What it does to a connection that loses packets: `small-window.test.ts`. */
+/** When packets may leave. What it does to the estimate of a round trip: `round-trips.fault.ts`. */
 
 import test from 'ava';
 import fc from 'fast-check';
