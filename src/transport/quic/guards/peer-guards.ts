@@ -23,8 +23,8 @@ export interface PeerGuardsOptions {
   readonly end: (error: MeshError) => void;
 }
 
-/** Bytes sent in one go, which take some two milliseconds. The rest waits until other connections had their turn. */
-const MAX_FLUSH_BYTES = 1024 * 1024;
+/** Bytes sent in one go. The rest waits until other connections had their turn. */
+const MAX_FLUSH_BYTES = 8 * 1024 * 1024;
 /** The same where bulk data goes beside other calls: these wait until it has left. */
 const MAX_SHARED_FLUSH_BYTES = 256 * 1024;
 
