@@ -336,11 +336,12 @@ export class QuicTransport implements Transport {
             role,
             takesSmall ? Math.min(maxBytes, ETHERNET_DATAGRAM_BYTES) : maxBytes,
             takesSmall,
-            isPaced(remote, takenBytes),
+            isStamped(remote, takenBytes),
           );
         },
         datagramLimits: (remote, local) => this.#datagramLimits(remote, local),
-        isPaced,
+        // Round trips of loopback are shorter than timers are exact.
+        isPaced: ({ host }) => !isLoopback(host),
         initialWindowBytes: this.#options.initialWindowBytes ?? DEFAULTS.initialWindowBytes,
         keys: this.#keys,
         verifyDialer: (chain) =>
@@ -424,10 +425,11 @@ export class QuicTransport implements Transport {
 }
 
 /**
- * Loopback has round trips shorter than timers are exact, and loses nothing. A peer that takes no larger datagrams than links
- * carry counts as one across a link there, too: its window has few, small packets.
+ * Whether the binding stamps packets with the time at which they are due. Nobody waits for that over loopback. A peer that takes no
+ * larger datagrams than links carry counts as one across a link there, too: its window has few, small packets, and without
+ * the pacer their stamps would stand still for long.
  */
-function isPaced({ host }: SocketAddress, takenBytes: number | undefined): boolean {
+function isStamped({ host }: SocketAddress, takenBytes: number | undefined): boolean {
   return isSmall(takenBytes) || !isLoopback(host);
 }
 

@@ -74,7 +74,7 @@ export interface QuicConnectionOptions {
   readonly keepAliveMs: number;
   /** The congestion window that the connection begins with, as in the binding's configuration. */
   readonly initialWindowBytes: number;
-  /** Whether the binding stamps packets with the time at which they are due, as in its configuration. */
+  /** Whether packets wait until they are due, by the stamps of the binding. */
   readonly isPaced: boolean;
   /** The sizes that datagrams between two addresses may have. */
   readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;

@@ -32,8 +32,8 @@ export interface EndpointOptions {
   readonly datagramLimits: (remote: SocketAddress, local: SocketAddress) => PathMtuLimits;
   /** The congestion window that connections begin with, and do not fall below for want of traffic. */
   readonly initialWindowBytes: number;
-  /** Whether connections with this peer are paced. @param takenBytes as for {@link ConfigFor} */
-  readonly isPaced: (remote: SocketAddress, takenBytes?: number) => boolean;
+  /** Whether packets to this peer wait until they are due, by the stamps of the binding. */
+  readonly isPaced: (remote: SocketAddress) => boolean;
   /** Logs the secrets of connections. */
   readonly keys?: ConnectionKeys | undefined;
   /** Checks a dialer's certificates. @throws MeshError with a Certificate* code */

@@ -376,7 +376,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
       idleTimeoutMs: this.#options.idleTimeoutMs,
       keepAliveMs: this.#options.keepAliveMs,
       initialWindowBytes: this.#options.initialWindowBytes,
-      isPaced: this.#options.isPaced(remoteAddress, guard?.takenBytes),
+      isPaced: this.#options.isPaced(remoteAddress),
       migration: this.#options.migration,
       datagramLimits: this.#options.datagramLimits,
       connectTimeoutMs: connectTimeoutMs ?? this.#options.connectTimeoutMs,
