@@ -67,10 +67,9 @@ export class NodeHost {
     },
     events: ({ sinceMs = 0 }) => this.#events.filter(({ atMs }) => atMs >= sinceMs),
     links: ({ nodeId }) =>
-      (this.#node.peer(nodeId)?.connections ?? []).map(({ transport, role }) => ({
-        transport,
-        role,
-      })),
+      (this.#node.peer(nodeId)?.connections ?? [])
+        .filter(({ connectionClass }) => connectionClass === 'calls')
+        .map(({ transport, role }) => ({ transport, role })),
     closePeer: async ({ nodeId }) => {
       await this.#node.peer(nodeId)?.close();
       return undefined;

@@ -126,7 +126,7 @@ export interface Commands {
     readonly takes: { readonly sinceMs?: number | undefined };
     readonly gives: readonly SeenEvent[];
   };
-  /** The connections to a peer, as the node shows them. */
+  /** The connections for calls to a peer, as the node shows them. */
   links: { readonly takes: { readonly nodeId: string }; readonly gives: readonly Link[] };
   closePeer: { readonly takes: { readonly nodeId: string }; readonly gives: undefined };
   /** How often each call was executed here. */
