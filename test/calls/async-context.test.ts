@@ -20,7 +20,11 @@ for (const transport of TEST_TRANSPORTS) {
     test(`${transport}: handlers of a node that ${kind} run in the context of its creation`, async (t) => {
       const { n1, n2, seen } = await makeNodes(t, transport, { listen });
       const target = targetOf(n2);
-      const call = (): Promise<void> => callAll(n2.peer('n1') as Peer);
+      const call = async (): Promise<void> => {
+        // An early call is answered before its connection takes calls of the acceptor.
+        await until(() => n2.peer('n1')?.isConnected === true);
+        await callAll(n2.peer('n1') as Peer);
+      };
       // Whoever connects, and however.
       const peer = await within('connects', () => n1.connect(target));
       await call();

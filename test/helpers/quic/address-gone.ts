@@ -42,7 +42,17 @@ async function* body(): AsyncIterable<Buffer> {
 async function start(nodeId: 'n1' | 'n2', host: string) {
   const tls = await nodeCert(nodeId);
   const listen = { host, port: 0 };
-  return createNode({ nodeId, cluster: 't', tls, listen, transports: ['quic'], logger: 'silent' });
+  // The transfer shares the connection that moves.
+  const bulk = { transport: 'same' } as const;
+  return createNode({
+    nodeId,
+    cluster: 't',
+    tls,
+    listen,
+    transports: ['quic'],
+    bulk,
+    logger: 'silent',
+  });
 }
 
 function ip(...args: string[]): void {
