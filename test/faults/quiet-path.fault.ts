@@ -13,8 +13,11 @@ import { until } from '../helpers/until.js';
 const SECONDS = 10;
 /** In a second and of one side, beyond what answers to datagrams that arrived. */
 const MAX_PER_SECOND = 50;
-/** An acknowledgement may let out two packets, and what it shows to be lost is sent again. */
-const FOR_EACH_ARRIVAL = 4;
+/**
+ * An acknowledgement may let out the smallest window, two units of 5,400 bytes, which are eight packets; and what it shows to be
+ * lost is sent again.
+ */
+const FOR_EACH_ARRIVAL = 16;
 /** Of TCP: a ping is no smaller. */
 const PING_BYTES = 40;
 /** What was under way when the path went silent is lost, and some of it sent again: not counted. */

@@ -95,7 +95,9 @@ export class ConnectionParts {
   /** Something may have been lost, and have made the congestion window smaller. */
   lookAtWindow(): void {
     const path = activePath(this.#native);
-    if (path !== undefined) this.#restartWindow.look(path.cwnd, path.pmtu);
+    if (path === undefined) return;
+    const { cwnd: windowBytes, pmtu: unitBytes, sent, lost } = path;
+    this.#restartWindow.look({ windowBytes, unitBytes, sent, lost });
   }
 
   /** Begins anew to look for the largest datagram: the peer's address has changed. */

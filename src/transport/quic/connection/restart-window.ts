@@ -16,6 +16,18 @@ import { INITIAL_WINDOW_UNITS } from '../binding/congestion-control.js';
 
 /** Datagrams received between two looks at the window: a look is not cheap. */
 const LOOK_EVERY = 64;
+/** A path that loses more than one packet in so many since the last look swallows them: the window is small for a reason. */
+const SWALLOWED_ONE_IN = 4;
+/** Fewer lost packets than that prove nothing. */
+const LEAST_LOST = 8;
+
+/** What is known of a path: its window and its unit in bytes, and how many packets were sent over it, and lost, so far. */
+export interface WindowLook {
+  readonly windowBytes: number;
+  readonly unitBytes: number;
+  readonly sent: number;
+  readonly lost: number;
+}
 
 /**
  * Decides when the congestion window of a connection that sends little is to grow, back to the initial window and no further.
@@ -26,6 +38,8 @@ export class RestartWindow {
   #isSmall = false;
   #datagramsToLook = LOOK_EVERY;
   #claimedBytes = 0;
+  #sent = 0;
+  #lost = 0;
 
   /** @param initialBytes the window that connections begin with */
   constructor(initialBytes: number) {
@@ -38,10 +52,14 @@ export class RestartWindow {
     return this.#datagramsToLook <= 0;
   }
 
-  /** @param unitBytes the unit of the window: the initial one has ten */
-  look(windowBytes: number, unitBytes: number): void {
+  look({ windowBytes, unitBytes, sent, lost }: WindowLook): void {
     this.#datagramsToLook = LOOK_EVERY;
-    this.#isSmall = windowBytes < Math.max(this.#initialBytes, INITIAL_WINDOW_UNITS * unitBytes);
+    const lostSince = lost - this.#lost;
+    const isSwallowed = lostSince >= LEAST_LOST && lostSince * SWALLOWED_ONE_IN > sent - this.#sent;
+    this.#sent = sent;
+    this.#lost = lost;
+    const initialBytes = Math.max(this.#initialBytes, INITIAL_WINDOW_UNITS * unitBytes);
+    this.#isSmall = windowBytes < initialBytes && !isSwallowed;
   }
 
   /**
