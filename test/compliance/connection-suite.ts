@@ -128,12 +128,19 @@ export function connectionSuite(
       });
       await until(() => readers.length === ends.length);
       t.true(account.usedBytes > 0);
-      const [sent, resetHere] = streams as [CollectedStream, CollectedStream];
+      const [sent, resetHere, resetThere] = streams as [
+        CollectedStream,
+        CollectedStream,
+        CollectedStream,
+      ];
+      // They need not arrive in the order in which they were opened.
+      const readerOf = ({ stream: { messageId } }: CollectedStream) =>
+        readers.find((reader) => reader.messageId === messageId);
       resetHere.stream.reset('Cancelled');
-      readers[2]?.reset('Cancelled');
-      await streams[2]?.collector.reset;
+      readerOf(resetThere)?.reset('Cancelled');
+      await resetThere.collector.reset;
       const drained = sent.collector.drained();
-      readers[0]?.resume();
+      readerOf(sent)?.resume();
       await drained;
       await dialer.close();
       t.is(account.usedBytes, 0);
