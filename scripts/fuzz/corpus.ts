@@ -10,7 +10,7 @@ const MAX_SEED_BYTES = 4096;
 
 /** A vector, as far as its bytes go. */
 interface VectorFile {
-  readonly vectors: readonly { readonly name: string; readonly hex: string }[];
+  readonly vectors: readonly { readonly name: string; readonly hex?: string }[];
 }
 
 /** The frames of the vector files whose name matches. */
@@ -20,7 +20,9 @@ export function frames(name: RegExp = /./): Buffer[] {
     .sort()
     .flatMap((file) => {
       const text = readFileSync(new URL(file, VECTORS), 'utf8');
-      return (JSON.parse(text) as VectorFile).vectors.map(({ hex }) => Buffer.from(hex, 'hex'));
+      return (JSON.parse(text) as VectorFile).vectors.flatMap(({ hex }) =>
+        hex === undefined ? [] : [Buffer.from(hex, 'hex')],
+      );
     })
     .filter(({ length }) => length <= MAX_SEED_BYTES);
 }

@@ -69,6 +69,11 @@ export class FrameCodec {
         : new Map(algorithms.map((algorithm) => [algorithm.id, algorithm]));
   }
 
+  /** The largest message that is decoded, in bytes before compression. */
+  get maxMessageBytes(): number {
+    return this.#maxMessageBytes;
+  }
+
   /**
    * Encodes and compresses a message. Returns a promise only where the message is compressed on another thread.
    * A large byte string stays where it is, as `tail`.

@@ -14,6 +14,8 @@ export type Outcome =
   | { readonly kind: 'dropped' }
   /** The call on that message id is answered with an error, and the connection is kept. */
   | { readonly kind: 'refused'; readonly code: MeshErrorCode; readonly on?: number }
+  /** One of the calls on those message ids is, whichever comes last. */
+  | { readonly kind: 'refusedOne'; readonly code: MeshErrorCode; readonly of: readonly number[] }
   /** The node closes the connection with that code. */
   | { readonly kind: 'closed'; readonly code: MeshErrorCode }
   /** Odd, but within the rules: the call on that message id is answered as any other. */

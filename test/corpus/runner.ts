@@ -176,6 +176,14 @@ async function check(
       await client.ping();
       return;
     }
+    case 'refusedOne': {
+      const refused = () => outcome.of.filter((id) => client.answers.has(id));
+      await until(() => refused().length > 0 || client.isOver);
+      expectSame(refused().length, 1, 'calls that are refused');
+      expectSame(await refusalOn(client, refused()[0] as number), outcome.code, 'the refusal');
+      await client.ping();
+      return;
+    }
     case 'served': {
       const answer = await answerOn(client, outcome.on ?? FIRST_CALL);
       if (answer.type === 'error') throw new Error(`refused: ${answer.code}, ${answer.text}`);
@@ -234,7 +242,7 @@ function expectSame(actual: unknown, expected: unknown, what: string): void {
 function counterOf({ counter, outcome, begin }: Case, transport: TestTransport) {
   if (counter === null || outcome.kind === 'served') return undefined;
   if (counter !== undefined) return counter.replace('TRANSPORT', transport);
-  if (outcome.kind === 'refused') return 'refusals.calls';
+  if (outcome.kind === 'refused' || outcome.kind === 'refusedOne') return 'refusals.calls';
   if (outcome.kind !== 'closed') throw new Error('the case has to say what counts it');
   return begin === undefined || begin === 'shaken' ? 'refusals.connections' : 'handshakes.refused';
 }

@@ -4,6 +4,7 @@ import { TEST_TRANSPORTS } from '../helpers/nodes.js';
 import type { Family, Outcome } from './case.js';
 
 const KINDS: readonly Outcome['kind'][] = ['dropped', 'refused', 'closed', 'served', 'answered'];
+const kindOf = ({ kind }: Outcome) => (kind === 'refusedOne' ? 'refused' : kind);
 
 export function tableOf(families: readonly Family[]): string {
   const table = new Table({
@@ -18,7 +19,7 @@ export function tableOf(families: readonly Family[]): string {
         (transport) =>
           cases.filter(({ transports = TEST_TRANSPORTS }) => transports.includes(transport)).length,
       ),
-      ...KINDS.map((kind) => cases.filter(({ outcome }) => outcome.kind === kind).length),
+      ...KINDS.map((kind) => cases.filter(({ outcome }) => kindOf(outcome) === kind).length),
     ];
     for (const [i, count] of counts.entries()) totals[i] += count;
     table.push([name, ...counts]);

@@ -152,7 +152,10 @@ export class PeerReader {
   /** @throws MeshError Overloaded */
   #reserve(unread: UnreadMessage): void {
     unread.reserve();
-    this.#share.expand(performance.now(), unread.rawBytes, unread.frame.payload.length);
+    const { rawBytes, frame, codec } = unread;
+    // What says that it becomes more than is allowed becomes nothing: it is refused next.
+    if (rawBytes > codec.maxMessageBytes) return;
+    this.#share.expand(performance.now(), rawBytes, frame.payload.length);
   }
 
   /**

@@ -205,6 +205,21 @@ test('a bomb is decompressed over many turns of the event loop, and charged mean
   t.is(room.receiveBudget.usedBytes, 0);
 });
 
+test('what claims to become more than is allowed is refused at once, and makes no other message wait', async (t) => {
+  const { reader, codec, room } = setUp('lz4');
+  const claim = Buffer.alloc(10, 0xff);
+  for (let i = 0; i < 5; i += 1) {
+    const sink = new Sink();
+    reader.receive(frameOf({ payload: claim, compression: Compression.lz4 }), codec, sink, room);
+    t.is(sink.error?.code, 'MessageTooLarge');
+  }
+  const sink = new Sink();
+  reader.receive(await bombOf('lz4', 100_000), codec, sink, room);
+  t.is(reader.waiting, 0);
+  await until(() => sink.isSettled);
+  t.is(room.receiveBudget.usedBytes, 0);
+});
+
 test('answers are not refused, and count from their arrival until they are decoded', async (t) => {
   const { codec, jobs } = setUp('lz4');
   const answers = new ByteBudget(MIB);

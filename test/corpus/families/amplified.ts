@@ -76,7 +76,7 @@ for (const name of ['lz4', 'zstd'] as const) {
     {
       name: `calls of 16 MB by ${name} that take their time: a fourth would be beyond the bytes of a connection`,
       steps: await calls(name, 4, held),
-      outcome: { kind: 'refused', code: 'Overloaded', on: 9 },
+      outcome: { kind: 'refusedOne', code: 'Overloaded', of: ids(4) },
     },
   );
   for (const [what, item] of [

@@ -156,9 +156,11 @@ function* malformed(): Generator<Case> {
     yield request(`null for ${name}`, { [name]: null }, 'MalformedMessage');
     yield request(`a list of lists for ${name}`, { [name]: [[]] }, 'MalformedMessage');
   }
-  for (const { name } of rowsUnder('### Capabilities')) {
+  for (const { name, required } of rowsUnder('### Capabilities')) {
     const without: Record<string, unknown> = { ...capabilities, [name]: undefined };
-    yield request(`capabilities without ${name}`, { capabilities: without }, 'MalformedMessage');
+    if (required) {
+      yield request(`capabilities without ${name}`, { capabilities: without }, 'MalformedMessage');
+    }
     const wrong: Record<string, unknown> = { ...capabilities, [name]: 'yes' };
     yield request(
       `capabilities with text for ${name}`,
