@@ -371,7 +371,8 @@ test('an acceptor that asks for a token first gets each call of the early flight
     await callBoth(n1, target);
   }
   t.is(asked.length, 8);
-  t.is(n2.counters.transports.quic?.retriesSent, 4);
+  // A dialer that waits for long asks again.
+  t.true((n2.counters.transports.quic?.retriesSent ?? 0) >= 4);
 });
 
 test('a kept session serves no certificate that is expired by now', async (t) => {
