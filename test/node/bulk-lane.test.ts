@@ -11,6 +11,7 @@ const LONG = { connectMs: 50_000, handshakeMs: 50_000 } as const;
 const PATIENT = {
   timeouts: { ...LONG, fallbackDelayMs: 50_000 },
   health: { intervalMs: 10_000 },
+  bulk: { transport: 'auto' },
 } as const;
 const CHUNK = Buffer.alloc(64 * 1024, 7);
 
@@ -132,7 +133,10 @@ test('the side that was dialed uses the connection that there is, and the one fo
 });
 
 test('an idle one is closed by whoever dialed it, and dialed again for the next transfer', async (t) => {
-  const { n2, peer } = await start(t, { bulk: { idleMs: 100 }, health: { intervalMs: 1000 } });
+  const { n2, peer } = await start(t, {
+    bulk: { transport: 'auto', idleMs: 100 },
+    health: { intervalMs: 1000 },
+  });
   await transfer(peer);
   await until(() => peer.connections.length === 1);
   await until(() => peerOf(n2, 'n1').connections.length === 1);
