@@ -15,6 +15,12 @@ import { PeerSocket, type PeerSocketEnd } from './peer-socket.js';
 import { PREFERS_CONNECTED } from './port-sharing.js';
 import type { UdpSocket } from './udp-socket.js';
 
+/**
+ * A socket that nobody uses any more closes so long after. What waits in it would be lost with it: in a process that was stopped
+ * for a while, connections end before anything is read, and the peer's next dial is behind what came for them.
+ */
+const LINGER_MS = 250;
+
 /** The sockets of an endpoint's peers, which are there as long as connections use them. */
 export class PeerSockets {
   readonly #max: number;
@@ -57,7 +63,12 @@ export class PeerSockets {
 
   leave(socket: PeerSocket): void {
     socket.users -= 1;
-    if (socket.users === 0) socket.close();
+    if (socket.users > 0) return;
+    this.#asyncScope.runInAsyncScope(() => {
+      setTimeout(() => {
+        if (socket.users === 0) socket.close();
+      }, LINGER_MS).unref();
+    });
   }
 
   #openOne(shared: UdpSocket, remote: SocketAddress, key: string): PeerSocket | undefined {

@@ -43,7 +43,10 @@ linuxTest(
     port.peers.leave(first);
     t.is(port.peers.join(port.socket, b), undefined);
     port.peers.leave(second);
-    t.truthy(port.peers.join(port.socket, b));
+    // For a moment it is still read, and whoever comes back has it again.
+    t.is(port.peers.join(port.socket, a), first);
+    port.peers.leave(first);
+    await until(() => port.peers.join(port.socket, b) !== undefined);
     t.is(port.counters.peerSocketsOpened, 2);
   },
 );
