@@ -51,7 +51,7 @@ export class PeerSockets {
       there.users += 1;
       return there;
     }
-    const opened = this.#open.size < this.#max ? this.#openOne(shared, remote, key) : undefined;
+    const opened = this.#hasRoom() ? this.#openOne(shared, remote, key) : undefined;
     if (opened === undefined) {
       this.#counters.peerSocketsRefused += 1;
       return undefined;
@@ -69,6 +69,17 @@ export class PeerSockets {
         if (socket.users === 0) socket.close();
       }, LINGER_MS).unref();
     });
+  }
+
+  /** Whether one more may be open. Those that nobody uses any more make way. */
+  #hasRoom(): boolean {
+    if (this.#open.size < this.#max) return true;
+    for (const socket of this.#open.values()) {
+      if (socket.users > 0) continue;
+      socket.close();
+      return true;
+    }
+    return false;
   }
 
   #openOne(shared: UdpSocket, remote: SocketAddress, key: string): PeerSocket | undefined {

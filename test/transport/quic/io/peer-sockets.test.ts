@@ -46,7 +46,8 @@ linuxTest(
     // For a moment it is still read, and whoever comes back has it again.
     t.is(port.peers.join(port.socket, a), first);
     port.peers.leave(first);
-    await until(() => port.peers.join(port.socket, b) !== undefined);
+    // But it makes way.
+    t.truthy(port.peers.join(port.socket, b));
     t.is(port.counters.peerSocketsOpened, 2);
   },
 );
