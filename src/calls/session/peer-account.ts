@@ -31,6 +31,8 @@ export interface BudgetLimits {
   readonly connectionBytes: number;
   readonly peerBytes: number;
   readonly nodeBytes: number;
+  /** The largest message: while others wait in parts, one is read on. Default 0. */
+  readonly messageBytes?: number | undefined;
 }
 
 /** What a node holds in all: the accounts of its peers count against it. */
@@ -63,6 +65,7 @@ export class PeerAccount {
   readonly copies: MessageCopies;
   readonly #budgets: Budgets;
   readonly #connectionBytes: number;
+  readonly #messageBytes: number;
 
   constructor(node: NodeAccount, limits: PeerLimits) {
     this.slots = new HandlerSlots(limits.callsPerPeer);
@@ -70,6 +73,7 @@ export class PeerAccount {
     this.#budgets = peerBudgets(limits.peerBytes, node.budgets);
     this.reader = new PeerReader(node.jobs, this.#budgets.unread);
     this.#connectionBytes = limits.connectionBytes;
+    this.#messageBytes = limits.messageBytes ?? 0;
   }
 
   /** Bytes that are held for the peer now, for all purposes. */
@@ -79,7 +83,8 @@ export class PeerAccount {
 
   /** The budgets of another connection of the peer. */
   connectionBudgets(): Budgets {
-    const held = new ByteBudget(HELD_WINDOWS * this.#connectionBytes, this.#budgets.held);
+    const heldBytes = HELD_WINDOWS * this.#connectionBytes + this.#messageBytes;
+    const held = new ByteBudget(heldBytes, this.#budgets.held);
     return { ...budgets(this.#connectionBytes, this.#budgets), held };
   }
 }
@@ -102,7 +107,10 @@ function peerBudgets(peerBytes: number, node: Budgets): Budgets {
   };
 }
 
-/** A transport keeps a window of parts, and the binding of QUIC another one that was not read yet. */
+/**
+ * A transport keeps a window of parts, and the binding of QUIC another one that was not read yet. The message that is read on
+ * while others wait comes on top.
+ */
 const HELD_WINDOWS = 2;
 
 function budgets(limitBytes: number, parents?: Budgets): Budgets {
