@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { COPY_WINDOW, CopyWindow } from '../../src/protocol/copy-window.js';
+import { holds } from './properties.js';
 import { type CopiesVector, readVectors } from './vectors.js';
 
 for (const { name, arrive, expect } of readVectors<CopiesVector>('copies.json').vectors) {
@@ -24,7 +25,8 @@ const steps = fc.array(
 );
 
 test('no number is run twice, and a new one within the window always is', (t) => {
-  fc.assert(
+  holds(
+    t,
     fc.property(steps, (all) => {
       const window = new CopyWindow();
       const run = new Set<number>();
@@ -39,5 +41,4 @@ test('no number is run twice, and a new one within the window always is', (t) =>
       return true;
     }),
   );
-  t.pass();
 });

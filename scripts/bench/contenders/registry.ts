@@ -81,3 +81,14 @@ export function contenderEntry(name: ContenderName): ContenderEntry {
 
 export type ContenderName = keyof typeof CONTENDERS;
 export const CONTENDER_NAMES = Object.keys(CONTENDERS) as ContenderName[];
+
+/** Those that suites with many rounds compare: one of each kind. */
+export const MAIN_CONTENDERS: readonly ContenderName[] = [
+  'quicmesh-quic',
+  'quicmesh-tcp',
+  'quicmesh-auto',
+  'grpc-js',
+  'http2',
+  'bare-tls',
+  'bare-quic',
+];

@@ -2,7 +2,7 @@
  * Suite `loss`: calls, control calls and bulk over links that delay and lose, between two network namespaces that it makes.
  * With `--namespaces` it is whatever joins these, as one link.
  */
-import type { ContenderName } from '../contenders/registry.js';
+import { MAIN_CONTENDERS } from '../contenders/registry.js';
 import { entrantsOf, Field } from '../field.js';
 import { findLink, type Link } from '../link/namespaces.js';
 import { OwnLink } from '../link/own-link.js';
@@ -57,15 +57,6 @@ const BROUGHT = {
   'bulk-link': 'one way in one stream, over the link of --namespaces',
 };
 
-const CONTENDERS: readonly ContenderName[] = [
-  'quicmesh-quic',
-  'quicmesh-tcp',
-  'quicmesh-auto',
-  'grpc-js',
-  'http2',
-  'bare-tls',
-  'bare-quic',
-];
 const OVER_TCP = ['grpc-js', 'http2', 'bare-tls'] as const;
 const PROBES = 1000;
 const ASK_LIMIT_MS = 30_000;
@@ -157,7 +148,7 @@ async function measureBrought(link: Link, options: SuiteOptions): Promise<SuiteF
 }
 
 async function start({ host, namespaces }: Link, options: SuiteOptions): Promise<Field> {
-  const entrants = entrantsOf(options, CONTENDERS);
+  const entrants = entrantsOf(options, MAIN_CONTENDERS);
   const field = await Field.start({ suite: 'loss', entrants, host, namespaces }, options);
   await field.startProfiles();
   return field;

@@ -1,5 +1,5 @@
 /** Suite `start`: from the start of a process to the reply to its first call, over loopback to a server that is warm. */
-import type { ContenderName } from '../contenders/registry.js';
+import { MAIN_CONTENDERS } from '../contenders/registry.js';
 import { entrantsOf, Field, LOOPBACK } from '../field.js';
 import { callFromFreshProcess } from '../fresh-process.js';
 import { median } from '../measure.js';
@@ -10,15 +10,6 @@ const WORKS = {
   cpu: 'a fresh process until its first reply, processor time',
 };
 
-const CONTENDERS: readonly ContenderName[] = [
-  'quicmesh-quic',
-  'quicmesh-tcp',
-  'quicmesh-auto',
-  'grpc-js',
-  'http2',
-  'bare-tls',
-  'bare-quic',
-];
 const PAYLOAD_BYTES = 128;
 
 export const startSuite: Suite = {
@@ -33,7 +24,7 @@ export const startSuite: Suite = {
   })),
   async run(options): Promise<SuiteFindings> {
     const { quick, rounds, firstReplyProgram, signal, tls } = options;
-    const entrants = entrantsOf(options, CONTENDERS);
+    const entrants = entrantsOf(options, MAIN_CONTENDERS);
     await using field = await Field.start({ suite: 'start', entrants, host: LOOPBACK }, options);
     const figures = ['replyMs', 'cpuMs', 'bootMs'] as const;
     const rows = await field.rounds(WORKS.reply, figures, rounds ?? (quick ? 5 : 15), (pair) => {
