@@ -17,8 +17,21 @@ import {
 const ERRORS_PER_SECOND = 1;
 const ERRORS_AT_ONCE = 8;
 
+/**
+ * So many turns of the event loop without a datagram, and all that waited in a socket was read: the first may end before its
+ * sockets are looked at.
+ */
+const QUIET_TURNS = 2;
+
 /** Why one closes: nobody uses it any more, its shared socket closes, or it had too many errors. */
 export type PeerSocketEnd = 'left' | 'failed';
+
+/** Is told of the end of a peer's socket, of each step once. */
+export interface PeerSocketOwner {
+  /** It gets nothing new. What waits in it is still read. */
+  retires(end: PeerSocketEnd): void;
+  closed(): void;
+}
 
 /** Receives for a shared socket what comes from one peer. */
 export class PeerSocket implements Attached {
@@ -27,59 +40,96 @@ export class PeerSocket implements Attached {
   /** How many connections use it. */
   users = 1;
   readonly #socket: Socket;
-  readonly #closed: (end: PeerSocketEnd) => void;
+  readonly #owner: PeerSocketOwner;
   readonly #errors = new RateLimit(ERRORS_PER_SECOND, ERRORS_AT_ONCE);
+  #datagrams = 0;
+  #isRetired = false;
   #isClosed = false;
 
   /**
    * Opens one in this turn of the event loop. From then on it gets what comes from `remote`. In the moment between binding and
    * connecting it may get datagrams of others; they are told with their own source.
-   * @param closed told once, when it closes
    * @returns `undefined` where the system refuses, as when descriptors are used up
    */
   static open(
     shared: UdpSocket,
     remote: SocketAddress,
-    closed: (end: PeerSocketEnd) => void,
+    owner: PeerSocketOwner,
   ): PeerSocket | undefined {
     const socket = createNumericSocket(shared.address.host, true);
     if (!isConnected(socket, shared.address, remote)) {
       socket.close();
       return undefined;
     }
-    return new PeerSocket(socket, shared, remote, closed);
+    return new PeerSocket(socket, shared, remote, owner);
   }
 
   private constructor(
     socket: Socket,
     shared: UdpSocket,
     remote: SocketAddress,
-    closed: (end: PeerSocketEnd) => void,
+    owner: PeerSocketOwner,
   ) {
     this.#socket = socket;
     this.shared = shared;
     this.remote = remote;
-    this.#closed = closed;
+    this.#owner = owner;
     growReceiveBuffer(socket);
-    socket.on('message', shared.receive);
+    socket.on('message', (datagram, from) => {
+      this.#datagrams += 1;
+      shared.receive(datagram, from);
+    });
     socket.on('error', () => {
       // ICMP says that a port or host cannot be reached. That ends nothing: a peer that is gone is missed soon enough.
-      if (!this.#errors.take(performance.now())) this.#close('failed');
+      if (!this.#errors.take(performance.now())) this.retire('failed');
     });
     shared.attach(this);
   }
 
-  /** Closes it at once: what still comes from the peer arrives at the shared socket. */
-  close(): void {
-    this.#close('left');
+  /**
+   * What comes from the peer from now on arrives at the shared socket. Closes when all that waits here is read: the first packet
+   * of the peer's next connection may be among it.
+   */
+  retire(end: PeerSocketEnd = 'left'): void {
+    if (this.#isRetired) return;
+    this.#isRetired = true;
+    this.#owner.retires(end);
+    this.#turnAway();
+    this.#closeWhenRead(QUIET_TURNS);
   }
 
-  #close(end: PeerSocketEnd): void {
+  /** Closes it at once, and what waits in it is lost. */
+  close(): void {
     if (this.#isClosed) return;
+    if (!this.#isRetired) {
+      this.#isRetired = true;
+      this.#owner.retires('left');
+    }
     this.#isClosed = true;
     this.shared.detach(this);
     this.#socket.close();
-    this.#closed(end);
+    this.#owner.closed();
+  }
+
+  /** Connects it to the port itself, from which nothing comes. */
+  #turnAway(): void {
+    const { host, port } = this.shared.address;
+    try {
+      this.#socket.disconnect();
+      this.#socket.connect(port, host);
+    } catch {
+      // It closes all the same: that it could be connected before is all that is sure.
+    }
+  }
+
+  #closeWhenRead(quietTurns: number): void {
+    const datagrams = this.#datagrams;
+    setImmediate(() => {
+      if (this.#isClosed) return;
+      if (this.#datagrams > datagrams) this.#closeWhenRead(QUIET_TURNS);
+      else if (quietTurns > 1) this.#closeWhenRead(quietTurns - 1);
+      else this.close();
+    });
   }
 }
 

@@ -15,12 +15,6 @@ import { PeerSocket, type PeerSocketEnd } from './peer-socket.js';
 import { PREFERS_CONNECTED } from './port-sharing.js';
 import type { UdpSocket } from './udp-socket.js';
 
-/**
- * A socket that nobody uses any more closes so long after. What waits in it would be lost with it: in a process that was stopped
- * for a while, connections end before anything is read, and the peer's next dial is behind what came for them.
- */
-const LINGER_MS = 250;
-
 /** The sockets of an endpoint's peers, which are there as long as connections use them. */
 export class PeerSockets {
   readonly #max: number;
@@ -29,6 +23,8 @@ export class PeerSockets {
   readonly #asyncScope = new AsyncResource('quicmesh.PeerSockets');
   /** By the addresses of both sides. */
   readonly #open = new Map<string, PeerSocket>();
+  /** How many more are read to their end, which takes a few turns of the event loop. */
+  #retiring = 0;
 
   /** @param max beyond so many, datagrams of further peers stay at the shared socket; 0 for none at all */
   constructor(max: number, counters: EndpointCounters) {
@@ -51,7 +47,8 @@ export class PeerSockets {
       there.users += 1;
       return there;
     }
-    const opened = this.#hasRoom() ? this.#openOne(shared, remote, key) : undefined;
+    const hasRoom = this.#open.size < this.#max && this.#retiring < this.#max;
+    const opened = hasRoom ? this.#openOne(shared, remote, key) : undefined;
     if (opened === undefined) {
       this.#counters.peerSocketsRefused += 1;
       return undefined;
@@ -61,32 +58,23 @@ export class PeerSockets {
     return opened;
   }
 
+  /** To be called once for each {@link join}. Without users a socket closes, and what waits in it is read before. */
   leave(socket: PeerSocket): void {
     socket.users -= 1;
-    if (socket.users > 0) return;
-    this.#asyncScope.runInAsyncScope(() => {
-      setTimeout(() => {
-        if (socket.users === 0) socket.close();
-      }, LINGER_MS).unref();
-    });
-  }
-
-  /** Whether one more may be open. Those that nobody uses any more make way. */
-  #hasRoom(): boolean {
-    if (this.#open.size < this.#max) return true;
-    for (const socket of this.#open.values()) {
-      if (socket.users > 0) continue;
-      socket.close();
-      return true;
-    }
-    return false;
+    if (socket.users === 0) socket.retire();
   }
 
   #openOne(shared: UdpSocket, remote: SocketAddress, key: string): PeerSocket | undefined {
-    const closed = (end: PeerSocketEnd) => {
-      this.#open.delete(key);
-      if (end === 'failed') this.#counters.peerSocketsFailed += 1;
+    const told = {
+      retires: (end: PeerSocketEnd) => {
+        this.#open.delete(key);
+        this.#retiring += 1;
+        if (end === 'failed') this.#counters.peerSocketsFailed += 1;
+      },
+      closed: () => {
+        this.#retiring -= 1;
+      },
     };
-    return this.#asyncScope.runInAsyncScope(() => PeerSocket.open(shared, remote, closed));
+    return this.#asyncScope.runInAsyncScope(() => PeerSocket.open(shared, remote, told));
   }
 }
