@@ -10,6 +10,8 @@ import { relaySockets } from './relay-sockets.js';
 /** Sees a datagram. @returns what goes on in its place, in order */
 export type Tamper = (direction: Direction, datagram: Buffer) => readonly Buffer[];
 
+const PORT_ATTEMPTS = 8;
+
 export class PathAttacker {
   tamper: Tamper;
   readonly #target: SocketAddress;
@@ -25,14 +27,18 @@ export class PathAttacker {
     target: SocketAddress,
     tamper: Tamper = (_direction, datagram) => [datagram],
   ): Promise<PathAttacker> {
-    const attacker = new PathAttacker(target, tamper);
-    t.teardown(() => attacker.#close());
-    attacker.#tcp.listen(0, '127.0.0.1');
-    await once(attacker.#tcp, 'listening');
-    attacker.#front.bind(attacker.address.port, '127.0.0.1');
-    attacker.#back.bind(0, '127.0.0.1');
-    await Promise.all([once(attacker.#front, 'listening'), once(attacker.#back, 'listening')]);
-    return attacker;
+    for (let attempt = 1; ; attempt += 1) {
+      const attacker = new PathAttacker(target, tamper);
+      try {
+        await attacker.#listen();
+        t.teardown(() => attacker.#close());
+        return attacker;
+      } catch (thrown) {
+        attacker.#close();
+        // A port that is free for TCP may be taken for UDP.
+        if (attempt === PORT_ATTEMPTS) throw thrown;
+      }
+    }
   }
 
   private constructor(target: SocketAddress, tamper: Tamper) {
@@ -59,6 +65,14 @@ export class PathAttacker {
     if (this.#dialer !== undefined) {
       this.#front.send(datagram, this.#dialer.port, this.#dialer.host);
     }
+  }
+
+  async #listen(): Promise<void> {
+    this.#tcp.listen(0, '127.0.0.1');
+    await once(this.#tcp, 'listening');
+    this.#front.bind(this.address.port, '127.0.0.1');
+    this.#back.bind(0, '127.0.0.1');
+    await Promise.all([once(this.#front, 'listening'), once(this.#back, 'listening')]);
   }
 
   #toServer(datagram: Buffer): void {
