@@ -47,8 +47,7 @@ export class PeerSockets {
       there.users += 1;
       return there;
     }
-    const hasRoom = this.#open.size < this.#max && this.#retiring < this.#max;
-    const opened = hasRoom ? this.#openOne(shared, remote, key) : undefined;
+    const opened = this.#hasRoom() ? this.#openOne(shared, remote, key) : undefined;
     if (opened === undefined) {
       this.#counters.peerSocketsRefused += 1;
       return undefined;
@@ -62,6 +61,12 @@ export class PeerSockets {
   leave(socket: PeerSocket): void {
     socket.users -= 1;
     if (socket.users === 0) socket.retire();
+  }
+
+  /** One that retires does not keep its peer's next from opening, and all together are at most twice the bound. */
+  #hasRoom(): boolean {
+    const open = this.#open.size;
+    return open < this.#max && open + this.#retiring < 2 * this.#max;
   }
 
   #openOne(shared: UdpSocket, remote: SocketAddress, key: string): PeerSocket | undefined {
