@@ -56,6 +56,12 @@ export interface MuxOptions {
   readonly turns?: ReadingTurns | undefined;
 }
 
+/** How a byte stream ended. */
+interface Loss {
+  readonly message: string;
+  readonly cause: unknown;
+}
+
 /**
  * A connection over one ordered byte stream in each direction, such as a TLS socket. The frames of all its streams
  * share it, told apart by message id. SPEC.md, "Transports".
@@ -89,6 +95,10 @@ export class MuxConnection implements Connection {
   readonly #share: ReadingShare;
   /** Its peer has had its share of this turn: what has arrived is read in a later one. */
   #isWaiting = false;
+  /** How the byte stream ended meanwhile. */
+  #loss: Loss | undefined;
+  /** The byte stream is closed, and its connection is not yet. */
+  #finish: (() => void) | undefined;
   #onAgreed: (() => void) | undefined;
   #state: ConnectionState = { kind: 'open' };
 
@@ -209,9 +219,12 @@ export class MuxConnection implements Connection {
     return new Promise((resolve) => {
       this.#duplex.on('close', () => {
         this.#lose('connection ended without a word');
-        const { error } = this.#state as Extract<ConnectionState, { kind: 'closing' }>;
-        this.#moveTo({ kind: 'closed', error });
-        resolve(error);
+        this.#finish = () => {
+          const { error } = this.#state as Extract<ConnectionState, { kind: 'closing' }>;
+          this.#moveTo({ kind: 'closed', error });
+          resolve(error);
+        };
+        if (!this.#isWaiting) this.#finish();
       });
     });
   }
@@ -277,9 +290,11 @@ export class MuxConnection implements Connection {
 
   readonly #readLater = (): void => {
     this.#isWaiting = false;
-    if (!this.#isOpen) return;
-    this.#readFrames(performance.now());
-    if (!this.#isWaiting) this.#duplex.resume();
+    if (this.#isOpen) this.#readFrames(performance.now());
+    if (this.#isWaiting) return;
+    if (this.#loss !== undefined) this.#lose(this.#loss.message, this.#loss.cause);
+    else if (this.#isOpen) this.#duplex.resume();
+    this.#finish?.();
   };
 
   #flush(): void {
@@ -334,9 +349,16 @@ export class MuxConnection implements Connection {
     this.#shutDown(internal, internal, 'internal error');
   }
 
-  /** The bytes have ended, and no frame has said why. */
+  /**
+   * The bytes have ended, and no frame has said why. A pause does not hold up the end: where frames wait for the peer's turn, they
+   * are read first. There may be answers among them, and the peer's reason.
+   */
   #lose(message: string, cause?: unknown): void {
     if (!this.#isOpen) return;
+    if (this.#isWaiting) {
+      this.#loss ??= { message, cause };
+      return;
+    }
     const error = certificateAlert(cause) ?? new MeshError('ConnectionLost', message, { cause });
     this.#moveTo({ kind: 'closing', error });
     this.#duplex.destroy();
