@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import test, { type ExecutionContext } from 'ava';
 import type { MeshErrorCode } from '../../src/errors.js';
-import type { MeshNode, Peer, TlsMaterial } from '../../src/index.js';
+import type { MeshNode, NodeOptions, Peer, TlsMaterial } from '../../src/index.js';
 import { QuicTransport } from '../../src/transport/quic/transport.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
 import { EventLog, keepCalling, serveEcho } from '../helpers/calling.js';
@@ -25,6 +25,7 @@ async function start(
   nodeId: TestNodeId,
   transport: TestTransport,
   tls?: TlsMaterial,
+  timeouts: NodeOptions['timeouts'] = {},
 ): Promise<Changing> {
   const changing = { tls: tls ?? (await nodeCert(nodeId)) } as {
     -readonly [K in keyof Changing]: Changing[K];
@@ -33,6 +34,7 @@ async function start(
     transports: [transport],
     tls: () => changing.tls,
     renewal: { afterMs: 60_000 },
+    timeouts,
   };
   changing.node = await startNode(t, nodeId, options);
   changing.log = new EventLog(changing.node);
@@ -205,7 +207,8 @@ for (const transport of TEST_TRANSPORTS) {
 
   test(`${transport}: calls move to what a peer shows by now; who stays behind has timeouts.drainMs`, async (t) => {
     const old = await otherCaCert('n2');
-    const n1 = await start(t, 'n1', transport, await twoCas('n1', old.ca));
+    // Long enough for calls to move on a busy machine.
+    const n1 = await start(t, 'n1', transport, await twoCas('n1', old.ca), { drainMs: 6000 });
     const n2 = await start(t, 'n2', transport, { ...old, ca: n1.tls.ca });
     let release = (): void => {};
     n2.node.handle(
