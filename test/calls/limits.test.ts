@@ -86,7 +86,10 @@ for (const transport of TEST_TRANSPORTS) {
     const { peer, gate } = await holdingPair(t, transport, {
       n2: { limits: { connectionBytes: 16 * MIB } },
     });
-    const held = [8, 8].map((mib) => hold(peer, 'held', new Uint8Array(mib * MIB)));
+    const abort = new AbortController();
+    const given = { signal: abort.signal, timeoutMs: 60_000 };
+    const body = new Uint8Array(8 * MIB);
+    const held = [0, 1].map(() => peer.request({ type: 'request', method: 'held', body }, given));
     await until(() => gate.held.length === 2);
     const refused = await t.throwsAsync(hold(peer, 'refused', new Uint8Array(1)));
     t.like(refused, {
@@ -96,8 +99,12 @@ for (const transport of TEST_TRANSPORTS) {
       maybeExecuted: false,
     });
     t.like(await peer.request(HEARTBEAT), { body: HEARTBEAT_REPLY });
+    // Who gives a call up leaves its bytes to the handler that works on them.
+    abort.abort();
+    for (const each of held) t.like(await t.throwsAsync(each), { code: 'Cancelled' });
+    const stillRefused = await t.throwsAsync(hold(peer, 'refused', new Uint8Array(1)));
+    t.like(stillRefused, { code: 'Overloaded', side: 'remote' });
     gate.open();
-    await Promise.all(held);
     const later = hold(peer, 'later', new Uint8Array(1));
     await until(() => gate.held.length === 1);
     gate.open();

@@ -208,6 +208,13 @@ export class IncomingCall implements FrameStreamHandler, MessageSink, ArrivedCop
     if (this.#slot === undefined) return;
     this.#host.slots.give(this.#slot);
     this.#slot = undefined;
+    if (this.#over) this.#letGo();
+  }
+
+  /** The call is over, and its handler is done: nothing of the message is used any more, whoever still knows the call. */
+  #letGo(): void {
+    this.#giveBytes();
+    this.#message = undefined;
   }
 
   #takeBytes(bytes: number): void {
@@ -402,7 +409,8 @@ export class IncomingCall implements FrameStreamHandler, MessageSink, ArrivedCop
     // A handler that still reads the body after the answer gets an error, and bytes that still arrive are dropped.
     this.#context?.close();
     if (!this.#hasRun) this.#freeSlot();
-    this.#giveBytes();
+    // A handler that works on keeps its message, and so does the peer's account.
+    if (this.#slot === undefined) this.#letGo();
     if (this.#copyId !== undefined) this.#host.arrivedCopies.ended(this.#copyId);
     this.#host.finished();
   }

@@ -6,7 +6,7 @@
  * A few are asked about with every datagram, the rest by a timer. With few streams the peer is heard at once, with many a
  * moment later, and a busy connection spends no more than a few calls of the binding per datagram.
  */
-import { LazySet } from '../../../base/lazy-collections.js';
+import { Line, type Place } from '../../../base/line.js';
 import type { QuicStream } from './stream.js';
 
 /** Streams asked about with every datagram. With no more than these, none waits for the timer. */
@@ -28,9 +28,11 @@ export interface StoppedStreamsHost {
  */
 export class StoppedStreams {
   readonly #host: StoppedStreamsHost;
-  readonly #streams = new LazySet<QuicStream>();
-  /** Goes on where it stopped. A set may change under its iterator. */
-  #iterator: Iterator<QuicStream, undefined> | undefined;
+  /**
+   * Those that were asked the longest ago come first. A set with an iterator that waits would not do: where the set is rebuilt
+   * meanwhile, the iterator keeps what was in it before, with streams that are over since, and all that these hold.
+   */
+  readonly #streams = new Line<Place<QuicStream>>();
   /** Streams that were not asked since the last datagram. */
   #due = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -41,11 +43,11 @@ export class StoppedStreams {
 
   /** The stream has its place, and this side may still send on it, or does not read it for now. */
   add(stream: QuicStream): void {
-    this.#streams.add(stream);
+    this.#streams.push(stream.watchedPlace);
   }
 
   delete(stream: QuicStream): void {
-    this.#streams.delete(stream);
+    if (stream.isWatched) this.#streams.remove(stream.watchedPlace);
   }
 
   /** A datagram arrived, and all it brought was read. */
@@ -60,7 +62,6 @@ export class StoppedStreams {
   end(): void {
     clearTimeout(this.#timer);
     this.#streams.clear();
-    this.#iterator = undefined;
     this.#due = 0;
   }
 
@@ -82,12 +83,10 @@ export class StoppedStreams {
   }
 
   #next(): QuicStream | undefined {
-    for (let round = 0; round < 2; round += 1) {
-      this.#iterator ??= this.#streams[Symbol.iterator]();
-      const { done, value } = this.#iterator.next();
-      if (done !== true) return value;
-      this.#iterator = undefined;
-    }
-    return undefined;
+    const place = this.#streams.first;
+    if (place === undefined) return undefined;
+    this.#streams.remove(place);
+    this.#streams.push(place);
+    return place.item;
   }
 }

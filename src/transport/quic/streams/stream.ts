@@ -79,6 +79,7 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
   before: QuicStream | undefined;
   after: QuicStream | undefined;
   #blockedPlace: Place<QuicStream> | undefined;
+  #watchedPlace: Place<QuicStream> | undefined;
   handler: FrameStreamHandler;
   readonly initiator: 'local' | 'remote';
   /** It may begin before TLS is done. */
@@ -125,6 +126,16 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
   get blockedPlace(): Place<QuicStream> {
     this.#blockedPlace ??= new Place(this);
     return this.#blockedPlace;
+  }
+
+  /** In the line of those of which the binding is asked whether the peer has stopped them. Most are over before. */
+  get watchedPlace(): Place<QuicStream> {
+    this.#watchedPlace ??= new Place(this);
+    return this.#watchedPlace;
+  }
+
+  get isWatched(): boolean {
+    return this.#watchedPlace?.line !== undefined;
   }
 
   /** Bytes that QUIC has yet to take. */
