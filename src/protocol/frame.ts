@@ -173,6 +173,9 @@ export class FrameDecoder {
   /** Earlier chunks of an incomplete frame; `#chunk` follows them. */
   #parts: Buffer[] = [];
   #partsBytes = 0;
+  /** Memory of the frame at the front alone, see {@link room}, and how much of it is filled. What follows is in `#chunk`. */
+  #own: Buffer | undefined;
+  #ownBytes = 0;
   /** Bytes that the frame at the front needs before it can be looked at again. */
   #neededBytes = HEADER_BYTES;
   #failure: MeshError | undefined;
@@ -185,7 +188,31 @@ export class FrameDecoder {
 
   /** Bytes received of an incomplete frame. */
   get bufferedBytes(): number {
-    return this.#partsBytes + this.#chunk.length - this.#offset;
+    return this.#partsBytes + this.#ownBytes + this.#chunk.length - this.#offset;
+  }
+
+  /**
+   * Memory for exactly what is missing of a large frame, once a quarter of it is here: `undefined` until then. Whoever reads
+   * bytes into its front, in place of a push, says how many by {@link filled}, and calls `next()` as after a push. So a frame that
+   * comes in parts is put together without copies, in memory that nothing else shares.
+   */
+  room(): Buffer | undefined {
+    if (this.#own === undefined) {
+      const frameBytes = this.#neededBytes;
+      const isDue = frameBytes >= LARGE_FRAME_BYTES && 4 * this.bufferedBytes >= frameBytes;
+      if (!isDue || this.#failure !== undefined) return undefined;
+      this.#parts.push(this.#chunk.subarray(this.#offset));
+      this.#ownBytes = this.bufferedBytes;
+      this.#own = joinedIn(Buffer.allocUnsafeSlow(frameBytes), this.#parts);
+      this.#forgetParts();
+      this.#chunk = NO_BYTES;
+    }
+    return this.#own.subarray(this.#ownBytes);
+  }
+
+  /** So many bytes of the stream are at the front of the memory that {@link room} gave last. */
+  filled(bytes: number): void {
+    this.#ownBytes += bytes;
   }
 
   /** Takes the next bytes of the stream, and their memory. Call `next()` until it returns `undefined` before the next push. */
@@ -193,7 +220,7 @@ export class FrameDecoder {
     if (this.#failure !== undefined) return;
     if (this.#offset < this.#chunk.length) this.#keep(this.#chunk.subarray(this.#offset));
     this.#chunk = asBuffer(chunk);
-    this.#offset = 0;
+    this.#offset = this.#own === undefined ? 0 : this.#fill(this.#own, this.#chunk);
   }
 
   /**
@@ -206,18 +233,34 @@ export class FrameDecoder {
     if (this.bufferedBytes < this.#neededBytes) return undefined;
     if (this.#parts.length > 0) this.#join();
     try {
-      return this.#decode();
+      return this.#own === undefined ? this.#decodeNext() : this.#decodeOwn(this.#own);
     } catch (thrown) {
       this.#failure = toMeshError(thrown);
       this.#chunk = NO_BYTES;
       this.#offset = 0;
+      this.#forgetOwn();
       throw thrown;
     }
   }
 
-  #decode(): Frame | undefined {
-    const bytes = this.#chunk;
+  #decodeNext(): Frame | undefined {
     const start = this.#offset;
+    const frame = this.#decode(this.#chunk, start);
+    if (frame === undefined) return undefined;
+    this.#offset = start + this.#neededBytes;
+    this.#neededBytes = HEADER_BYTES;
+    return frame;
+  }
+
+  #decodeOwn(bytes: Buffer): Frame | undefined {
+    const frame = this.#decode(bytes, 0);
+    this.#forgetOwn();
+    this.#neededBytes = HEADER_BYTES;
+    return frame;
+  }
+
+  /** @returns `undefined` where the header is whole and the frame is not */
+  #decode(bytes: Buffer, start: number): Frame | undefined {
     const bodyBytes = bytes.readUInt32BE(start);
     const flags = bytes.readUInt16BE(start + 4);
     const idHigh = bytes.readUInt32BE(start + 6);
@@ -230,8 +273,6 @@ export class FrameDecoder {
     }
     const messageId = idHigh * 0x1_0000_0000 + bytes.readUInt32BE(start + 10);
     let end = start + HEADER_BYTES + bodyBytes;
-    this.#offset = end;
-    this.#neededBytes = HEADER_BYTES;
     let payloadChecksum: number | undefined;
     if ((flags & FrameFlag.checksum) !== 0) {
       end -= CHECKSUM_BYTES;
@@ -269,11 +310,40 @@ export class FrameDecoder {
   #join(): void {
     this.#parts.push(this.#chunk.subarray(this.#offset));
     this.#chunk = Buffer.concat(this.#parts);
+    this.#forgetParts();
+  }
+
+  #forgetParts(): void {
     this.#offset = 0;
     this.#parts = [];
     this.#partsBytes = 0;
   }
+
+  /** Copies what is missing of the frame, as far as it is here. @returns how many bytes that was */
+  #fill(own: Buffer, chunk: Buffer): number {
+    const bytes = chunk.copy(own, this.#ownBytes);
+    this.#ownBytes += bytes;
+    return bytes;
+  }
+
+  #forgetOwn(): void {
+    this.#own = undefined;
+    this.#ownBytes = 0;
+  }
 }
+
+/** Puts the parts one behind the other. @returns `memory` */
+function joinedIn(memory: Buffer, parts: readonly Uint8Array[]): Buffer {
+  let end = 0;
+  for (const part of parts) {
+    memory.set(part, end);
+    end += part.length;
+  }
+  return memory;
+}
+
+/** From this size on, a frame that comes in parts gets memory of its own. */
+const LARGE_FRAME_BYTES = 16 * 1024;
 
 /** Upper half of 2^53-1. */
 const MAX_ID_HIGH = 0x1f_ffff;

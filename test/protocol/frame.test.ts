@@ -470,3 +470,77 @@ function collectedMemoryBytes(): number {
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }
+
+test('frames are the same whether their bytes are pushed or read into the memory of their own', (t) => {
+  const large = fc.integer({ min: 1, max: 50_000 });
+  const step = fc.record({ bytes: fc.integer({ min: 1, max: 20_000 }), reads: fc.boolean() });
+  holds(
+    t,
+    fc.property(
+      fc.array(large, { minLength: 1, maxLength: 3 }),
+      fc.array(step, { minLength: 1, maxLength: 20 }),
+      (sizes, steps) => {
+        const sent = sizes.map((bytes, at) => Buffer.alloc(bytes, at + 1));
+        const stream = Buffer.concat(
+          sent.map((payload) => encodeFrame({ messageId: 1, payload, checksum: true })),
+        );
+        const decoder = new FrameDecoder();
+        const payloads: Uint8Array[] = [];
+        let at = 0;
+        for (let turn = 0; at < stream.length; turn += 1) {
+          const { bytes, reads } = steps[turn % steps.length] as (typeof steps)[number];
+          const room = reads ? decoder.room() : undefined;
+          const taken = stream.subarray(at, at + Math.min(bytes, room?.length ?? bytes));
+          at += taken.length;
+          if (room === undefined) decoder.push(Buffer.from(taken));
+          else decoder.filled(taken.copy(room));
+          for (let frame = decoder.next(); frame !== undefined; frame = decoder.next()) {
+            payloads.push(frame.payload);
+          }
+        }
+        t.is(decoder.bufferedBytes, 0);
+        t.is(payloads.length, sent.length);
+        for (const [index, payload] of payloads.entries()) {
+          if (!(sent[index] as Buffer).equals(payload)) throw new Error(`payload ${index} differs`);
+        }
+      },
+    ),
+  );
+});
+
+test('a large frame has memory of its own from its first quarter on, and of its own size', (t) => {
+  const payload = Buffer.alloc(65_536, 7);
+  const bytes = encodeFrame({ messageId: 1, payload, checksum: true });
+  const decoder = new FrameDecoder();
+  t.is(decoder.room(), undefined);
+  decoder.push(bytes.subarray(0, 16_000));
+  t.is(decoder.next(), undefined);
+  t.is(decoder.room(), undefined);
+  decoder.push(bytes.subarray(16_000, 17_000));
+  t.is(decoder.next(), undefined);
+  const room = decoder.room() as Buffer;
+  t.is(room.length, bytes.length - 17_000);
+  bytes.copy(room, 0, 17_000);
+  decoder.filled(room.length);
+  const frame = decoder.next() as Frame;
+  t.deepEqual(frame.payload, payload);
+  t.is(frame.payload.buffer.byteLength, bytes.length);
+  t.is(decoder.bufferedBytes, 0);
+  t.is(decoder.room(), undefined);
+});
+
+test('a large frame that is damaged is refused in the memory of its own, too', (t) => {
+  const bytes = encodeFrame({ messageId: 1, payload: Buffer.alloc(32_768, 7), checksum: true });
+  bytes[30_000] = 8;
+  const decoder = new FrameDecoder();
+  decoder.push(bytes.subarray(0, 20_000));
+  t.is(decoder.next(), undefined);
+  const room = decoder.room() as Buffer;
+  decoder.filled(bytes.copy(room, 0, 20_000));
+  t.is(
+    codeOf(() => decoder.next()),
+    'ChecksumMismatch',
+  );
+  t.is(decoder.room(), undefined);
+  t.is(decoder.bufferedBytes, 0);
+});

@@ -8,6 +8,9 @@
 import { LazyMap, LazySet } from '../../../base/lazy-collections.js';
 import type { QuicStream } from './stream.js';
 
+/** Memory that is taken ahead of its bytes stays below half of the limit: an eighth, four times. */
+const PLENTY = 8;
+
 /**
  * Bounds what all streams of a connection keep of frames that are not whole. Above the limit only the stream that has
  * waited longest is read on. Pure.
@@ -34,6 +37,11 @@ export class PartialFrames {
   /** Whether streams are left unread. */
   get isHolding(): boolean {
     return this.#skipped.size > 0;
+  }
+
+  /** Whether frames may get memory of their own, ahead of what arrives: of at most four times what they have brought. */
+  get hasPlenty(): boolean {
+    return this.#totalBytes * PLENTY <= this.#limitBytes;
   }
 
   /** Whether the stream may be read. One that may not is among the next {@link takeSkipped}. */

@@ -313,14 +313,16 @@ export class StreamReader {
   #read(stream: QuicStream): boolean {
     let hasRead = false;
     while (this.#isDue(stream)) {
-      const room = this.#buffer.room();
+      const frameRoom = this.#partials.hasPlenty ? stream.room() : undefined;
+      const room = frameRoom ?? this.#buffer.room();
       const read = this.#receive(stream, room);
       if (read === undefined) break;
       const [length, fin] = read;
       hasRead = true;
       if (fin) this.#awaited.delete(stream);
       this.#last = fin ? undefined : stream;
-      stream.receive(this.#buffer.take(length), fin);
+      if (frameRoom === undefined) stream.receive(this.#buffer.take(length), fin);
+      else stream.filled(length, fin);
       this.#nowMs = performance.now();
       if (this.#partials.note(stream, stream.partialBytes)) this.#readSkipped();
       // What does not fill the room is all that there is.

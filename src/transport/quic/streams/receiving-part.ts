@@ -56,6 +56,16 @@ export class ReceivingPart {
     this.#decoder.push(bytes);
   }
 
+  /** Memory for what is missing of a large frame, see {@link FrameDecoder.room}. What is read into it is {@link filled}. */
+  room(): Buffer | undefined {
+    return this.#decoder?.room();
+  }
+
+  filled(bytes: number, fin: boolean): void {
+    if (fin) this.#hasFin = true;
+    this.#decoder?.filled(bytes);
+  }
+
   /**
    * The next whole frame.
    * @throws MeshError what the decoder throws, and ProtocolViolation for an id or a flag that QUIC does not use

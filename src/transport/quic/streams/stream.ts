@@ -246,6 +246,18 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
     this.progress();
   }
 
+  /** Memory for what is missing of a large frame: what is read into it is to be told by {@link filled}, in place of `receive`. */
+  room(): Buffer | undefined {
+    return this.isLive ? this.#receiving.room() : undefined;
+  }
+
+  /** Bytes from the peer, in the memory that {@link room} gave last. @throws MeshError as {@link progress} */
+  filled(bytes: number, fin: boolean): void {
+    if (!this.isLive) return;
+    this.#receiving.filled(bytes, fin);
+    this.progress();
+  }
+
   /**
    * Gives whole frames to the handler, then the end, until it pauses or there is no more.
    * @throws MeshError as {@link ReceivingPart.next} and {@link ReceivingPart.end}

@@ -70,3 +70,13 @@ test('random walks: whoever was skipped is told when it may be read', (t) => {
 function streams(count: number): QuicStream[] {
   return Array.from({ length: count }, () => ({}) as QuicStream);
 }
+
+test('frames get memory ahead of their bytes while an eighth of the limit, and no more, is kept', (t) => {
+  const frames = new PartialFrames(8000);
+  const stream = {} as QuicStream;
+  t.true(frames.hasPlenty);
+  frames.note(stream, 1000);
+  t.true(frames.hasPlenty);
+  frames.note(stream, 1001);
+  t.false(frames.hasPlenty);
+});
