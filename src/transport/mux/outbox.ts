@@ -40,6 +40,10 @@ export class Outbox {
   /** CRC-32 of what has left of its tail. */
   #cutSum = 0;
 
+  constructor(account: ByteAccount | undefined) {
+    this.account = account;
+  }
+
   /** Headers count, so that small frames are bounded too. */
   get queuedBytes(): number {
     return this.#queuedBytes;

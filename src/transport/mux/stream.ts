@@ -25,6 +25,8 @@ export interface StreamHost {
   readonly maxMessageBytes: number;
   /** Above so many unsent bytes, `send` throws. */
   readonly maxQueuedBytes: number;
+  /** What the peer may send on a stream before it is read. */
+  readonly streamWindowBytes: number;
   readonly contention: Contention;
   /** The stream may have become able to send. */
   wake(stream: MuxStream): void;
@@ -68,9 +70,12 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   /** Whether the peer's stream limit leaves room for this stream. */
   mayStart: boolean;
   readonly #host: StreamHost;
-  readonly #outbox = new Outbox();
-  readonly #inbox = new Inbox(this);
-  readonly #window: ReceiveWindow;
+  /** From the first frame to the last: most streams send one frame at once, and then wait for long. */
+  #outbox: Outbox | undefined;
+  /** From when something comes, for the same reason. */
+  #inbox: Inbox | undefined;
+  #window: ReceiveWindow | undefined;
+  #account: ByteAccount | undefined;
   /** Of bulk data. */
   #inFlight: CreditInFlight | undefined;
   #messageId = 0;
@@ -87,7 +92,6 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   constructor(
     host: StreamHost,
     initiator: 'local' | 'remote',
-    windowBytes: number,
     reader?: FrameStreamHandler,
     priority: Priority = 'normal',
   ) {
@@ -95,7 +99,6 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
     this.initiator = initiator;
     this.priority = priority;
     this.mayStart = initiator === 'remote';
-    this.#window = new ReceiveWindow(INITIAL_STREAM_WINDOW_BYTES, windowBytes, STREAM_GRANT_BYTES);
     this.#reader = reader;
   }
 
@@ -136,16 +139,17 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   }
 
   get account(): ByteAccount | undefined {
-    return this.#outbox.account;
+    return this.#account;
   }
 
   set account(account: ByteAccount | undefined) {
-    this.#outbox.account = account;
+    this.#account = account;
+    if (this.#outbox !== undefined) this.#outbox.account = account;
   }
 
   /** Whether frames wait for the reader. */
   get isHolding(): boolean {
-    return this.#inbox.isHolding;
+    return this.#inbox?.isHolding === true;
   }
 
   get reader(): FrameStreamHandler | undefined {
@@ -153,31 +157,31 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   }
 
   get queuedBytes(): number {
-    return this.#outbox.queuedBytes;
+    return this.#outbox === undefined ? 0 : this.#outbox.queuedBytes;
   }
 
   send(payload: Uint8Array, options: SendOptions = {}): boolean {
     const { end = false, tail } = options;
     const frame = this.#frame(payload, options, end ? FrameFlag.end : 0);
     this.#assertSendable(frame.payloadBytes, end);
-    this.#outbox.push(frame);
+    this.#sendBox.push(frame);
     if (end) this.#sending = 'ending';
     this.#host.wake(this);
-    if (tail !== undefined) this.#outbox.ownLast();
+    if (tail !== undefined) this.#outbox?.ownLast();
     return this.#host.hasRoom(this);
   }
 
   unsend(): void {
     if (this.#hasSent || this.#sending === 'reset' || !this.#host.isOpen) return;
-    this.#outbox.clear();
+    this.#outbox?.clear();
     this.#sending = 'open';
   }
 
   end(): void {
     if (this.#sending !== 'open' || !this.#host.isOpen) return;
     this.#sending = 'ending';
-    if (this.#outbox.endLast()) return;
-    this.#outbox.push(this.#frame(NO_BYTES, NO_OPTIONS, FrameFlag.end));
+    if (this.#outbox?.endLast() === true) return;
+    this.#sendBox.push(this.#frame(NO_BYTES, NO_OPTIONS, FrameFlag.end));
     this.#host.wake(this);
   }
 
@@ -192,17 +196,17 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   }
 
   pause(): void {
-    this.#inbox.pause();
+    this.#receiveBox.pause();
   }
 
   resume(): void {
-    this.#inbox.resume();
+    this.#inbox?.resume();
   }
 
   /** Gives a peer's stream to whoever takes it, with all that came until now. */
   adopt(handler: FrameStreamHandler): void {
     this.#reader = handler;
-    this.#inbox.drain();
+    this.#inbox?.drain();
   }
 
   /** The stream has its id: its first frame is about to be, or was, on the wire. */
@@ -212,20 +216,23 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
 
   /** Grants what the window has beyond what the peer counts on. Once, as soon as the peer knows the stream. */
   sendOpeningCredit(): void {
-    this.#sendCredit(this.#window.takeOpeningGrant());
+    // Nothing beyond what the peer counts on.
+    if (this.#host.streamWindowBytes <= INITIAL_STREAM_WINDOW_BYTES) return;
+    this.#sendCredit(this.#receiveWindow.takeOpeningGrant());
   }
 
   /** What the first waiting frame may need besides the socket: see {@link Outbox.next}. */
   get nextToSend(): 'none' | 'data' | 'bareEnd' {
-    const { next } = this.#outbox;
-    if (!this.mayStart) return 'none';
-    if (next === 'data' && (this.#outbox.credit.isExhausted || !this.mayGo)) return 'none';
+    const outbox = this.#outbox;
+    if (outbox === undefined || !this.mayStart) return 'none';
+    const { next } = outbox;
+    if (next === 'data' && (outbox.credit.isExhausted || !this.mayGo)) return 'none';
     return next;
   }
 
   /** Whether the first waiting frame goes in pieces. */
   get isCut(): boolean {
-    return this.#outbox.isCut;
+    return this.#outbox?.isCut === true;
   }
 
   /** Whether bulk data may go on, for the sake of others. */
@@ -233,14 +240,14 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
     if (this.priority !== 'bulk') return true;
     this.#inFlight ??= new CreditInFlight(
       this.#host.contention,
-      this.#outbox.credit.availableBytes,
+      this.#sendBox.credit.availableBytes,
     );
     return this.#inFlight.hasRoom(performance.now());
   }
 
   /** The frame to be written now, or the next piece of it. Call {@link onWritten} when it is. */
   takeFrame(): OutgoingFrame | undefined {
-    const frame = this.#outbox.take();
+    const frame = this.#outbox?.take();
     if (frame === undefined) return undefined;
     frame.messageId = this.#messageId;
     this.#hasSent = true;
@@ -252,32 +259,37 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   onWritten(frame: OutgoingFrame): void {
     if ((frame.control & FrameFlag.end) === 0 || this.#sending !== 'ending') return;
     this.#sending = 'ended';
+    // The sender of bulk data may still wait for room.
+    if (this.#inFlight === undefined) this.#outbox = undefined;
     if (this.#isOver()) this.#host.release(this);
   }
 
   /** @throws MeshError ProtocolViolation, FlowControlViolation, FrameTooLarge */
   receiveData(frame: Frame): void {
-    if (this.#inbox.isEnded) {
+    const inbox = this.#receiveBox;
+    if (inbox.isEnded) {
       throw new MeshError('ProtocolViolation', `frame after the end of stream ${this.messageId}`);
     }
-    this.#window.receive(frame.payload.length);
+    this.#receiveWindow.receive(frame.payload.length);
     if (this.#assembly !== undefined || (frame.flags & FrameFlag.more) !== 0) {
       const whole = this.#assemble(frame);
       if (whole === undefined) return;
       frame = whole;
     }
     if ((frame.flags & FrameFlag.end) !== 0) {
-      this.#inbox.markEnded();
+      inbox.markEnded();
       // Before delivery: the place is free on the wire whenever the reader takes the rest.
       if (this.#isOver()) this.#host.release(this);
     }
-    if (frame.payload.length > 0) this.#inbox.deliver(frame);
-    this.#inbox.drain();
+    if (frame.payload.length > 0) inbox.deliver(frame);
+    inbox.drain();
   }
 
   /** @throws MeshError FlowControlViolation */
   receiveCredit(bytes: number): void {
-    const { credit } = this.#outbox;
+    // Nothing is left to send.
+    if (this.#outbox === undefined && this.#sending !== 'open') return;
+    const { credit } = this.#sendBox;
     credit.grant(bytes);
     this.#inFlight?.granted(bytes, credit.availableBytes, performance.now());
     this.#host.wake(this);
@@ -296,9 +308,10 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   }
 
   onRead(bytes: number): void {
-    if (this.#inbox.isEnded) return;
-    this.#window.consume(bytes);
-    this.#sendCredit(this.#window.takeGrant());
+    if (this.#inbox?.isEnded === true) return;
+    const window = this.#receiveWindow;
+    window.consume(bytes);
+    this.#sendCredit(window.takeGrant());
   }
 
   onHeldChange(frames: number, bytes: number): void {
@@ -310,6 +323,25 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
     const bytes = this.#uncreditedBytes;
     this.#uncreditedBytes = 0;
     if (bytes > 0) this.onRead(bytes);
+  }
+
+  get #sendBox(): Outbox {
+    this.#outbox ??= new Outbox(this.#account);
+    return this.#outbox;
+  }
+
+  get #receiveBox(): Inbox {
+    this.#inbox ??= new Inbox(this);
+    return this.#inbox;
+  }
+
+  get #receiveWindow(): ReceiveWindow {
+    this.#window ??= new ReceiveWindow(
+      INITIAL_STREAM_WINDOW_BYTES,
+      this.#host.streamWindowBytes,
+      STREAM_GRANT_BYTES,
+    );
+    return this.#window;
   }
 
   #frame(
@@ -335,7 +367,7 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   }
 
   #isOver(): boolean {
-    return this.#sending === 'reset' || (this.#sending === 'ended' && this.#inbox.isEnded);
+    return this.#sending === 'reset' || (this.#sending === 'ended' && this.#inbox?.isEnded === true);
   }
 
   /**
@@ -377,8 +409,9 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   #drop(): void {
     this.#endAssembly();
     this.#sending = 'reset';
-    this.#outbox.clear();
-    this.#inbox.discard();
+    this.#outbox?.clear();
+    // Also where nothing has come: nothing is delivered from now on.
+    this.#receiveBox.discard();
   }
 
   #assertSendable(payloadBytes: number, end: boolean): void {

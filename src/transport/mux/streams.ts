@@ -162,8 +162,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   /** @throws MeshError GoingAway, Overloaded */
   open(handler: FrameStreamHandler, { priority }: StreamOptions = {}): MuxStream {
     if (this.isGoingAway) throw goingAwayError();
-    const { streamWindowBytes } = this.#limits;
-    const stream = new MuxStream(this, 'local', streamWindowBytes, handler, priority);
+    const stream = new MuxStream(this, 'local', handler, priority);
     this.#table.add(stream);
     this.#counters.streamsOpened += 1;
     return stream;
@@ -288,6 +287,10 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     return this.maxMessageBytes + 4 * this.#limits.sendHighWaterBytes;
   }
 
+  get streamWindowBytes(): number {
+    return this.#limits.streamWindowBytes;
+  }
+
   wake(stream: MuxStream): void {
     this.#scheduler.wake(stream);
   }
@@ -391,7 +394,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
       throw new MeshError('ProtocolViolation', `stream ${messageId} opened by a control frame`);
     }
     this.rates.opened();
-    const stream = new MuxStream(this, 'remote', this.#limits.streamWindowBytes);
+    const stream = new MuxStream(this, 'remote');
     this.#table.addFromPeer(stream);
     this.#goAway?.checkAccepted();
     this.#counters.streamsAccepted += 1;
