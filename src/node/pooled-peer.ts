@@ -5,7 +5,9 @@ import { type BatchOptions, MessageBatcher } from '../calls/batching/batcher.js'
 import { OpenBatches } from '../calls/batching/open-batches.js';
 import { ONE_WAY_TYPES, REQUEST_TYPES, TRANSFER_TYPES, typeRefusal } from '../calls/call-types.js';
 import { nestingOfCalls } from '../calls/handling.js';
-import { callAgain, type MakeAttempt, type RetryHost } from '../calls/outgoing/call-again.js';
+import type { Attempt } from '../calls/outgoing/call-again.js';
+import { type Caller, callAgain, type RetryHost } from '../calls/outgoing/call-again.js';
+import type { Recovery } from '../calls/outgoing/failed-call.js';
 import { type AttemptOptions, LatestCalls } from '../calls/outgoing/latest-calls.js';
 import type { MessageCopies } from '../calls/outgoing/message-copies.js';
 import { RetryBudget, type RetryBudgetLimits } from '../calls/outgoing/retry-budget.js';
@@ -67,6 +69,8 @@ export class PooledPeer implements Peer {
   readonly #bulk: BulkWay | undefined;
   readonly #bulkQueue: CallQueue | undefined;
   readonly #retry: RetryHost;
+  readonly #requests: PeerCaller<Message>;
+  readonly #sends: PeerCaller<void>;
   readonly #latest = new LatestCalls();
   readonly #batches: OpenBatches;
 
@@ -74,6 +78,8 @@ export class PooledPeer implements Peer {
     this.nodeId = nodeId;
     this.#pool = pool;
     this.#queue = new CallQueue(codec, copies, (call) => pool.wait(call));
+    this.#requests = new PeerCaller(pool, this.#queue, startRequest);
+    this.#sends = new PeerCaller(pool, this.#queue, startSend);
     this.#lane = lane;
     this.#bulk = bulk;
     if (bulk !== undefined) {
@@ -120,17 +126,13 @@ export class PooledPeer implements Peer {
   request<M extends RequestMessage>(message: M, options: CallOptions = {}): Promise<ReplyTo<M>> {
     const refusal = typeRefusal(message, REQUEST_TYPES);
     if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#call(message, options, (session, its, left, recover) =>
-      session.request(its as M, left, recover),
-    );
+    return this.#call(this.#requests, message, options) as Promise<ReplyTo<M>>;
   }
 
   send(message: OneWayMessage, options: CallOptions = {}): Promise<void> {
     const refusal = typeRefusal(message, ONE_WAY_TYPES);
     if (refusal !== undefined) return Promise.reject(refusal);
-    return this.#call(message, options, (session, its, left, recover) =>
-      session.send(its as OneWayMessage, left, recover),
-    );
+    return this.#call(this.#sends, message, options);
   }
 
   trySend(message: OneWayMessage, options: TrySendOptions = {}): boolean {
@@ -150,12 +152,12 @@ export class PooledPeer implements Peer {
     const own = withContext(options);
     const lane = this.#laneOf(open, options);
     if (own.resume === true) {
-      if (!this.#retry.hasWay()) this.#checkMayConnect();
+      if (!this.#retry.hasWay()) checkMayConnect(this.#pool);
       return openResumable(lane ?? this.#pool, this.#queue.capture(open), own);
     }
     const session = (lane ?? this.#pool).select();
     if (session !== undefined) return session.stream(open, own);
-    if (lane?.isOpen !== true) this.#checkMayConnect();
+    if (lane?.isOpen !== true) checkMayConnect(this.#pool);
     return ((lane && this.#bulkQueue) ?? this.#queue).stream(open, own);
   }
 
@@ -210,14 +212,14 @@ export class PooledPeer implements Peer {
   }
 
   #call<T>(
+    caller: PeerCaller<T>,
     message: RequestMessage | OneWayMessage,
     options: CallOptions,
-    start: StartCall<T>,
   ): Promise<T> {
     const { latestOnly } = options;
-    if (latestOnly === undefined) return this.#callAgain(message, options, start);
+    if (latestOnly === undefined) return this.#callAgain(caller, message, options);
     return this.#latest.call(latestOnly, options, (placed) =>
-      this.#callAgain(message, placed, start),
+      this.#callAgain(caller, message, placed),
     );
   }
 
@@ -228,31 +230,54 @@ export class PooledPeer implements Peer {
   }
 
   #callAgain<T>(
+    caller: PeerCaller<T>,
     message: RequestMessage | OneWayMessage,
     options: AttemptOptions,
-    start: StartCall<T>,
   ): Promise<T> {
-    const attempt: MakeAttempt<T> = (left, recover, kept: Message = message) => {
-      const session = this.#pool.select();
-      if (session !== undefined) {
-        return { result: start(session, kept, left, recover), carrier: session };
-      }
-      this.#checkMayConnect();
-      return this.#queue.call(kept, left, start, recover);
-    };
     const isReplaySafe = options.replaySafe === true || message.type === 'ping';
     try {
-      return callAgain(attempt, this.#placed(options), isReplaySafe, this.#retry);
+      return callAgain(caller, message, this.#placed(options), isReplaySafe, this.#retry);
     } catch (thrown) {
       return Promise.reject(thrown);
     }
   }
+}
 
-  /** @throws MeshError ConnectionLost or NodeClosed if there will be no connection */
-  #checkMayConnect(): void {
-    const { unavailableReason } = this.#pool;
-    if (unavailableReason !== undefined) throw unavailableReason;
+/** Makes calls of one kind over a peer's connections. One for all of them: thousands of calls may be under way. */
+class PeerCaller<T> implements Caller<T> {
+  readonly #pool: ConnectionPool<CallSession>;
+  readonly #queue: CallQueue;
+  readonly #start: StartCall<T>;
+
+  constructor(pool: ConnectionPool<CallSession>, queue: CallQueue, start: StartCall<T>) {
+    this.#pool = pool;
+    this.#queue = queue;
+    this.#start = start;
   }
+
+  attempt(message: Message, options: AttemptOptions, recovery?: Recovery<T>): Attempt<T> {
+    const session = this.#pool.select();
+    if (session !== undefined) {
+      return { result: this.#start(session, message, options, recovery), carrier: session };
+    }
+    checkMayConnect(this.#pool);
+    return this.#queue.call(message, options, this.#start, recovery);
+  }
+}
+
+const startRequest: StartCall<Message> = (session, message, options, recovery) =>
+  session.request(
+    message as RequestMessage,
+    options,
+    recovery as Recovery<ReplyTo<RequestMessage>>,
+  );
+
+const startSend: StartCall<void> = (session, message, options, recovery) =>
+  session.send(message as OneWayMessage, options, recovery);
+
+/** @throws MeshError ConnectionLost or NodeClosed if there will be no connection */
+function checkMayConnect({ unavailableReason }: ConnectionPool<CallSession>): void {
+  if (unavailableReason !== undefined) throw unavailableReason;
 }
 
 /** A body is pulled in the async context of whoever opened the transfer. */

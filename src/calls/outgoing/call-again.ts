@@ -11,7 +11,7 @@ import type { Message } from '../../protocol/message.js';
 import { withExecution } from '../call-errors.js';
 import { DEFAULT_TIMEOUT_MS } from '../time-left.js';
 import type { RetryCounters } from '../types.js';
-import type { FailedCall, Recover } from './failed-call.js';
+import type { FailedCall, Recovery } from './failed-call.js';
 import type { AttemptOptions } from './latest-calls.js';
 import type { RetryBudget } from './retry-budget.js';
 import { type RetryPolicy, selectPolicy } from './retry-policy.js';
@@ -23,15 +23,14 @@ export interface Attempt<T> {
   readonly carrier: { readonly isOpen: boolean };
 }
 
-/**
- * Makes one attempt at a call, in the time that its options leave. If the attempt fails, `recover` gives the result.
- * `message` is what an earlier attempt has kept: the caller may have changed its own by now.
- */
-export type MakeAttempt<T> = (
-  options: AttemptOptions,
-  recover?: Recover<T>,
-  message?: Message,
-) => Attempt<T>;
+/** Makes calls of one kind to a peer. */
+export interface Caller<T> {
+  /**
+   * Makes one attempt at a call, in the time that its options leave. If the attempt fails, `recovery` gives the result.
+   * @throws MeshError where there is no way to the peer
+   */
+  attempt(message: Message, options: AttemptOptions, recovery?: Recovery<T>): Attempt<T>;
+}
 
 /** What the calls to one peer share. */
 export interface RetryHost {
@@ -53,36 +52,67 @@ export interface RetryHost {
  * @throws MeshError the last attempt's failure; InvalidArgument for a wrong policy
  */
 export function callAgain<T>(
-  attempt: MakeAttempt<T>,
+  caller: Caller<T>,
+  message: Message,
   options: AttemptOptions,
   isReplaySafe: boolean,
   host: RetryHost,
 ): Promise<T> {
-  const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const policy = selectPolicy(options.retry, host.policy);
   host.budget.deposit();
-  if (policy === undefined) return attempt(options).result;
-  const endMs = performance.now() + timeoutMs;
-  // A call that succeeds pays for this closure and nothing more.
-  const recover = async (error: MeshError, call: FailedCall): Promise<T> => {
-    const kept = isPassing(error, policy) ? call.keepMessage() : undefined;
-    // An attempt may fail synchronously, before `first` is assigned.
-    await undefined;
-    return repeat(first, error, { attempt, options, policy, isReplaySafe, host, endMs, kept });
-  };
-  const first = attempt(options, recover);
-  return first.result;
+  if (policy === undefined) return caller.attempt(message, options).result;
+  return new FirstAttempt(caller, options, policy, isReplaySafe, host).begin(message);
 }
 
-interface Repetition<T> {
-  readonly attempt: MakeAttempt<T>;
+/** The first attempt at a call. A call that succeeds pays for this object and nothing more: thousands may be under way. */
+class FirstAttempt<T> implements Recovery<T>, Plan<T> {
+  readonly caller: Caller<T>;
   readonly options: AttemptOptions;
   readonly policy: RetryPolicy;
   readonly isReplaySafe: boolean;
   readonly host: RetryHost;
   readonly endMs: number;
-  /** The call's message, if it got as far as being encoded. */
-  readonly kept: KeptMessage | undefined;
+  #carrier: Attempt<T>['carrier'] | undefined;
+
+  constructor(
+    caller: Caller<T>,
+    options: AttemptOptions,
+    policy: RetryPolicy,
+    isReplaySafe: boolean,
+    host: RetryHost,
+  ) {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+    this.caller = caller;
+    this.options = options;
+    this.policy = policy;
+    this.isReplaySafe = isReplaySafe;
+    this.host = host;
+    // A whole number takes no memory of its own.
+    this.endMs = Math.floor(performance.now() + timeoutMs);
+  }
+
+  begin(message: Message): Promise<T> {
+    const { result, carrier } = this.caller.attempt(message, this.options, this);
+    this.#carrier = carrier;
+    return result;
+  }
+
+  async recover(error: MeshError, call: FailedCall): Promise<T> {
+    const kept = isPassing(error, this.policy) ? call.keepMessage() : undefined;
+    // An attempt may fail synchronously, before its carrier is known.
+    await undefined;
+    return repeat(this.#carrier as Attempt<T>['carrier'], error, this, kept);
+  }
+}
+
+/** What all attempts at a call have in common. */
+interface Plan<T> {
+  readonly caller: Caller<T>;
+  readonly options: AttemptOptions;
+  readonly policy: RetryPolicy;
+  readonly isReplaySafe: boolean;
+  readonly host: RetryHost;
+  readonly endMs: number;
 }
 
 /** Whether another attempt may help, going by the failure of the last one. */
@@ -90,18 +120,23 @@ function isPassing({ code, side }: MeshError, { codes }: RetryPolicy): boolean {
   return isLoss(code) || (side === 'remote' && codes.includes(code));
 }
 
-/** @throws MeshError what the last attempt failed with */
+/**
+ * @param first what carried the attempt that has failed
+ * @param kept the call's message, if it got as far as being encoded
+ * @throws MeshError what the last attempt failed with
+ */
 async function repeat<T>(
-  failed: Attempt<T>,
+  first: Attempt<T>['carrier'],
   error: MeshError,
-  { attempt, options, policy, isReplaySafe, host, endMs, kept }: Repetition<T>,
+  { caller, options, policy, isReplaySafe, host, endMs }: Plan<T>,
+  kept: KeptMessage | undefined,
 ): Promise<T> {
-  let made = failed;
+  let carrier = first;
   let failure = error;
   let maybeExecuted = false;
   for (let attempts = 1; ; attempts += 1) {
     maybeExecuted ||= failure.maybeExecuted;
-    const wasLost = isLoss(failure.code) && !made.carrier.isOpen;
+    const wasLost = isLoss(failure.code) && !carrier.isOpen;
     const isWorth = wasLost || (failure.side === 'remote' && policy.codes.includes(failure.code));
     const pauseMs = host.random() * delayCeilingMs(policy, attempts - 1);
     const isOver = attempts >= policy.attempts || performance.now() + pauseMs >= endMs;
@@ -120,7 +155,8 @@ async function repeat<T>(
     host.counters.attempts += 1;
     try {
       const timeoutMs = endMs - performance.now();
-      made = attempt({ ...options, timeoutMs }, undefined, kept.message);
+      const made = caller.attempt(kept.message, { ...options, timeoutMs });
+      carrier = made.carrier;
       return await made.result;
     } catch (thrown) {
       failure = toMeshError(thrown);

@@ -8,5 +8,8 @@ export interface FailedCall {
   keepMessage(): KeptMessage | undefined;
 }
 
-/** Called when a call fails. The call settles as the returned promise does. */
-export type Recover<T> = (error: MeshError, call: FailedCall) => Promise<T>;
+/** Whoever may make a call again that fails. */
+export interface Recovery<T> {
+  /** Called when the call fails. The call settles as the returned promise does. */
+  recover(error: MeshError, call: FailedCall): Promise<T>;
+}

@@ -18,7 +18,7 @@ import { ANSWERED_TEXT, checkCopyBytes, type Redundancy } from '../redundancy.js
 import type { CallHandler } from '../stream-opener.js';
 import { DEFAULT_TIMEOUT_MS, noTimeLeft, withTimeout } from '../time-left.js';
 import type { CallerHost } from './caller-host.js';
-import type { FailedCall, Recover } from './failed-call.js';
+import type { FailedCall, Recovery } from './failed-call.js';
 import type { AttemptOptions, CallPlace, PlacedCall, YieldedStream } from './latest-calls.js';
 import { CHANGED_TEXT, type WaitingMessage } from './message-copies.js';
 import { type CopiedCall, SecondCopy } from './second-copy.js';
@@ -30,10 +30,10 @@ export function callOnce(
   message: Message,
   expected: MessageType,
   options: AttemptOptions,
-  recover?: Recover<Message>,
+  recovery?: Recovery<Message>,
 ): Promise<Message> {
   return new Promise((resolve, reject) => {
-    const call = new OutgoingCall(host, expected, options, resolve, reject, recover);
+    const call = new OutgoingCall(host, expected, options, resolve, reject, recovery);
     call.start(message);
   });
 }
@@ -43,10 +43,10 @@ export function sendOnce(
   host: CallerHost,
   message: Message,
   options: AttemptOptions,
-  recover?: Recover<void>,
+  recovery?: Recovery<void>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const call = new OutgoingCall<void>(host, undefined, options, resolve, reject, recover);
+    const call = new OutgoingCall<void>(host, undefined, options, resolve, reject, recovery);
     call.start(message);
   });
 }
@@ -87,7 +87,7 @@ class OutgoingCall<T>
   readonly #resolve: (result: T | Promise<T>) => void;
   readonly #reject: (error: MeshError) => void;
   /** Makes its promise only when the call fails, so that calls which succeed cost none. */
-  readonly #recover: Recover<T> | undefined;
+  readonly #recovery: Recovery<T> | undefined;
   readonly #place: CallPlace | undefined;
   /** What the caller chose; a default is no reason to fail. */
   readonly #redundancy: Redundancy | undefined;
@@ -112,7 +112,7 @@ class OutgoingCall<T>
     options: AttemptOptions,
     resolve: (result: T | Promise<T>) => void,
     reject: (error: MeshError) => void,
-    recover: Recover<T> | undefined,
+    recovery: Recovery<T> | undefined,
   ) {
     this.#host = host;
     this.#mayWait = options.nesting !== 'deeper';
@@ -122,7 +122,7 @@ class OutgoingCall<T>
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#recover = recover;
+    this.#recovery = recovery;
     this.#place = options.place;
     this.#redundancy = options.redundancy;
   }
@@ -291,7 +291,7 @@ class OutgoingCall<T>
     const plain = codec.encodePlain(withTimeout(message, timeoutMs));
     const bytes = rawBytesOf(plain);
     if (this.#redundancy === 2) checkCopyBytes(bytes);
-    if (this.#recover !== undefined) {
+    if (this.#recovery !== undefined) {
       const isLong = this.#timeoutMs > DEFAULT_TIMEOUT_MS;
       this.#sent = new SentMessage(message.type, plain, isLong);
     }
@@ -383,8 +383,8 @@ class OutgoingCall<T>
     // A stream that is reset while it takes a message may report that twice.
     if (this.#settled) return;
     this.#settle(false);
-    if (this.#recover === undefined) this.#reject(error);
-    else this.#resolve(this.#recover(error, this));
+    if (this.#recovery === undefined) this.#reject(error);
+    else this.#resolve(this.#recovery.recover(error, this));
     this.#forget();
   }
 

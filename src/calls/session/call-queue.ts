@@ -13,7 +13,7 @@ import type { DataTransfer, Message } from '../../protocol/message.js';
 import { MAX_PRE_HANDSHAKE_BYTES } from '../../transport/connection.js';
 import { withExecution } from '../call-errors.js';
 import type { Attempt } from '../outgoing/call-again.js';
-import type { FailedCall, Recover } from '../outgoing/failed-call.js';
+import type { FailedCall, Recovery } from '../outgoing/failed-call.js';
 import type { AttemptOptions } from '../outgoing/latest-calls.js';
 import {
   CHANGED_TEXT,
@@ -30,7 +30,7 @@ export type StartCall<T> = (
   session: CallSession,
   message: Message,
   options: AttemptOptions,
-  recover?: Recover<T>,
+  recovery?: Recovery<T>,
 ) => Promise<T>;
 
 /** Bytes of messages that leave as early data: an acceptor keeps little before TLS is done, and drops the rest. */
@@ -66,7 +66,7 @@ export class CallQueue {
     message: Message,
     options: AttemptOptions,
     start: StartCall<T>,
-    recover?: Recover<T>,
+    recovery?: Recovery<T>,
     isOpenEnded = false,
   ): Attempt<T> {
     let call: WaitingCall | undefined;
@@ -88,9 +88,9 @@ export class CallQueue {
     });
     const waiting = call ?? NEVER_MADE;
     const result =
-      recover === undefined
+      recovery === undefined
         ? made
-        : made.catch((thrown: unknown) => recover(toMeshError(thrown), waiting));
+        : made.catch((thrown: unknown) => recovery.recover(toMeshError(thrown), waiting));
     return { result, carrier: waiting };
   }
 

@@ -18,7 +18,7 @@ import type { CallHost, Handlers } from '../incoming/call-host.js';
 import type { HandlerSlots } from '../incoming/handler-slots.js';
 import { IncomingCall } from '../incoming/incoming-call.js';
 import type { CallerHost } from '../outgoing/caller-host.js';
-import type { Recover } from '../outgoing/failed-call.js';
+import type { Recovery } from '../outgoing/failed-call.js';
 import type { AttemptOptions } from '../outgoing/latest-calls.js';
 import type { MessageCopies } from '../outgoing/message-copies.js';
 import { callOnce, sendOnce, trySendOnce } from '../outgoing/outgoing-call.js';
@@ -307,23 +307,23 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
   request<M extends RequestMessage>(
     message: M,
     options: AttemptOptions,
-    recover?: Recover<ReplyTo<M>>,
+    recovery?: Recovery<ReplyTo<M>>,
   ): Promise<ReplyTo<M>> {
     const refusal = this.#refusal(message, options);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
     const type = REPLY_TYPES[message.type];
     const marked = this.#marked(message, options);
-    const reply = callOnce(this, marked, type, options, recover as Recover<Message>);
+    const reply = callOnce(this, marked, type, options, recovery as Recovery<Message>);
     return reply as Promise<ReplyTo<M>>;
   }
 
   /** See Peer.send. */
-  send(message: OneWayMessage, options: AttemptOptions, recover?: Recover<void>): Promise<void> {
+  send(message: OneWayMessage, options: AttemptOptions, recovery?: Recovery<void>): Promise<void> {
     const refusal = this.#refusal(message, options);
     if (refusal !== undefined) return Promise.reject(refusal);
     this.#begin();
-    return sendOnce(this, this.#marked({ ...message, oneWay: true }, options), options, recover);
+    return sendOnce(this, this.#marked({ ...message, oneWay: true }, options), options, recovery);
   }
 
   /** See Peer.trySend. */

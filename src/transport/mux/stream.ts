@@ -367,7 +367,9 @@ export class MuxStream implements FrameStream, InboxOwner, InLine<MuxStream> {
   }
 
   #isOver(): boolean {
-    return this.#sending === 'reset' || (this.#sending === 'ended' && this.#inbox?.isEnded === true);
+    return (
+      this.#sending === 'reset' || (this.#sending === 'ended' && this.#inbox?.isEnded === true)
+    );
   }
 
   /**
