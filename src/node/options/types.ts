@@ -152,7 +152,7 @@ export interface NodeTimeoutOptions {
   readonly handshakeMs?: number | undefined;
   /** For any datagram on a QUIC connection. Without one, the connection is dead. Default 30,000. */
   readonly idleMs?: number | undefined;
-  /** Before the transport asks a silent peer for a sign of life. Default 10,000. */
+  /** Before the dialer's transport asks a silent peer for a sign of life; the acceptor's asks a little later. Default 10,000. */
   readonly keepAliveMs?: number | undefined;
   /** For calls under way, when the node closes. Default 5000. */
   readonly drainMs?: number | undefined;

@@ -56,7 +56,7 @@ export interface QuicTransportOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** A connection ends after so long without any datagram. Default 30,000. */
   readonly idleTimeoutMs?: number | undefined;
-  /** After so long without a datagram, the peer is asked for one. Default 10,000. */
+  /** After so long without a datagram, a dialer asks its peer for one; an acceptor after up to half as long again. Default 10,000. */
   readonly keepAliveMs?: number | undefined;
   /**
    * The largest datagram to send, in bytes of UDP payload, without probing the path for it. `'auto'`, the default: as large as

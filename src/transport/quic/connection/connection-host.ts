@@ -70,7 +70,7 @@ export interface QuicConnectionOptions {
   readonly connectTimeoutMs: number;
   /** This side's idle timeout, as in the binding's configuration. */
   readonly idleTimeoutMs: number;
-  /** After so long a silence the peer is asked for a sign of life. */
+  /** After so long a silence a dialer asks its peer for a sign of life. */
   readonly keepAliveMs: number;
   /** The congestion window that the connection begins with, as in the binding's configuration. */
   readonly initialWindowBytes: number;

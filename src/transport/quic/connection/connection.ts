@@ -99,7 +99,7 @@ export class QuicConnection implements Connection {
     this.role = options.role;
     const nowMs = performance.now();
     this.#life = new SignsOfLife(nowMs);
-    this.#upkeep = new Upkeep(options.keepAliveMs, nowMs);
+    this.#upkeep = new Upkeep(options, nowMs);
     this.#parts = this.#createParts(options);
     this.#timer = this.#parts.timer;
     this.#paths = this.#parts.paths;
@@ -376,7 +376,9 @@ export class QuicConnection implements Connection {
     }
     const nowMs = performance.now();
     this.#timer.armOpen(nowMs - this.lastReceivedMs);
-    if (this.#upkeep.isResting) this.#host.maintainAt(this.#upkeep.wake(nowMs));
+    if (this.#upkeep.mustWake(this.#activity, this.#paths.isMaintenanceDue)) {
+      this.#host.maintainAt(this.#upkeep.wake(nowMs));
+    }
   }
 
   get needsReplacement(): boolean {
@@ -412,7 +414,7 @@ export class QuicConnection implements Connection {
     if (this.#state.kind !== 'open') return;
     const { maintains, asks, nextMs } = this.#upkeep.look(nowMs, {
       heardMs: this.lastReceivedMs,
-      datagrams: this.#replacement.datagramsReceived + this.#pump.datagramsSent,
+      activity: this.#activity,
       isAwaiting: this.role === 'dialer' && this.openStreams > 0,
       isUnsettled: this.#paths.isMaintenanceDue,
     });
@@ -423,6 +425,11 @@ export class QuicConnection implements Connection {
     }
     if (asks) this.#native.sendAckEliciting();
     if (maintains || asks) this.flush();
+  }
+
+  get #activity(): number {
+    const { framesSent, framesReceived, streamsOpened, streamsAccepted } = this.counters;
+    return framesSent + framesReceived + streamsOpened + streamsAccepted;
   }
 
   /** Closes with an error that this side found; the peer gets its code and text. */

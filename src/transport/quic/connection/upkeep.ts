@@ -1,23 +1,39 @@
 /**
  * When an open connection is to be maintained, and when its peer is to be asked for a datagram. What traffic does for a busy
- * connection has to be done for an idle one by the clock; but while nothing is sent and nothing arrives, nothing can have
- * changed, and there may be thousands of idle connections. So one without traffic is left alone until its peer was silent
- * for as long as it may be.
+ * connection has to be done for an idle one by the clock; but while no frame is sent and none arrives, nothing can have
+ * changed, and there may be thousands of idle connections. So an idle one is left alone until its peer was silent for as long
+ * as it may be. The questions of keep-alive and their answers leave it idle.
  *
  * Pure: times and counts in, decisions out.
  */
+import type { Role } from '../../connection.js';
 
 /** After so long a silence, a dialer that waits for answers asks the peer for a datagram. */
 const AWAITING_MS = 1000;
 /** The longest time between two looks at a connection with traffic. */
 const MAX_LOOK_EVERY_MS = 1000;
+/**
+ * What is due by then is done at once. Were all questions of a second asked at once, the first answers would be read when the last
+ * question has left. That is later than answers are waited for, and each would be asked for again.
+ */
+const QUESTIONS_EVERY_MS = 20;
+/** How much later than the dialer an acceptor asks, as a factor. The dialer's question is a sign of life to it. */
+const ACCEPTORS_PATIENCE = 1.5;
+
+/** What an {@link Upkeep} is made for. */
+export interface UpkeepLimits {
+  readonly role: Role;
+  readonly keepAliveMs: number;
+  /** After so long a silence the connection is over; 0 is never. */
+  readonly idleTimeoutMs: number;
+}
 
 /** What is known of a connection at one look. */
 export interface UpkeepView {
   /** When a datagram of the peer last arrived. */
   readonly heardMs: number;
-  /** Datagrams so far, of both directions. */
-  readonly datagrams: number;
+  /** Streams and frames so far, of both directions. */
+  readonly activity: number;
   /** Whether this side, the dialer, waits for an answer. */
   readonly isAwaiting: boolean;
   /** Whether something is under way that needs looks without any traffic. */
@@ -34,45 +50,59 @@ export interface UpkeepStep {
   readonly nextMs: number;
 }
 
-/** Decides for one connection. Looks are at whole multiples of their interval, so that those of many connections fall together. */
+/** Decides for one connection. Looks at busy connections fall together, at whole multiples of their interval. */
 export class Upkeep {
-  /** Whether no look is due soon: {@link wake} is to be called with the next traffic. */
-  isResting = true;
   readonly #keepAliveMs: number;
+  /** How long the peer may be silent. */
+  readonly #patienceMs: number;
   readonly #lookEveryMs: number;
+  /** Whether no look is due soon: {@link wake} is to be called when there is something to look after. */
+  #isResting = true;
   #maintainedMs: number;
-  #datagrams = -1;
+  #activity = -1;
 
-  constructor(keepAliveMs: number, nowMs: number) {
-    this.#keepAliveMs = keepAliveMs;
-    this.#lookEveryMs = Math.min(keepAliveMs / 2, MAX_LOOK_EVERY_MS);
+  constructor(limits: UpkeepLimits, nowMs: number) {
+    this.#keepAliveMs = limits.keepAliveMs;
+    this.#patienceMs = patienceMs(limits);
+    this.#lookEveryMs = Math.min(limits.keepAliveMs / 2, MAX_LOOK_EVERY_MS);
     this.#maintainedMs = nowMs;
   }
 
-  /** There is traffic again. @returns when to look */
+  /** Whether {@link wake} is due. */
+  mustWake(activity: number, isUnsettled: boolean): boolean {
+    return this.#isResting && (isUnsettled || activity !== this.#activity);
+  }
+
+  /** There is something to look after again. @returns when to look */
   wake(nowMs: number): number {
-    this.isResting = false;
+    this.#isResting = false;
     return this.#lookAfter(nowMs);
   }
 
-  look(nowMs: number, { heardMs, datagrams, isAwaiting, isUnsettled }: UpkeepView): UpkeepStep {
-    const patienceMs = isAwaiting ? Math.min(AWAITING_MS, this.#keepAliveMs) : this.#keepAliveMs;
+  look(nowMs: number, { heardMs, activity, isAwaiting, isUnsettled }: UpkeepView): UpkeepStep {
+    const patienceMs = isAwaiting ? Math.min(AWAITING_MS, this.#patienceMs) : this.#patienceMs;
     const asks = nowMs - heardMs >= patienceMs;
-    const maintains = nowMs - this.#maintainedMs >= this.#keepAliveMs / 2;
+    const isBusy = asks || isAwaiting || isUnsettled || activity !== this.#activity;
+    const maintains = isBusy && nowMs - this.#maintainedMs >= this.#keepAliveMs / 2;
     if (maintains) this.#maintainedMs = nowMs;
-    this.isResting = datagrams === this.#datagrams && !asks && !isAwaiting && !isUnsettled;
-    this.#datagrams = datagrams;
+    this.#isResting = !isBusy;
+    this.#activity = activity;
     const soonMs = this.#lookAfter(nowMs);
-    if (!this.isResting) return { maintains, asks, nextMs: soonMs };
-    const silentMs = heardMs + this.#keepAliveMs;
-    return { maintains, asks, nextMs: Math.max(soonMs, this.#roundUp(silentMs)) };
+    return { maintains, asks, nextMs: isBusy ? soonMs : roundUp(heardMs + this.#patienceMs) };
   }
 
   #lookAfter(nowMs: number): number {
     return (Math.floor(nowMs / this.#lookEveryMs) + 1) * this.#lookEveryMs;
   }
+}
 
-  #roundUp(atMs: number): number {
-    return Math.ceil(atMs / this.#lookEveryMs) * this.#lookEveryMs;
-  }
+function roundUp(atMs: number): number {
+  return Math.ceil(atMs / QUESTIONS_EVERY_MS) * QUESTIONS_EVERY_MS;
+}
+
+/** An acceptor's is longer, but leaves half of what the dialer's leaves of the idle timeout. */
+function patienceMs({ role, keepAliveMs, idleTimeoutMs }: UpkeepLimits): number {
+  if (role === 'dialer') return keepAliveMs;
+  const longestMs = idleTimeoutMs > 0 ? (keepAliveMs + idleTimeoutMs) / 2 : Infinity;
+  return Math.max(keepAliveMs, Math.min(ACCEPTORS_PATIENCE * keepAliveMs, longestMs));
 }

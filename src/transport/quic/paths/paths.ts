@@ -6,8 +6,8 @@
  * the socket where the peer's datagrams arrive; a listener may have several, see `listening-sockets.ts`. A dialer moves by
  * itself, see `path-mover.ts`, and lets the system pick its address.
  *
- * Steady traffic costs comparisons only. The binding is asked about paths and connection IDs with every keep-alive, and for a
- * while after something unusual was seen.
+ * Steady traffic costs comparisons only. The binding is asked about paths and connection IDs now and then while there are calls, and
+ * for a while after something unusual was seen.
  *
  * quiche 0.18.0 never drops a path while there are spare connection IDs, because it gives those to idle paths. So a dialer's
  * connection can have `MAX_PATHS` in its life; before that, it is replaced.
