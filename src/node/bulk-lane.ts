@@ -13,21 +13,26 @@ import type { Waiter } from '../pool/wait-queue.js';
 export class BulkLane implements TransferSource {
   readonly pool: ConnectionPool<CallSession>;
   readonly #calls: ConnectionPool<CallSession>;
+  readonly #hasRoute: () => boolean;
   readonly #patienceMs: number;
+  /** The last connection was lost, and the next one goes by another transport. */
+  #isRerouted = false;
 
   /**
    * @param pool the bulk connections to the peer, dialed on demand
    * @param calls the connections for calls
-   * @param patienceMs how long a transfer waits for a bulk connection before it takes one for calls
+   * @param options.hasRoute whether any transport is worth a dial now
+   * @param options.patienceMs how long a transfer waits for a bulk connection before it takes one for calls
    */
   constructor(
     pool: ConnectionPool<CallSession>,
     calls: ConnectionPool<CallSession>,
-    patienceMs: number,
+    options: { readonly hasRoute: () => boolean; readonly patienceMs: number },
   ) {
     this.pool = pool;
     this.#calls = calls;
-    this.#patienceMs = patienceMs;
+    this.#hasRoute = options.hasRoute;
+    this.#patienceMs = options.patienceMs;
   }
 
   get isOpen(): boolean {
@@ -51,13 +56,18 @@ export class BulkLane implements TransferSource {
     return this.pool.select() ?? (this.#isWorthWaiting ? undefined : this.#calls.select());
   }
 
+  /** From now on another transport is dialed, without the pause that follows a loss. */
+  rerouted(): void {
+    this.#isRerouted = true;
+  }
+
   /** Queues a transfer for a bulk connection, or for one for calls where that cannot be had. */
   wait(waiter: Waiter<CallSession>): void {
     if (!this.#isWorthWaiting) {
       this.#calls.wait(waiter);
       return;
     }
-    this.pool.begin();
+    this.#begin();
     const latestMs = performance.now() + this.#patienceMs;
     this.pool.wait(new FallingBack(waiter, this.#calls, latestMs));
   }
@@ -67,7 +77,7 @@ export class BulkLane implements TransferSource {
     const { timeoutMs = Number.POSITIVE_INFINITY, signal } = options;
     const endMs = performance.now() + timeoutMs;
     if (this.#isWorthWaiting) {
-      this.pool.begin();
+      this.#begin();
       try {
         return await this.pool.acquire({
           timeoutMs: Math.min(timeoutMs, this.#patienceMs),
@@ -84,7 +94,13 @@ export class BulkLane implements TransferSource {
   get #isWorthWaiting(): boolean {
     const { pool } = this;
     if (pool.isOpen || pool.mayConnect) return true;
-    return pool.isDialDue && (this.#calls.isOpen || this.#calls.mayConnect);
+    if (!this.#calls.isOpen && !this.#calls.mayConnect) return false;
+    return (pool.isDialDue || (this.#isRerouted && pool.canDial)) && this.#hasRoute();
+  }
+
+  #begin(): void {
+    this.#isRerouted = false;
+    this.pool.begin();
   }
 }
 
@@ -105,7 +121,7 @@ class FallingBack implements Waiter<CallSession> {
   }
 
   accepts(session: CallSession): boolean {
-    return this.#waiter.accepts(session);
+    return session.isOpen && this.#waiter.accepts(session);
   }
 
   start(session: CallSession): void {

@@ -6,6 +6,7 @@ import { Reports } from '../telemetry/reports.js';
 import type { Refusal } from '../transport/connection.js';
 import { TransportManager } from '../transport/dialing/manager.js';
 import { Acceptor } from './acceptor.js';
+import { BulkRoutes } from './bulk-routes.js';
 import type { Certificates } from './certificates.js';
 import { createTransports } from './create-transports.js';
 import { Dialer } from './dialer.js';
@@ -71,6 +72,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     reports,
     accountOf: (nodeId) => links.obtain(nodeId).account,
   });
+  const bulkRoutes = new BulkRoutes(config);
   const links: KnownPeers<Link> = new KnownPeers(
     (nodeId) =>
       new Link({
@@ -82,6 +84,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
         account: factory.newAccount(),
         reports,
         alarms,
+        bulkRoutes,
         dial: (target, options) => dialer.dial(target, options),
         onRest: () => links.reviewOne(nodeId),
       }),
@@ -119,7 +122,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     sessions,
     stopping: stopping.signal,
   };
-  const dialer = new Dialer({ ...shared, renewal });
+  const dialer = new Dialer({ ...shared, renewal, bulkRoutes });
   const acceptor = new Acceptor({ ...shared, log, onRefused });
   const { drainMs } = config.timeouts;
   const tlsReload = new TlsReload({ certificates, sessions, renewal, reports, drainMs });

@@ -16,14 +16,14 @@ import type { TransportManager } from '../transport/dialing/manager.js';
 
 export interface DialingOptions {
   readonly manager: TransportManager;
-  readonly config: () => HandshakeConfig;
+  readonly config: (connection: Connection) => HandshakeConfig;
   readonly codec: MessageCodec;
   readonly connectTimeoutMs: number;
   /** Dials only over transports that are preferred to this one. */
   readonly betterThan?: TransportName | undefined;
   /** Dials only over these transports, in this order. Default: as the node prefers them. */
   readonly order?: readonly TransportName[] | undefined;
-  readonly handshakeTimeoutMs: number;
+  readonly handshakeTimeoutMs: (connection: Connection) => number;
   /** The round trip to the peer, where it is known, in milliseconds. */
   readonly rttMs?: number | undefined;
   /** Gets a session that may take some calls before its handshake is answered. */
@@ -124,9 +124,9 @@ function begin(
 ): Attempt {
   const session = options.createSession(connection);
   const handshake = dialHandshake(connection, {
-    config: options.config(),
+    config: options.config(connection),
     codec: options.codec,
-    timeoutMs: options.handshakeTimeoutMs,
+    timeoutMs: options.handshakeTimeoutMs(connection),
     signal,
     expectedNodeId: target.nodeId,
     accepted: (negotiated) => options.accepted(session, negotiated),

@@ -7,10 +7,11 @@ import type { ConnectionClass } from '../protocol/connection-class.js';
 import type { TransportName } from '../transport/connection.js';
 import type { PeerTarget } from '../transport/dialing/discovery.js';
 import type { TransportManager } from '../transport/dialing/manager.js';
+import type { BulkRoutes } from './bulk-routes.js';
 import type { Certificates } from './certificates.js';
-import { dialPeer } from './dial-peer.js';
+import { dialBulk } from './dial-bulk.js';
+import { type DialingOptions, dialPeer } from './dial-peer.js';
 import type { Negotiation } from './negotiation.js';
-import { bulkTransports } from './options/bulk-transports.js';
 import type { NodeConfig } from './options/resolve.js';
 import type { Renewal } from './renewal.js';
 import type { SessionFactory } from './session-factory.js';
@@ -25,6 +26,7 @@ export interface DialerOptions {
   readonly factory: SessionFactory;
   readonly sessions: SessionRegistry;
   readonly renewal: Renewal;
+  readonly bulkRoutes: BulkRoutes;
   /** Fires when the node closes, and ends every dial. */
   readonly stopping: AbortSignal;
 }
@@ -65,8 +67,8 @@ export class Dialer {
   }
 
   async #dial(target: PeerTarget, options: NodeDialOptions): Promise<CallSession> {
-    const { config, manager, negotiation, factory, certificates, sessions, stopping } =
-      this.#options;
+    const { config, manager, negotiation, factory, certificates } = this.#options;
+    const { sessions, bulkRoutes, stopping } = this.#options;
     const { signal, offer = () => {}, rttMs, betterThan, isPinned } = options;
     const { connectionClass = 'calls' } = options;
     const { limits, timeouts } = config;
@@ -77,14 +79,13 @@ export class Dialer {
     this.#dials += 1;
     const { cert } = certificates.inForce;
     try {
-      return await dialPeer(target, ends.signal, {
+      const dialing: DialingOptions = {
         manager,
         config: () => ({ ...negotiation.handshakeConfig, connectionClass }),
         codec: factory.codec,
         connectTimeoutMs: timeouts.connectMs,
-        handshakeTimeoutMs: timeouts.handshakeMs,
+        handshakeTimeoutMs: () => timeouts.handshakeMs,
         betterThan,
-        order: connectionClass === 'bulk' ? bulkTransports(config) : undefined,
         rttMs,
         offer,
         createSession: (connection) => {
@@ -98,7 +99,12 @@ export class Dialer {
           sessions.register(session, isPinned);
           return session.accept;
         },
-      });
+      };
+      const { nodeId } = target;
+      if (connectionClass !== 'bulk' || nodeId === undefined) {
+        return await dialPeer(target, ends.signal, dialing);
+      }
+      return await dialBulk({ ...target, nodeId }, ends.signal, bulkRoutes, dialing);
     } finally {
       ends.release();
       this.#dials -= 1;

@@ -2,7 +2,7 @@
 import type { Alarms } from '../base/alarms.js';
 import type { PeerAccount } from '../calls/session/peer-account.js';
 import type { CallSession } from '../calls/session/session.js';
-import type { MeshError } from '../errors.js';
+import { isLoss, type MeshError } from '../errors.js';
 import type { MemberChange, PoolLimits, PoolOptions } from '../pool/options.js';
 import { ConnectionPool } from '../pool/pool.js';
 import type { DialFailure } from '../pool/redialer.js';
@@ -12,6 +12,7 @@ import type { Reports } from '../telemetry/reports.js';
 import { DEFAULT_STREAM_LIMITS, type TransportName } from '../transport/connection.js';
 import type { PeerTarget } from '../transport/dialing/discovery.js';
 import { BulkLane } from './bulk-lane.js';
+import type { BulkRoutes } from './bulk-routes.js';
 import type { NodeConfig } from './options/resolve.js';
 import { PooledPeer } from './pooled-peer.js';
 
@@ -38,6 +39,8 @@ export interface LinkOptions {
   readonly reports: Reports;
   /** Of all links: their pools share one timer. */
   readonly alarms: Alarms;
+  /** Of all links. */
+  readonly bulkRoutes: BulkRoutes;
   readonly dial: (target: NamedTarget, options: LinkDialOptions) => Promise<CallSession>;
   /** Called when a connection or a dial has ended: the peer may be gone. */
   readonly onRest: () => void;
@@ -121,21 +124,26 @@ export class Link {
   }
 
   #createLane(): BulkLane {
-    const { config, reports, onRest } = this.#options;
+    const { config, reports, bulkRoutes, onRest } = this.#options;
     const { idleMs } = config.bulk;
     const pool = this.#createPool(
       { ...config.pool, min: 0, max: 1, idleMs },
       {
         onDemand: true,
-        onChange: ({ member, from, to }) => {
+        onChange: (change) => {
+          const { member, from, to } = change;
           reports.connectionChanged(this.nodeId, 'bulk', member?.transport, from, to);
+          this.#judgeRoute(change);
           if (to.kind === 'closed' || to.kind === 'failed') onRest();
         },
         onSuspicion: (session, isSuspect) => reports.suspected(session, isSuspect),
         onDialFailed: (error) => reports.bulkDialFailed(this.nodeId, error),
       },
     );
-    const lane = new BulkLane(pool, this.pool, config.timeouts.connectMs);
+    const lane = new BulkLane(pool, this.pool, {
+      hasRoute: () => bulkRoutes.to(this.nodeId, performance.now()).length > 0,
+      patienceMs: config.timeouts.connectMs,
+    });
     const { end } = this.pool;
     if (end !== undefined) pool.close(end);
     if (this.#target !== undefined) this.#reachLaneBy(lane, this.#target);
@@ -145,8 +153,29 @@ export class Link {
   #reachLaneBy({ pool }: BulkLane, target: NamedTarget): void {
     const { dial } = this.#options;
     // Nothing leaves early by it: until the handshake is answered, the peer may take it for a connection for calls.
-    pool.dial = ({ signal }) =>
-      dial(target, { signal, rttMs: this.#rttMs, connectionClass: 'bulk' });
+    pool.dial = ({ signal }) => {
+      const rttMs = this.pool.wellMembers.at(-1)?.connection.rttMs ?? this.#rttMs;
+      return dial(target, { signal, rttMs, connectionClass: 'bulk' });
+    };
+  }
+
+  /**
+   * A bulk connection that is lost in the midst of transfers, while calls still reach the peer, speaks against its transport: the
+   * next one takes another. Where the peer itself is gone, that is not known yet, and the other transport serves as well.
+   */
+  #judgeRoute({ member, from, to }: MemberChange<CallSession>): void {
+    if (member === undefined) return;
+    const { transport, connection } = member;
+    const { bulkRoutes, config } = this.#options;
+    if (to.kind === 'closed') {
+      const { bytesSent, bytesReceived } = connection.counters;
+      if (bytesSent + bytesReceived < config.bulk.thresholdBytes) return;
+      bulkRoutes.served(this.nodeId, transport);
+    } else if (to.kind === 'failed' && from === 'active' && isLoss(to.error.code)) {
+      if (this.pool.wellMembers.length === 0) return;
+      bulkRoutes.failed(this.nodeId, transport, performance.now());
+      this.#lane?.rerouted();
+    }
   }
 
   #createPool(

@@ -26,6 +26,11 @@ export interface HandshakeConfig {
   readonly verifyToken?: (token: string | undefined, nodeId: string) => boolean;
   /** What a dialer wants the connection for. Default `calls`. */
   readonly connectionClass?: ConnectionClass;
+  /**
+   * How many bytes a dialer adds to its request and wants back in the answer, so that both fill packets of full size. Default
+   * none. SPEC.md, "Full segments".
+   */
+  readonly padBytes?: number;
 }
 
 /** What both sides have agreed after an accepted handshake. */
@@ -88,6 +93,7 @@ export function createHandshakeRequest(
     nonce,
     ...(config.authToken === undefined ? {} : { authToken: config.authToken }),
     ...named(config.connectionClass),
+    ...(config.padBytes === undefined ? {} : { pad: Buffer.alloc(config.padBytes) }),
   };
 }
 
@@ -148,6 +154,7 @@ export function acceptHandshake(
       capabilities,
       sessionId: context.sessionId,
       ...named(connectionClass),
+      ...(request.pad === undefined ? {} : { pad: request.pad }),
     },
     negotiated: {
       version,
@@ -200,6 +207,10 @@ export function completeHandshake(
   const { expectedNodeId } = context;
   if (expectedNodeId !== undefined && !sameNodeId(peerNodeId, expectedNodeId)) {
     throw new MeshError('NodeIdMismatch', `dialed ${quote(expectedNodeId)}, reached ${peerNodeId}`);
+  }
+  const { padBytes = 0 } = config;
+  if ((response.pad?.length ?? 0) < padBytes) {
+    throw new MeshError('CapabilityMissing', `acceptor did not send ${padBytes} bytes back`);
   }
   const ours = config.capabilities;
   return {

@@ -53,6 +53,8 @@ export interface HandshakeRequest {
   readonly authToken?: string;
   /** What the dialer wants the connection for: `bulk`, or nothing for an ordinary one. SPEC.md, "Connection classes". */
   readonly connectionClass?: string;
+  /** Any bytes, to fill packets of full size. An acceptance carries as many back. SPEC.md, "Full segments". */
+  readonly pad?: Uint8Array;
 }
 
 /** The answer to it: what both sides use from now on, or why the dialer is refused. */
@@ -70,6 +72,8 @@ export interface HandshakeResponse {
   readonly sessionId?: Uint8Array;
   /** In an acceptance: the class of the request, where the acceptor knows it. */
   readonly connectionClass?: string;
+  /** In an acceptance: as many bytes as the request had. */
+  readonly pad?: Uint8Array;
 }
 
 /** Asks for a sign of life. */
@@ -278,6 +282,8 @@ export type MessageOf<T extends MessageType> = Extract<Message, { type: T }>;
 
 const MAX_ID_BYTES = 253;
 const MAX_QUERY_BYTES = 1024 * 1024;
+/** Fills packets of every size that links commonly carry, jumbo frames included. */
+const MAX_PAD_BYTES = 16_384;
 const MAX_PAYLOAD_BYTES = 0xffff_ffff;
 /** The largest number of entries of a log in one message. Each is seven items of the payload's 131,072. */
 export const MAX_ITEMS = 16_384;
@@ -364,6 +370,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     nonce: bytes(16, 16),
     authToken: optional(text(4096)),
     connectionClass: optional(text(16)),
+    pad: optional(bytes(0, MAX_PAD_BYTES)),
   },
   handshakeResponse: {
     accepted: bool,
@@ -374,6 +381,7 @@ export const MESSAGE_FIELDS: { [T in MessageType]: FieldsOf<Omit<MessageOf<T>, '
     capabilities: optional(capabilities),
     sessionId: optional(bytes(16, 16)),
     connectionClass: optional(text(16)),
+    pad: optional(bytes(0, MAX_PAD_BYTES)),
   },
   ping: { token: optional(bytes(0, 64)), copyId },
   pong: { token: optional(bytes(0, 64)) },

@@ -255,8 +255,10 @@ def scan(data):
 SCHEMAS = """
 handshakeRequest         versions:list(uint)<=16 nodeId:text<=253 cluster:text<=253 capabilities:map(capabilities)
                          timestampMs:uint nonce:bytes=16 authToken?:text<=4096 connectionClass?:text<=16
+                         pad?:bytes<=16384
 handshakeResponse        accepted:bool nodeId:text<=253 code?:text<=64 text?:text<=1024 version?:uint
                          capabilities?:map(capabilities) sessionId?:bytes=16 connectionClass?:text<=16
+                         pad?:bytes<=16384
 ping                     token?:bytes<=64
 pong                     token?:bytes<=64
 queryRequest             query:text<=1048576 parameters?:any database?:text<=253 timeoutMs?:uint
@@ -900,6 +902,18 @@ def _(client):
         "tls": connection.socket.version(),
         "capabilities": agreed["capabilities"],
     }
+
+
+@scenario("bulk")
+def _(client):
+    """A connection for large transfers, whose handshake fills segments both ways."""
+    connection = client.connect(connectionClass="bulk", pad=bytes(10_240))
+    agreed = connection.agreed
+    expect(agreed.get("connectionClass") == "bulk", "another class")
+    expect(len(agreed.get("pad", b"")) == 10_240, "another pad")
+    expect("pad" not in client.connect().agreed, "a pad that nobody asked for")
+    ping(connection)
+    return {"bytes": len(agreed["pad"])}
 
 
 @scenario("ping")

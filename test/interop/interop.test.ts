@@ -12,6 +12,7 @@ const PYTHONS = ['/usr/bin/python3', 'python3'];
 
 const SCENARIOS = [
   'handshake',
+  'bulk',
   'ping',
   'query',
   'request',

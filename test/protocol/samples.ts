@@ -79,6 +79,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     nonce: Buffer.alloc(16, 7),
     authToken: 'a shared secret',
     connectionClass: 'bulk',
+    pad: Buffer.alloc(8),
   },
   handshakeResponse: {
     type: 'handshakeResponse',
@@ -90,6 +91,7 @@ export const samples: { readonly [T in MessageType]: Required<MessageOf<T>> } = 
     capabilities,
     sessionId: Buffer.alloc(16, 9),
     connectionClass: 'bulk',
+    pad: Buffer.alloc(8),
   },
   ping: { type: 'ping', token: Buffer.from('hello'), copyId: 7 },
   pong: { type: 'pong', token: Buffer.from('hello') },

@@ -85,9 +85,11 @@ for (const { name, hex, acceptor, expect } of requests) {
       t.like(response, { accepted: false, nodeId: acceptor.nodeId, code: expect.error });
       t.is(replayGuard.size, seenNonces.length, 'a refused nonce is not remembered');
     } else {
-      const { version, capabilities, connectionClass, peerNodeId = 'n1' } = expect;
+      const { version, capabilities, connectionClass, padBytes, peerNodeId = 'n1' } = expect;
       t.is(verdict.kind === 'accepted' ? verdict.negotiated.peerNodeId : undefined, peerNodeId);
-      t.deepEqual(response, {
+      const { pad, ...others } = response as HandshakeResponse;
+      t.is(pad?.length, padBytes);
+      t.deepEqual(others, {
         type: 'handshakeResponse',
         accepted: true,
         nodeId: acceptor.nodeId,

@@ -55,6 +55,8 @@ export interface RequestVector {
         readonly version: number;
         readonly capabilities: Capabilities;
         readonly connectionClass?: string;
+        /** Default 0. */
+        readonly padBytes?: number;
         /** Default `'n1'`. */
         readonly peerNodeId?: string;
       }
@@ -71,6 +73,7 @@ export interface ResponseVector {
     readonly capabilities: Capabilities;
     readonly certifiedNodeIds: readonly string[];
     readonly expectedNodeId: string | null;
+    readonly padBytes?: number;
   };
   readonly expect:
     | { readonly error: MeshErrorCode }

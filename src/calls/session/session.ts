@@ -212,7 +212,14 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
 
   get isOpen(): boolean {
     const { state, isGoingAway } = this.connection;
-    return this.isAgreed && state.kind === 'open' && !isGoingAway && !this.#drain.isDraining;
+    if (!this.isAgreed || state.kind !== 'open' || isGoingAway) return false;
+    return !this.#drain.isDraining && !this.#awaitsDialer;
+  }
+
+  /** Whether the dialer of a bulk connection may not know yet that its path carries full segments. SPEC.md, "Full segments". */
+  get #awaitsDialer(): boolean {
+    if (this.#connectionClass === 'calls' || this.counters.handled > 0) return false;
+    return this.connection.role === 'acceptor';
   }
 
   /** Whether the handshake is done. Before, only calls for which {@link takes} is true may be made. */
