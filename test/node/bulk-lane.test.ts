@@ -11,7 +11,6 @@ const LONG = { connectMs: 50_000, handshakeMs: 50_000 } as const;
 const PATIENT = {
   timeouts: { ...LONG, fallbackDelayMs: 50_000 },
   health: { intervalMs: 10_000 },
-  bulk: { transport: 'auto' },
 } as const;
 const CHUNK = Buffer.alloc(64 * 1024, 7);
 
@@ -134,7 +133,7 @@ test('the side that was dialed uses the connection that there is, and the one fo
 
 test('an idle one is closed by whoever dialed it, and dialed again for the next transfer', async (t) => {
   const { n2, peer } = await start(t, {
-    bulk: { transport: 'auto', idleMs: 100 },
+    bulk: { idleMs: 100 },
     health: { intervalMs: 1000 },
   });
   await transfer(peer);
@@ -184,6 +183,7 @@ test('a transfer that resumes goes on where its connection is lost, and calls ar
   t.true(received >= 32 * MIB);
   t.is(peer.bulkStatistics?.lost, 1);
   t.is(peer.statistics.lost, 0);
+  t.deepEqual(classesOf(peer), ['calls quic', 'bulk quic'], 'TCP is avoided for a while');
 });
 
 test('closing the peer closes it too', async (t) => {

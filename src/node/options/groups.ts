@@ -170,7 +170,7 @@ const pool = group({
 });
 
 const bulk = group({
-  transport: v.optional(oneOf(['auto', 'quic', 'tcp', 'same']), 'same'),
+  transport: v.optional(oneOf(['auto', 'quic', 'tcp', 'same']), 'auto'),
   thresholdBytes: v.optional(wholeNumber(0, Number.MAX_SAFE_INTEGER, 'bytes'), MIB),
   idleMs: v.optional(durationMs, 30_000),
 });

@@ -210,11 +210,8 @@ export interface NodePoolOptions {
 /** Which connection carries the transfers of `peer.stream`, so that calls need not share theirs. */
 export interface NodeBulkOptions {
   /**
-   * `'same'`, the default: the connection that carries calls. Otherwise one of its own: over TCP where that reaches the peer, else
-   * over QUIC (`'auto'`), or over that transport only. A transfer takes the connection for calls too while there is no other.
-   *
-   * TCP finds out what a path carries by ICMP alone. Where that is filtered, and the path carries less than the interface,
-   * transfers over TCP fail, and QUIC's do not: use `'quic'` or `'same'` there.
+   * A connection of its own: over TCP where that reaches the peer and carries full segments, else over QUIC (`'auto'`, the default),
+   * or over that transport only. `'same'`: the connection that carries calls. A transfer takes that one too while there is no other.
    */
   readonly transport?: 'auto' | 'quic' | 'tcp' | 'same' | undefined;
   /**

@@ -31,6 +31,11 @@ export interface Faults {
   readonly maxDatagramBytes: number;
   /** UDP only: what becomes of larger ones. */
   readonly tooLarge: TooLarge;
+  /**
+   * TCP only: of each connection, what would take it beyond so many bytes waits, with all behind it, until that is changed: so it
+   * goes with full segments where a path carries none. Infinite for no limit.
+   */
+  readonly stallsAfterBytes: number;
 }
 
 /**
@@ -69,6 +74,7 @@ const NO_FAULTS: Faults = {
   bytesPerSecond: Number.POSITIVE_INFINITY,
   maxDatagramBytes: Number.POSITIVE_INFINITY,
   tooLarge: 'lost',
+  stallsAfterBytes: Number.POSITIVE_INFINITY,
 };
 
 const NAMES = Object.keys(NO_FAULTS) as readonly (keyof Faults)[];

@@ -23,10 +23,15 @@ export interface StreamPathOptions {
  */
 const SEGMENT_BYTES = 1448;
 
+interface Held {
+  readonly bytes: number;
+  readonly step: () => void;
+}
+
 export class StreamPath {
   readonly #options: StreamPathOptions;
-  /** Waits for a black hole to end, or for the connection to be established. */
-  #held: (() => void)[] = [];
+  /** Wait for a black hole or a stall to end, or for the connection to be established. */
+  #held: Held[] = [];
   /** Bytes that were read and that the sink has not taken yet. */
   #queuedBytes = 0;
   /** Steps on the delay line. */
@@ -52,28 +57,34 @@ export class StreamPath {
 
   /** Lets pass what faults no longer hold. */
   settingsChanged(): void {
-    while (this.#held.length > 0 && !this.#isHeld()) this.#held.shift()?.();
+    for (let [next] = this.#held; next !== undefined; [next] = this.#held) {
+      if (this.#isHeld(next.bytes)) return;
+      this.#held.shift();
+      next.step();
+    }
   }
 
   /** Nothing comes after what is on its way; the other direction goes on. */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#orHold(() => this.#schedule(0, 0, () => this.#options.sink.end()));
+    this.#orHold(0, () => this.#schedule(0, 0, () => this.#options.sink.end()));
   }
 
   /** As {@link end}, but as a connection that is lost. */
   reset(): void {
     this.#ended = true;
-    this.#orHold(() => this.#schedule(0, 0, () => this.#options.sink.resetAndDestroy()));
+    this.#orHold(0, () => this.#schedule(0, 0, () => this.#options.sink.resetAndDestroy()));
   }
 
-  #isHeld(): boolean {
-    return this.#options.faults().blackHole || this.#options.openAtMs() === undefined;
+  #isHeld(bytes: number): boolean {
+    const { blackHole, stallsAfterBytes } = this.#options.faults();
+    if (blackHole || this.#options.openAtMs() === undefined) return true;
+    return this.#position + bytes > stallsAfterBytes;
   }
 
-  #orHold(step: () => void): void {
-    if (this.#held.length > 0 || this.#isHeld()) this.#held.push(step);
+  #orHold(bytes: number, step: () => void): void {
+    if (this.#held.length > 0 || this.#isHeld(bytes)) this.#held.push({ bytes, step });
     else step();
   }
 
@@ -85,7 +96,7 @@ export class StreamPath {
       counters.overflowed += 1;
       source.pause();
     }
-    this.#orHold(() => this.#pass(bytes));
+    this.#orHold(bytes.length, () => this.#pass(bytes));
   }
 
   /** Cuts before every segment that is lost: what comes before it is not late. */

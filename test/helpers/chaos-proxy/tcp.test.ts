@@ -172,6 +172,23 @@ test('a black hole holds connections and bytes until it is gone', async (t) => {
   t.is(client.received.toString(), 'onetwo');
 });
 
+test('a stall holds what comes after so many bytes of a connection', async (t) => {
+  const { connect, proxy } = await setUp(
+    t,
+    { faults: { toServer: { stallsAfterBytes: 5 } } },
+    echo,
+  );
+  const client = connect();
+  client.socket.write('first');
+  await until(() => client.bytes === 5);
+  client.socket.end('second');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  t.is(client.bytes, 5);
+  proxy.change({ stallsAfterBytes: Number.POSITIVE_INFINITY });
+  await until(() => client.ended);
+  t.is(client.received.toString(), 'firstsecond');
+});
+
 for (const direction of ['toServer', 'toClient'] as const) {
   test(`half-closed ${direction}: that direction ends, the other goes on`, async (t) => {
     const { connect, accepted, proxy } = await setUp(t);

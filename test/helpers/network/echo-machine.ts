@@ -15,7 +15,11 @@ const node = await createNode({
   logger: 'silent',
 });
 node.handle('request', ({ body }) => ({ body }));
-node.handle('dataTransfer', (_request, { body }) => body);
+node.handle('dataTransfer', ({ offset, resume }, context) => {
+  // What the caller has of the answer is what it need not send again.
+  if (resume === true) context.resumeAt(offset);
+  return context.body;
+});
 console.log(JSON.stringify({ port: node.address?.port }));
 await once(process.stdin, 'end');
 await node.close();

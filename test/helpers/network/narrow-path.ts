@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { TYPESCRIPT } from '../../../scripts/children/typescript.js';
-import { createNode, type MeshNode, type Peer } from '../../../src/index.js';
+import { createNode, type MeshNode, type NodeBulkOptions, type Peer } from '../../../src/index.js';
 import { devCerts } from '../certs.js';
 
 const TRANSFER_BYTES = 5_000_000;
@@ -47,7 +47,10 @@ const outcomes: Record<string, unknown> = {};
 outcomes.wide = await over(1500, 1500);
 outcomes.narrowInterface = await over(1280, 1500);
 outcomes.narrowAndSilent = await over(1500, 1280);
-outcomes.narrowFromTheMiddleOn = await over(1500, 1500, () => setMtu('rf0', 'rf1', 1280));
+const halfway = () => setMtu('rf0', 'rf1', 1280);
+outcomes.narrowFromTheMiddleOn = await over(1500, 1500, { halfway });
+outcomes.sameFromTheMiddleOn = await over(1500, 1500, { halfway, bulk: { transport: 'same' } });
+outcomes.narrowBetween = await over(1500, 1500, { betweenMtu: 1280 });
 router.run('nft', 'delete table ip t');
 outcomes.narrowAndReported = await over(1500, 1280);
 console.log(JSON.stringify(outcomes));
@@ -55,14 +58,26 @@ far.child.stdin?.end();
 await once(far.child, 'exit');
 router.child.kill();
 
+interface OverOptions {
+  /** Called in the midst of the transfer. */
+  readonly halfway?: () => void;
+  /** Of the router's own end of the far link. */
+  readonly betweenMtu?: number;
+  readonly bulk?: NodeBulkOptions;
+}
+
 /** Calls and a transfer each way, over links of these MTUs. */
-async function over(nearMtu: number, farMtu: number, halfway = () => {}): Promise<unknown> {
+async function over(nearMtu: number, farMtu: number, options: OverOptions = {}): Promise<unknown> {
+  const { halfway = () => {}, betweenMtu = farMtu, bulk } = options;
   setMtu('nr0', 'nr1', nearMtu);
   setMtu('rf0', 'rf1', farMtu);
+  // Both ends offer full segments, and the router between them carries none.
+  if (betweenMtu !== farMtu) router.run('ip', 'link', 'set', 'rf0', 'mtu', String(betweenMtu));
   const node = await createNode({
     nodeId: 'n1',
     cluster: 't',
     tls: { ca, ...nodes.n1 },
+    bulk,
     logger: 'silent',
   });
   try {
@@ -75,6 +90,7 @@ async function over(nearMtu: number, farMtu: number, halfway = () => {}): Promis
       received,
       transport: peer.transport,
       datagramBytes: found,
+      bulk: bulkOf(peer),
       fragments: fragments() - fragmentsBefore,
       dialed: dialed(node),
     };
@@ -98,7 +114,9 @@ async function settledSize(peer: Peer): Promise<number | undefined> {
   let size: number | undefined;
   while (performance.now() - sameSinceMs < SETTLED_MS) {
     await call(peer);
-    const now = peer.connections.find(({ transport }) => transport === 'quic')?.datagramBytes;
+    const now = peer.connections.find(
+      ({ connectionClass }) => connectionClass === 'calls',
+    )?.datagramBytes;
     if (now !== size) sameSinceMs = performance.now();
     size = now;
   }
@@ -109,7 +127,8 @@ async function transfer(peer: Peer, halfway: () => void): Promise<number> {
   const transferId = randomBytes(4).toString('hex');
   const body = randomBytes(TRANSFER_BYTES);
   let received = 0;
-  for await (const chunk of peer.stream({ transferId }, { body: pieces(body), ...BOUNDS })) {
+  const from = (offset: number) => pieces(body.subarray(offset));
+  for await (const chunk of peer.stream({ transferId }, { resume: true, body: from, ...BOUNDS })) {
     const before = received;
     received += chunk.length;
     if (before < TRANSFER_BYTES / 2 && received >= TRANSFER_BYTES / 2) halfway();
@@ -119,6 +138,11 @@ async function transfer(peer: Peer, halfway: () => void): Promise<number> {
 
 function* pieces(bytes: Buffer): Generator<Buffer> {
   for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
+}
+
+/** The transport of the connection for bulk transfers. */
+function bulkOf({ connections }: Peer): string | undefined {
+  return connections.find(({ connectionClass }) => connectionClass === 'bulk')?.transport;
 }
 
 function dialed({ counters }: MeshNode): Record<string, number | undefined> {
