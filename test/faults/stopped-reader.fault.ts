@@ -11,7 +11,8 @@ const LOAD_MS = 5000;
 
 for (const transport of ['quic', 'tcp'] as const) {
   test(`${transport}: of 200 MB that nobody reads less than 40 MB are kept on either side`, async (t) => {
-    const options = { transports: [transport] };
+    // Transfers share the connection with the calls.
+    const options = { transports: [transport], bulk: { transport: 'same' } } as const;
     const n2 = await RemoteNode.start(t, 'n2', { options });
     const n1 = await RemoteNode.start(t, 'n1', { listens: false, options });
     const { target } = n2;
