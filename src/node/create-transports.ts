@@ -1,6 +1,7 @@
 /** Makes the transports that the options of a node ask for. */
 import type { NodeLog } from '../telemetry/logging.js';
 import type { StreamLimits, TlsMaterial, Transport } from '../transport/connection.js';
+import { PeerRates } from '../transport/peer-rates.js';
 import { QuicTransport } from '../transport/quic/transport.js';
 import { TcpTransport } from '../transport/tcp/transport.js';
 import { KeyLog } from '../transport/trust/key-log.js';
@@ -15,7 +16,8 @@ export function createTransports(
   tls: () => TlsMaterial,
   log: NodeLog,
 ): Transport[] {
-  const means = { tls, log, keyLog: createKeyLog(config, log) };
+  const rates = new PeerRates(config.limits);
+  const means = { tls, log, keyLog: createKeyLog(config, log), rates };
   return config.transports.map((transport) =>
     typeof transport === 'string' ? createTransport(transport, config, means) : transport,
   );
@@ -26,18 +28,29 @@ interface Means {
   readonly tls: () => TlsMaterial;
   readonly log: NodeLog;
   readonly keyLog: KeyLog | undefined;
+  readonly rates: PeerRates;
 }
 
 function createTransport(
   name: 'quic' | 'tcp',
   config: NodeConfig,
-  { tls, log, keyLog }: Means,
+  { tls, log, keyLog, rates }: Means,
 ): Transport {
   const { admission, timeouts, quic } = config;
   const { connectMs: connectTimeoutMs, keepAliveMs } = timeouts;
   const limits = streamLimits(config.limits);
   const { cluster, nodeId } = config;
-  const both = { tls, cluster, nodeId, limits, admission, connectTimeoutMs, keepAliveMs, keyLog };
+  const both = {
+    tls,
+    cluster,
+    nodeId,
+    limits,
+    rates,
+    admission,
+    connectTimeoutMs,
+    keepAliveMs,
+    keyLog,
+  };
   if (name === 'tcp') return new TcpTransport({ ...both, handshakeTimeoutMs: connectTimeoutMs });
   const { required: _, ...quicOptions } = quic;
   return new QuicTransport({

@@ -59,6 +59,7 @@ export {
   type TransportManagerOptions,
 } from './dialing/manager.js';
 export type { ReachMemoryOptions } from './dialing/reach-memory.js';
+export { PeerRates } from './peer-rates.js';
 export type {
   AdmissionLimitOptions,
   AdmissionLimits,
@@ -72,7 +73,7 @@ export {
   type SessionStore,
 } from './quic/resumption/sessions.js';
 export { QuicTransport, type QuicTransportOptions } from './quic/transport.js';
-export type { StreamRates } from './stream-rate.js';
+export type { StreamRateGuard, StreamRates } from './stream-rate.js';
 export {
   type TcpAdmissionOptions,
   TcpTransport,

@@ -1,12 +1,12 @@
 /**
- * How fast a peer may open streams on one connection, and reset them again: each costs this side work that no limit of
- * streams open at once bounds (CVE-2023-44487, "rapid reset").
+ * How fast a peer may open streams, and reset them again: each costs this side work that no limit of streams open at once
+ * bounds (CVE-2023-44487, "rapid reset").
  */
 
 import { RateLimit } from '../base/rate-limit.js';
 import { MeshError } from '../errors.js';
 
-/** How fast a peer may open and reset streams. */
+/** How fast a peer may open and reset streams, over all of its connections. */
 export interface StreamRates {
   /** Streams that a peer may open in a second, and as many at once. */
   readonly streamOpensPerSecond: number;
@@ -21,9 +21,8 @@ export const DEFAULT_STREAM_RATES: StreamRates = {
   streamResetsPerSecond: 10_000,
 };
 
-/** Limits how fast a peer opens and resets streams. Set `nowMs` before it counts. */
+/** Limits how fast a peer opens and resets streams. */
 export class StreamRateGuard {
-  nowMs = performance.now();
   readonly #opens: RateLimit;
   readonly #resets: RateLimit;
 
@@ -33,14 +32,14 @@ export class StreamRateGuard {
   }
 
   /** @throws MeshError Overloaded, over which the connection is to be closed */
-  opened(): void {
-    if (this.#opens.take(this.nowMs)) return;
+  opened(nowMs: number): void {
+    if (this.#opens.take(nowMs)) return;
     throw new MeshError('Overloaded', 'peer opens streams faster than this side allows');
   }
 
   /** @throws MeshError the same */
-  reset(): void {
-    if (this.#resets.take(this.nowMs)) return;
+  reset(nowMs: number): void {
+    if (this.#resets.take(nowMs)) return;
     throw new MeshError('Overloaded', 'peer resets streams faster than this side allows');
   }
 }

@@ -261,7 +261,7 @@ for (const transport of TEST_TRANSPORTS) {
     test(`${transport}: a peer that ${what} streams too fast is cut off`, async (t) => {
       const rate = what === 'opens' ? { streamOpensPerSecond: 50 } : { streamResetsPerSecond: 50 };
       const { n2, peer } = await holdingPair(t, transport, { n2: { limits: rate } });
-      const connection = await bareClient(t, transport, n2);
+      const connection = await bareClient(t, transport, n2, 'n3');
       const call = new MessageCodec().encode({ type: 'request', method: 'note' });
       for (let count = 0; count < 2000 && connection.state.kind === 'open'; count += 1) {
         const { stream } = openCollected(connection);
@@ -278,6 +278,25 @@ for (const transport of TEST_TRANSPORTS) {
       t.like(await peer.request(HEARTBEAT), { body: HEARTBEAT_REPLY });
     });
   }
+
+  test(`${transport}: a peer that resets streams over several connections is cut off as over one`, async (t) => {
+    const limits = { streamResetsPerSecond: 10 };
+    const { n2, peer } = await holdingPair(t, transport, { n2: { limits } });
+    const dials = Array.from({ length: 6 }, () => bareClient(t, transport, n2, 'n3'));
+    const connections = await Promise.all(dials);
+    const call = new MessageCodec().encode({ type: 'request', method: 'note' });
+    for (const connection of connections) {
+      // Over each as many as are allowed over one.
+      for (let count = 0; count < 8; count += 1) {
+        const { stream } = openCollected(connection);
+        stream.send(call);
+        stream.reset('Cancelled');
+      }
+    }
+    const ends = connections.map(({ closed }) => closed);
+    t.like(await Promise.race(ends), { code: 'Overloaded', side: 'remote' });
+    t.like(await peer.request(HEARTBEAT), { body: HEARTBEAT_REPLY });
+  });
 
   test(`${transport}: trySend says false while there is no connection, and throws what never works`, async (t) => {
     const { peer, n2 } = await holdingPair(t, transport, {

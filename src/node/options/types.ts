@@ -136,7 +136,10 @@ export interface NodeLimitOptions {
    * until its handler is done, even if the peer has given it up. Default 1024.
    */
   readonly callsPerPeer?: number | undefined;
-  /** Streams that a peer may open in a second on one connection. Beyond, the connection is closed. Default 200,000. */
+  /**
+   * Streams that a peer may open in a second, over all of its connections, and as many at once. The connection that brings more is
+   * closed. Default 200,000.
+   */
   readonly streamOpensPerSecond?: number | undefined;
   /** The same for streams that the peer resets. Default 10,000. */
   readonly streamResetsPerSecond?: number | undefined;

@@ -34,6 +34,7 @@ import {
   type TransportName,
 } from '../connection.js';
 import { type ReadingShare, ReadingTurns, readerOf } from '../reading-turns.js';
+import type { StreamRateGuard } from '../stream-rate.js';
 import { certificateAlert } from '../trust/tls-errors.js';
 import { FrameWriter } from './frame-writer.js';
 import { lingerClose } from './linger.js';
@@ -52,6 +53,8 @@ export interface MuxOptions {
   readonly onAgreed?: (() => void) | undefined;
   /** Memory for outgoing frames that connections share. Default: the connection's own, which is used once. */
   readonly writeMemory?: WriteMemory | undefined;
+  /** What the peer's connections share. Default: the connection's own. */
+  readonly rates?: StreamRateGuard | undefined;
   /** Shares the event loop with other connections. Default: the connection's own. */
   readonly turns?: ReadingTurns | undefined;
 }
@@ -121,7 +124,9 @@ export class MuxConnection implements Connection {
     const memory = options.writeMemory ?? new WriteMemory(false);
     const writer = new FrameWriter(duplex, counters, () => this.#flush(), memory);
     this.#writer = writer;
-    this.#streams = new MuxStreams({ link: this.#createLink(), role, limits, writer, counters });
+    const { rates } = options;
+    const link = this.#createLink();
+    this.#streams = new MuxStreams({ link, role, limits, writer, counters, rates });
     this.#share = (options.turns ?? new ReadingTurns()).join(readerOf(options.peerIdentity));
     this.closed = this.#attach();
     this.#whenClosed = this.closed.then(() => this.#share.leave());
@@ -259,7 +264,7 @@ export class MuxConnection implements Connection {
 
   /** Reads what has arrived, for as long as the peer's share of this turn lasts. */
   #readFrames(startMs: number): void {
-    this.#streams.rates.nowMs = startMs;
+    this.#streams.nowMs = startMs;
     const untilMs = this.#share.untilMs(startMs);
     let nowMs = startMs;
     try {

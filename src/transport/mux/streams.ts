@@ -62,6 +62,8 @@ export interface MuxStreamsOptions {
   readonly writer: FrameWriter;
   /** Counted up in place. */
   readonly counters: MuxCounters;
+  /** What the peer's connections share. Default: the connection's own. */
+  readonly rates?: StreamRateGuard | undefined;
 }
 
 /**
@@ -95,18 +97,19 @@ export class MuxStreams implements StreamHost, GoAwayHost {
   isHandshaking = false;
   /** Streams whose message is arriving in pieces, the oldest first. */
   readonly #assembling = new LazySet<MuxStream>();
-  /** What the peer does to streams, by the connection's clock. */
-  readonly rates: StreamRateGuard;
+  /** When what is received now was read. */
+  nowMs = performance.now();
+  readonly #rates: StreamRateGuard;
   sendsChecksum = true;
   maxMessageBytes: number;
 
-  constructor({ link, role, limits, writer, counters }: MuxStreamsOptions) {
+  constructor({ link, role, limits, writer, counters, rates }: MuxStreamsOptions) {
     this.#link = link;
     this.#role = role;
     this.#limits = limits;
     this.#counters = counters;
     this.maxMessageBytes = limits.maxMessageBytes;
-    this.rates = new StreamRateGuard(limits);
+    this.#rates = rates ?? new StreamRateGuard(limits);
     this.#tableLimits = {
       // Until the handshake says otherwise, the peer is taken to allow what is allowed by default.
       maxOutgoingStreams: DEFAULT_STREAM_LIMITS.maxIncomingStreams,
@@ -214,7 +217,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
    */
   receive(frame: Frame): void {
     const isData = (frame.flags & (FrameFlag.reset | FrameFlag.credit)) === 0;
-    if ((frame.flags & FrameFlag.reset) !== 0) this.rates.reset();
+    if ((frame.flags & FrameFlag.reset) !== 0) this.#rates.reset(this.nowMs);
     const stream = this.#table.find(frame.messageId) ?? this.#accept(frame, isData);
     // The connection's credit comes back as bytes arrive: a slow reader holds up its own stream only.
     if (isData) this.#arrived(frame.payload.length);
@@ -393,7 +396,7 @@ export class MuxStreams implements StreamHost, GoAwayHost {
     if (!isData) {
       throw new MeshError('ProtocolViolation', `stream ${messageId} opened by a control frame`);
     }
-    this.rates.opened();
+    this.#rates.opened(this.nowMs);
     const stream = new MuxStream(this, 'remote');
     this.#table.addFromPeer(stream);
     this.#goAway?.checkAccepted();

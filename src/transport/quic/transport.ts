@@ -24,6 +24,7 @@ import {
 } from '../connection.js';
 import { canonicalAddress, checkDialTarget, checkLocalAddress } from '../dial-address.js';
 import { isWildcard } from '../local-addresses.js';
+import { PeerRates } from '../peer-rates.js';
 import { addressKey, isIPv6, isLoopback } from '../socket-address.js';
 import { checkNodeId } from '../trust/identity.js';
 import type { KeyLog } from '../trust/key-log.js';
@@ -52,6 +53,8 @@ export interface QuicTransportOptions {
   /** The certificates in force; asked again whenever a connection begins. */
   readonly tls: () => TlsMaterial;
   readonly limits?: Partial<StreamLimits> | undefined;
+  /** How fast peers open and reset streams, where several transports share that. Default: by `limits`, and the transport's own. */
+  readonly rates?: PeerRates | undefined;
   /** The time for the handshake, at either side. Default 5000. */
   readonly connectTimeoutMs?: number | undefined;
   /** A connection ends after so long without any datagram. Default 30,000. */
@@ -131,6 +134,7 @@ export class QuicTransport implements Transport {
   /** The async context that connections live in, whoever dials. */
   readonly #asyncScope = new AsyncResource('quicmesh.QuicTransport');
   readonly #limits: StreamLimits;
+  readonly #rates: PeerRates;
   readonly #sessions: SessionStore;
   readonly #keys: ConnectionKeys | undefined;
   /** All connections share one timer. */
@@ -148,6 +152,7 @@ export class QuicTransport implements Transport {
   constructor(options: QuicTransportOptions) {
     this.#options = options;
     this.#limits = { ...DEFAULT_STREAM_LIMITS, ...options.limits };
+    this.#rates = options.rates ?? new PeerRates(this.#limits);
     this.#sessions = options.sessionStore ?? new MemorySessionStore();
     this.#keys = options.keyLog === undefined ? undefined : new ConnectionKeys(options.keyLog);
   }
@@ -321,6 +326,7 @@ export class QuicTransport implements Transport {
         native,
         alarms: this.#alarms,
         limits: this.#limits,
+        rates: this.#rates,
         connectTimeoutMs: this.#options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs,
         keepAliveMs: this.#options.keepAliveMs ?? DEFAULTS.keepAliveMs,
         idleTimeoutMs: this.#options.idleTimeoutMs ?? DEFAULTS.idleTimeoutMs,

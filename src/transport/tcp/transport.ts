@@ -8,22 +8,24 @@ import { DEFAULT_HALF_OPEN_LIMITS, type HalfOpenLimits } from '../admission/half
 import { KnockChoices } from '../admission/knock-choices.js';
 import { KnockGate, type SilenceOptions } from '../admission/knock-gate.js';
 import type { Knocks } from '../admission/knocks.js';
-import type {
-  Connection,
-  DialOptions,
-  DialTarget,
-  Listener,
-  ListenOptions,
-  PeerIdentity,
-  Role,
-  StreamLimits,
-  TlsMaterial,
-  Transport,
+import {
+  type Connection,
+  DEFAULT_STREAM_LIMITS,
+  type DialOptions,
+  type DialTarget,
+  type Listener,
+  type ListenOptions,
+  type PeerIdentity,
+  type Role,
+  type StreamLimits,
+  type TlsMaterial,
+  type Transport,
 } from '../connection.js';
 import { checkDialTarget, checkLocalAddress } from '../dial-address.js';
 import { MuxConnection } from '../mux/connection.js';
 import { WriteMemory } from '../mux/write-memory.js';
-import { ReadingTurns } from '../reading-turns.js';
+import { PeerRates } from '../peer-rates.js';
+import { ReadingTurns, readerOf } from '../reading-turns.js';
 import { addressKey } from '../socket-address.js';
 import { checkNodeId } from '../trust/identity.js';
 import type { KeyLog } from '../trust/key-log.js';
@@ -39,6 +41,8 @@ export interface TcpTransportOptions {
   /** The certificates in force; asked at every dial and for every socket accepted. */
   readonly tls: () => TlsMaterial;
   readonly limits?: Partial<StreamLimits> | undefined;
+  /** How fast peers open and reset streams, where several transports share that. Default: by `limits`, and the transport's own. */
+  readonly rates?: PeerRates | undefined;
   /** The time for name resolution, TCP and TLS together. Default 5,000. */
   readonly connectTimeoutMs?: number | undefined;
   /** Idle time before the system probes whether the peer is still there. Default 10,000. */
@@ -92,6 +96,7 @@ export class TcpTransport implements Transport {
   /** Reusable after a write: a TLS socket has encrypted what it was given by then. */
   readonly #writeMemory = new WriteMemory(true);
   readonly #turns = new ReadingTurns();
+  readonly #rates: PeerRates;
   readonly #knockChoices = new KnockChoices();
   readonly #connections = new Set<MuxConnection>();
   readonly #shutdown = new AbortController();
@@ -100,6 +105,7 @@ export class TcpTransport implements Transport {
 
   constructor(options: TcpTransportOptions) {
     this.#options = options;
+    this.#rates = options.rates ?? new PeerRates({ ...DEFAULT_STREAM_LIMITS, ...options.limits });
   }
 
   dial(target: DialTarget, options: DialOptions = {}): Promise<Connection> {
@@ -243,6 +249,7 @@ export class TcpTransport implements Transport {
       limits: this.#options.limits,
       writeMemory: this.#writeMemory,
       turns: this.#turns,
+      rates: this.#rates.of(readerOf(peerIdentity)),
       onAgreed,
     });
     this.#connections.add(connection);

@@ -3,6 +3,7 @@ import type { Alarms } from '../../../base/alarms.js';
 import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Role, SocketAddress, StreamLimits } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
+import type { PeerRates } from '../../peer-rates.js';
 import type { ReadingTurns } from '../../reading-turns.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import type { NativeConnection } from '../binding/native.js';
@@ -24,6 +25,8 @@ export interface ConnectionHost extends IdRoutes {
   readonly readBuffer: BumpBuffer;
   /** Share the event loop among peers. */
   readonly turns: ReadingTurns;
+  /** How fast peers open and reset streams, over all of their connections. */
+  readonly rates: PeerRates;
   /** Memory for large frames, shared likewise. */
   readonly frameMemory: FrameMemory;
   /** Deadlines of all connections. */

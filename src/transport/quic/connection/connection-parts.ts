@@ -153,6 +153,7 @@ export class ConnectionParts {
       counters: owner.counters,
       readBuffer: host.readBuffer,
       share: () => host.turns.join(readerOf(owner.peerIdentity())),
+      rates: () => host.rates.of(readerOf(owner.peerIdentity())),
       frameMemory: host.frameMemory,
       host: {
         isReady: owner.isReady,

@@ -253,7 +253,7 @@ export class QuicConnection implements Connection {
     const nowMs = performance.now();
     const path = this.#paths.route(from, socket, connectionId, nowMs);
     if (path === undefined) return;
-    this.#streams.rates.nowMs = nowMs;
+    this.#streams.nowMs = nowMs;
     const isElsewhere = this.#paths.isElsewhere(from, socket);
     try {
       if (!this.#take(datagram, path, isElsewhere ? { from, socket } : undefined, nowMs)) return;

@@ -10,6 +10,7 @@ import { Alarm, type Alarms } from '../../../base/alarms.js';
 import type { MeshError } from '../../../errors.js';
 import type { PeerIdentity, Refusal, Role, SocketAddress } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
+import type { PeerRates } from '../../peer-rates.js';
 import type { ReadingTurns } from '../../reading-turns.js';
 import { isSameAddress } from '../../socket-address.js';
 import type { QuicConnection } from '../connection/connection.js';
@@ -50,6 +51,7 @@ export interface SlotHost extends SharedMemory {
 
 interface SharedMemory {
   readonly turns: ReadingTurns;
+  readonly rates: PeerRates;
   readonly sendMemory: SendMemory;
   readonly readBuffer: BumpBuffer;
   readonly frameMemory: FrameMemory;
@@ -149,6 +151,10 @@ export class ConnectionSlot implements ConnectionHost, Flushable {
 
   get turns(): ReadingTurns {
     return this.#host.turns;
+  }
+
+  get rates(): PeerRates {
+    return this.#host.rates;
   }
 
   get frameMemory(): FrameMemory {

@@ -2,6 +2,7 @@
 import type { Alarms } from '../../../base/alarms.js';
 import type { Knocks } from '../../admission/knocks.js';
 import type { PeerIdentity, SocketAddress, StreamLimits } from '../../connection.js';
+import type { PeerRates } from '../../peer-rates.js';
 import type { AdmissionLimits } from '../admission/admission-policy.js';
 import type { ConnectionKeys } from '../binding/connection-keys.js';
 import type { NativeQuic } from '../binding/native.js';
@@ -13,6 +14,8 @@ export interface EndpointOptions {
   /** Deadlines of all connections, of this endpoint and others. */
   readonly alarms: Alarms;
   readonly limits: StreamLimits;
+  /** How fast peers open and reset streams, over all endpoints. Default: by `limits`, and the endpoint's own. */
+  readonly rates?: PeerRates | undefined;
   /** The time for the handshake of an accepted connection. */
   readonly connectTimeoutMs: number;
   readonly keepAliveMs: number;

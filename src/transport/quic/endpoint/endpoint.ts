@@ -11,6 +11,7 @@ import { KNOCK_BYTES } from '../../../protocol/knock.js';
 import { KnockGate } from '../../admission/knock-gate.js';
 import type { PeerIdentity, Role, SocketAddress } from '../../connection.js';
 import { FrameMemory } from '../../frame-memory.js';
+import { PeerRates } from '../../peer-rates.js';
 import { ReadingTurns } from '../../reading-turns.js';
 import type { HalfOpenGuard } from '../admission/half-open-guard.js';
 import { HandshakeQueue } from '../admission/handshake-queue.js';
@@ -57,6 +58,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
   readonly readBuffer = new BumpBuffer(READ_BUFFER_BYTES, MIN_READ_BYTES);
   readonly frameMemory = new FrameMemory();
   readonly turns = new ReadingTurns();
+  readonly rates: PeerRates;
   readonly counters: EndpointCounters;
   acceptor: EndpointAcceptor | undefined;
 
@@ -102,6 +104,7 @@ export class QuicEndpoint implements SlotHost, UdpSocketHandler {
     this.#sockets = sockets;
     this.#options = options;
     this.counters = counters;
+    this.rates = options.rates ?? new PeerRates(options.limits);
     this.peerSockets = new PeerSockets(options.peerSockets ?? 0, counters);
     sockets.begin(this, (its) => this.#connections.some((connection) => connection.sendsBy(its)));
     counters.receiveBufferBytes = socket.receiveBufferBytes;

@@ -3,7 +3,6 @@
  * stopped a stream that nobody reads or writes, or its FIN comes without a reason. SPEC.md, "QUIC".
  */
 import { codeOfWire, MeshError } from '../../../errors.js';
-import type { StreamRateGuard } from '../../stream-rate.js';
 import { type NativeConnection, readNativeFailure } from '../binding/native.js';
 import type { StreamReader } from './reader.js';
 import { StoppedStreams } from './stopped-streams.js';
@@ -16,7 +15,8 @@ export interface StreamEndsOptions {
   readonly native: NativeConnection;
   readonly host: StreamsHost;
   readonly reader: StreamReader;
-  readonly rates: StreamRateGuard;
+  /** The peer has reset a stream. @throws MeshError Overloaded where it does so too fast */
+  readonly onReset: () => void;
 }
 
 /** Finds streams that the peer has given up, and ends them with the reason. */
@@ -24,15 +24,15 @@ export class StreamEnds {
   readonly #native: NativeConnection;
   readonly #host: StreamsHost;
   readonly #reader: StreamReader;
-  readonly #rates: StreamRateGuard;
+  readonly #onReset: () => void;
   readonly #stopped: StoppedStreams;
   readonly #unexplained: UnexplainedEnds;
 
-  constructor({ native, host, reader, rates }: StreamEndsOptions) {
+  constructor({ native, host, reader, onReset }: StreamEndsOptions) {
     this.#native = native;
     this.#host = host;
     this.#reader = reader;
-    this.#rates = rates;
+    this.#onReset = onReset;
     const guard = (step: () => void): void => host.guard(step);
     this.#stopped = new StoppedStreams({ ask: (stream) => this.#askIfStopped(stream), guard });
     this.#unexplained = new UnexplainedEnds(guard);
@@ -78,7 +78,7 @@ export class StreamEnds {
     this.#reader.hearNotices();
     if (!stream.isLive) return;
     const code = codeOfWire(value ?? -1) ?? 'StreamReset';
-    this.#rates.reset();
+    this.#onReset();
     stream.receiveReset(new MeshError(code, `stream reset with ${code}`, { side: 'remote' }));
   }
 

@@ -27,7 +27,7 @@ import {
 import type { FrameMemory } from '../../frame-memory.js';
 import { GoAway, type GoAwayHost, goingAwayError } from '../../go-away.js';
 import type { ReadingShare } from '../../reading-turns.js';
-import { StreamRateGuard } from '../../stream-rate.js';
+import type { StreamRateGuard } from '../../stream-rate.js';
 import type { NativeConnection } from '../binding/native.js';
 import type { BumpBuffer } from '../io/bump-buffer.js';
 import { ControlLink } from './control-link.js';
@@ -50,6 +50,8 @@ export interface QuicStreamsOptions {
   readonly readBuffer: BumpBuffer;
   /** What the peer may have read in one turn of the event loop; asked for once streams are ready. */
   readonly share: () => ReadingShare;
+  /** What the peer's connections share; asked for once streams are ready. */
+  readonly rates: () => StreamRateGuard;
   /** Memory for large frames, outgoing. */
   readonly frameMemory: FrameMemory;
 }
@@ -67,8 +69,10 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   readonly sendHighWaterBytes: number;
   readonly frameMemory: FrameMemory;
   readonly counters: ConnectionCounters;
-  /** What the peer does to streams, by the connection's clock. */
-  readonly rates: StreamRateGuard;
+  /** When what is received now arrived. */
+  nowMs = performance.now();
+  readonly #ratesOfPeer: () => StreamRateGuard;
+  #rates: StreamRateGuard | undefined;
   readonly writer: StreamWriter;
   readonly reader: StreamReader;
   readonly control: ControlLink;
@@ -92,7 +96,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     this.#host = host;
     this.counters = counters;
     this.frameMemory = memory.frameMemory;
-    this.rates = new StreamRateGuard(limits);
+    this.#ratesOfPeer = memory.rates;
     this.maxMessageBytes = limits.maxMessageBytes;
     this.sendHighWaterBytes = limits.sendHighWaterBytes;
     const { maxQueuedStreams } = limits;
@@ -115,7 +119,8 @@ export class QuicStreams implements StreamIo, GoAwayHost {
       onTurn: () => this.progress(),
       maxPartialBytes: limits.maxConnectionWindowBytes,
     });
-    this.#ends = new StreamEnds({ native, host, reader: this.reader, rates: this.rates });
+    const onReset = (): void => this.#peerReset();
+    this.#ends = new StreamEnds({ native, host, reader: this.reader, onReset });
   }
 
   /** Streams of this side that are open or waiting. */
@@ -346,7 +351,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
   /** Takes up a stream that the peer opened. @returns `undefined` where it gave that up before */
   #accept(id: number): QuicStream | undefined {
     if (this.#onStream === undefined) return undefined;
-    this.rates.opened();
+    this.#guard.opened(this.nowMs);
     if (this.isHandshaking && this.counters.streamsAccepted >= MAX_PRE_HANDSHAKE_STREAMS) {
       const text = `over ${MAX_PRE_HANDSHAKE_STREAMS} streams came before the handshake`;
       throw new MeshError('StreamLimitExceeded', text);
@@ -386,9 +391,19 @@ export class QuicStreams implements StreamIo, GoAwayHost {
     return control;
   }
 
+  get #guard(): StreamRateGuard {
+    this.#rates ??= this.#ratesOfPeer();
+    return this.#rates;
+  }
+
+  /** @throws MeshError Overloaded */
+  #peerReset(): void {
+    this.#guard.reset(this.nowMs);
+  }
+
   /** The peer gave up a stream; maybe before the stream's first byte, which the notice overtakes, is here. */
   #receiveNotice(id: number, error: MeshError): void {
-    this.rates.reset();
+    this.#peerReset();
     const stream = this.#registry.get(id);
     if (stream !== undefined) stream.receiveReset(error);
     else this.#registry.keepNotice(id, error);
