@@ -70,17 +70,8 @@ export class ConnectionParts {
     const { guards, size } = this;
     const failed = owner.nativeFailed;
     const pacer = options.isPaced ? new SendPacer() : undefined;
-    this.pump = new DatagramPump({
-      native,
-      host,
-      paths,
-      streams,
-      guards,
-      size,
-      guard,
-      pacer,
-      failed,
-    });
+    const sending = { native, host, paths, streams, guards, size, pacer, failed };
+    this.pump = new DatagramPump(sending, guard);
     this.replacement = new ReplacementCheck({ native, paths, pump: this.pump });
     this.#restartWindow = new RestartWindow(options.initialWindowBytes);
     this.#native = native;

@@ -28,8 +28,6 @@ export interface DatagramPumpOptions {
   readonly streams: QuicStreams;
   readonly guards: PeerGuards;
   readonly size: DatagramSize;
-  /** The limits for a peer that has yet to prove itself. */
-  readonly guard: HalfOpenGuard | undefined;
   /** Spreads packets over the round trip. `undefined`: they leave at once. */
   readonly pacer: SendPacer | undefined;
   /** The native connection refused to write a datagram, and has failed. */
@@ -48,10 +46,11 @@ export class DatagramPump {
   /** Runs while packets wait for their time. */
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(options: DatagramPumpOptions) {
+  /** @param guard the limits for a peer that has yet to prove itself. It keeps keys, and is let go of when the handshake is done */
+  constructor(options: DatagramPumpOptions, guard: HalfOpenGuard | undefined) {
     this.#options = options;
     this.#native = options.native;
-    this.guard = options.guard;
+    this.guard = guard;
     this.#pacer = options.pacer;
   }
 
