@@ -198,7 +198,7 @@ export interface CallCounters {
 }
 
 /** Told of a call of the peer that was refused before a handler ran; for the node's counters. */
-export type CallRefusalListener = () => void;
+export type CallRefusalListener = (error: MeshError) => void;
 
 /** Told of a handler that failed; for the node's log. */
 export type HandlerFailureListener = (kind: Message['type'], error: MeshError) => void;

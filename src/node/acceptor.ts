@@ -1,5 +1,5 @@
 /** Accepts the peers of a node: listens, takes dialers through the handshake, and refuses those beyond the limits. */
-import { MeshError, toMeshError } from '../errors.js';
+import { isOffence, MeshError, toMeshError } from '../errors.js';
 import { ReplayGuard } from '../protocol/replay-guard.js';
 import type { NodeLog } from '../telemetry/logging.js';
 import type { Connection, Listener, Refusal, SocketAddress } from '../transport/connection.js';
@@ -9,6 +9,7 @@ import { dialableAddresses } from '../transport/local-addresses.js';
 import type { Certificates } from './certificates.js';
 import type { Negotiation } from './negotiation.js';
 import type { NodeConfig } from './options/resolve.js';
+import { ERRORS_TEXT, type PeerErrors } from './peer-errors.js';
 import type { SessionFactory } from './session-factory.js';
 import type { SessionRegistry } from './session-registry.js';
 
@@ -20,6 +21,7 @@ export interface AcceptorOptions {
   readonly certificates: Certificates;
   readonly factory: SessionFactory;
   readonly sessions: SessionRegistry;
+  readonly errors: PeerErrors;
   readonly log: NodeLog;
   /** Fires when the node closes. From then on it takes no more peers. */
   readonly stopping: AbortSignal;
@@ -59,7 +61,8 @@ export class Acceptor {
 
   /** Runs the handshake with a peer that dialed, and registers its session or refuses it. */
   async #acceptPeer(connection: Connection): Promise<void> {
-    const { config, negotiation, certificates, factory, sessions, onRefused } = this.#options;
+    const { config, negotiation, certificates, factory, sessions, errors, onRefused } =
+      this.#options;
     certificates.watch(connection);
     try {
       await awaitHandshake(connection, {
@@ -67,7 +70,7 @@ export class Acceptor {
         codec: factory.codec,
         timeoutMs: config.timeouts.handshakeMs,
         replayGuard: this.#replayGuard,
-        refusalOf: (nodeId) => this.#refusalOf(nodeId),
+        refusalOf: (nodeId) => this.#refusalOf(nodeId, connection),
         accepted: (negotiated) => {
           const session = factory.create(connection, negotiated.peerNodeId, negotiated);
           sessions.register(session);
@@ -77,6 +80,7 @@ export class Acceptor {
     } catch (thrown) {
       const { transport, remoteAddress } = connection;
       const error = toMeshError(thrown);
+      if (isOffence(error)) errors.noteConnection(connection.peerIdentity, performance.now());
       // A dialer that left because another of its transports was faster was not refused.
       if (error.code === 'ConnectionClosed' && error.side === 'remote') return;
       onRefused({ error, remoteAddress, transport });
@@ -84,9 +88,12 @@ export class Acceptor {
   }
 
   /** Why that node gets no further connection; `undefined` if it gets one. */
-  #refusalOf(nodeId: string): MeshError | undefined {
-    const { config, sessions, stopping } = this.#options;
+  #refusalOf(nodeId: string, { peerIdentity }: Connection): MeshError | undefined {
+    const { config, sessions, errors, stopping } = this.#options;
     if (stopping.aborted) return new MeshError('GoingAway', 'node is closing');
+    if (errors.isOver(peerIdentity, performance.now())) {
+      return new MeshError('Overloaded', ERRORS_TEXT);
+    }
     const { connections, connectionsPerPeer } = config.limits;
     const hasRoom = sessions.acceptedFrom(nodeId) < connectionsPerPeer;
     if (sessions.size < connections && hasRoom) return undefined;

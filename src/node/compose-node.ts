@@ -16,6 +16,7 @@ import { Link } from './link.js';
 import { Negotiation } from './negotiation.js';
 import { type NodeCounts, newCounts } from './node-counts.js';
 import type { NodeConfig } from './options/resolve.js';
+import { PeerErrors } from './peer-errors.js';
 import { Renewal } from './renewal.js';
 import { SessionFactory } from './session-factory.js';
 import { SessionRegistry } from './session-registry.js';
@@ -63,6 +64,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     fallbackDelayMs: config.timeouts.fallbackDelayMs,
     discovery: config.discovery,
   });
+  const errors = new PeerErrors(config.limits.errorsPerSecond);
   const factory = new SessionFactory({
     config,
     negotiation,
@@ -70,6 +72,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     counts,
     log,
     reports,
+    errors,
     accountOf: (nodeId) => links.obtain(nodeId).account,
   });
   const bulkRoutes = new BulkRoutes(config);
@@ -110,6 +113,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     links,
     counts,
     reports,
+    errors,
     onClosed: (session) => renewal.forget(session),
     onRefused,
   });
@@ -123,7 +127,7 @@ export function composeNode(config: NodeConfig, certificates: Certificates): Nod
     stopping: stopping.signal,
   };
   const dialer = new Dialer({ ...shared, renewal, bulkRoutes });
-  const acceptor = new Acceptor({ ...shared, log, onRefused });
+  const acceptor = new Acceptor({ ...shared, errors, log, onRefused });
   const { drainMs } = config.timeouts;
   const tlsReload = new TlsReload({ certificates, sessions, renewal, reports, drainMs });
   return {

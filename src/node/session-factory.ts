@@ -3,6 +3,7 @@ import type { Handlers } from '../calls/incoming/call-host.js';
 import { NodeAccount, PeerAccount } from '../calls/session/peer-account.js';
 import { CallSession } from '../calls/session/session.js';
 import { ResumedTransfers } from '../calls/transfers/resumed-transfers.js';
+import type { MeshErrorCode } from '../errors.js';
 import { MessageCodec } from '../protocol/codec.js';
 import type { ConnectionClass } from '../protocol/connection-class.js';
 import { FrameCodec } from '../protocol/frame-codec.js';
@@ -13,6 +14,7 @@ import { type Connection, MAX_PRE_HANDSHAKE_BYTES } from '../transport/connectio
 import type { Negotiation } from './negotiation.js';
 import type { NodeCounts } from './node-counts.js';
 import type { NodeConfig } from './options/resolve.js';
+import { ERRORS_TEXT, type PeerErrors } from './peer-errors.js';
 
 /** What a {@link SessionFactory} is made of. */
 export interface SessionFactoryOptions {
@@ -22,6 +24,7 @@ export interface SessionFactoryOptions {
   readonly counts: NodeCounts;
   readonly log: NodeLog;
   readonly reports: Reports;
+  readonly errors: PeerErrors;
   /** The account of the peer of that name. */
   readonly accountOf: (nodeId: string) => PeerAccount;
 }
@@ -54,7 +57,8 @@ export class SessionFactory {
     negotiated?: Negotiated | undefined,
     connectionClass: ConnectionClass = 'calls',
   ): CallSession {
-    const { config, negotiation, handlers, counts, log, reports, accountOf } = this.#options;
+    const { config, negotiation, handlers, counts, log, reports, errors, accountOf } =
+      this.#options;
     const { thresholdBytes } = config.compression;
     const frames =
       negotiated === undefined
@@ -78,10 +82,24 @@ export class SessionFactory {
       onAuthorizeFailure: ({ message }) => {
         reports.authFailed('authorize', session.peer.nodeId, message);
       },
-      onCallRefused: () => {
+      onCallRefused: ({ code }) => {
         counts.refusals.calls += 1;
+        if (
+          !UNREADABLE.has(code) ||
+          !errors.noteMessage(connection.peerIdentity, performance.now())
+        ) {
+          return;
+        }
+        void connection.close('Overloaded', ERRORS_TEXT);
       },
     });
     return session;
   }
 }
+
+/** Calls of a peer in good faith are not refused with these. */
+const UNREADABLE: ReadonlySet<MeshErrorCode> = new Set([
+  'MalformedMessage',
+  'MessageTooLarge',
+  'UnexpectedMessage',
+]);

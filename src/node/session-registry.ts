@@ -6,12 +6,14 @@ import type { Connection, Refusal } from '../transport/connection.js';
 import type { KnownPeers } from './known-peers.js';
 import type { Link } from './link.js';
 import type { NodeCounts } from './node-counts.js';
+import type { PeerErrors } from './peer-errors.js';
 
 /** What a {@link SessionRegistry} is made of. */
 export interface SessionRegistryOptions {
   readonly links: KnownPeers<Link>;
   readonly counts: NodeCounts;
   readonly reports: Reports;
+  readonly errors: PeerErrors;
   /** Called when the connection of a session is closed. */
   readonly onClosed: (session: CallSession) => void;
   /** Called when a connection ended before TLS was done on both sides, so that nobody has called over it. */
@@ -77,12 +79,15 @@ export class SessionRegistry {
   }
 
   async #forget(session: CallSession, error: MeshError): Promise<void> {
-    const { counts, reports, onClosed, onRefused } = this.#options;
+    const { counts, reports, errors, onClosed, onRefused } = this.#options;
     const { transport, connection } = session;
     this.#sessions.delete(connection);
     this.#count(session, -1);
     onClosed(session);
-    if (isOffence(error)) counts.refusals.connections += 1;
+    if (isOffence(error)) {
+      counts.refusals.connections += 1;
+      errors.noteConnection(connection.peerIdentity, performance.now());
+    }
     if (await connection.opened) reports.peerDown(session, error);
     else onRefused({ error, remoteAddress: connection.remoteAddress, transport });
   }

@@ -298,6 +298,21 @@ for (const transport of TEST_TRANSPORTS) {
     t.like(await peer.request(HEARTBEAT), { body: HEARTBEAT_REPLY });
   });
 
+  test(`${transport}: a peer that sends too much that is wrong is cut off, and not let in again at once`, async (t) => {
+    const limits = { errorsPerSecond: 1 };
+    const { n2, peer } = await holdingPair(t, transport, { n2: { limits } });
+    const connection = await bareClient(t, transport, n2, 'n3');
+    // No connection is closed over one of them.
+    for (let count = 0; count < 1000 && connection.state.kind === 'open'; count += 1) {
+      const { stream, collector } = openCollected(connection);
+      stream.send(Buffer.from('no message'), { end: true });
+      await Promise.race([collector.ended, connection.closed]).catch(() => {});
+    }
+    t.like(await connection.closed, { code: 'Overloaded', side: 'remote' });
+    t.like(await t.throwsAsync(bareClient(t, transport, n2, 'n3')), { code: 'Overloaded' });
+    t.like(await peer.request(HEARTBEAT), { body: HEARTBEAT_REPLY });
+  });
+
   test(`${transport}: trySend says false while there is no connection, and throws what never works`, async (t) => {
     const { peer, n2 } = await holdingPair(t, transport, {
       n2: { capabilities: { replication: false } },

@@ -47,6 +47,8 @@ export class Subject {
       listen: { host: '127.0.0.1', port: 0 },
       logger: pino({ level: 'warn' }, lineWriter(lines)),
       ...options,
+      // All cases are one peer's.
+      limits: { errorsPerSecond: 1_000_000, ...options.limits },
       timeouts: { drainMs: 100, ...options.timeouts },
     });
     const subject = new Subject(node, lines);

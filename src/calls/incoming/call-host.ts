@@ -40,7 +40,7 @@ export interface CallHost extends ContextHost, TransferHost {
   violated(error: MeshError): void;
   handlerFailed(kind: Message['type'], error: MeshError): void;
   /** The call is answered with an error that did not come from a handler. */
-  callRefused(): void;
+  callRefused(error: MeshError): void;
   /** The call had come before, and is not run again. */
   copyDropped(): void;
   /** The call was a ping. */

@@ -99,7 +99,7 @@ export class IncomingCall implements FrameStreamHandler, MessageSink, ArrivedCop
 
   onBadMessage(error: MeshError): void {
     if (this.#over) return;
-    this.#host.callRefused();
+    this.#host.callRefused(error);
     this.#cancel(error);
   }
 

@@ -476,9 +476,9 @@ export class CallSession implements CallHost, CallerHost, PoolMember {
     this.#onHandlerFailure(kind, error);
   }
 
-  callRefused(): void {
+  callRefused(error: MeshError): void {
     this.counters.refused += 1;
-    this.#onCallRefused();
+    this.#onCallRefused(error);
   }
 
   finished(): void {

@@ -127,6 +127,7 @@ const limits = group({
   callsPerPeer: v.optional(places, 1024),
   streamOpensPerSecond: v.optional(perSecond, DEFAULT_STREAM_LIMITS.streamOpensPerSecond),
   streamResetsPerSecond: v.optional(perSecond, DEFAULT_STREAM_LIMITS.streamResetsPerSecond),
+  errorsPerSecond: v.optional(perSecond, 1000),
 });
 
 const timeouts = group({

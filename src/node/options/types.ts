@@ -143,6 +143,12 @@ export interface NodeLimitOptions {
   readonly streamOpensPerSecond?: number | undefined;
   /** The same for streams that the peer resets. Default 10,000. */
   readonly streamResetsPerSecond?: number | undefined;
+  /**
+   * Errors that a peer may make in a second, over all of its connections, and as many at once: messages that cannot be read, and
+   * connections closed over what came by them, each of which counts as 25. Beyond, its connections are closed and refused with
+   * Overloaded, until enough time has passed. Default 1,000.
+   */
+  readonly errorsPerSecond?: number | undefined;
 }
 
 /** How long the node waits. */
