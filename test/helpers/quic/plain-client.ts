@@ -141,11 +141,17 @@ export class PlainClient {
     await until(() => this.native.isPathValidated(local, this.#target));
   }
 
-  /** Opens a stream with a message. */
-  call(message: Message, { end = true } = {}): PlainStream {
+  /** Takes the next stream, and writes nothing on it yet. */
+  reserve(): PlainStream {
     const id = this.#nextId;
     this.#nextId += 4;
-    const stream = this.#stream(id);
+    return this.#stream(id);
+  }
+
+  /** Opens a stream with a message. */
+  call(message: Message, { end = true } = {}): PlainStream {
+    const stream = this.reserve();
+    const { id } = stream;
     this.write(id, frameOf(id, codec.encode(message), end ? FrameFlag.end : 0), end);
     return stream;
   }

@@ -34,6 +34,11 @@ export class PartialFrames {
     return [...this.#bytes.keys()].at(-1);
   }
 
+  /** The streams of unfinished frames, those first whose frames began to arrive first. */
+  streams(): Iterable<QuicStream> {
+    return this.#bytes.keys();
+  }
+
   /** Whether streams are left unread. */
   get isHolding(): boolean {
     return this.#skipped.size > 0;

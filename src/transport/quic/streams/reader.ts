@@ -40,6 +40,9 @@ export interface StreamReaderOptions {
 /** Notices are small, and each may end a call: so many at once leave the clock out of sight for no longer than calls do. */
 const CONTROL_READ_BYTES = 2048;
 
+/** Messages read in part that are looked at ahead of new ones, in one turn. Who leaves more of them in part is served in order. */
+const MAX_BEGUN = 64;
+
 const ALWAYS = (): boolean => true;
 
 /** Takes bytes from QUIC and gives them to their streams. */
@@ -60,6 +63,10 @@ export class StreamReader {
   #nowMs = 0;
   /** The peer has had its share of this turn. */
   #isWaiting = false;
+  /** Its last turn was over before all was read: messages that were read in part go first. */
+  #isBehind = false;
+  /** They took all of a turn, so that the next one is for new streams. */
+  #hasBegunTaken = false;
   readonly #awaited = new AwaitedStreams();
   /** The stream read last, if it goes on. */
   #last: QuicStream | undefined;
@@ -118,6 +125,8 @@ export class StreamReader {
 
   readonly #readLater = (): void => {
     this.#isWaiting = false;
+    this.#isBehind = !this.#hasBegunTaken;
+    this.#hasBegunTaken = false;
     if (this.#host.isReady()) this.#host.guard(this.#options.onTurn);
   };
 
@@ -129,6 +138,7 @@ export class StreamReader {
 
   /** First where bytes most likely are. */
   #readInOrder(): void {
+    if (this.#isBehind) this.#readBegun();
     if (!this.#hasTime || !this.#readLikely() || !this.#host.isReady()) return;
     this.#awaited.passOver();
     for (const id of this.#native.readable()) {
@@ -255,6 +265,24 @@ export class StreamReader {
     this.#last = undefined;
     this.#share?.leave();
     this.#share = undefined;
+  }
+
+  /**
+   * Reads the rest of messages of which a part was read in an earlier turn, the oldest first. While a peer sends more than a turn
+   * reads, its new streams would always go before them. New ones still have half of the time. Bulk data is in no hurry.
+   */
+  #readBegun(): void {
+    this.#isBehind = false;
+    const untilMs = this.#untilMs;
+    this.#untilMs = (this.#nowMs + untilMs) / 2;
+    let left = MAX_BEGUN;
+    for (const stream of this.#partials.streams()) {
+      if (left === 0 || !this.#hasTime || !this.#host.isReady()) break;
+      left -= 1;
+      if (stream.priority !== 'bulk') this.#readIfReadable(stream);
+    }
+    this.#untilMs = untilMs;
+    this.#hasBegunTaken = !this.#hasTime;
   }
 
   /**
