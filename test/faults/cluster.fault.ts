@@ -1,9 +1,9 @@
 /** Under `node:cluster` every worker's node has an address of its own, and a taken one is an error. Real workers. */
 import { execFile } from 'node:child_process';
-import { createSocket } from 'node:dgram';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { TYPESCRIPT } from '../../scripts/children/typescript.js';
+import { freePort } from '../../scripts/mesh/ports.js';
 import { TEST_TRANSPORTS } from '../helpers/nodes.js';
 
 const run = promisify(execFile);
@@ -42,13 +42,4 @@ async function runCluster(transport: string, places: readonly string[]): Promise
   const script = [...TYPESCRIPT, 'test/helpers/cluster-nodes.ts', transport, ...places];
   const { stdout } = await run(process.execPath, script, { timeout: 55_000 });
   return JSON.parse(stdout);
-}
-
-/** Free a moment ago, for UDP at every address. */
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4');
-  await new Promise<void>((resolve) => socket.bind(0, '0.0.0.0', resolve));
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(resolve));
-  return port;
 }

@@ -1,6 +1,7 @@
 /** A node that listens on all addresses answers from the one that was dialed, on both transports. */
 import { createSocket } from 'node:dgram';
 import test, { type ExecutionContext } from 'ava';
+import { freePort } from '../../scripts/mesh/ports.js';
 import type { SocketAddress } from '../../src/index.js';
 import { runInNamespace } from '../helpers/network/namespace.js';
 import { startNode, TEST_TRANSPORTS } from '../helpers/nodes.js';
@@ -52,8 +53,8 @@ test('a port that a wildcard listener has is taken, for a wildcard and for any a
   for (const host of WILDCARDS) {
     for (const transport of TEST_TRANSPORTS) {
       const transports = [transport];
-      const first = await startNode(t, 'n1', { listen: { host, port: 0 }, transports });
-      const port = first.address?.port ?? 0;
+      const port = await freePort();
+      const first = await startNode(t, 'n1', { listen: { host, port }, transports });
       for (const other of [...WILDCARDS, '127.0.0.1', ...(host === '::' ? ['::1'] : [])]) {
         await t.throwsAsync(startNode(t, 'n2', { listen: { host: other, port }, transports }), {
           code: 'ConnectFailed',

@@ -1,5 +1,6 @@
 /** Nodes for tests: real sockets on loopback, certificates of the shared dev CA, closed when the test ends. */
 import type { ExecutionContext } from 'ava';
+import { freePort } from '../../scripts/mesh/ports.js';
 import { createNode, type MeshNode, type NodeOptions } from '../../src/index.js';
 import { nodeCert, type TestNodeId } from './certs.js';
 
@@ -23,6 +24,13 @@ export async function startNode(
   });
   t.teardown(() => node.close());
   return node;
+}
+
+/**
+ * Where a node can come back to. The port is none that systems pick: meanwhile no test, dialer or other process is given it.
+ */
+export async function lastingAddress(): Promise<{ host: string; port: number }> {
+  return { host: '127.0.0.1', port: await freePort() };
 }
 
 /** Where to dial a node. */

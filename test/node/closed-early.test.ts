@@ -5,7 +5,7 @@ import type { NodeEvent } from '../../src/index.js';
 import { certNamed } from '../helpers/certs.js';
 import type { PathCounters } from '../helpers/chaos-proxy/counters.js';
 import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
-import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
+import { lastingAddress, startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
 
 /** How far a handshake is: what the path between both has passed on, and how often that has grown. */
@@ -23,7 +23,7 @@ for (const transport of TEST_TRANSPORTS) {
   for (const { direction, flights, title } of POINTS) {
     test(`${transport}: a peer that stops after ${title}, and comes back, is dialed again soon`, async (t) => {
       const options = { transports: [transport], timeouts: { drainMs: 100 } } as const;
-      const first = await startNode(t, 'n2', options);
+      const first = await startNode(t, 'n2', { ...options, listen: await lastingAddress() });
       const { host, port } = targetOf(first);
       const proxy = await ChaosProxy.start({ target: { host, port }, faults: { delayMs: 40 } });
       t.teardown(() => proxy.close());

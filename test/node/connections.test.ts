@@ -4,7 +4,7 @@ import test from 'ava';
 import { createNode, type MeshNode, type NodeEvent } from '../../src/index.js';
 import { nodeCert } from '../helpers/certs.js';
 import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
-import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
+import { lastingAddress, startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
 
 for (const transport of TEST_TRANSPORTS) {
@@ -79,7 +79,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: connect can wait for a peer that is not there yet`, async (t) => {
-    const n2 = await startNode(t, 'n2', { transports });
+    const n2 = await startNode(t, 'n2', { transports, listen: await lastingAddress() });
     const target = targetOf(n2);
     await n2.close();
     const n1 = await startNode(t, 'n1', { transports, timeouts: { connectMs: 500 } });
@@ -91,7 +91,7 @@ for (const transport of TEST_TRANSPORTS) {
     t.is((await connecting).nodeId, again.nodeId);
     const gone = new AbortController();
     const other = n1.connect(
-      { nodeId: 'n3', host: '127.0.0.1', port: await freePort(t) },
+      { nodeId: 'n3', ...(await lastingAddress()) },
       { retry: true, signal: gone.signal },
     );
     await delay(100);
@@ -178,7 +178,7 @@ for (const transport of TEST_TRANSPORTS) {
   });
 
   test(`${transport}: a peer that shuts down and comes back is dialed again, though nobody calls`, async (t) => {
-    const n2 = await startNode(t, 'n2', { transports });
+    const n2 = await startNode(t, 'n2', { transports, listen: await lastingAddress() });
     const target = targetOf(n2);
     const n1 = await startNode(t, 'n1', { transports });
     const peer = await n1.connect(target);
@@ -192,7 +192,7 @@ for (const transport of TEST_TRANSPORTS) {
 }
 
 test('a node that closes ends the calls that wait for a peer to come back', async (t) => {
-  const n2 = await startNode(t, 'n2');
+  const n2 = await startNode(t, 'n2', { listen: await lastingAddress() });
   const target = targetOf(n2);
   const n1 = await createNode({
     nodeId: 'n1',
@@ -225,14 +225,6 @@ function eventsOf(node: MeshNode): NodeEvent[] {
     for await (const event of node.status()) events.push(event);
   })();
   return events;
-}
-
-/** One that nobody listens on now. */
-async function freePort(t: Parameters<typeof startNode>[0]): Promise<number> {
-  const node = await startNode(t, 'n3');
-  const { port } = targetOf(node);
-  await node.close();
-  return port;
 }
 
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {

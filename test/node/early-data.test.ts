@@ -19,7 +19,7 @@ import { certNamed, nodeCert, otherCaCert } from '../helpers/certs.js';
 import { ChaosProxy } from '../helpers/chaos-proxy/proxy.js';
 import { quicPacketTypes } from '../helpers/chaos-proxy/quic-packets.js';
 import { openCollected } from '../helpers/frame-client.js';
-import { startNode, targetOf } from '../helpers/nodes.js';
+import { lastingAddress, startNode, targetOf } from '../helpers/nodes.js';
 import { shakeHands } from '../helpers/shake-hands.js';
 import { until } from '../helpers/until.js';
 
@@ -128,7 +128,7 @@ test('a first flight that is kept from the peer and replayed five times runs its
 });
 
 test('after a restart of the peer early calls get their answer, once', async (t) => {
-  const { n1, n2, target, asked } = await setUp(t);
+  const { n1, n2, target, asked } = await setUp(t, { listen: await lastingAddress() });
   await callBoth(n1, target);
   await hangUp(n1, n2);
   await n2.close();
@@ -146,7 +146,7 @@ test('after a restart of the peer early calls get their answer, once', async (t)
 });
 
 test('a restarted peer that grants less than it did gets the early calls within its limits', async (t) => {
-  const { n1, n2, target } = await setUp(t);
+  const { n1, n2, target } = await setUp(t, { listen: await lastingAddress() });
   await callBoth(n1, target);
   await hangUp(n1, n2);
   await n2.close();

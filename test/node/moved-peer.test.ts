@@ -9,7 +9,7 @@ import type {
   SocketAddress,
 } from '../../src/index.js';
 import { certNamed, expiredCert, nodeCert, otherCaCert } from '../helpers/certs.js';
-import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
+import { lastingAddress, startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
 
 /** From there on a delay is that of a refusal. */
@@ -66,7 +66,7 @@ for (const transport of TEST_TRANSPORTS) {
   for (const { title, code, tls } of SUCCESSORS) {
     test(`${transport}: where ${title} has taken a peer's old address, the peer is looked up again soon`, async (t) => {
       const names = new Names();
-      const old = await startNode(t, 'n2', { transports });
+      const old = await startNode(t, 'n2', { transports, listen: await lastingAddress() });
       names.addresses = [targetOf(old)];
       const n1 = await startNode(t, 'n1', { transports, discovery: names });
       const failures = followFailures(n1);
@@ -166,7 +166,7 @@ async function withDeadAddresses(
   transports: NodeOptions['transports'],
   options: Partial<NodeOptions> = {},
 ) {
-  const n2 = await startNode(t, 'n2', { transports });
+  const n2 = await startNode(t, 'n2', { transports, listen: await lastingAddress() });
   const { host, port } = targetOf(n2);
   const dead = await freePort();
   // All of 127.0.0.0/8 is loopback: nobody else listens there on a port of these tests.

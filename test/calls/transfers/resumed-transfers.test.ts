@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { crc32 } from '../../../src/calls/transfers/transfer-checksum.js';
 import type { CallContext, DataTransfer, MeshError } from '../../../src/index.js';
 import { startBreakable, startBreakableTo } from '../../helpers/interruptions.js';
-import { startNode, TEST_TRANSPORTS, targetOf } from '../../helpers/nodes.js';
+import { lastingAddress, startNode, TEST_TRANSPORTS, targetOf } from '../../helpers/nodes.js';
 import { SeededBytes } from '../../helpers/seeded-bytes.js';
 import { until } from '../../helpers/until.js';
 import { dialWire, listenWire, type WireStream } from '../../helpers/wire-peer.js';
@@ -162,7 +162,8 @@ for (const transport of TEST_TRANSPORTS) {
         await new Promise(setImmediate);
       }
     };
-    const first = await startNode(t, 'n2', { transports, timeouts: { drainMs: 1 } });
+    const listen = await lastingAddress();
+    const first = await startNode(t, 'n2', { transports, listen, timeouts: { drainMs: 1 } });
     first.handle('dataTransfer', receive);
     const target = targetOf(first);
     const peer = await n1.connect(target);
@@ -172,10 +173,7 @@ for (const transport of TEST_TRANSPORTS) {
     await hasBegun;
     await first.close();
     t.true(store.have < TOTAL_BYTES);
-    const second = await startNode(t, 'n2', {
-      transports,
-      listen: { host: '127.0.0.1', port: target.port },
-    });
+    const second = await startNode(t, 'n2', { transports, listen });
     second.handle('dataTransfer', receive);
     t.true((await done).done);
     t.is(store.hash.digest('hex'), bytes.sha256);

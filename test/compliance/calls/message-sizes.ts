@@ -5,6 +5,8 @@ import type { CallsSuite } from '../calls-suite.js';
 const LIMIT = 256 * 1024;
 /** What a request or a response of bytes takes besides those. */
 const MOST_OVERHEAD = 64;
+/** So long a busy machine may take for megabytes. */
+const PATIENT = { timeoutMs: 50_000 };
 
 export function messageSizes({ own }: CallsSuite): void {
   own('messages of megabytes arrive whole, many at once and each way', {}, async (t, stage) => {
@@ -13,8 +15,8 @@ export function messageSizes({ own }: CallsSuite): void {
     const bodies = Array.from({ length: 6 }, (_, i) => randomBytes(1_500_000 - i));
     const calls = bodies.map(async (body) => {
       const [up, down] = await Promise.all([
-        stage.peer.request({ type: 'request', method: 'hash', body }),
-        stage.peer.request({ type: 'request', method: 'give', body: body.length }),
+        stage.peer.request({ type: 'request', method: 'hash', body }, PATIENT),
+        stage.peer.request({ type: 'request', method: 'give', body: body.length }, PATIENT),
       ]);
       t.is(up.body, hashOf(body));
       t.is((down.body as Uint8Array).length, body.length);
