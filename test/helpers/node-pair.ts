@@ -11,7 +11,7 @@ import { nodeCert } from './certs.js';
 import type { ChaosSettings } from './chaos-proxy/faults.js';
 import { ChaosProxy } from './chaos-proxy/proxy.js';
 import { MemoryHub, MemoryTransport } from './memory-transport.js';
-import type { TestTransport } from './nodes.js';
+import { PATIENT_TIMEOUTS, type TestTransport } from './nodes.js';
 
 /**
  * Over real sockets; through a proxy that can cut the wire where a test asks for that, or has faults.
@@ -97,7 +97,7 @@ async function createNodes(
 }
 
 function patient(options: Partial<NodeOptions> = {}): Partial<NodeOptions> {
-  return { ...options, timeouts: { drainMs: 2000, ...options.timeouts } };
+  return { ...options, timeouts: { ...PATIENT_TIMEOUTS, ...options.timeouts } };
 }
 
 function addressOf({ address }: MeshNode): SocketAddress {

@@ -4,6 +4,9 @@ import { freePort } from '../../scripts/mesh/ports.js';
 import { createNode, type MeshNode, type NodeOptions } from '../../src/index.js';
 import { nodeCert, type TestNodeId } from './certs.js';
 
+/** All tests of a file begin at once, and a busy machine is long at it. What waits for the end of these says so itself. */
+export const PATIENT_TIMEOUTS = { connectMs: 20_000, handshakeMs: 20_000, drainMs: 2000 } as const;
+
 export type TestTransport = 'quic' | 'tcp';
 export const TEST_TRANSPORTS: readonly TestTransport[] = ['quic', 'tcp'];
 
@@ -20,7 +23,7 @@ export async function startNode(
     listen: { host: '127.0.0.1', port: 0 },
     logger: 'silent',
     ...options,
-    timeouts: { drainMs: 2000, ...options.timeouts },
+    timeouts: { ...PATIENT_TIMEOUTS, ...options.timeouts },
   });
   t.teardown(() => node.close());
   return node;
