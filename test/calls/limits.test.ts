@@ -15,6 +15,8 @@ import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { until } from '../helpers/until.js';
 
 const MIB = 1024 * 1024;
+/** So long a busy machine may take for all that goes on at once. */
+const PATIENT = { timeoutMs: 50_000 };
 
 for (const transport of TEST_TRANSPORTS) {
   test(`${transport}: beyond the bytes of a connection calls wait, and go as others are answered`, async (t) => {
@@ -233,7 +235,12 @@ for (const transport of TEST_TRANSPORTS) {
       };
       const open = { transferId: `t${index}` };
       try {
-        const options = { body: offer(), signal: ends.signal, priority: 'normal' } as const;
+        const options = {
+          ...PATIENT,
+          body: offer(),
+          signal: ends.signal,
+          priority: 'normal',
+        } as const;
         for await (const _ of peer.stream(open, options));
       } catch (thrown) {
         if (!ends.signal.aborted) failures.push(thrown as MeshError);
@@ -248,8 +255,8 @@ for (const transport of TEST_TRANSPORTS) {
     // All this time others go by the same connection, more than a window of them.
     for (let round = 0; round < 5; round += 1) {
       const note = { type: 'request', method: 'note', body: new Uint8Array(5 * MIB) } as const;
-      t.like(await peer.request(note), { type: 'response' });
-      t.like(await peer.request(HEARTBEAT), { body: HEARTBEAT_REPLY });
+      t.like(await peer.request(note, PATIENT), { type: 'response' });
+      t.like(await peer.request(HEARTBEAT, PATIENT), { body: HEARTBEAT_REPLY });
     }
     ends.abort();
     await Promise.all(uploads);

@@ -35,6 +35,9 @@ const QUIC = { transports: ['quic'] } as const;
 /** A silent node takes no flight twice, and answers nobody of another name or CA: then other guards are not seen at work. */
 const OPEN = { admission: { silent: 'off' } } as const;
 
+/** A certificate's that is to expire. Until then a busy machine has to have two nodes and their first calls. */
+const LIFETIME_MS = 10_000;
+
 /** Where nodes keep their sessions. */
 const stores = new WeakMap<MeshNode, MemorySessionStore>();
 
@@ -100,7 +103,7 @@ test('a recorded first flight that is replayed five times runs its calls once in
 test('a first flight that is kept from the peer and replayed five times runs its calls once in all', async (t) => {
   const { n1, n2, proxy, target, asked } = await setUpProxy(t, {
     ...OPEN,
-    timeouts: { connectMs: 1500 },
+    timeouts: { connectMs: 4000 },
   });
   await callBoth(n1, target);
   await hangUp(n1, n2);
@@ -156,7 +159,9 @@ test('a restarted peer that grants less than it did gets the early calls within 
   const peer = n1.connectEarly(target);
   const methods = Array.from({ length: 20 }, (_, i) => `call ${i}`);
   await Promise.all(
-    methods.map((method) => peer.request({ type: 'request', method }, { replaySafe: true })),
+    methods.map((method) =>
+      peer.request({ type: 'request', method }, { replaySafe: true, timeoutMs: 50_000 }),
+    ),
   );
   t.deepEqual(asked.map(({ method }) => method).sort(), [...methods].sort());
   t.like(n1.counters.transports.quic, { dialed: 3, earlyDialed: 1 });
@@ -207,7 +212,10 @@ test('more early calls than the peer takes ahead of TLS are answered all the sam
   const peer = n1.connectEarly(target);
   const replies = await Promise.all(
     Array.from({ length: 300 }, (_, i) =>
-      peer.request({ type: 'queryRequest', query: 'q'.repeat(i * 10) }, { replaySafe: true }),
+      peer.request(
+        { type: 'queryRequest', query: 'q'.repeat(i * 10) },
+        { replaySafe: true, timeoutMs: 50_000 },
+      ),
     ),
   );
   const results = replies.map(({ result }) => result as { bytes: number; early: boolean });
@@ -328,7 +336,7 @@ test('early data without a handshake request runs nothing, whatever it says of i
 
 test('calls that are replay-safe go by TCP where the resumed QUIC connection does not come about', async (t) => {
   const { n1, n2, proxy, target, asked } = await setUpProxy(t, {
-    timeouts: { connectMs: 3000 },
+    timeouts: { connectMs: 6000 },
     transports: ['quic', 'tcp'],
   });
   await callBoth(n1, target);
@@ -376,7 +384,7 @@ test('an acceptor that asks for a token first gets each call of the early flight
 });
 
 test('a kept session serves no certificate that is expired by now', async (t) => {
-  const notAfter = new Date(Date.now() + 6000);
+  const notAfter = new Date(Date.now() + LIFETIME_MS);
   const tls = await certNamed('n1', { notAfter });
   const store = new AnySession();
   const { n1, n2, target, asked } = await setUp(t, {}, { tls, quic: { sessionStore: store } });
@@ -530,8 +538,8 @@ async function callBoth(
 ): Promise<{ safe: unknown; unsafe: unknown }> {
   const peer = node.connectEarly(target);
   const [safe, unsafe] = await Promise.all([
-    peer.request({ type: 'request', method: 'safe' }, { replaySafe: true }),
-    peer.request({ type: 'request', method: 'unsafe' }),
+    peer.request({ type: 'request', method: 'safe' }, { replaySafe: true, timeoutMs: 50_000 }),
+    peer.request({ type: 'request', method: 'unsafe' }, { timeoutMs: 50_000 }),
   ]);
   return { safe: safe.body, unsafe: unsafe.body };
 }

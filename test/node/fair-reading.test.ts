@@ -22,7 +22,7 @@ for (const transport of TEST_TRANSPORTS) {
     const peers = await Promise.all([busy, quiet].map((node) => node.connect(targetOf(n2))));
     const [many, one] = peers as [(typeof peers)[0], (typeof peers)[0]];
     const calls = Array.from({ length: CALLS }, (_, i) =>
-      many.request({ type: 'request', method: `m${i}` }),
+      many.request({ type: 'request', method: `m${i}` }, { timeoutMs: 50_000 }),
     );
     // All of them have left, and some are here.
     while (ran === 0) await new Promise((resolve) => setImmediate(resolve));

@@ -248,7 +248,7 @@ for (const transport of TEST_TRANSPORTS) {
 
   test(`${transport}: a peer whose certificate has expired is closed when certificates are reloaded`, async (t) => {
     const n2 = await start(t, 'n2', transport);
-    const notAfter = new Date(Date.now() + 6000);
+    const notAfter = new Date(Date.now() + 10_000);
     const n1 = await start(t, 'n1', transport, await certNamed('n1', { notAfter }));
     await connected(n1, n2);
     await until(() => Date.now() > notAfter.getTime() + 1000);
