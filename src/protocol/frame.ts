@@ -69,6 +69,15 @@ export interface Frame {
   readonly payload: Uint8Array;
   /** CRC-32 of the payload, if the payload is large and the frame had a checksum. */
   readonly payloadChecksum: number | undefined;
+  /** What `payload` lies in, where that can be used again. */
+  readonly loan?: FrameLoan | undefined;
+}
+
+/** Memory that one frame at a time lies in. Who does not give it back leaves it to the garbage collector. */
+export interface FrameLoan {
+  readonly bytes: Buffer;
+  /** Nobody reads the frame any more, nor anything that shares its memory. Does nothing when called again. */
+  giveBack(): void;
 }
 
 /** The input of {@link encodeFrame}. */
@@ -154,6 +163,8 @@ export interface FrameDecoderOptions {
   readonly requireChecksum?: boolean;
   /** The compressions that were agreed. Default: all of wire version 1. */
   readonly compressions?: readonly Compression[];
+  /** Where a large frame that comes in parts may get its memory. It gives at least so much, or nothing. Default: new memory. */
+  readonly memory?: { lend(frameBytes: number): FrameLoan | undefined } | undefined;
 }
 
 /**
@@ -176,6 +187,9 @@ export class FrameDecoder {
   /** Memory of the frame at the front alone, see {@link room}, and how much of it is filled. What follows is in `#chunk`. */
   #own: Buffer | undefined;
   #ownBytes = 0;
+  #loan: FrameLoan | undefined;
+  #wasLarge = false;
+  readonly #memory: FrameDecoderOptions['memory'];
   /** Bytes that the frame at the front needs before it can be looked at again. */
   #neededBytes = HEADER_BYTES;
   #failure: MeshError | undefined;
@@ -184,6 +198,7 @@ export class FrameDecoder {
     this.maxPayloadBytes = options.maxPayloadBytes ?? DEFAULT_MAX_PAYLOAD_BYTES;
     this.requireChecksum = options.requireChecksum ?? true;
     this.compressions = options.compressions ?? ALL_COMPRESSIONS;
+    this.#memory = options.memory;
   }
 
   /** Bytes received of an incomplete frame. */
@@ -192,22 +207,29 @@ export class FrameDecoder {
   }
 
   /**
-   * Memory for exactly what is missing of a large frame, once a quarter of it is here: `undefined` until then. Whoever reads
+   * Memory for exactly what is missing of a large frame, once a 32nd of it is here: `undefined` until then. Whoever reads
    * bytes into its front, in place of a push, says how many by {@link filled}, and calls `next()` as after a push. So a frame that
    * comes in parts is put together without copies, in memory that nothing else shares.
    */
   room(): Buffer | undefined {
     if (this.#own === undefined) {
       const frameBytes = this.#neededBytes;
-      const isDue = frameBytes >= LARGE_FRAME_BYTES && 4 * this.bufferedBytes >= frameBytes;
+      const isDue = frameBytes >= LARGE_FRAME_BYTES && this.bufferedBytes * MAX_CLAIM >= frameBytes;
       if (!isDue || this.#failure !== undefined) return undefined;
       this.#parts.push(this.#chunk.subarray(this.#offset));
       this.#ownBytes = this.bufferedBytes;
-      this.#own = joinedIn(Buffer.allocUnsafeSlow(frameBytes), this.#parts);
+      this.#loan = this.#memory?.lend(frameBytes);
+      const memory = this.#loan?.bytes.subarray(0, frameBytes);
+      this.#own = joinedIn(memory ?? Buffer.allocUnsafeSlow(frameBytes), this.#parts);
       this.#forgetParts();
       this.#chunk = NO_BYTES;
     }
     return this.#own.subarray(this.#ownBytes);
+  }
+
+  /** Whether the frame before was such a one, and the next one has yet to show its size. */
+  get expectsLarge(): boolean {
+    return this.#wasLarge && this.#neededBytes === HEADER_BYTES;
   }
 
   /** So many bytes of the stream are at the front of the memory that {@link room} gave last. */
@@ -247,20 +269,22 @@ export class FrameDecoder {
     const start = this.#offset;
     const frame = this.#decode(this.#chunk, start);
     if (frame === undefined) return undefined;
+    this.#wasLarge = false;
     this.#offset = start + this.#neededBytes;
     this.#neededBytes = HEADER_BYTES;
     return frame;
   }
 
   #decodeOwn(bytes: Buffer): Frame | undefined {
-    const frame = this.#decode(bytes, 0);
+    const frame = this.#decode(bytes, 0, this.#loan);
     this.#forgetOwn();
+    this.#wasLarge = true;
     this.#neededBytes = HEADER_BYTES;
     return frame;
   }
 
   /** @returns `undefined` where the header is whole and the frame is not */
-  #decode(bytes: Buffer, start: number): Frame | undefined {
+  #decode(bytes: Buffer, start: number, loan?: FrameLoan): Frame | undefined {
     const bodyBytes = bytes.readUInt32BE(start);
     const flags = bytes.readUInt16BE(start + 4);
     const idHigh = bytes.readUInt32BE(start + 6);
@@ -298,6 +322,7 @@ export class FrameDecoder {
       messageId,
       payload: bytes.subarray(start + HEADER_BYTES, end),
       payloadChecksum,
+      loan,
     };
   }
 
@@ -328,6 +353,7 @@ export class FrameDecoder {
 
   #forgetOwn(): void {
     this.#own = undefined;
+    this.#loan = undefined;
     this.#ownBytes = 0;
   }
 }
@@ -344,6 +370,8 @@ function joinedIn(memory: Buffer, parts: readonly Uint8Array[]): Buffer {
 
 /** From this size on, a frame that comes in parts gets memory of its own. */
 const LARGE_FRAME_BYTES = 16 * 1024;
+/** How many times the bytes that are here such memory may be. A header alone claims none. */
+const MAX_CLAIM = 32;
 
 /** Upper half of 2^53-1. */
 const MAX_ID_HIGH = 0x1f_ffff;
@@ -353,7 +381,7 @@ const MERGED_PART_BYTES = 16 * 1024;
 function checkHeader(
   flags: number,
   bodyBytes: number,
-  { maxPayloadBytes, requireChecksum, compressions }: Required<FrameDecoderOptions>,
+  { maxPayloadBytes, requireChecksum, compressions }: Required<Omit<FrameDecoderOptions, 'memory'>>,
 ): void {
   const version = flags & FrameFlag.versionMask;
   if (version !== WIRE_VERSION) {

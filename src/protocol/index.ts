@@ -47,6 +47,7 @@ export {
   type FrameDecoderOptions,
   type FrameFields,
   FrameFlag,
+  type FrameLoan,
   frameBytes,
   HEADER_BYTES,
   WIRE_VERSION,

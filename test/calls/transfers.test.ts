@@ -1,8 +1,9 @@
 /** Transfers on the wire: the checksum of the whole, in both directions, and how far their readers pace them. */
 import { createHash, randomInt } from 'node:crypto';
 import test from 'ava';
+import { CHUNK_BYTES } from '../../src/calls/transfers/chunk-sender.js';
 import { crc32 } from '../../src/calls/transfers/transfer-checksum.js';
-import type { DataTransfer, MeshError } from '../../src/index.js';
+import type { CallContext, DataTransfer, MeshError } from '../../src/index.js';
 import { startNode, TEST_TRANSPORTS, targetOf } from '../helpers/nodes.js';
 import { SeededBytes } from '../helpers/seeded-bytes.js';
 import { until } from '../helpers/until.js';
@@ -12,6 +13,8 @@ const HELLO = Buffer.from('hello ');
 const WORLD = Buffer.from('world');
 const WHOLE = Buffer.concat([HELLO, WORLD]);
 const OPEN: DataTransfer = { type: 'dataTransfer', transferId: 't1', offset: 0 };
+/** Of a transfer that has many chunks. */
+const LENT_BYTES = 64 * CHUNK_BYTES;
 const LAST = { ...OPEN, offset: WHOLE.length, checksum: crc32(WHOLE) };
 
 for (const transport of TEST_TRANSPORTS) {
@@ -43,6 +46,42 @@ for (const transport of TEST_TRANSPORTS) {
     // An answer may do without.
     streams[0]?.end();
     t.true((await upload).done);
+  });
+
+  test(`${transport}: chunks are their reader's for good, or are read in memory that is used again`, async (t) => {
+    const n1 = await startNode(t, 'n1', { transports });
+    const n2 = await startNode(t, 'n2', { transports });
+    const peer = await n1.connect(targetOf(n2));
+    const handlers = new Map<string, (context: CallContext) => AsyncIterable<Uint8Array>>();
+    n2.handle('dataTransfer', ({ transferId }, context) => handlers.get(transferId)?.(context));
+    const whole = Buffer.alloc(LENT_BYTES);
+    for (let at = 0; at < whole.length; at += 4) whole.writeUInt32LE(at, at);
+    const read = async (bytes: AsyncIterable<Uint8Array>, lends: boolean) => {
+      const memories = new Set<ArrayBufferLike>();
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of bytes) {
+        memories.add(chunk.buffer);
+        chunks.push(lends ? Buffer.from(chunk) : chunk);
+      }
+      return { isWhole: Buffer.concat(chunks).equals(whole), memories: memories.size };
+    };
+    for (const lendChunks of [false, true]) {
+      const name = `lent: ${lendChunks}`;
+      const uploads: Awaited<ReturnType<typeof read>>[] = [];
+      handlers.set(name, async function* (context) {
+        if (lendChunks) context.lendChunks();
+        uploads.push(await read(context.body, lendChunks));
+        yield whole;
+      });
+      const answer = peer.stream({ transferId: name }, { body: [whole], lendChunks });
+      for (const { isWhole, memories } of [await read(answer, lendChunks), ...uploads]) {
+        t.true(isWhole);
+        t.log(`${transport}, ${name}: ${memories} pieces of memory`);
+        // That of a chunk that is read, of those that wait, and of frames that did not come in parts.
+        if (lendChunks) t.true(memories < LENT_BYTES / CHUNK_BYTES / 2);
+      }
+      t.is(uploads.length, 1);
+    }
   });
 
   test(`${transport}: an upload that is not what was sent fails for the handler and for the opener`, async (t) => {

@@ -508,25 +508,30 @@ test('frames are the same whether their bytes are pushed or read into the memory
   );
 });
 
-test('a large frame has memory of its own from its first quarter on, and of its own size', (t) => {
+test('a large frame has memory of its own once a 32nd of it is here, and of its own size', (t) => {
   const payload = Buffer.alloc(65_536, 7);
   const bytes = encodeFrame({ messageId: 1, payload, checksum: true });
   const decoder = new FrameDecoder();
   t.is(decoder.room(), undefined);
-  decoder.push(bytes.subarray(0, 16_000));
+  t.false(decoder.expectsLarge);
+  decoder.push(bytes.subarray(0, 2000));
   t.is(decoder.next(), undefined);
   t.is(decoder.room(), undefined);
-  decoder.push(bytes.subarray(16_000, 17_000));
+  decoder.push(bytes.subarray(2000, 2100));
   t.is(decoder.next(), undefined);
   const room = decoder.room() as Buffer;
-  t.is(room.length, bytes.length - 17_000);
-  bytes.copy(room, 0, 17_000);
+  t.is(room.length, bytes.length - 2100);
+  bytes.copy(room, 0, 2100);
   decoder.filled(room.length);
   const frame = decoder.next() as Frame;
   t.deepEqual(frame.payload, payload);
   t.is(frame.payload.buffer.byteLength, bytes.length);
   t.is(decoder.bufferedBytes, 0);
   t.is(decoder.room(), undefined);
+  t.true(decoder.expectsLarge);
+  decoder.push(encodeFrame({ messageId: 1, payload: Buffer.from('small'), checksum: true }));
+  t.is(decoder.next()?.payload.length, 5);
+  t.false(decoder.expectsLarge);
 });
 
 test('a large frame that is damaged is refused in the memory of its own, too', (t) => {

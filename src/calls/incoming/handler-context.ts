@@ -70,6 +70,10 @@ export class HandlerContext implements CallContext {
     this.#transfer.resumeAt(offset, checksum);
   }
 
+  lendChunks(): void {
+    this.body.lend();
+  }
+
   /** The caller sends no more bytes. */
   endBody(): void {
     this.#isBodyEnded = true;

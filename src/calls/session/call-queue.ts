@@ -106,7 +106,7 @@ export class CallQueue {
 
   /** See Peer.stream. */
   stream(open: DataTransfer, options: TransferOptions): AsyncIterable<Uint8Array> {
-    const { body, priority, context } = options;
+    const { body, priority, context, lendChunks } = options;
     const waiting = new AbortController();
     const { signal, release } = joinSignals(waiting.signal, options.signal);
     const { result } = this.call(
@@ -117,7 +117,13 @@ export class CallQueue {
         priority,
       },
       async (session, kept, left) =>
-        session.stream(kept as DataTransfer, { ...left, signal: options.signal, body, context }),
+        session.stream(kept as DataTransfer, {
+          ...left,
+          signal: options.signal,
+          body,
+          context,
+          lendChunks,
+        }),
       undefined,
       body !== undefined,
     );

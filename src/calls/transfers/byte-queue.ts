@@ -5,6 +5,7 @@
 
 import type { ByteBudget } from '../../base/byte-budget.js';
 import { MeshError } from '../../errors.js';
+import type { FrameLoan } from '../../protocol/frame.js';
 
 /** Above this many unread bytes the stream is paused. The transport's window bounds what still arrives then. */
 const HIGH_WATER_BYTES = 256 * 1024;
@@ -28,6 +29,12 @@ export interface ByteQueueOptions {
   readonly budget?: ByteBudget | undefined;
 }
 
+interface Chunk {
+  readonly bytes: Uint8Array;
+  /** Of the memory that the bytes lie in. */
+  readonly loan: FrameLoan | undefined;
+}
+
 interface Waiter {
   readonly resolve: (result: IteratorResult<Uint8Array>) => void;
   readonly reject: (error: MeshError) => void;
@@ -39,13 +46,16 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   readonly #onAbandon: () => void;
   readonly #onReader: (() => void) | undefined;
   #budget: ByteBudget | undefined;
-  readonly #chunks: Uint8Array[] = [];
+  readonly #chunks: Chunk[] = [];
   #bytes = 0;
   #phase: Phase = { kind: 'live' };
   #waiter: Waiter | undefined;
   #paused = false;
   #hasReader = false;
   #takenBytes = 0;
+  #isLending = false;
+  /** Of the chunk that the reader has. */
+  #lent: FrameLoan | undefined;
 
   /** @param onAbandon called when the reader stops before the end */
   constructor(
@@ -86,17 +96,24 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
     this.#budget = budget;
   }
 
-  push(chunk: Uint8Array): void {
-    if (this.#phase.kind !== 'live' || chunk.length === 0) return;
+  /** From now on the reader has each chunk only until it asks for the next one. */
+  lend(): void {
+    this.#isLending = true;
+  }
+
+  /** @param loan of the memory that the bytes lie in, if it can be used again once the reader has had them */
+  push(bytes: Uint8Array, loan?: FrameLoan): void {
+    if (this.#phase.kind !== 'live' || bytes.length === 0) return;
     const waiter = this.#waiter;
     if (waiter !== undefined) {
       this.#waiter = undefined;
-      this.#takenBytes += chunk.length;
-      waiter.resolve({ done: false, value: chunk });
+      this.#takenBytes += bytes.length;
+      if (this.#isLending) this.#lent = loan;
+      waiter.resolve({ done: false, value: bytes });
       return;
     }
-    this.#chunks.push(chunk);
-    this.#count(chunk.length);
+    this.#chunks.push({ bytes, loan });
+    this.#count(bytes.length);
     if (this.#paused || (this.#bytes <= HIGH_WATER_BYTES && this.#hasRoom)) return;
     this.#paused = true;
     this.#flow?.hold();
@@ -134,15 +151,19 @@ export class ByteQueue implements AsyncIterable<Uint8Array> {
   }
 
   #next(): Promise<IteratorResult<Uint8Array>> {
+    this.#lent?.giveBack();
+    this.#lent = undefined;
     const chunk = this.#chunks.shift();
     if (chunk !== undefined) {
-      this.#count(-chunk.length);
-      this.#takenBytes += chunk.length;
+      const { bytes, loan } = chunk;
+      this.#count(-bytes.length);
+      this.#takenBytes += bytes.length;
+      if (this.#isLending) this.#lent = loan;
       if (this.#paused && this.#mayFlow) {
         this.#paused = false;
         this.#flow?.release();
       }
-      return Promise.resolve({ done: false, value: chunk });
+      return Promise.resolve({ done: false, value: bytes });
     }
     if (this.#phase.kind === 'ended') return Promise.resolve({ done: true, value: undefined });
     if (this.#phase.kind === 'failed') return Promise.reject(this.#phase.error);

@@ -100,7 +100,7 @@ export class IncomingTransfer {
     if (this.#open.resume === true && !this.#hasAsked) {
       throw new MeshError('UnexpectedMessage', 'bytes came before it was said from where on');
     }
-    this.body.push(this.#receiver.take(message, frame));
+    this.body.push(this.#receiver.take(message, frame), frame.loan);
   }
 
   /** See CallContext.resumeAt. */

@@ -61,6 +61,7 @@ export function openTransfer(
 ): AsyncIterable<Uint8Array> {
   const flow = new FlowSwitch();
   const incoming = new ByteQueue(flow, () => transfer.abandon());
+  if (options.lendChunks === true) incoming.lend();
   const { offset, priorChecksum } = open;
   const received = new TransferChecksum(offset, priorChecksum);
   const sent = new TransferChecksum(offset, undefined);
@@ -189,7 +190,7 @@ class OutgoingTransfer implements CallHandler, MessageSink, OpenTransfer {
     try {
       const data = this.#receiver.take(message, frame);
       const { resumeAt, priorChecksum } = message as DataTransfer;
-      this.#progress.incoming.push(data);
+      this.#progress.incoming.push(data, frame.loan);
       if (resumeAt !== undefined) this.#askedFrom(resumeAt, priorChecksum);
     } catch (thrown) {
       this.#giveUp(toMeshError(thrown));

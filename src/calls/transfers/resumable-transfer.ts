@@ -73,6 +73,7 @@ class ResumableTransfer {
       sent: new TransferChecksum(0, 0, true),
       resumedAt: 0,
     };
+    if (options.lendChunks === true) this.progress.incoming.lend();
   }
 
   /** Never rejects. */

@@ -33,6 +33,7 @@ import {
   type StreamOptions,
   type TransportName,
 } from '../connection.js';
+import type { FrameMemory } from '../frame-memory.js';
 import { type ReadingShare, ReadingTurns, readerOf } from '../reading-turns.js';
 import type { StreamRateGuard } from '../stream-rate.js';
 import { certificateAlert } from '../trust/tls-errors.js';
@@ -55,6 +56,8 @@ export interface MuxOptions {
   readonly writeMemory?: WriteMemory | undefined;
   /** What the peer's connections share. Default: the connection's own. */
   readonly rates?: StreamRateGuard | undefined;
+  /** Where large frames that arrive may get their memory. Default: new memory for each. */
+  readonly frameMemory?: FrameMemory | undefined;
   /** Shares the event loop with other connections. Default: the connection's own. */
   readonly turns?: ReadingTurns | undefined;
 }
@@ -119,6 +122,7 @@ export class MuxConnection implements Connection {
     this.#decoder = new FrameDecoder({
       maxPayloadBytes: limits.maxMessageBytes,
       compressions: [Compression.none],
+      memory: options.frameMemory,
     });
     this.#onAgreed = options.onAgreed;
     const memory = options.writeMemory ?? new WriteMemory(false);
@@ -277,6 +281,8 @@ export class MuxConnection implements Connection {
         if (!this.#isOpen) return;
         nowMs = performance.now();
       }
+      // What is missing of a large frame is then copied to where it will lie, as it comes.
+      this.#decoder.room();
       this.#streams.keepPartial(this.#decoder.bufferedBytes);
     } catch (error) {
       this.#caught(error);

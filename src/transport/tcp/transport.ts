@@ -22,6 +22,7 @@ import {
   type Transport,
 } from '../connection.js';
 import { checkDialTarget, checkLocalAddress } from '../dial-address.js';
+import { FrameMemory } from '../frame-memory.js';
 import { MuxConnection } from '../mux/connection.js';
 import { WriteMemory } from '../mux/write-memory.js';
 import { PeerRates } from '../peer-rates.js';
@@ -95,6 +96,7 @@ export class TcpTransport implements Transport {
   readonly #asyncScope = new AsyncResource('quicmesh.TcpTransport');
   /** Reusable after a write: a TLS socket has encrypted what it was given by then. */
   readonly #writeMemory = new WriteMemory(true);
+  readonly #frameMemory = new FrameMemory();
   readonly #turns = new ReadingTurns();
   readonly #rates: PeerRates;
   readonly #knockChoices = new KnockChoices();
@@ -248,6 +250,7 @@ export class TcpTransport implements Transport {
       remoteAddress: remote,
       limits: this.#options.limits,
       writeMemory: this.#writeMemory,
+      frameMemory: this.#frameMemory,
       turns: this.#turns,
       rates: this.#rates.of(readerOf(peerIdentity)),
       onAgreed,

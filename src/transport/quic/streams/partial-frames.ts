@@ -8,8 +8,8 @@
 import { LazyMap, LazySet } from '../../../base/lazy-collections.js';
 import type { QuicStream } from './stream.js';
 
-/** Memory that is taken ahead of its bytes stays below half of the limit: an eighth, four times. */
-const PLENTY = 8;
+/** Memory that is taken ahead of its bytes stays below half of the limit: a 64th, 32 times. */
+const PLENTY = 64;
 
 /**
  * Bounds what all streams of a connection keep of frames that are not whole. Above the limit only the stream that has
@@ -44,7 +44,7 @@ export class PartialFrames {
     return this.#skipped.size > 0;
   }
 
-  /** Whether frames may get memory of their own, ahead of what arrives: of at most four times what they have brought. */
+  /** Whether frames may get memory of their own, ahead of what arrives: of at most 32 times what they have brought. */
   get hasPlenty(): boolean {
     return this.#totalBytes * PLENTY <= this.#limitBytes;
   }

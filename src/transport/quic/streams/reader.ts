@@ -43,6 +43,9 @@ const CONTROL_READ_BYTES = 2048;
 /** Messages read in part that are looked at ahead of new ones, in one turn. Who leaves more of them in part is served in order. */
 const MAX_BEGUN = 64;
 
+/** So much of a large frame tells its size. The rest is read into memory of its own. */
+const HEAD_BYTES = 4096;
+
 const ALWAYS = (): boolean => true;
 
 /** Takes bytes from QUIC and gives them to their streams. */
@@ -342,7 +345,7 @@ export class StreamReader {
     let hasRead = false;
     while (this.#isDue(stream)) {
       const frameRoom = this.#partials.hasPlenty ? stream.room() : undefined;
-      const room = frameRoom ?? this.#buffer.room();
+      const room = frameRoom ?? this.#buffer.room(stream.expectsLarge ? HEAD_BYTES : undefined);
       const read = this.#receive(stream, room);
       if (read === undefined) break;
       const [length, fin] = read;

@@ -61,6 +61,11 @@ export class ReceivingPart {
     return this.#decoder?.room();
   }
 
+  /** See {@link FrameDecoder.expectsLarge}. */
+  get expectsLarge(): boolean {
+    return this.#decoder?.expectsLarge === true;
+  }
+
   filled(bytes: number, fin: boolean): void {
     if (fin) this.#hasFin = true;
     this.#decoder?.filled(bytes);

@@ -251,6 +251,11 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
     return this.isLive ? this.#receiving.room() : undefined;
   }
 
+  /** Whether a large frame is likely to begin next. */
+  get expectsLarge(): boolean {
+    return this.#receiving.expectsLarge;
+  }
+
   /** Bytes from the peer, in the memory that {@link room} gave last. @throws MeshError as {@link progress} */
   filled(bytes: number, fin: boolean): void {
     if (!this.isLive) return;

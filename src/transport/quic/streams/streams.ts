@@ -306,6 +306,7 @@ export class QuicStreams implements StreamIo, GoAwayHost {
         : maxMessageBytes,
       requireChecksum: this.checksum,
       compressions: this.#compressions,
+      memory: this.frameMemory,
     });
   }
 
