@@ -6,7 +6,13 @@ import { NO_BYTES } from '../../../base/buffers.js';
 import type { ByteAccount } from '../../../base/byte-budget.js';
 import { Fifo } from '../../../base/fifo.js';
 import { crc32After } from '../../../protocol/checksum.js';
-import { type Compression, encodeFrame, FrameFlag, frameBytes } from '../../../protocol/frame.js';
+import {
+  type Compression,
+  encodeFrame,
+  FrameFlag,
+  type FrameLoan,
+  frameBytes,
+} from '../../../protocol/frame.js';
 import type { TailSum } from '../../../protocol/kept-message.js';
 import type { ConnectionCounters } from '../../connection.js';
 import type { FrameMemory } from '../../frame-memory.js';
@@ -14,7 +20,7 @@ import type { FrameMemory } from '../../frame-memory.js';
 /** How frames are encoded on this connection. */
 export interface Encoding {
   readonly checksum: boolean;
-  /** For large frames: the binding copies what it takes. */
+  /** For large frames and their tails: the binding copies what it takes. */
   readonly frameMemory: FrameMemory;
   readonly counters: ConnectionCounters;
 }
@@ -28,6 +34,8 @@ export interface OutgoingFrame {
   readonly payload: Uint8Array;
   /** The caller's memory: to be copied if the frame waits beyond the call that hands it over. */
   tail: Uint8Array | undefined;
+  /** Of what that copy lies in. */
+  tailLoan?: FrameLoan | undefined;
   tailChecksum: number | undefined;
   readonly tailSum: TailSum | undefined;
   /** Of payload and tail together. */
@@ -104,6 +112,17 @@ export class SendingPart {
     this.#waiting.push(frame);
   }
 
+  /** The frame pushed last may wait beyond the call that handed it over: copies what is the caller's. */
+  keepTail(frame: OutgoingFrame): void {
+    const { tail } = frame;
+    if (tail === undefined || !this.isWaiting) return;
+    frame.tailLoan = this.#encoding.frameMemory.lend(tail.length);
+    const lent = frame.tailLoan?.bytes.subarray(0, tail.length);
+    const copy = lent ?? Buffer.allocUnsafe(tail.length);
+    copy.set(tail);
+    frame.tail = copy;
+  }
+
   /** What QUIC is to take next. Call only where there is something. */
   nextBytes(messageId: number): Uint8Array {
     if (this.#rest.length === 0) this.#encodeNext(messageId);
@@ -160,6 +179,7 @@ export class SendingPart {
   discard(): void {
     for (let frame = this.#waiting.shift(); frame !== undefined; frame = this.#waiting.shift()) {
       noteSum(frame);
+      forgetTail(frame);
     }
     this.#forgetRest();
     this.#count(-this.#unsentBytes);
@@ -180,6 +200,7 @@ export class SendingPart {
     frame.tailChecksum = frame.tailSum?.value ?? frame.tailChecksum;
     this.#restMemory = frameMemory.take(frameBytes(frame));
     this.#rest = encodeFrame(frame, this.#restMemory);
+    forgetTail(frame);
     this.#count(this.#rest.length - frame.payloadBytes);
     counters.framesSent += 1;
     counters.bytesSent += this.#rest.length;
@@ -191,6 +212,12 @@ export class SendingPart {
     this.#encoding.frameMemory.give(this.#restMemory);
     this.#restMemory = undefined;
   }
+}
+
+function forgetTail(frame: OutgoingFrame): void {
+  if (frame.tailLoan === undefined) return;
+  frame.tail = undefined;
+  frame.tailLoan.giveBack();
 }
 
 /** Tells what the tail was, before it is gone, to whoever asked. */

@@ -319,7 +319,7 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
     sending.push(frame);
     if (this.id < 0) this.#io.open(this);
     else if (!sending.isMidFrame) this.pump();
-    if (frame.tail !== undefined && sending.isWaiting) frame.tail = Buffer.from(frame.tail);
+    sending.keepTail(frame);
   }
 
   #noteSent(): void {

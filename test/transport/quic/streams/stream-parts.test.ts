@@ -48,6 +48,29 @@ test('only the last bytes of the last frame carry the end', (t) => {
   t.true(sending.isLast);
 });
 
+test('of a frame that waits the tail is copied, to memory that is used again', (t) => {
+  const frameMemory = new FrameMemory();
+  const sending = newSendingPart(frameMemory);
+  const memory = frameMemory.take(40_000) as Buffer;
+  frameMemory.give(memory);
+  sending.push(frame(Buffer.from('first')));
+  sending.nextBytes(ID);
+  const tail = Buffer.alloc(40_000, 1);
+  const payload = Buffer.from('second');
+  const payloadBytes = payload.length + tail.length;
+  const waiting: OutgoingFrame = { ...frame(payload), tail, payloadBytes };
+  sending.push(waiting);
+  sending.keepTail(waiting);
+  t.is(waiting.tail?.buffer, memory.buffer);
+  tail.fill(2);
+  sending.took(sending.nextBytes(ID).length);
+  const decoder = new FrameDecoder();
+  decoder.push(Buffer.from(sending.nextBytes(ID)));
+  t.deepEqual(decoder.next()?.payload, Buffer.concat([payload, Buffer.alloc(40_000, 1)]));
+  t.is(frameMemory.take(40_000)?.buffer, memory.buffer);
+  sending.discard();
+});
+
 test('what was taken back is as if it had never been pushed', (t) => {
   const sending = newSendingPart();
   sending.push(frame(Buffer.from('last'), FrameFlag.end));
@@ -131,10 +154,10 @@ test("another stream's frame, and flags of TCP, are violations", (t) => {
   t.throws(() => cut.next(ID), { code: 'ProtocolViolation' });
 });
 
-function newSendingPart(): SendingPart {
+function newSendingPart(frameMemory = new FrameMemory()): SendingPart {
   return new SendingPart({
     checksum: true,
-    frameMemory: new FrameMemory(),
+    frameMemory,
     counters: {
       framesSent: 0,
       framesReceived: 0,
