@@ -15,11 +15,8 @@ export interface WorkerOptions {
   readonly signal: AbortSignal;
 }
 
-/**
- * A worker's heap is a few megabytes, and V8 collects all of it each time as much memory of buffers has come and gone: tens of
- * times a second, beside bulk data. A node with data of its own in memory is not in that position.
- */
-const NODE_ARGUMENTS = ['--expose-gc', '--initial-old-space-size=256'];
+/** Node's own defaults: nobody starts a service with others. */
+const NODE_ARGUMENTS = ['--expose-gc'];
 const CLOSE_LIMIT_MS = 5000;
 const KILL_LIMIT_MS = 2000;
 

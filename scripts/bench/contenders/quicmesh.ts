@@ -69,10 +69,11 @@ export function quicmeshOver(library: Library, transports?: NodeOptions['transpo
       node.handle('consensus', ({ body: { term } }) => ({
         body: { kind: 'appendEntriesResponse', term, success: true },
       }));
-      node.handle('dataTransfer', async function* ({ name }, { body, signal }) {
-        if (name === DOWNLOAD) return yield* piecesUntil(signal);
+      node.handle('dataTransfer', async function* ({ name }, context) {
+        if (name === DOWNLOAD) return yield* piecesUntil(context.signal);
+        context.lendChunks();
         let counted = 0;
-        for await (const chunk of body) counted += chunk.length;
+        for await (const chunk of context.body) counted += chunk.length;
         yield encodeAck(counted);
       });
       return { port: node.address?.port ?? 0, close: () => node.close() };
@@ -183,7 +184,10 @@ function clientOf(peer: Peer): Client {
         return readAck(Buffer.concat(ack)) ?? 0;
       }
       let counted = 0;
-      for await (const piece of peer.stream({ transferId: 'bulk', name: DOWNLOAD })) {
+      for await (const piece of peer.stream(
+        { transferId: 'bulk', name: DOWNLOAD },
+        { lendChunks: true },
+      )) {
         counted += piece.length;
         if (signal.aborted) break;
       }
