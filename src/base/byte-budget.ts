@@ -57,8 +57,9 @@ export class ByteBudget implements ByteAccount {
   readonly #urgentLimitBytes: number;
   readonly #parent: ByteBudget | undefined;
   readonly #total: ByteTotal | undefined;
-  readonly #waiting = new Line<Place<BudgetWaiter>>();
-  /** Where each of them stands. Made when the first one waits. */
+  /** Made when the first one waits. A connection has several budgets, and most never have a waiter. */
+  #waiting: Line<Place<BudgetWaiter>> | undefined;
+  /** Where each of them stands. */
   #places: Map<BudgetWaiter, Place<BudgetWaiter>> | undefined;
   /** Child budgets that have room themselves, and waiters that wait for room in this one. */
   readonly #starved = new LazySet<ByteBudget>();
@@ -80,12 +81,12 @@ export class ByteBudget implements ByteAccount {
   }
 
   get waiters(): number {
-    return this.#waiting.size;
+    return this.#waiting === undefined ? 0 : this.#waiting.size;
   }
 
   /** Whether a call may begin now: there is room, and nobody waits already. */
   get hasRoom(): boolean {
-    return this.#waiting.size === 0 && this.#isFree;
+    return this.waiters === 0 && this.#isFree;
   }
 
   /** The same for a call that may be urgent. Urgent calls do not queue behind others. */
@@ -109,15 +110,16 @@ export class ByteBudget implements ByteAccount {
     this.#usedBytes -= bytes;
     if (this.#total !== undefined) this.#total.usedBytes -= bytes;
     // First those that lack only this budget, then those that lack one above it too.
-    if (this.#waiting.size > 0 || this.#starved.size > 0) this.#serve();
+    if (this.waiters > 0 || this.#starved.size > 0) this.#serve();
     this.#parent?.give(bytes);
   }
 
   /** @throws MeshError Overloaded when too many wait */
   wait(waiter: BudgetWaiter): void {
-    if (this.#waiting.size >= MAX_WAITERS) {
+    if (this.waiters >= MAX_WAITERS) {
       throw new MeshError('Overloaded', `${MAX_WAITERS} calls wait for others to end`);
     }
+    this.#waiting ??= new Line();
     this.#places ??= new Map();
     if (!this.#places.has(waiter)) {
       const place = new Place(waiter);
@@ -129,8 +131,8 @@ export class ByteBudget implements ByteAccount {
 
   /** Fails all waiters: the connection is over. */
   failAll(error: MeshError): void {
-    const waiters = [...this.#waiting];
-    this.#waiting.clear();
+    const waiters = this.#waiting === undefined ? [] : [...this.#waiting];
+    this.#waiting?.clear();
     this.#places = undefined;
     if (this.#parent !== undefined) this.#parent.#starved.delete(this);
     for (const { item } of waiters) item.fail(error);
@@ -143,7 +145,7 @@ export class ByteBudget implements ByteAccount {
   }
 
   #remove(place: Place<BudgetWaiter>): void {
-    this.#waiting.remove(place);
+    this.#waiting?.remove(place);
     this.#places?.delete(place.item);
   }
 
@@ -160,7 +162,7 @@ export class ByteBudget implements ByteAccount {
 
   /** Serves own waiters, then child budgets, each as far as there is room. One waiter of each in turn would be fairer still. */
   #serve(): void {
-    for (let place = this.#waiting.first; place !== undefined; place = this.#waiting.first) {
+    for (let place = this.#waiting?.first; place !== undefined; place = this.#waiting?.first) {
       if (!this.#isFree) break;
       this.#remove(place);
       place.item.proceed();
@@ -170,7 +172,7 @@ export class ByteBudget implements ByteAccount {
       this.#starved.delete(child);
       child.#serve();
     }
-    if (this.#waiting.size > 0 || this.#starved.size > 0) this.#askParent();
+    if (this.waiters > 0 || this.#starved.size > 0) this.#askParent();
   }
 
   /** Has the parent serve this budget once it has room. A budget without room of its own asks when it gets some. */

@@ -34,8 +34,6 @@ export interface FrameCodecOptions extends FrameAgreement {
 /** The largest number of messages that go uncompressed in a row, after data that did not shrink. */
 const MAX_SKIPS = 256;
 
-const NO_ALGORITHMS: ReadonlyMap<Compression, Algorithm> = new Map();
-
 /**
  * Turns messages into what frames carry, and back: CBOR, then compression, as one handshake agreed on them. Each
  * connection has one. SPEC.md, "Payload" and "Compression".
@@ -47,7 +45,7 @@ export class FrameCodec {
   #codec: MessageCodec;
   #maxMessageBytes = 0;
   #preferred: Algorithm | undefined;
-  #byId = NO_ALGORITHMS;
+  #algorithms: readonly Algorithm[] = [];
   /** Messages still to go uncompressed, and the last such number, which doubles while nothing shrinks. */
   #skipsLeft = 0;
   #skips = 0;
@@ -63,10 +61,7 @@ export class FrameCodec {
     this.#codec = this.#codec.withLimit(maxMessageBytes);
     this.#maxMessageBytes = maxMessageBytes;
     this.#preferred = algorithms[0];
-    this.#byId =
-      algorithms.length === 0
-        ? NO_ALGORITHMS
-        : new Map(algorithms.map((algorithm) => [algorithm.id, algorithm]));
+    this.#algorithms = algorithms;
   }
 
   /** The largest message that is decoded, in bytes before compression. */
@@ -135,14 +130,22 @@ export class FrameCodec {
   }
 
   #algorithmOf({ compression }: Frame): Algorithm {
-    const algorithm = this.#byId.get(compression);
+    const algorithm = this.#find(compression);
     if (algorithm !== undefined) return algorithm;
     throw new MeshError('UnsupportedCompression', 'frame has a compression that was not agreed');
   }
 
+  /** There are two at most: each connection with a map of its own would cost more than it saves. */
+  #find(compression: Compression): Algorithm | undefined {
+    for (const algorithm of this.#algorithms) {
+      if (algorithm.id === compression) return algorithm;
+    }
+    return undefined;
+  }
+
   /** @internal Whether a frame is decompressed in the process's thread pool, if it can be decompressed at all. */
   unpacksInPool(frame: Frame): boolean {
-    return this.#byId.get(frame.compression)?.decompressesInPool === true;
+    return this.#find(frame.compression)?.decompressesInPool === true;
   }
 
   /** @internal The second half of {@link decode}. @throws MeshError MalformedMessage, UnknownMessageType */
