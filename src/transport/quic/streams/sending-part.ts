@@ -59,8 +59,8 @@ export class SendingPart {
    * stream is about to be reset.
    */
   #state: 'open' | 'ending' | 'ended' | 'failed' = 'open';
-  /** Frames that are not encoded yet. */
-  readonly #waiting = new Fifo<OutgoingFrame>();
+  /** Frames that are not encoded yet, where any are. */
+  #waiting: Fifo<OutgoingFrame> | undefined;
   /** The rest of an encoded frame. */
   #rest: Uint8Array = NO_BYTES;
   /** What it was encoded into, where that is to be given back. */
@@ -93,12 +93,12 @@ export class SendingPart {
 
   /** Whether frames wait that are not encoded yet. */
   get isWaiting(): boolean {
-    return this.#waiting.length > 0;
+    return this.#waiting !== undefined;
   }
 
   /** Whether there is anything for QUIC to take. */
   get hasUnsent(): boolean {
-    return this.#rest.length > 0 || this.#waiting.length > 0;
+    return this.#rest.length > 0 || this.#waiting !== undefined;
   }
 
   /** Puts a frame behind the others. One with the end bit is the last. */
@@ -109,6 +109,7 @@ export class SendingPart {
     }
     if ((frame.control & FrameFlag.end) !== 0) this.#state = 'ending';
     this.#count(frame.payloadBytes);
+    this.#waiting ??= new Fifo();
     this.#waiting.push(frame);
   }
 
@@ -131,7 +132,7 @@ export class SendingPart {
 
   /** Whether the stream ends with the bytes of {@link nextBytes}. */
   get isLast(): boolean {
-    return this.#state === 'ending' && this.#waiting.length === 0;
+    return this.#state === 'ending' && this.#waiting === undefined;
   }
 
   /** QUIC took so many of these bytes. @returns whether it took all */
@@ -177,7 +178,7 @@ export class SendingPart {
 
   /** Forgets all frames. */
   discard(): void {
-    for (let frame = this.#waiting.shift(); frame !== undefined; frame = this.#waiting.shift()) {
+    for (let frame = this.#take(); frame !== undefined; frame = this.#take()) {
       noteSum(frame);
       forgetTail(frame);
     }
@@ -191,8 +192,14 @@ export class SendingPart {
     else if (bytes < 0) this.account?.give(-bytes);
   }
 
+  #take(): OutgoingFrame | undefined {
+    const frame = this.#waiting?.shift();
+    if (this.#waiting?.length === 0) this.#waiting = undefined;
+    return frame;
+  }
+
   #encodeNext(messageId: number): void {
-    const frame = this.#waiting.shift() as OutgoingFrame;
+    const frame = this.#take() as OutgoingFrame;
     const { checksum, frameMemory, counters } = this.#encoding;
     noteSum(frame);
     frame.messageId = messageId;

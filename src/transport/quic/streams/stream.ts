@@ -90,7 +90,8 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
   id = -1;
   readonly #io: StreamIo;
   readonly #sending: SendingPart;
-  readonly #receiving: ReceivingPart;
+  /** From when something comes: thousands of calls may wait for their answers. */
+  #receiving: ReceivingPart | undefined;
   /** `ended`: in good order, by both sides. */
   #life: 'live' | 'ended' | 'reset' = 'live';
   #isPaused = false;
@@ -107,7 +108,6 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
     this.priority = options.priority ?? 'normal';
     this.handler = handler;
     this.#sending = new SendingPart(io);
-    this.#receiving = new ReceivingPart(io);
   }
 
   get account(): ByteAccount | undefined {
@@ -162,7 +162,7 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
 
   /** Bytes that it keeps of a frame that is not whole yet. */
   get partialBytes(): number {
-    return this.isLive ? this.#receiving.partialBytes : 0;
+    return this.isLive && this.#receiving !== undefined ? this.#receiving.partialBytes : 0;
   }
 
   get isPaused(): boolean {
@@ -171,7 +171,7 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
 
   /** Whether it is left unread although more may come, a reset among it. */
   get isUnread(): boolean {
-    return this.isPaused && !this.#receiving.hasFin;
+    return this.isPaused && this.#receiving?.hasFin !== true;
   }
 
   send(payload: Uint8Array, options: SendOptions = NO_OPTIONS): boolean {
@@ -242,24 +242,25 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
    */
   receive(bytes: Uint8Array, fin: boolean): void {
     if (!this.isLive) return;
+    this.#receiving ??= new ReceivingPart(this.#io);
     this.#receiving.push(bytes, fin, this.messageId);
     this.progress();
   }
 
   /** Memory for what is missing of a large frame: what is read into it is to be told by {@link filled}, in place of `receive`. */
   room(): Buffer | undefined {
-    return this.isLive ? this.#receiving.room() : undefined;
+    return this.isLive ? this.#receiving?.room() : undefined;
   }
 
   /** Whether a large frame is likely to begin next. */
   get expectsLarge(): boolean {
-    return this.#receiving.expectsLarge;
+    return this.#receiving?.expectsLarge === true;
   }
 
   /** Bytes from the peer, in the memory that {@link room} gave last. @throws MeshError as {@link progress} */
   filled(bytes: number, fin: boolean): void {
     if (!this.isLive) return;
-    this.#receiving.filled(bytes, fin);
+    this.#receiving?.filled(bytes, fin);
     this.progress();
   }
 
@@ -269,6 +270,7 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
    */
   progress(): void {
     const receiving = this.#receiving;
+    if (receiving === undefined) return;
     while (this.isLive && !this.#isPaused && !receiving.isEnded) {
       if (receiving.isEnding) {
         receiving.end(this.messageId);
@@ -340,7 +342,8 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
   }
 
   #finishIfBothEnded(): void {
-    if (this.#sending.isEnded && this.#receiving.isEnded && this.isLive) this.#finish('ended');
+    if (this.#sending.isEnded && this.#receiving?.isEnded === true && this.isLive)
+      this.#finish('ended');
   }
 
   #finish(how: 'ended' | 'reset'): void {
@@ -351,7 +354,7 @@ export class QuicStream implements FrameStream, InLine<QuicStream> {
       this.#sending.giveUp();
       this.pump();
     }
-    this.#io.finished(this, !this.#receiving.hasFin);
+    this.#io.finished(this, this.#receiving?.hasFin !== true);
   }
 
   #assertSendable(payloadBytes: number, end: boolean): void {
