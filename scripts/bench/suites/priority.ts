@@ -26,9 +26,15 @@ export const prioritySuite: Suite = {
   targets: DIRECTIONS.flatMap((direction) => [
     { work: `${direction}-ratio`, of: 'quicmesh-quic', atMost: 3, inEveryRound: true },
     { work: `${direction}-ratio`, of: 'quicmesh-tcp', atMost: 3, inEveryRound: true },
+    { work: `${direction}-ratio`, of: 'quicmesh-auto', atMost: 3, inEveryRound: true },
   ]),
   async run(options): Promise<SuiteFindings> {
-    const entrants = entrantsOf(options, ['quicmesh-quic', 'quicmesh-tcp', 'grpc-js']);
+    const entrants = entrantsOf(options, [
+      'quicmesh-quic',
+      'quicmesh-tcp',
+      'quicmesh-auto',
+      'grpc-js',
+    ]);
     await using field = await Field.start({ suite: 'priority', entrants, host: LOOPBACK }, options);
     await field.startProfiles();
     const tables: FigureTable[] = [];
