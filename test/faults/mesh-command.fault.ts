@@ -57,7 +57,8 @@ for (const [signal, code] of [
     const startMs = performance.now();
     mesh.child.kill(signal);
     t.deepEqual(await mesh.ended, { code, signal: null });
-    t.true(performance.now() - startMs < 2000);
+    // Left alone it would go on for a minute.
+    t.true(performance.now() - startMs < 20_000);
     t.deepEqual(await stillAlive(mesh.nodePids, 0), []);
     t.regex(mesh.stderr, new RegExp(`mesh: stopped by ${signal}`));
     t.is(mesh.stdout, '', 'there is no result to print');

@@ -133,9 +133,10 @@ test('empty blocks count 1 KiB each, so that nobody has to walk millions of them
   t.true(passes(blocks(128), 0));
   t.false(passes(blocks(129), 0));
   const millions = Buffer.concat([frameOf(HEADER), Buffer.alloc(MAX_BYTES - 10)]);
-  const startMs = performance.now();
+  const before = process.cpuUsage();
   t.false(passes(millions, MAX_BYTES));
-  const tookMs = performance.now() - startMs;
+  const { user, system } = process.cpuUsage(before);
+  const tookMs = (user + system) / 1000;
   t.log(`5.6 million empty blocks: ${tookMs.toFixed(1)} ms`);
   t.true(tookMs < 1000);
 });
