@@ -93,8 +93,10 @@ test('where bulk is to go over TCP, and that carries no full segments, it stays 
 for (const how of ['falls silent', 'is reset'] as const) {
   test(`a bulk connection ${how} in the midst of transfers: they go on over QUIC`, async (t) => {
     // However busy the machine is, TCP is found good at first.
-    const timeouts = { connectMs: 50_000, handshakeMs: 50_000, fallbackDelayMs: 50_000 };
-    const { proxy, peer } = await start(t, {}, { timeouts });
+    const timeouts = { connectMs: 50_000, handshakeMs: 50_000, fallbackDelayMs: 10_000 };
+    // And calls are not taken for lost; silence is to be noticed soon, though.
+    const health = { intervalMs: how === 'is reset' ? 10_000 : 500 };
+    const { proxy, peer } = await start(t, {}, { timeouts, health });
     const offsets: number[] = [];
     let isBroken = false;
     const from = async function* (offset: number): AsyncGenerator<Buffer> {
