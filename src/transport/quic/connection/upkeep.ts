@@ -13,10 +13,11 @@ const AWAITING_MS = 1000;
 /** The longest time between two looks at a connection with traffic. */
 const MAX_LOOK_EVERY_MS = 1000;
 /**
- * What is due by then is done at once. Were all questions of a second asked at once, the first answers would be read when the last
- * question has left. That is later than answers are waited for, and each would be asked for again.
+ * What is due by then is done at once, which costs less than waking up for each. Were all questions of a second asked at once, the
+ * first answers would be read when the last question has left. That is later than answers are waited for, and each would be asked
+ * for again.
  */
-const QUESTIONS_EVERY_MS = 20;
+const QUESTIONS_EVERY_MS = 200;
 /** How much later than the dialer an acceptor asks, as a factor. The dialer's question is a sign of life to it. */
 const ACCEPTORS_PATIENCE = 1.5;
 
