@@ -17,7 +17,7 @@ const MAX_LOOK_EVERY_MS = 1000;
  * first answers would be read when the last question has left. That is later than answers are waited for, and each would be asked
  * for again.
  */
-const QUESTIONS_EVERY_MS = 200;
+const MAX_QUESTIONS_EVERY_MS = 200;
 /** How much later than the dialer an acceptor asks, as a factor. The dialer's question is a sign of life to it. */
 const ACCEPTORS_PATIENCE = 1.5;
 
@@ -57,6 +57,7 @@ export class Upkeep {
   /** How long the peer may be silent. */
   readonly #patienceMs: number;
   readonly #lookEveryMs: number;
+  readonly #questionsEveryMs: number;
   /** Whether no look is due soon: {@link wake} is to be called when there is something to look after. */
   #isResting = true;
   #maintainedMs: number;
@@ -66,6 +67,7 @@ export class Upkeep {
     this.#keepAliveMs = limits.keepAliveMs;
     this.#patienceMs = patienceMs(limits);
     this.#lookEveryMs = Math.min(limits.keepAliveMs / 2, MAX_LOOK_EVERY_MS);
+    this.#questionsEveryMs = Math.min(limits.keepAliveMs / 10, MAX_QUESTIONS_EVERY_MS);
     this.#maintainedMs = nowMs;
   }
 
@@ -89,16 +91,16 @@ export class Upkeep {
     this.#isResting = !isBusy;
     this.#activity = activity;
     const soonMs = this.#lookAfter(nowMs);
-    return { maintains, asks, nextMs: isBusy ? soonMs : roundUp(heardMs + this.#patienceMs) };
+    return { maintains, asks, nextMs: isBusy ? soonMs : this.#roundUp(heardMs + this.#patienceMs) };
   }
 
   #lookAfter(nowMs: number): number {
     return (Math.floor(nowMs / this.#lookEveryMs) + 1) * this.#lookEveryMs;
   }
-}
 
-function roundUp(atMs: number): number {
-  return Math.ceil(atMs / QUESTIONS_EVERY_MS) * QUESTIONS_EVERY_MS;
+  #roundUp(atMs: number): number {
+    return Math.ceil(atMs / this.#questionsEveryMs) * this.#questionsEveryMs;
+  }
 }
 
 /** An acceptor's is longer, but leaves half of what the dialer's leaves of the idle timeout. */
