@@ -46,7 +46,9 @@ export async function holdingPair(
   options: { n1?: Partial<NodeOptions>; n2?: Partial<NodeOptions> },
 ): Promise<Pair> {
   const transports = [transport];
-  const n2 = await startNode(t, 'n2', { transports, ...options.n2 });
+  // Where a busy machine makes a peer slow, calls would go by another connection, which has limits of its own.
+  const common = { transports, health: { intervalMs: 10_000 } };
+  const n2 = await startNode(t, 'n2', { ...common, ...options.n2 });
   const gate: Gate = {
     held: [],
     seen: [],
@@ -67,7 +69,7 @@ export async function holdingPair(
     const answer = method.endsWith('big answer') ? { body: LARGE } : {};
     return new Promise((resolve) => gate.held.push(() => resolve(answer)));
   });
-  const n1 = await startNode(t, 'n1', { transports, listen: undefined, ...options.n1 });
+  const n1 = await startNode(t, 'n1', { ...common, listen: undefined, ...options.n1 });
   const peer = await n1.connect(targetOf(n2));
   return { n1, n2, peer, gate };
 }
