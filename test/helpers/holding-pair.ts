@@ -5,7 +5,7 @@ import type { Connection, Transport } from '../../src/transport/connection.js';
 import { QuicTransport } from '../../src/transport/quic/transport.js';
 import { TcpTransport } from '../../src/transport/tcp/transport.js';
 import { nodeCert, type TestNodeId } from './certs.js';
-import { startNode, type TestTransport, targetOf } from './nodes.js';
+import { PATIENT_TIMEOUTS, startNode, type TestTransport, targetOf } from './nodes.js';
 import { shakeHands } from './shake-hands.js';
 
 const MIB = 1024 * 1024;
@@ -88,10 +88,10 @@ export async function bareClient(
   nodeId: TestNodeId = 'n1',
 ): Promise<Connection> {
   const tls = await nodeCert(nodeId);
+  const { connectMs: connectTimeoutMs } = PATIENT_TIMEOUTS;
+  const options = { cluster: 'test', tls: () => tls, connectTimeoutMs };
   const transport: Transport =
-    name === 'quic'
-      ? new QuicTransport({ cluster: 'test', tls: () => tls })
-      : new TcpTransport({ cluster: 'test', tls: () => tls });
+    name === 'quic' ? new QuicTransport(options) : new TcpTransport(options);
   t.teardown(() => transport.close());
   return shakeHands(await transport.dial(targetOf(node)), nodeId);
 }
