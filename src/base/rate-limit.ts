@@ -1,4 +1,7 @@
-/** A token bucket: a rate for each second, and a bound on bursts. Pure: the caller brings the clock. */
+/**
+ * A token bucket: a rate for each second, and a bound on bursts. Pure: callers bring the clock. Several may share one, and a time
+ * that is earlier than one before gives nothing and takes nothing.
+ */
 export class RateLimit {
   readonly #perSecond: number;
   readonly #burst: number;
@@ -20,8 +23,8 @@ export class RateLimit {
 
   /** Whether there is a token. */
   allows(nowMs: number): boolean {
-    const elapsedMs = nowMs - (this.#sinceMs ?? nowMs);
-    this.#sinceMs = nowMs;
+    const elapsedMs = Math.max(0, nowMs - (this.#sinceMs ?? nowMs));
+    this.#sinceMs = this.#sinceMs === undefined ? nowMs : this.#sinceMs + elapsedMs;
     this.#left = Math.min(this.#burst, this.#left + (elapsedMs * this.#perSecond) / 1000);
     return this.#left >= 1;
   }
