@@ -90,6 +90,8 @@ export interface DialOptions {
   readonly begin?: Case['begin'];
   /** What the hostile peer offers in the handshake instead of the usual. */
   readonly capabilities?: Partial<HandshakeRequest['capabilities']>;
+  /** It dials until it is let in: what the peer may open in a second was used up by the case before. */
+  readonly isPatient?: boolean;
 }
 
 export interface Case extends DialOptions {

@@ -44,6 +44,7 @@ function* streams(): Generator<Case> {
     yield {
       name: `400 ${name} at once where 50 a second are allowed`,
       profile: 'slowStreams',
+      isPatient: true,
       steps: calls(400, message),
       outcome: overloaded,
     };
@@ -51,6 +52,7 @@ function* streams(): Generator<Case> {
   yield {
     name: '400 streams with an end and nothing else, where 50 a second are allowed',
     profile: 'slowStreams',
+    isPatient: true,
     steps: ids(400).map((id) => send(id, writeFrame(END, id, Buffer.alloc(0)))),
     outcome: overloaded,
   };
