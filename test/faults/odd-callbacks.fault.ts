@@ -48,7 +48,8 @@ async function pair(
   options: Partial<NodeOptions> = {},
 ): Promise<Pair> {
   const n2 = await startNode(t, 'n2', { transports: [transport], ...options });
-  const n1 = await startNode(t, 'n1', { transports: [transport] });
+  // A silent port leaves whoever dials another node to this time.
+  const n1 = await startNode(t, 'n1', { transports: [transport], timeouts: { connectMs: 3000 } });
   return { n1, n2, peer: await n1.connect(targetOf(n2)) };
 }
 
