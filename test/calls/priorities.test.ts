@@ -152,8 +152,8 @@ for (const transport of TEST_TRANSPORTS) {
       ),
       vote(peer).then(note('control')),
     ]);
-    // One of either class may have found room at once, before the more urgent call was there.
-    t.true(order.indexOf('control') <= 2, order.join(' '));
+    // Those of class high, and one of bulk, may have found room at once, before the more urgent call was there.
+    t.true(order.indexOf('control') <= 3, order.join(' '));
     t.deepEqual(order.slice(-4), ['bulk', 'bulk', 'bulk', 'bulk'], order.join(' '));
     t.true(served.includes('large'));
     release();
