@@ -22,7 +22,10 @@ const REFUSED_MS = 30_000;
 for (const transport of TEST_TRANSPORTS) {
   for (const { direction, flights, title } of POINTS) {
     test(`${transport}: a peer that stops after ${title}, and comes back, is dialed again soon`, async (t) => {
-      const options = { transports: [transport], timeouts: { drainMs: 100 } } as const;
+      const options = {
+        transports: [transport],
+        timeouts: { drainMs: 100, connectMs: 5000 },
+      } as const;
       const first = await startNode(t, 'n2', { ...options, listen: await lastingAddress() });
       const { host, port } = targetOf(first);
       const proxy = await ChaosProxy.start({ target: { host, port }, faults: { delayMs: 40 } });
