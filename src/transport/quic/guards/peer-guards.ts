@@ -82,7 +82,7 @@ export class PeerGuards {
       end(new MeshError('Overloaded', PRE_HANDSHAKE_TEXT));
       return;
     }
-    if (this.#owed.bytes > maxWaitingBytes * WAITING_FRACTION) reader.giveUpSlowest();
+    if (this.#owed.bytes > maxWaitingBytes * WAITING_FRACTION) reader.relieve();
     this.settle();
     while (this.#account?.hasRoom === false && reader.giveUpSlowest()) this.settle();
   }

@@ -20,6 +20,8 @@ export class PartialFrames {
   readonly #bytes = new LazyMap<QuicStream, number>();
   readonly #skipped = new LazySet<QuicStream>();
   #totalBytes = 0;
+  /** So many of the streams that have waited longest are read above the limit. */
+  #readOn = 1;
 
   constructor(limitBytes: number) {
     this.#limitBytes = limitBytes;
@@ -52,10 +54,24 @@ export class PartialFrames {
   /** Whether the stream may be read. One that may not is among the next {@link takeSkipped}. */
   mayRead(stream: QuicStream): boolean {
     if (this.#totalBytes < this.#limitBytes) return true;
-    const [oldest] = this.#bytes.keys();
-    if (oldest === stream) return true;
+    let ahead = 0;
+    for (const oldest of this.#bytes.keys()) {
+      if (oldest === stream) return true;
+      ahead += 1;
+      if (ahead === this.#readOn) break;
+    }
     this.#skipped.add(stream);
     return false;
+  }
+
+  /**
+   * Reads one stream more above the limit, until it is met again: what waits unread of others may keep the rest of the oldest from
+   * coming. @returns whether there is one whose frame has begun
+   */
+  readOneMore(): boolean {
+    if (this.#skipped.size === 0 || this.#readOn >= this.#bytes.size) return false;
+    this.#readOn += 1;
+    return true;
   }
 
   /** Takes note of what the stream keeps now. @returns whether streams that were skipped may be read again */
@@ -65,6 +81,7 @@ export class PartialFrames {
     this.#totalBytes += bytes - before;
     if (bytes > 0) this.#bytes.set(stream, bytes);
     else this.#bytes.delete(stream);
+    if (this.#totalBytes < this.#limitBytes) this.#readOn = 1;
     return this.#skipped.size > 0 && (bytes === 0 || this.#totalBytes < this.#limitBytes);
   }
 

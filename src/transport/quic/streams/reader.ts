@@ -202,19 +202,34 @@ export class StreamReader {
   }
 
   /**
+   * Makes room for the connection: much of it waits in the binding. A slow reader is given up, as in {@link giveUpSlowest}. Where
+   * none is slow, one more of the frames that are not whole is read on. They count for the account of the peer, too.
+   */
+  relieve(): void {
+    if (this.#giveUpSlow()) return;
+    if (this.#partials.readOneMore()) this.#readSkipped();
+    else this.giveUpSlowest();
+  }
+
+  /**
    * Gives up the stream whose reader has been slow for the longest, for the sake of all others. Where none is slow, the one
    * whose frame began to arrive last.
    * @returns whether there was one
    */
   giveUpSlowest(): boolean {
+    if (this.#giveUpSlow()) return true;
+    const latest = this.#partials.latest;
+    latest?.fail(new MeshError('Overloaded', 'too much of this peer waits to be read'));
+    return latest !== undefined;
+  }
+
+  #giveUpSlow(): boolean {
     for (const stream of this.#paused) {
       if (stream.id < 0 || !this.#native.streamReadable(stream.id)) continue;
       stream.fail(new MeshError('Overloaded', 'too much waits for readers that are slow'));
       return true;
     }
-    const latest = this.#partials.latest;
-    latest?.fail(new MeshError('Overloaded', 'too much of this peer waits to be read'));
-    return latest !== undefined;
+    return false;
   }
 
   /** Takes the end of a stream that is paused: to be called once all before it was read. */

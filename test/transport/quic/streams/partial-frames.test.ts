@@ -23,6 +23,24 @@ test('above the limit only the stream that has waited longest is read', (t) => {
   t.is(partials.totalBytes, 60);
 });
 
+test('one more is read above the limit where that is asked for, until the limit is met again', (t) => {
+  const [first, second, third] = streams(3) as [QuicStream, QuicStream, QuicStream];
+  const partials = new PartialFrames(100);
+  for (const stream of [first, second, third]) partials.note(stream, 40);
+  t.false(partials.readOneMore());
+  t.false(partials.mayRead(second));
+  t.true(partials.readOneMore());
+  t.true(partials.mayRead(second));
+  t.false(partials.mayRead(third));
+  t.true(partials.readOneMore());
+  t.true(partials.mayRead(third));
+  t.false(partials.readOneMore());
+  partials.forget(first);
+  partials.note(second, 70);
+  t.true(partials.mayRead(second));
+  t.false(partials.mayRead(third));
+});
+
 test('a stream that is over is forgotten, and makes room', (t) => {
   const [first, second] = streams(2) as [QuicStream, QuicStream];
   const partials = new PartialFrames(100);
