@@ -22,6 +22,8 @@ const ERRORS_AT_ONCE = 8;
  * sockets are looked at.
  */
 const QUIET_TURNS = 2;
+/** More turns than it takes to read the largest buffer that is asked for, full of the smallest datagrams. */
+const MAX_TURNS = 4096;
 
 /** Why one closes: nobody uses it any more, its shared socket closes, or it had too many errors. */
 export type PeerSocketEnd = 'left' | 'failed';
@@ -94,8 +96,8 @@ export class PeerSocket implements Attached {
     if (this.#isRetired) return;
     this.#isRetired = true;
     this.#owner.retires(end);
-    this.#turnAway();
-    this.#closeWhenRead(QUIET_TURNS);
+    if (this.#isTurnedAway()) this.#closeWhenRead(QUIET_TURNS, MAX_TURNS);
+    else this.close();
   }
 
   /** Closes it at once, and what waits in it is lost. */
@@ -111,24 +113,27 @@ export class PeerSocket implements Attached {
     this.#owner.closed();
   }
 
-  /** Connects it to the port itself, from which nothing comes. */
-  #turnAway(): void {
+  /** Connects it to the port itself, from which nothing comes. Unconnected, it would take what strangers send to the port. */
+  #isTurnedAway(): boolean {
     const { host, port } = this.shared.address;
     try {
       this.#socket.disconnect();
       this.#socket.connect(port, host);
+      // As when it was opened: this throws where the connect has failed.
+      this.#socket.remoteAddress();
+      return true;
     } catch {
-      // It closes all the same: that it could be connected before is all that is sure.
+      return false;
     }
   }
 
-  #closeWhenRead(quietTurns: number): void {
+  #closeWhenRead(quietTurns: number, turns: number): void {
     const datagrams = this.#datagrams;
     setImmediate(() => {
       if (this.#isClosed) return;
-      if (this.#datagrams > datagrams) this.#closeWhenRead(QUIET_TURNS);
-      else if (quietTurns > 1) this.#closeWhenRead(quietTurns - 1);
-      else this.close();
+      const left = this.#datagrams > datagrams ? QUIET_TURNS : quietTurns - 1;
+      if (left === 0 || turns === 0) this.close();
+      else this.#closeWhenRead(left, turns - 1);
     });
   }
 }
