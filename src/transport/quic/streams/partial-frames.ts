@@ -10,6 +10,8 @@ import type { QuicStream } from './stream.js';
 
 /** Memory that is taken ahead of its bytes stays below half of the limit: a 64th, 32 times. */
 const PLENTY = 64;
+/** Streams that are read above the limit, at most: each is asked about with each stream that is to be read. */
+const MAX_READ_ON = 4;
 
 /**
  * Bounds what all streams of a connection keep of frames that are not whole. Above the limit only the stream that has
@@ -69,7 +71,8 @@ export class PartialFrames {
    * coming. @returns whether there is one whose frame has begun
    */
   readOneMore(): boolean {
-    if (this.#skipped.size === 0 || this.#readOn >= this.#bytes.size) return false;
+    if (this.#skipped.size === 0 || this.#readOn >= Math.min(MAX_READ_ON, this.#bytes.size))
+      return false;
     this.#readOn += 1;
     return true;
   }

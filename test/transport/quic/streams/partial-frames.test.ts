@@ -41,6 +41,21 @@ test('one more is read above the limit where that is asked for, until the limit 
   t.false(partials.mayRead(third));
 });
 
+test('no more than four are read above the limit, however many wait', (t) => {
+  const all = streams(10);
+  const partials = new PartialFrames(100);
+  for (const stream of all) partials.note(stream, 40);
+  t.false(partials.mayRead(all[9] as QuicStream));
+  t.deepEqual(
+    all.map(() => partials.readOneMore()),
+    [true, true, true, ...Array(7).fill(false)],
+  );
+  t.deepEqual(
+    all.map((stream) => partials.mayRead(stream)),
+    [...Array(4).fill(true), ...Array(6).fill(false)],
+  );
+});
+
 test('a stream that is over is forgotten, and makes room', (t) => {
   const [first, second] = streams(2) as [QuicStream, QuicStream];
   const partials = new PartialFrames(100);
